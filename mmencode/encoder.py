@@ -1,0 +1,81 @@
+"""The contract of an encoder: items of one modality in, features out."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .spec import Identity
+
+Tensors = dict[str, Tensor]
+
+
+class Encoder(nn.Module, ABC):
+    """Turns items of one modality into features; reading, batching, moving and normalising are core's work.
+
+    `width` is the last dimension of the features. `preprocessing`, `tokenizer`, `pooling` and `windows` say
+    in a few words what the features depend on besides the weights; they are part of the space's identity, so
+    change the words whenever the numbers change.
+    """
+
+    width: int
+    preprocessing: str = ""
+    tokenizer: str = ""
+    pooling: str = ""
+    windows: str = ""
+
+    @abstractmethod
+    def preprocess(self, item: Any) -> Tensors:
+        """Turn one safe item (str, RGB `PIL.Image`, `Waveform`) into CPU tensors.
+
+        Runs in worker threads: deterministic, thread-safe, without a batch dimension. Any exception is
+        reported as an InputError of that item.
+        """
+
+    def collate(self, items: list[Tensors]) -> Tensors:
+        """Join preprocessed items into one batch `[b, ...]`; the default stacks equal shapes."""
+        return {key: torch.stack([item[key] for item in items]) for key in items[0]}
+
+    @abstractmethod
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, width]` of a collated batch, on the device and in the dtype of the weights."""
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Contextual outputs `[b, t, width]` and their mask `[b, t]`; NotImplementedError where there are none."""
+        raise NotImplementedError(f"{type(self).__name__} has no token outputs")
+
+    def cost(self, tensors: Tensors) -> int:
+        """How much work one preprocessed item is; items of like cost share a batch."""
+        return sum(tensor.numel() for tensor in tensors.values())
+
+
+def identify(encoder: Encoder, projection: nn.Module | None = None) -> Identity:
+    """What a loaded encoder's vectors depend on, digests computed afresh; no projection is the identity."""
+    return Identity(
+        weights=digest(encoder),
+        preprocessing=encoder.preprocessing,
+        tokenizer=encoder.tokenizer,
+        pooling=encoder.pooling,
+        windows=encoder.windows,
+        projection="identity" if projection is None else digest(projection),
+    )
+
+
+def digest(module: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and bytes of a module's state, in order of name.
+
+    A module without state is known by the name of its class.
+    """
+    state = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    if not state:
+        return f"class:{type(module).__qualname__}"
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return f"sha256:{total.hexdigest()}"

@@ -1,0 +1,130 @@
+"""Every error that mmencode raises on purpose.
+
+```
+MmencodeError
+├── PluginError                a distribution's declarations are at fault
+│   ├── SpecError              one declaration is invalid                        (ValueError)
+│   └── NameClashError         two distributions declare one name
+├── UnknownNameError           no such encoder, space or checkpoint              (LookupError)
+├── UnknownModalityError       the space has no encoder for this modality        (LookupError)
+├── NoDefaultSpaceError        no space was named and none is the default        (LookupError)
+├── MissingPackageError        a package that an encoder needs isn't installed   (ImportError)
+├── WeightsError               weights are missing, altered or of another model
+├── IdentityError              an encoder is not what its plugin declared
+├── DeviceError                the device isn't there
+├── InputError                 an item can't be read or encoded                  (ValueError)
+├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
+├── EncoderError               an encoder broke its contract                     (RuntimeError)
+└── ClosedError                a space was used after close()                    (RuntimeError)
+```
+
+Each message has four parts: the fact with its values, the culprit, and the remedy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MmencodeError(Exception):
+    """The root of the tree: `fact` says what happened, `culprit` where, `remedy` what to do."""
+
+    def __init__(self, fact: str, *, remedy: str = "", culprit: str = "") -> None:
+        super().__init__(fact)
+        self.fact = fact
+        self.remedy = remedy
+        self.culprit = culprit
+
+    def __str__(self) -> str:
+        lines = [self.fact]
+        if self.culprit:
+            lines.append(f"  where:  {self.culprit}")
+        if self.remedy:
+            lines.append(f"  remedy: {self.remedy}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.fact, self.__dict__.copy()))
+
+
+def _rebuild(kind: type[MmencodeError], fact: str, state: dict[str, Any]) -> MmencodeError:
+    """Restore a pickled error; errors travel between processes with all their parts."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, fact)
+    error.__dict__.update(state)
+    return error
+
+
+class PluginError(MmencodeError):
+    """A distribution's declarations are at fault."""
+
+
+class SpecError(PluginError, ValueError):
+    """One declaration is invalid; the message names the field."""
+
+
+class NameClashError(PluginError):
+    """Two distributions declare one name; raised when the name is asked for, not before."""
+
+
+class UnknownNameError(MmencodeError, LookupError):
+    """No encoder, space or checkpoint has this name; the message suggests the nearest."""
+
+
+class UnknownModalityError(MmencodeError, LookupError):
+    """The space has no encoder for this modality; the message lists those it has."""
+
+
+class NoDefaultSpaceError(MmencodeError, LookupError):
+    """No space was named, and there is none or more than one to choose from."""
+
+
+class MissingPackageError(MmencodeError, ImportError):
+    """A package that an encoder needs is absent or of another version; the remedy is the pip line."""
+
+
+class WeightsError(MmencodeError):
+    """Weights are missing, altered, truncated or of another model."""
+
+
+class IdentityError(MmencodeError):
+    """An encoder, once loaded, is not what its plugin declared: its vectors would carry a wrong identity."""
+
+
+class DeviceError(MmencodeError):
+    """The device that was asked for isn't there."""
+
+
+class InputError(MmencodeError, ValueError):
+    """An item can't be read or encoded.
+
+    `index` is the item's place in the batch (None outside a batch), `source` says where it came from: a
+    path, or what kind of object it was.
+    """
+
+    def __init__(self, fact: str, *, source: str, remedy: str = "", index: int | None = None) -> None:
+        super().__init__(fact, remedy=remedy)
+        self.source = source
+        self.index = index
+
+    def __str__(self) -> str:
+        place = self.source if self.index is None else f"item {self.index}, {self.source}"
+        remedy = f"\n  remedy: {self.remedy}" if self.remedy else ""
+        return f"{self.fact}\n  where:  {place}{remedy}"
+
+    def at(self, index: int) -> InputError:
+        """Set the place in the batch, which only the caller of a reader knows, and return the error."""
+        self.index = index
+        return self
+
+
+class SpaceMismatchError(MmencodeError, ValueError):
+    """Vectors of two spaces were to be compared, joined or searched together."""
+
+
+class EncoderError(MmencodeError, RuntimeError):
+    """An encoder broke its contract: wrong shape, wrong type, or a crash inside its forward pass."""
+
+
+class ClosedError(MmencodeError, RuntimeError):
+    """A space was used after `close()`."""

