@@ -45,7 +45,7 @@ class Encoder(nn.Module, ABC):
         """Features `[b, width]` of a collated batch, on the device and in the dtype of the weights."""
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Contextual outputs `[b, t, width]` and their mask `[b, t]`; NotImplementedError where there are none."""
+        """Contextual outputs `[b, t, width]` and their mask `[b, t]`; NotImplementedError if there are none."""
         raise NotImplementedError(f"{type(self).__name__} has no token outputs")
 
     def cost(self, tensors: Tensors) -> int:
@@ -77,5 +77,5 @@ def digest(module: nn.Module) -> str:
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return f"sha256:{total.hexdigest()}"

@@ -71,7 +71,7 @@ class LabelAnchored(Projection):
 
     def scores(self, features: Tensor) -> Tensor:
         """How strongly each label answers, `[b, labels]`, in float32 and with the prior divided out."""
-        outputs = self.head(features).float()
+        outputs: Tensor = self.head(features).float()
         if self.activation == "softmax":
             outputs = outputs.softmax(dim=-1)
         elif self.activation == "sigmoid":

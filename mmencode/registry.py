@@ -71,7 +71,7 @@ class Registry(Mapping[str, EncoderSpec]):
         Raises UnknownNameError with the nearest names, or NameClashError with both distributions.
         """
         if name in self._aliases:
-            owners = self._aliases[name] | {owner: name for owner in self._spaces.get(name, {})}
+            owners = self._aliases[name] | dict.fromkeys(self._spaces.get(name, {}), name)
             name = _only(name, owners)
         if name in self._spaces:
             return _by_modality(_only(name, self._spaces[name]))

@@ -1,4 +1,4 @@
-"""The built-in encoders, declared by the same hook as any plugin; each library is imported by its own module."""
+"""The built-in encoders, declared by the same hook as any plugin; each library has its own module."""
 
 from __future__ import annotations
 

@@ -1,0 +1,42 @@
+"""Items of every modality, generated: the same on every machine, of different sizes and lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..spec import AUDIO, IMAGE, TEXT
+
+_WORDS = (
+    *("a", "red", "car", "on", "the", "road", "and", "two", "dogs", "under", "an", "old", "bridge"),
+    *("in", "the", "rain", "near", "the", "quiet", "harbour"),
+)
+
+
+def sample_items(modality: str, count: int = 8) -> list[Any]:
+    """`count` different items of a modality: texts, RGB `PIL.Image`s, or `(waveform, rate)` pairs.
+
+    ValueError for other modalities; a conformance test of one of those names its own items.
+    """
+    makers = {TEXT: _text, IMAGE: _image, AUDIO: _audio}
+    if modality not in makers:
+        raise ValueError(f"there are no sample items of {modality!r}: give your own")
+    return [makers[modality](number) for number in range(count)]
+
+
+def _text(number: int) -> str:
+    return " ".join(_WORDS[: 2 + (number * 7) % len(_WORDS)]) + f" {number}"
+
+
+def _image(number: int) -> Image.Image:
+    random = np.random.default_rng(number)
+    coarse = random.integers(0, 256, (4, 5, 3), np.uint8)
+    return Image.fromarray(coarse).resize((64 + 16 * number, 96), Image.Resampling.BILINEAR)
+
+
+def _audio(number: int) -> tuple[np.ndarray[Any, Any], int]:
+    rate = (16000, 44100, 8000)[number % 3]
+    time = np.arange(int(rate * (0.3 + 0.4 * number))) / rate
+    return (0.3 * np.sin(2 * np.pi * (220 + 110 * number) * time)).astype(np.float32), rate

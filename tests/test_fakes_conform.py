@@ -1,0 +1,19 @@
+"""The fakes that ship keep the contract they stand in for."""
+
+from __future__ import annotations
+
+from mmencode.testing import EncoderConformance, fake_specs
+
+AUDIO, IMAGE, TEXT = sorted(fake_specs(), key=lambda spec: spec.modality)
+
+
+class TestFakeText(EncoderConformance):
+    spec = TEXT
+
+
+class TestFakeImage(EncoderConformance):
+    spec = IMAGE
+
+
+class TestFakeAudio(EncoderConformance):
+    spec = AUDIO
