@@ -120,9 +120,12 @@ def _check_whole(file: soundfile.SoundFile, content: bytes, count: int, source: 
 
 
 def _ogg_ends(content: bytes) -> bool:
-    """Whether the last page has the end-of-stream flag (RFC 3533, section 6)."""
-    page = content.rfind(b"OggS")
-    return page >= 0 and len(content) > page + 5 and bool(content[page + 5] & 4)
+    """Whether the last page is whole and has the end-of-stream flag (RFC 3533, section 6)."""
+    page = content[content.rfind(b"OggS") :]
+    if len(page) < 27:
+        return False
+    table = page[27 : 27 + page[26]]  # the lengths of the page's segments
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(table)
 
 
 def _from_array(waveform: Any, rate: Any, limits: Limits) -> Waveform:

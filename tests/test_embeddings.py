@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmencode.embeddings import Embeddings, search, similarity
+from mmencode.errors import InputError, SpaceMismatchError
+
+
+def make(rows=5, dim=4, space="a@1", modality="text", seed=0, **options):
+    vectors = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Embeddings(vectors, space=space, modality=modality, **options)
+
+
+ERROR = InputError("it is empty", source="a.jpg", remedy="fetch it", index=2)
+
+
+def test_vectors_are_contiguous_float32_and_seen_without_a_copy():
+    embeddings = Embeddings(np.zeros((3, 8), np.float64)[:, ::2], space="a@1", modality="text")
+    assert embeddings.vectors.dtype == np.float32
+    assert embeddings.vectors.flags.c_contiguous
+    assert np.shares_memory(np.asarray(embeddings), embeddings.vectors)
+    assert not np.shares_memory(np.array(embeddings), embeddings.vectors)
+    assert np.asarray(embeddings, np.float64).dtype == np.float64
+    with pytest.raises(ValueError, match="needs a copy"):
+        embeddings.__array__(np.float64, copy=False)
+
+
+@pytest.mark.parametrize(
+    "rows", [2, -1, slice(1, 4), slice(None, None, 2), [0, 3], np.array([True] * 2 + [False] * 3)]
+)
+def test_indexing_keeps_identity_and_positions(rows):
+    embeddings = make(positions=np.array([0, 1, 3, 4, 5]), errors=[ERROR])
+    part = embeddings[rows]
+    expected = embeddings.vectors[[rows] if isinstance(rows, int) else rows]
+    np.testing.assert_array_equal(part.vectors, expected)
+    assert (part.space, part.modality, part.errors) == ("a@1", "text", (ERROR,))
+    np.testing.assert_array_equal(
+        embeddings.vectors[np.searchsorted(embeddings.positions, part.positions)], expected
+    )
+
+
+def test_iteration_ends():
+    assert len(list(make(3))) == 3
+    with pytest.raises(IndexError):
+        make(3)[3]
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match="shape"):
+        Embeddings(np.zeros(4, np.float32), space="a@1", modality="text")
+    with pytest.raises(ValueError, match="positions"):
+        make(positions=np.arange(4))
+
+
+def test_concatenation_keeps_order_and_identity():
+    both = Embeddings.concatenate([make(2, errors=[ERROR]), make(3, modality="image", seed=1)])
+    np.testing.assert_array_equal(both.vectors, np.concatenate([make(2).vectors, make(3, seed=1).vectors]))
+    assert (both.modality, both.positions.tolist(), both.errors) == ("mixed", [0, 1, 0, 1, 2], (ERROR,))
+    assert Embeddings.concatenate([make(), make()]).modality == "text"
+    with pytest.raises(ValueError, match="nothing"):
+        Embeddings.concatenate([])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 6), st.integers(1, 9), st.text(st.characters(codec="utf-8")))
+def test_file_restores_everything(tmp_path_factory, rows, dim, source):
+    path = tmp_path_factory.mktemp("e") / "x.safetensors"
+    error = InputError("fact", source=source, remedy="do", index=9)
+    embeddings = make(rows, dim, positions=np.arange(rows) * 2, errors=[error])
+    embeddings.save(path)
+    loaded = Embeddings.load(path)
+    np.testing.assert_array_equal(loaded.vectors, embeddings.vectors)
+    np.testing.assert_array_equal(loaded.positions, embeddings.positions)
+    assert (loaded.space, loaded.modality) == ("a@1", "text")
+    assert [vars(error) for error in loaded.errors] == [vars(error)]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_failed_save_leaves_nothing_and_spares_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "x.safetensors"
+    make(2).save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        make(3).save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_files_are_refused(tmp_path):
+    from safetensors.numpy import save_file
+
+    other = tmp_path / "other.safetensors"
+    save_file({"x": np.zeros(2)}, other)
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"nonsense")
+    for path, words in [
+        (other, "no file of embeddings"),
+        (broken, "can't be read"),
+        (tmp_path / "no", "can't be read"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            Embeddings.load(path)
+
+
+def test_similarity_is_the_cosine():
+    a, b = make(3), make(5, seed=1)
+    expected = [[float(np.dot(x, y)) for y in b.vectors] for x in a.vectors]
+    np.testing.assert_allclose(similarity(a, b), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        similarity,
+        search,
+        lambda a, b: Embeddings.concatenate([a, b]),
+    ],
+)
+def test_two_spaces_of_equal_width_are_refused(use):
+    with pytest.raises(SpaceMismatchError, match=r"a@1 and b@2(.|\n)*mmencode.load"):
+        use(make(), make(space="b@2"))
+
+
+@pytest.mark.parametrize("use", [similarity, search])
+def test_bare_arrays_are_refused_because_nobody_knows_their_space(use):
+    with pytest.raises(TypeError, match="doesn't say what space"):
+        use(make(), make().vectors)
+    with pytest.raises(TypeError, match="doesn't say what space"):
+        use(make().vectors, make())
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4), st.integers(1, 40), st.integers(1, 50), st.integers(0, 9))
+def test_search_finds_what_sorting_finds(queries, corpus, k, seed):
+    a, b = make(queries, seed=seed), make(corpus, seed=seed + 1)
+    matches = search(a, b, k)
+    expected = np.argsort(-similarity(a, b), axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(matches.rows, expected)
+    np.testing.assert_array_equal(matches.scores, np.take_along_axis(similarity(a, b), expected, axis=1))
+    assert len(matches) == queries
+
+
+def test_search_in_blocks_is_the_same(monkeypatch):
+    a, b = make(7), make(20, seed=1)
+    expected = search(a, b, 3)
+    monkeypatch.setattr("mmencode.embeddings._BLOCK", 40)
+    np.testing.assert_array_equal(search(a, b, 3).rows, expected.rows)
+
+
+def test_search_says_positions_where_items_were_skipped():
+    corpus = make(3, positions=np.array([0, 2, 5]))
+    assert search(corpus, corpus, 1).positions.tolist() == [[0], [2], [5]]
+
+
+def test_equal_scores_keep_the_corpus_order():
+    corpus = Embeddings(np.ones((4, 2), np.float32), space="a@1", modality="text")
+    assert search(corpus[0], corpus, 4).rows.tolist() == [[0, 1, 2, 3]]
+
+
+def test_empty_sides_give_empty_results():
+    assert search(make(0), make(3), 2).rows.shape == (0, 2)
+    assert search(make(2), make(0), 2).rows.shape == (2, 0)
+    assert similarity(make(0), make(3)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.5, True])
+def test_k_is_a_positive_int(k):
+    with pytest.raises(ValueError, match="k is"):
+        search(make(), make(), k)
+
+
+def test_repr_says_what_it_is():
+    assert repr(make(errors=[ERROR])) == "<Embeddings 5 x 4, text, a@1, 1 skipped>"

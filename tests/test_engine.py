@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmencode import engine
+from mmencode.errors import EncoderError, InputError
+from mmencode.runtime import Runtime
+from mmencode.space import Space
+from mmencode.spec import EncoderSpec
+from mmencode.testing import FakeText, fake_specs, sample_items
+
+BAD = [None, "", 3, "\ud800", b"bytes"]
+
+
+def space_of(encoder, **options):
+    """A space whose text encoder is the class given; a target may be any importable attribute."""
+    globals()["_target"] = encoder
+    spec = EncoderSpec(name="test", modality="text", target=f"{__name__}:_target", dim=8)
+    return Space("test", [spec], runtime=Runtime("cpu", batch_size=4, workers=2), **options)
+
+
+texts = st.lists(
+    st.one_of(st.text("abcdef ", min_size=1).filter(str.strip), st.sampled_from(BAD)), max_size=40
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(texts, st.integers(1, 9), st.integers(1, 4), st.sampled_from([1, 5, 1024]))
+def test_any_batch_equals_one_by_one_and_bad_items_shift_nothing(items, batch_size, workers, window):
+    runtime = Runtime("cpu", batch_size=batch_size, workers=workers)
+    with Space("fake", fake_specs(), runtime=runtime) as space, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_WINDOW_ITEMS", window)
+        found = space.encode("text", items, on_error="skip")
+        good = [index for index, item in enumerate(items) if isinstance(item, str) and item not in BAD]
+        assert found.positions.tolist() == good
+        assert [error.index for error in found.errors] == [i for i in range(len(items)) if i not in good]
+        for row, index in enumerate(good):
+            alone = space.encode("text", [items[index]]).vectors[0]
+            np.testing.assert_allclose(found.vectors[row], alone, atol=1e-6)
+        if len(good) < len(items):
+            with pytest.raises(InputError) as caught:
+                space.encode("text", items)
+            assert caught.value.index == min(set(range(len(items))) - set(good))
+
+
+def test_workers_preprocess_and_the_caller_forwards():
+    seen = {"preprocess": set(), "forward": set()}
+
+    class Watched(FakeText):
+        def preprocess(self, item):
+            seen["preprocess"].add(threading.current_thread().name)
+            return super().preprocess(item)
+
+        def forward(self, tensors):
+            seen["forward"].add(threading.current_thread().name)
+            return super().forward(tensors)
+
+    space_of(Watched).encode("text", sample_items("text", 30))
+    assert all(name.startswith("mmencode") for name in seen["preprocess"])
+    assert seen["forward"] == {threading.current_thread().name}
+
+
+def test_batches_are_bounded_and_of_like_length():
+    shapes = []
+
+    class Watched(FakeText):
+        def forward(self, tensors):
+            shapes.append(tuple(tensors["hidden"].shape[:2]))
+            return super().forward(tensors)
+
+    lengths = [1, 50, 2, 60, 3, 70, 4, 80]
+    space_of(Watched).encode("text", ["x" * length for length in lengths])
+    assert shapes == [(4, 4), (4, 80)]
+
+
+def test_crash_in_preprocess_is_that_items_error():
+    class Picky(FakeText):
+        def preprocess(self, item):
+            if "x" in item:
+                raise KeyError("x")
+            return super().preprocess(item)
+
+    with pytest.raises(InputError, match=r"encoder 'test' can't preprocess it: KeyError") as caught:
+        space_of(Picky).encode("text", ["a", "bx"])
+    assert caught.value.index == 1
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert space_of(Picky).encode("text", ["a", "bx", "c"], on_error="skip").positions.tolist() == [0, 2]
+
+
+def test_crash_in_forward_names_the_encoder_and_the_items():
+    class Broken(FakeText):
+        def forward(self, tensors):
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(EncoderError, match=r"encoder 'test' failed on a batch of 2(.|\n)*\[0, 1\]"):
+        space_of(Broken).encode("text", ["a", "b"], on_error="skip")
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 7), (3, 8), (2, 1, 8)])
+def test_wrong_shape_is_the_encoders_error(shape):
+    class Broken(FakeText):
+        def forward(self, tensors):
+            return torch.ones(shape)
+
+    with pytest.raises(EncoderError, match="gave features of shape"):
+        space_of(Broken).encode("text", ["a", "b"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+def test_vector_without_a_direction_is_that_items_error(value):
+    class Broken(FakeText):
+        def forward(self, tensors):
+            features = super().forward(tensors)
+            features[0] = value
+            return features
+
+    space = space_of(Broken)
+    with pytest.raises(InputError, match="no direction") as caught:
+        space.encode("text", ["a", "bb"])
+    assert caught.value.index == 0
+    assert space.encode("text", ["a", "bb"], on_error="skip").positions.tolist() == [1]
+
+
+def test_threads_end_with_the_call_even_when_it_fails():
+    space = space_of(FakeText)
+    before = threading.active_count()
+    space.encode("text", sample_items("text", 50))
+    with pytest.raises(InputError):
+        space.encode("text", [None, *sample_items("text", 50)])
+    assert threading.active_count() == before
+
+
+def test_one_space_may_be_used_from_eight_threads():
+    items = sample_items("text", 40)
+    with space_of(FakeText) as space, ThreadPoolExecutor(8) as pool:
+        expected = space_of(FakeText).encode("text", items).vectors
+        for found in pool.map(lambda _: space.encode("text", items).vectors, range(16)):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_window_is_bounded_by_bytes(monkeypatch):
+    sizes = []
+    real = engine._batches
+
+    def watched(window, batch_size):
+        sizes.append(len(window))
+        return real(window, batch_size)
+
+    monkeypatch.setattr(engine, "_batches", watched)
+    monkeypatch.setattr(engine, "_WINDOW_BYTES", 1)
+    space_of(FakeText).encode("text", sample_items("text", 30))
+    assert sizes == [8, 8, 8, 6]
+
+
+def test_bfloat16_vectors_stay_close_and_come_back_as_float32():
+    runtime = Runtime("cpu", "bfloat16")
+    items = sample_items("text")
+    with Space("fake", fake_specs(), runtime=runtime) as half, Space("fake", fake_specs()) as full:
+        found = half.encode("text", items)
+        assert found.vectors.dtype == np.float32
+        assert found.space == full.id
+        assert (found.vectors * full.encode("text", items).vectors).sum(axis=1).min() > 0.999
+
+
+@pytest.mark.gpu
+def test_gpu_gives_the_vectors_of_the_cpu():
+    for modality in ("text", "image", "audio"):
+        items = sample_items(modality)
+        vectors = [
+            Space("fake", fake_specs(), runtime=Runtime(device)).encode(modality, items).vectors
+            for device in ("cpu", "cuda")
+        ]
+        np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)

@@ -1,0 +1,54 @@
+"""What `import mmencode` costs, and that the public names are there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import mmencode
+
+TORCH_FREE = ["errors", "spec", "hookspecs", "card", "plugins", "registry"]
+HEAVY = [
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "timm",
+    "open_clip",
+    "numpy",
+    "PIL",
+    "soundfile",
+    "transformers",
+]
+
+
+def _loaded(code: str) -> set[str]:
+    """Which of the heavy modules a fresh interpreter has after running `code`."""
+    code += f"\nimport sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", TORCH_FREE)
+def test_module_above_the_line_imports_nothing_heavy(module):
+    assert _loaded(f"import mmencode.{module}") == set()
+
+
+def test_import_and_listing_import_nothing_heavy():
+    code = "import mmencode; list(mmencode.registry()); mmencode.registry()['timm/resnet18']"
+    assert _loaded(code) == set()
+
+
+def test_loading_a_space_imports_no_library_of_an_encoder():
+    assert _loaded("import mmencode; mmencode.Space").isdisjoint({"timm", "open_clip", "transformers"})
+
+
+def test_every_public_name_is_there():
+    for name in dir(mmencode):
+        assert getattr(mmencode, name) is not None
+
+
+def test_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        mmencode.nonsense  # noqa: B018

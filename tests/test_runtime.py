@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from mmencode.errors import DeviceError
+from mmencode.runtime import Runtime, devices
+
+
+def test_auto_becomes_concrete():
+    runtime = Runtime()
+    assert str(runtime.device) == next(iter(devices()))
+    assert runtime.dtype == torch.float32
+    assert runtime.batch_size >= 1
+    assert runtime.workers == len(os.sched_getaffinity(0))
+    assert "batch_size=" in repr(runtime)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps:7", "nonsense", "xla"])
+def test_absent_device_is_an_error_with_what_is_there(device):
+    with pytest.raises(DeviceError, match=rf"'{device}' isn't there(.|\n)*cpu"):
+        Runtime(device)
+
+
+def test_cuda_is_an_error_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="install a CUDA build"):
+        Runtime("cuda")
+
+
+def test_first_gpu_is_preferred(monkeypatch):
+    class Properties:
+        name, total_memory = "Test GPU", 8 * 2**30
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: Properties)
+    assert Runtime().device == torch.device("cuda:0")
+    assert Runtime("cuda").device.type == "cuda"
+    assert Runtime("cuda:1").batch_size > Runtime("cpu").batch_size
+    assert devices()["cuda:1"] == "Test GPU, 8 GiB"
+
+
+def test_mps_is_preferred_to_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert "mps" in list(devices())[:-1]
+
+
+def test_cores_are_counted_where_there_is_no_affinity(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert Runtime("cpu").workers == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"dtype": "int8"}, {"batch_size": 0}, {"batch_size": "big"}, {"workers": -1}, {"workers": True}]
+)
+def test_nonsense_is_a_value_error_that_names_it(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Runtime("cpu", **wrong)
+
+
+def test_moving_casts_floats_only():
+    runtime = Runtime("cpu", "bfloat16")
+    moved = runtime.move(
+        {"x": torch.zeros(2), "ids": torch.zeros(2, dtype=torch.int64), "m": torch.ones(2).bool()}
+    )
+    assert [tensor.dtype for tensor in moved.values()] == [torch.bfloat16, torch.int64, torch.bool]
