@@ -45,7 +45,7 @@ class Encoder(nn.Module, ABC):
         """Features `[b, width]` of a collated batch, on the device and in the dtype of the weights."""
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Contextual outputs `[b, t, width]` and their mask `[b, t]`; NotImplementedError if there are none."""
+        """Contextual outputs `[b, t, width]`, their mask `[b, t]`; NotImplementedError if it has none."""
         raise NotImplementedError(f"{type(self).__name__} has no token outputs")
 
     def cost(self, tensors: Tensors) -> int:

@@ -112,7 +112,7 @@ def test_waveform_without_its_rate_is_named(space):
 
 
 def test_unknown_modality_lists_what_there_is(space):
-    with pytest.raises(UnknownModalityError, match="it has audio, image, text"):
+    with pytest.raises(UnknownModalityError, match="it has text, image, audio"):
         space.encode("smell", ["rose"])
 
 
@@ -208,7 +208,7 @@ def test_missing_package_says_which_and_the_pip_line():
     match = r"no-such-package==1.0 isn't installed; numpy>=99 is needed and .* is installed(.|\n)*'x\[all\]'"
     with pytest.raises(MissingPackageError, match=match):
         space.encode("text", ["a"])
-    with pytest.raises(MissingPackageError, match="pip install 'no-such-package==1.0' 'numpy>=99'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'no-such-package==1\.0' 'numpy>=99'"):
         Space("fake", [replace(spec, install="")]).encode("text", ["a"])
 
 
@@ -229,17 +229,7 @@ def test_family_member_is_built_with_the_rest_of_its_name(monkeypatch):
 
 def test_encoders_of_one_space_have_one_width():
     with pytest.raises(EncoderError, match=r"widths \[4, 8\]"):
-        Space("fake", [replace(TEXT, dim=4), IMAGE, TEXT.__class__(**_as_audio(TEXT))]).card  # noqa: B018
-
-
-def _as_audio(spec):
-    return {
-        "name": "x",
-        "modality": "audio",
-        "target": spec.target,
-        "dim": 4,
-        "identity": identify(FakeText()),
-    }
+        Space("fake", [replace(TEXT, dim=4, identity=identify(FakeText())), IMAGE]).card  # noqa: B018
 
 
 def test_limits_reach_the_readers():
