@@ -1,0 +1,102 @@
+"""What the benchmark scripts share: the machine, items, and ratios of sides run in turn."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+WORDS = (
+    *("red", "blue", "small", "large", "old", "wooden", "bright", "quiet", "dog", "cat", "car", "house"),
+    *("street", "river", "mountain", "boat", "child", "garden", "bird", "kitchen", "table", "lamp"),
+    *("bridge", "harbour", "forest", "cloud", "train", "bicycle", "runs", "stands", "near", "under"),
+    *("over", "behind", "with", "and", "the", "a"),
+)
+
+
+def machine(*packages: str) -> str:
+    """The machine and the versions that a figure belongs to, on one line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [
+            line.partition(":")[2]
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        model = names[0].strip() if names else model
+    cores = len(os.sched_getaffinity(0))
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    day = time.strftime("%Y-%m-%d")
+    return f"{cores} cores of {model}; Python {platform.python_version()}, {versions}; {day}"
+
+
+def captions(count: int, seed: int = 0) -> list[str]:
+    """Captions of 4 to 30 words."""
+    random_words = random.Random(seed)
+    return [" ".join(random_words.choices(WORDS, k=random_words.randint(4, 30))) for _ in range(count)]
+
+
+def photographs(folder: Path, count: int) -> list[Path]:
+    """JPEG files of about 500 x 375 pixels, crops of photographs that scikit-image ships."""
+    from PIL import Image
+    from skimage import data
+
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = [Image.fromarray(photo()) for photo in (data.astronaut, data.chelsea, data.coffee, data.rocket)]
+    random_place = random.Random(0)
+    paths = []
+    for number in range(count):
+        source = sources[number % len(sources)]
+        left, top = (random_place.randint(0, side // 4) for side in source.size)
+        crop = source.crop((left, top, left + source.width * 3 // 4, top + source.height * 3 // 4))
+        paths.append(folder / f"{number:05d}.jpg")
+        crop.resize((500, 375)).save(paths[-1], quality=90)
+    return paths
+
+
+def ratios(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """How many times as fast as the first each side is: the median over rounds, all sides in every round.
+
+    The machine's speed drifts, so only times of one round are compared with each other.
+    """
+    for run in sides.values():
+        run()
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        seconds = {name: timed(run) for name, run in sides.items()}
+        first = next(iter(seconds.values()))
+        for name, taken in seconds.items():
+            found[name].append(first / taken)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def timed(run: Callable[[], object]) -> float:
+    """The seconds that one call takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def child(code: str) -> list[str]:
+    """What a fresh interpreter prints, in words."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return done.stdout.split()
+
+
+def table(title: str, rows: list[tuple[str, ...]]) -> None:
+    """Print a Markdown table whose first row is the header."""
+    print(f"\n**{title}**\n")
+    for number, row in enumerate(rows):
+        print(f"| {' | '.join(row)} |")
+        if number == 0:
+            print(f"|{'---|' * len(row)}")

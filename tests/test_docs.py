@@ -1,0 +1,32 @@
+"""Every Python example in README and docs runs, and prints what it says."""
+
+from __future__ import annotations
+
+import doctest
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mmencode_offline", reason="the examples run on the default space")
+sybil = pytest.importorskip("sybil", reason="sybil runs the examples: pip install sybil")
+from sybil.parsers.myst import PythonCodeBlockParser, SkipParser  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_examples_of_the_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    parsers = [PythonCodeBlockParser(doctest_optionflags=FLAGS), SkipParser()]
+    examples = sybil.Sybil(parsers=parsers, path=str(page.parent), patterns=[page.name])
+    before = set(sys.modules)
+    for example in examples.parse(page):
+        example.evaluate()
+    for name in set(sys.modules) - before:  # modules that an example wrote into its folder
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
