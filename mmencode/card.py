@@ -12,6 +12,8 @@ from .errors import SpaceMismatchError
 from .spec import Identity
 
 FORMAT = 1
+# Raised whenever mmencode.inputs makes other values of the same bytes: vectors depend on that, too.
+INPUTS = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,14 +30,15 @@ class SpaceCard:
     """What the vectors of a space depend on.
 
     The fingerprint covers everything but the space's name: two machines with the same weights and settings
-    have the same one, any change of weights, preprocessing, tokenizer, pooling, windows, projection or
-    normalisation gives another, and dtype, device and batch size don't count.
+    have the same one; any change of weights, preprocessing, tokenizer, pooling, windows, projection or
+    normalisation, or of how mmencode reads items, gives another; dtype, device and batch size don't count.
     """
 
     name: str
     dim: int
     towers: tuple[TowerCard, ...]
     normalisation: str = "l2, float32"
+    inputs: int = INPUTS
 
     def to_dict(self) -> dict[str, Any]:
         """The card as plain values that JSON can hold."""
@@ -48,6 +51,7 @@ class SpaceCard:
             "name": self.name,
             "dim": self.dim,
             "normalisation": self.normalisation,
+            "inputs": self.inputs,
             "towers": towers,
         }
 
@@ -83,6 +87,7 @@ def card_from_dict(content: Mapping[str, Any]) -> SpaceCard:
         name=content["name"],
         dim=content["dim"],
         normalisation=content["normalisation"],
+        inputs=content["inputs"],
         towers=towers,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,11 +16,12 @@ from .embeddings import Embeddings, Matches, search
 from .engine import Advance, OnError
 from .errors import ClosedError, EncoderError, InputError, UnknownModalityError
 from .inputs import Limits
-from .inputs.source import describe
+from .inputs.source import describe, is_source
+from .packages import missing_packages
 from .registry import registry
 from .runtime import Auto, Runtime
 from .spec import EncoderSpec
-from .towers import Tower, load_tower, missing_packages
+from .towers import Tower, load_tower
 from .zeroshot import Classifier
 
 
@@ -234,7 +235,7 @@ def _check_on_error(on_error: str) -> None:
 
 def _as_items(modality: str, batch: Any) -> Sequence[Any]:
     """The batch as a sequence; TypeError for what is one item rather than a batch of them."""
-    single = isinstance(batch, (str, bytes, bytearray, dict)) or not isinstance(batch, Iterable)
+    single = is_source(batch) or isinstance(batch, (Mapping, Set)) or not isinstance(batch, Iterable)
     array = isinstance(getattr(batch, "ndim", None), int) and modality in ("image", "audio")
     if single or (array and batch.ndim < 4):
         raise TypeError(

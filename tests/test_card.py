@@ -28,7 +28,9 @@ def test_every_field_of_an_identity_changes_the_fingerprint(field):
     assert dataclasses.replace(CARD, towers=towers).fingerprint != CARD.fingerprint
 
 
-@pytest.mark.parametrize("change", [{"dim": 5}, {"normalisation": "none"}, {"towers": TOWERS[:1]}])
+@pytest.mark.parametrize(
+    "change", [{"dim": 5}, {"normalisation": "none"}, {"inputs": 2}, {"towers": TOWERS[:1]}]
+)
 def test_every_field_of_the_card_but_its_name_changes_the_fingerprint(change):
     assert dataclasses.replace(CARD, **change).fingerprint != CARD.fingerprint
 

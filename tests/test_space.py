@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ def test_empty_batch_gives_no_rows(space):
 
 def test_batch_may_be_any_iterable(space):
     expected = space.encode("text", ["a", "b"]).vectors
-    for batch in (("a", "b"), iter(["a", "b"]), (text for text in "ab"), {"a": 1, "b": 2}.keys()):
+    for batch in (("a", "b"), iter(["a", "b"]), (text for text in "ab"), np.array(["a", "b"])):
         np.testing.assert_array_equal(space.encode("text", batch), expected)
     pictures = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3), np.uint8)
     expected = space.encode("image", list(pictures)).vectors
@@ -92,6 +94,10 @@ def test_batch_may_be_any_iterable(space):
         ("text", "a dog"),
         ("text", 3),
         ("text", None),
+        ("text", {"a", "b"}),
+        ("text", {"a": 1}),
+        ("image", io.BytesIO(b"picture")),
+        ("image", Path("cat.jpg")),
         ("image", b"bytes"),
         ("image", "cat.jpg"),
         ("image", sample_items("image", 1)[0]),
