@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-from packaging.requirements import Requirement
 
 from .card import TowerCard
 from .encoder import Encoder, identify
-from .errors import EncoderError, IdentityError, MissingPackageError
+from .errors import EncoderError, IdentityError
+from .packages import require_packages
 from .projection import IdentityProjection, Projection
 from .runtime import Runtime
 from .spec import EncoderSpec
@@ -49,31 +47,6 @@ def load_tower(spec: EncoderSpec, runtime: Runtime) -> Tower:
         card=TowerCard(modality=spec.modality, encoder=spec.name, identity=found),
         dim=spec.dim or encoder.width,
     )
-
-
-def missing_packages(spec: EncoderSpec) -> list[str]:
-    """What of `spec.requires` is absent or of another version, in words; torch-free and quick."""
-    missing = []
-    for requirement in map(Requirement, spec.requires):
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            missing.append(f"{requirement} isn't installed")
-            continue
-        if not requirement.specifier.contains(installed, prereleases=True):
-            missing.append(f"{requirement} is needed and {installed} is installed")
-    return missing
-
-
-def require_packages(spec: EncoderSpec) -> None:
-    """Raise MissingPackageError, with the pip line, unless all that the encoder needs is installed."""
-    missing = missing_packages(spec)
-    if missing:
-        packages = " ".join(f"'{requirement}'" for requirement in spec.requires)
-        raise MissingPackageError(
-            f"encoder {spec.name!r} ({spec.modality}) lacks a package: {'; '.join(missing)}",
-            remedy=spec.install or f"pip install {packages}",
-        )
 
 
 def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:

@@ -1,0 +1,68 @@
+"""The command line: a thin layer on the public API. What is heavy is imported when a command needs it."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import classify, encode, info, listing, search
+from .demo import command as demo
+from .failures import Commands
+
+HELP = """Text, images and audio as vectors of one shared space, from whatever encoders are installed.
+
+Results go to standard output: tables on a terminal, tab-separated lines with a header when piped, one JSON
+document with --json. Progress, notes and the items that failed go to standard error.
+
+Exit codes: 0 when something was done, even if some items failed; 1 when nothing was; 2 for wrong usage.
+
+\b
+Examples:
+  mmencode demo
+  mmencode classify photos/ --labels cat,dog,car
+  mmencode search photos/ "a red car"
+"""
+
+app = typer.Typer(
+    cls=Commands,
+    help=HELP,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help starts faster and reads the same when piped
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("encode")(encode.encode)
+app.command("classify")(classify.classify)
+app.command("search")(search.search)
+app.command("list")(listing.list_encoders)
+app.command("plugins")(listing.list_plugins)
+app.command("info")(info.info)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mmencode {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold the options that belong to no command; its help is HELP."""
+
+
+def main() -> None:
+    """Run the command line; what a stream's encoding can't hold is escaped rather than fatal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app()

@@ -1,0 +1,1 @@
+"""`mmencode demo`: the main job on real photographs, in one command and without the network."""

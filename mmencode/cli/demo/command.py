@@ -1,0 +1,105 @@
+"""`mmencode demo`: classify and search real photographs, and sounds where the audio extra is there."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...errors import InputError, MissingPackageError, NoDefaultSpaceError
+from ...packages import install_line
+from ...spec import AUDIO
+from .. import output
+from ..classify import ranking
+from ..failures import as_documents, report, require_some
+from ..options import Json, open_space
+from . import page, photographs
+from .sections import Collection, Section, ask
+
+if TYPE_CHECKING:
+    from ...space import Space
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the page.")] = Path(
+        "mmencode-demo"
+    ),
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the main job on real photographs and sounds.
+
+    Labels and finds a dozen photographs, and a few synthesised sounds where the default space has an audio
+    encoder, and writes a page that shows it all. Runs offline; scores are shown as they come, mistakes too.
+
+    \b
+    Example: mmencode demo --open
+    """
+    pictures = photographs.collection()
+    space = _default_space()
+    collections = [pictures]
+    notes = []
+    reason = _no_audio(space)
+    if reason:
+        notes.append(f"Sounds are left out: {reason}")
+    else:
+        from . import sounds  # imports numpy
+
+        collections.append(sounds.collection())
+    sections, failed = _ask_all(space, collections)
+    require_some(len(sections), failed)
+    written = page.write(out, space.id, sections, collections, notes)
+    _print(space, sections, written, failed, json)
+    for note in notes:
+        output.note(note)
+    report(failed)
+    if open_page:
+        webbrowser.open(written.resolve().as_uri())
+
+
+def _default_space() -> Space:
+    try:
+        return open_space(None, "auto")
+    except NoDefaultSpaceError as cause:
+        raise MissingPackageError(
+            f"the demo needs a default space: {cause.fact}", culprit=cause.culprit, remedy=photographs.INSTALL
+        ) from cause
+
+
+def _no_audio(space: Space) -> str:
+    """Why there are no sounds, with the remedy; "" when there are."""
+    if AUDIO in space.modalities:
+        return ""
+    if AUDIO not in space.specs:
+        return f"space {space.name} has no encoder for them."
+    return f"to hear them, {install_line(space.specs[AUDIO])}"
+
+
+def _ask_all(space: Space, collections: list[Collection]) -> tuple[list[Section], list[InputError]]:
+    sections: list[Section] = []
+    failed: list[InputError] = []
+    for collection in collections:
+        asked, errors = ask(space, collection)
+        sections += asked
+        failed += errors
+    return sections, failed
+
+
+def _print(
+    space: Space, sections: list[Section], written: Path, failed: list[InputError], json: bool
+) -> None:
+    if json:
+        output.document(
+            {
+                "space": space.id,
+                "page": str(written),
+                "sections": [section.to_dict() for section in sections],
+                "failed": as_documents(failed),
+            }
+        )
+        return
+    for section in sections:
+        output.table(ranking(section.title, section.asked, section.rows), titled=True)
+    output.note(f"Wrote {written}, which shows them.")

@@ -1,0 +1,113 @@
+"""The demo's results as one HTML page that needs nothing from outside: no scripts, no requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from ..output import score as shown_score
+from .media import media
+from .sections import Collection, Ranked, Section
+
+_INTRODUCTION = (
+    "Everything below became vectors of one space, on this machine and without the network. What you see is "
+    "which of them lie nearest to each other. The numbers are cosine similarities, to be compared within a "
+    "row; they are no probabilities. Items, labels and sentences were picked to show what the default space "
+    "knows, and a few to show what it doesn't; the scores are as they came, mistakes included."
+)
+
+# The policy makes the browser itself refuse whatever isn't in the page.
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>mmencode demo</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+<h1>mmencode demo</h1>
+<p>{introduction}</p>
+{notes}
+</header>
+<main>
+{sections}
+</main>
+<footer>Vectors of the space <code>{space}</code></footer>
+</body>
+</html>
+"""
+
+
+def write(
+    folder: Path,
+    space: str,
+    sections: Sequence[Section],
+    collections: Sequence[Collection],
+    notes: Sequence[str],
+) -> Path:
+    """Write `index.html` in the folder, which is made if it isn't there, and give its path."""
+    asked = {name for section in sections for name, _ in section.rows}
+    uris = {name: uri for collection in collections for name, uri in media(collection, asked).items()}
+    content = _PAGE.format(
+        style=files(__package__).joinpath("page.css").read_text(encoding="utf-8"),
+        introduction=escape(_INTRODUCTION),
+        notes="\n".join(f'<p class="note">{escape(note)}</p>' for note in notes),
+        sections="\n".join(_section(section, uris) for section in sections),
+        space=escape(space),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "index.html"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def _section(section: Section, uris: Mapping[str, str]) -> str:
+    asked_items = all(name in uris for name, _ in section.rows)
+    cards = "\n".join(
+        _labelled_card(name, best, uris) if asked_items else _found_card(name, best, uris)
+        for name, best in section.rows
+    )
+    return (
+        f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{escape(section.about)}</p>\n"
+        f'<div class="{"labelled" if asked_items else "found"}">\n{cards}\n</div>\n</section>'
+    )
+
+
+def _labelled_card(name: str, best: Ranked, uris: Mapping[str, str]) -> str:
+    """An item with its labels, each with a bar as long as its score."""
+    lines = "".join(
+        f'<li><span>{escape(label)}</span><span class="score">{shown_score(score)}</span>'
+        f'<i style="width:{100 * max(0.0, min(1.0, score)):.0f}%"></i></li>'
+        for label, score in best
+    )
+    return f'<article id="{escape(name)}">{_figure(name, uris)}<ol>{lines}</ol></article>'
+
+
+def _found_card(sentence: str, best: Ranked, uris: Mapping[str, str]) -> str:
+    """A sentence with the items found for it."""
+    figures = "".join(_answer(name, shown_score(score), uris) for name, score in best)
+    return f"<article><h3>{escape(sentence)}</h3><div>{figures}</div></article>"
+
+
+def _answer(name: str, score: str, uris: Mapping[str, str]) -> str:
+    """A found image once more; a found sound as a link to its player, which would double the page."""
+    if uris[name].startswith("data:image/"):
+        return _figure(name, uris, score)
+    return f'<p><a href="#{escape(name)}">{escape(name)}</a> <span class="score">{score}</span></p>'
+
+
+def _figure(name: str, uris: Mapping[str, str], score: str = "") -> str:
+    uri = uris[name]
+    shown = (
+        f'<img src="{uri}" alt="{escape(name)}">'
+        if uri.startswith("data:image/")
+        else f'<audio controls src="{uri}"></audio>'
+    )
+    return f"<figure>{shown}<figcaption>{escape(name)} <b>{score}</b></figcaption></figure>"

@@ -1,0 +1,85 @@
+"""What the demo asks a space: a label for each item, and items for each sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import InputError
+from ...spec import TEXT
+
+if TYPE_CHECKING:
+    from ...embeddings import Embeddings
+    from ...space import Space
+
+BEST = 3
+Ranked = list[tuple[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collection:
+    """Items of one modality by name, and what to ask about them; `origin` says where they come from."""
+
+    modality: str
+    noun: str
+    origin: str
+    items: Mapping[str, Path | bytes]
+    labels: Sequence[str]
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """Rows of `(asked, best answers with their scores)`; `asked` names the kind of thing that was asked."""
+
+    title: str
+    about: str
+    asked: str
+    rows: Sequence[tuple[str, Ranked]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section for a JSON document."""
+        rows = [
+            {"asked": name, "best": [{"answer": answer, "score": score} for answer, score in best]}
+            for name, best in self.rows
+        ]
+        return {"title": self.title, "about": self.about, "rows": rows}
+
+
+def ask(space: Space, collection: Collection) -> tuple[list[Section], list[InputError]]:
+    """Both sections of a collection, and the items that couldn't be encoded; no sections if none could."""
+    batch = list(collection.items.values())
+    vectors = space.encode(collection.modality, batch, on_error="skip", progress=True)
+    errors = list(vectors.errors)
+    if not len(vectors):
+        return [], errors
+    names = [list(collection.items)[position] for position in vectors.positions]
+    return [_labelled(space, collection, names, vectors), _found(space, collection, names, vectors)], errors
+
+
+def _labelled(space: Space, collection: Collection, names: Sequence[str], vectors: Embeddings) -> Section:
+    result = space.classifier(collection.labels).rank(vectors)
+    return Section(
+        title=f"Which of {len(collection.labels)} labels fits each {collection.noun}?",
+        about=f"{collection.origin} The labels are words; nothing was trained on them: "
+        f"{', '.join(collection.labels)}.",
+        asked=collection.noun,
+        rows=list(zip(names, result.top(BEST), strict=True)),
+    )
+
+
+def _found(space: Space, collection: Collection, names: Sequence[str], vectors: Embeddings) -> Section:
+    matches = space.search(space.encode(TEXT, collection.sentences), vectors, BEST)
+    rows = [
+        (sentence, [(names[row], float(score)) for row, score in zip(best, scores, strict=True)])
+        for sentence, best, scores in zip(collection.sentences, matches.rows, matches.scores, strict=True)
+    ]
+    return Section(
+        title=f"Which {collection.noun} fits each sentence?",
+        about=f"The same vectors, searched by text; file names play no part. Each sentence gets the {BEST} "
+        "nearest, whether they are near or not.",
+        asked="sentence",
+        rows=rows,
+    )

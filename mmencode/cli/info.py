@@ -1,0 +1,59 @@
+"""`mmencode info`: what this machine and this installation offer, for a bug report say."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from .. import __version__
+from ..errors import MmencodeError
+from ..registry import registry
+from . import output
+from .options import Json, open_space
+
+
+def info(json: Json = False) -> None:
+    """Show versions, devices and the default space.
+
+    The runtime is what "auto" becomes on this machine.
+
+    \b
+    Example: mmencode info --json
+    """
+    import torch
+
+    from ..runtime import Runtime, devices
+
+    facts: dict[str, Any] = {
+        "mmencode": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "devices": devices(),
+        "runtime": repr(Runtime("auto")),
+        "default_space": _default(),
+        "failed_plugins": [plugin.distribution for plugin in registry().failed],
+    }
+    if json:
+        output.document(facts)
+        return
+    rows = [(name.replace("_", " "), _words(value)) for name, value in facts.items()]
+    output.table(output.Table("mmencode", ("what", "value"), rows))
+
+
+def _default() -> dict[str, Any] | None:
+    """The default space's name, card id and modalities; None, with a note that says why, without them."""
+    try:
+        space = open_space(None, "cpu")
+        return {"name": space.name, "id": space.id, "modalities": list(space.modalities)}
+    except MmencodeError as error:
+        output.note(f"the default space can't be used: {error.fact}; {error.remedy}")
+        return None
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name}: {_words(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return "none" if value is None else str(value)

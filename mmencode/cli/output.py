@@ -1,0 +1,80 @@
+"""How results are printed: tables on a terminal, tab-separated lines when piped, JSON when asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+import typer
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of words under a title; the title is printed only where people look, or among several tables.
+
+    `numbers` are the columns that are aligned to the right.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Sequence[str] = field(default=())
+
+
+def table(content: Table, *, err: bool = False, titled: bool = False) -> None:
+    """Print a table; `titled` puts its title above it when piped, too."""
+    stream = sys.stderr if err else sys.stdout
+    if _is_terminal(stream):
+        _draw(content, stream)
+        return
+    if titled:
+        typer.echo(f"# {content.title}", err=err)
+    for row in (content.columns, *content.rows):
+        typer.echo("\t".join(shown(word) for word in row), err=err)
+
+
+def document(content: Any) -> None:
+    """Print one JSON document, in ASCII, which every stream can hold."""
+    typer.echo(json.dumps(content, indent=2))
+
+
+def note(text: str) -> None:
+    """Say something beside the results, on standard error."""
+    typer.echo(shown(text), err=True)
+
+
+def score(value: float) -> str:
+    """A cosine similarity as it is printed; JSON has all its digits."""
+    return f"{value:.3f}"
+
+
+def shown(text: str) -> str:
+    """The text with control characters, tabs and lone surrogates escaped.
+
+    File names are untrusted: they may hold line ends or a terminal's escape sequences.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty()
+
+
+def _draw(content: Table, stream: TextIO) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(title=content.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column in content.columns:
+        drawn.add_column(column, justify="right" if column in content.numbers else "left", overflow="fold")
+    for row in content.rows:
+        drawn.add_row(*(Text(shown(word)) for word in row))  # Text: names are no markup
+    Console(file=stream).print(drawn)
