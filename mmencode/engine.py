@@ -44,6 +44,11 @@ class Prepared:
     cost: int = 0
     error: InputError | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that its tensors take."""
+        return sum(tensor.nbytes for tensor in (self.tensors or {}).values())
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Result:
@@ -72,7 +77,7 @@ def run(
             raise failed[0]
         errors += failed
         advance(len(failed), len(failed))
-        for batch in _batches(window, runtime.batch_size):
+        for batch in _batches(window, runtime):
             embeddings, batch_errors = _embed(tower, batch, items, runtime)
             if batch_errors and on_error == "raise":
                 raise batch_errors[0]
@@ -131,7 +136,7 @@ def _windows(chunks: Iterator[list[Prepared]]) -> Iterator[list[Prepared]]:
     size = 0
     for chunk in chunks:
         window += chunk
-        size += sum(tensor.nbytes for item in chunk for tensor in (item.tensors or {}).values())
+        size += sum(item.nbytes for item in chunk)
         if len(window) >= _WINDOW_ITEMS or size >= _WINDOW_BYTES:
             yield window
             window, size = [], 0
@@ -139,11 +144,20 @@ def _windows(chunks: Iterator[list[Prepared]]) -> Iterator[list[Prepared]]:
         yield window
 
 
-def _batches(window: list[Prepared], batch_size: int) -> Iterator[list[Prepared]]:
-    """The window's good items in batches of like cost."""
-    good = sorted((item for item in window if item.tensors is not None), key=lambda item: item.cost)
-    for start in range(0, len(good), batch_size):
-        yield good[start : start + batch_size]
+def _batches(window: list[Prepared], runtime: Runtime) -> Iterator[list[Prepared]]:
+    """The window's good items in batches of like cost, none over the runtime's items and bytes."""
+    batch: list[Prepared] = []
+    size = 0
+    for item in sorted(window, key=lambda item: item.cost):
+        if item.tensors is None:
+            continue
+        if batch and (len(batch) == runtime.batch_size or size + item.nbytes > runtime.batch_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += item.nbytes
+    if batch:
+        yield batch
 
 
 def _embed(

@@ -61,9 +61,9 @@ class Registry(Mapping[str, EncoderSpec]):
 
     def distribution(self, name: str) -> str:
         """Which distribution declares this encoder; of two, the error that names both."""
-        found = self._encoders.get(name) or self._encoders[_family(name, self._encoders) or name]
-        _only(name, found)
-        return next(iter(found))
+        spec = self[name]
+        declared = name if name in self._encoders else name.removesuffix(spec.variant) + "*"
+        return next(iter(self._encoders[declared]))
 
     def space(self, name: str) -> tuple[EncoderSpec, ...]:
         """The encoders of a space, by its name or an alias, sorted by modality.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Literal
 
 import torch
@@ -13,8 +14,10 @@ from .errors import DeviceError
 Auto = Literal["auto"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# On a CPU small batches stay in its cache, on a GPU large ones fill it; tests/benchmarks/offline.py.
-_CPU_BATCH, _GPU_BATCH = 8, 64
+# Items and bytes of one automatic batch: on a CPU what stays in its cache, on a GPU what fills it. The CPU's
+# were found with tests/benchmarks/offline.py: short texts like 32 items, photographs (600 KB each) about six.
+_CPU_BATCH, _CPU_BYTES = 32, 2**22
+_GPU_BATCH, _GPU_BYTES = 256, 2**28
 
 
 class Runtime:
@@ -22,7 +25,7 @@ class Runtime:
 
     device       "auto" is the first CUDA device, else MPS, else the CPU
     dtype        of the weights and the forward pass; "auto" is float32. Embeddings are float32 always
-    batch_size   the most items in one forward pass
+    batch_size   the most items in one forward pass; "auto" also keeps their tensors below `batch_bytes`
     workers      threads that read and preprocess; "auto" is one for each core this process may use
 
     Raises DeviceError when the device isn't there, ValueError for an unknown dtype or a count below one.
@@ -38,8 +41,10 @@ class Runtime:
     ) -> None:
         self.device = _device(device)
         self.dtype = _dtype(dtype)
-        default = _CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH
-        self.batch_size = _count("batch_size", default if batch_size == "auto" else batch_size)
+        automatic = (_CPU_BATCH, _CPU_BYTES) if self.device.type == "cpu" else (_GPU_BATCH, _GPU_BYTES)
+        chosen = automatic if batch_size == "auto" else (batch_size, sys.maxsize)
+        self.batch_size = _count("batch_size", chosen[0])
+        self.batch_bytes = chosen[1]
         self.workers = _count("workers", _cores() if workers == "auto" else workers)
 
     def move(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

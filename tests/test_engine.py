@@ -80,6 +80,23 @@ def test_batches_are_bounded_and_of_like_length():
     assert shapes == [(4, 4), (4, 80)]
 
 
+def test_automatic_batches_are_bounded_by_bytes_and_given_ones_are_not():
+    class Watched(FakeText):
+        def forward(self, tensors):
+            sizes.append(len(tensors["hidden"]))
+            return super().forward(tensors)
+
+    globals()["_target"] = Watched
+    spec = EncoderSpec(name="test", modality="text", target=f"{__name__}:_target", dim=8)
+    for batch_size, expected in (("auto", [3, 3, 2]), (8, [8])):
+        sizes = []
+        runtime = Runtime("cpu", batch_size=batch_size)
+        if batch_size == "auto":
+            runtime.batch_bytes = 3 * 10 * 8 * 4
+        Space("test", [spec], runtime=runtime).encode("text", ["x" * 10] * 8)
+        assert sizes == expected
+
+
 def test_crash_in_preprocess_is_that_items_error():
     class Picky(FakeText):
         def preprocess(self, item):
@@ -149,9 +166,9 @@ def test_window_is_bounded_by_bytes(monkeypatch):
     sizes = []
     real = engine._batches
 
-    def watched(window, batch_size):
+    def watched(window, runtime):
         sizes.append(len(window))
-        return real(window, batch_size)
+        return real(window, runtime)
 
     monkeypatch.setattr(engine, "_batches", watched)
     monkeypatch.setattr(engine, "_WINDOW_BYTES", 1)

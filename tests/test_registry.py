@@ -23,6 +23,9 @@ def test_registry_is_a_read_only_mapping_from_name_to_spec(make_registry):
         registry["x"] = FAMILY
     assert registry.distribution("fake/text") == "a"
     assert registry.distribution("lib/x") == "b"
+    with pytest.raises(UnknownNameError):
+        registry.distribution("nonsense")
+    assert len(registry) == 4
 
 
 def test_member_of_a_family_has_its_own_name_and_space(make_registry):

@@ -14,7 +14,7 @@ import torch
 
 from ..errors import InputError
 from .limits import Limits
-from .source import describe, is_source, read_bytes
+from .source import describe, is_source, read_bytes, without_address
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -75,16 +75,11 @@ def read(item: Any, limits: Limits) -> Waveform:
         if isinstance(cause, InputError):
             raise
         raise InputError(
-            f"it can't be decoded as audio: {_reason(cause)}",
+            f"it can't be decoded as audio: {without_address(cause)}",
             source=source,
             remedy="wav, flac, ogg and mp3 are read; a truncated file must be fetched again",
         ) from cause
     return _checked(samples, rate, source, limits)
-
-
-def _reason(cause: Exception) -> str:
-    """libsndfile's words without the address of our buffer, so that messages are the same every time."""
-    return re.sub(r"<_io\.BytesIO object at \w+>", "it", str(cause))
 
 
 def _decode(content: bytes, source: str, limits: Limits) -> tuple[Samples, int]:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from ..errors import InputError
 from .limits import Limits
-from .source import describe, is_source, read_bytes
+from .source import describe, is_source, read_bytes, without_address
 
 # What people keep photographs in. Left out on purpose: formats whose readers start other programs (EPS) or
 # that nobody has looked at in years; a file's ending doesn't choose its reader.
@@ -149,7 +149,7 @@ def _float_to_bytes(array: np.ndarray[Any, Any], source: str) -> np.ndarray[Any,
 
 def _undecodable(cause: Exception, source: str) -> InputError:
     return InputError(
-        f"it can't be decoded as an image: {type(cause).__name__}: {cause}",
+        f"it can't be decoded as an image: {type(cause).__name__}: {without_address(cause)}",
         source=source,
         remedy=f"the formats read are {', '.join(FORMATS)}; a truncated file must be fetched again",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ def describe(item: Any) -> str:
 def _shown(path: str | bytes) -> str:
     text = os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
+
+
+def without_address(cause: Exception) -> str:
+    """A decoder's words without the address of our buffer, so that messages are the same every time."""
+    return re.sub(r"<_io\.BytesIO object at \w+>", "it", str(cause))
 
 
 def is_source(item: Any) -> bool:
