@@ -1,0 +1,147 @@
+"""Sounds: YAMNet, whose 521 AudioSet tags lead into the space."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from mmencode import Encoder, LabelAnchored, Waveform
+
+from . import anchors, frontend
+from .sources import YAMNET, read
+
+TAGS, SILENCE = 521, 494
+
+_CONVOLUTIONS = 27
+_HALVING = (0, 3, 7, 11, 23)  # the convolutions with stride 2
+_AT_ONCE = 32  # patches; more leave the processor's cache, and a long recording would take all memory
+_SILENT = 0.95
+_LEAST_WEIGHT = 1e-3
+
+Tensors = dict[str, Tensor]
+
+
+class YamNet(Encoder):
+    """Recordings as the strength of 521 tags, the mean over patches that aren't silent.
+
+    Gemmeke et al., "Audio Set", ICASSP 2017, for the tags; the network is MobileNet v1 (Howard et al. 2017).
+    """
+
+    width = TAGS
+    preprocessing = frontend.WORDS
+    pooling = (
+        "mean of tag scores over patches, weighted by 1 - Silence; Silence itself only if all are silent"
+    )
+    windows = frontend.WINDOWS
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(*_convolutions(weights))
+        self.classifier = nn.Linear(1024, TAGS)
+        self.load_state_dict(weights)
+        self._log_mel = frontend.LogMel()
+
+    def preprocess(self, item: Waveform) -> Tensors:
+        """Log-mel patches `[patches, 96, 64]`."""
+        return {"patches": torch.from_numpy(self._log_mel(item.resampled(frontend.RATE).samples))}
+
+    def collate(self, items: list[Tensors]) -> Tensors:
+        """All patches `[patches, 96, 64]`, one item's after the other's, and how many each has, `[b]`."""
+        patches = [item["patches"] for item in items]
+        return {"patches": torch.cat(patches), "counts": torch.tensor([len(part) for part in patches])}
+
+    def cost(self, tensors: Tensors) -> int:
+        """The number of patches."""
+        return len(tensors["patches"])
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, 521]`: the strength of each tag, 0 to 1."""
+        return torch.stack([_pooled(scores) for scores in self._scores(tensors)])
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """The tag scores of each patch `[b, patches, 521]`, and the mask `[b, patches]`."""
+        scores = pad_sequence(self._scores(tensors), batch_first=True)
+        steps = torch.arange(scores.shape[1], device=scores.device)
+        return scores, steps < tensors["counts"][:, None]
+
+    def _scores(self, tensors: Tensors) -> list[Tensor]:
+        """For each item `[its patches, 521]`."""
+        scores = torch.cat([self._tag(part) for part in torch.split(tensors["patches"], _AT_ONCE)])
+        return list(torch.split(scores, tensors["counts"].tolist()))
+
+    def _tag(self, patches: Tensor) -> Tensor:
+        maps = self.convolutions(patches.unsqueeze(1))  # [patches, 1024, 3, 2]
+        scores: Tensor = self.classifier(maps.mean(dim=(2, 3))).sigmoid()
+        return scores
+
+
+def encoder() -> YamNet:
+    """Read YAMNet from its package; MissingPackageError or WeightsError when it isn't there as released."""
+    return YamNet(_renamed(_initialisers(read(YAMNET)))).eval().requires_grad_(False)
+
+
+def projection() -> LabelAnchored:
+    """The ten tags that stand out most from how often they answer to anything, averaging their anchors."""
+    data = anchors.read(anchors.AUDIO)
+    return LabelAnchored(data["anchors"], activation="none", prior=data["prior"], floor=0.01, top=10)
+
+
+def _pooled(scores: Tensor) -> Tensor:
+    """One item's scores `[patches, 521]` to `[521]`; silence between sounds is no property of the sounds."""
+    silence = scores[:, SILENCE]
+    weight = (1 - silence).clamp_min(_LEAST_WEIGHT)
+    pooled = (weight[:, None] * scores).sum(dim=0) / weight.sum()
+    pooled[SILENCE] *= (silence >= _SILENT).all()
+    return pooled
+
+
+def _convolutions(weights: dict[str, Tensor]) -> list[nn.Module]:
+    """One ordinary convolution, then depthwise and pointwise in turn, the batch norms folded in."""
+    modules: list[nn.Module] = []
+    for index in range(_CONVOLUTIONS):
+        width, inputs, size, _ = weights[_place(index, "weight")].shape
+        groups = width if index % 2 else 1
+        if index in _HALVING:
+            halving = nn.Conv2d(inputs * groups, width, size, stride=2, groups=groups)
+            modules += [nn.ZeroPad2d((0, 1, 0, 1)), halving, nn.ReLU(inplace=True)]
+        else:
+            plain = nn.Conv2d(inputs * groups, width, size, padding=size // 2, groups=groups)
+            modules += [nn.Identity(), plain, nn.ReLU(inplace=True)]
+    return modules
+
+
+def _place(index: int, kind: str) -> str:
+    return f"convolutions.{3 * index + 1}.{kind}"
+
+
+def _initialisers(archive: bytes) -> dict[str, Tensor]:
+    """The constants of the ONNX graph in the archive; its quantise nodes are left aside."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        names = {name.rpartition(".")[2]: name for name in files.namelist()}
+        graph: Any = onnx.load_model_from_string(files.read(names["onnx"])).graph
+        data = files.read(names["data"])
+    for tensor in graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            place = {entry.key: entry.value for entry in tensor.external_data}
+            start = int(place["offset"])
+            tensor.raw_data = data[start : start + int(place["length"])]
+            tensor.data_location = onnx.TensorProto.DEFAULT
+    return {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer
+    }
+
+
+def _renamed(initialisers: dict[str, Tensor]) -> dict[str, Tensor]:
+    """By our names; the export numbers its convolutions in steps of three from 241."""
+    weights = {f"classifier.{kind}": initialisers[f"model.classifier.{kind}"] for kind in ("weight", "bias")}
+    for index in range(_CONVOLUTIONS):
+        weights[_place(index, "weight")] = initialisers[f"onnx::Conv_{241 + 3 * index}"]
+        weights[_place(index, "bias")] = initialisers[f"onnx::Conv_{242 + 3 * index}"]
+    return weights
