@@ -188,7 +188,7 @@ class Space:
 
 
 def load(
-    name: str,
+    name: str | None = None,
     *,
     device: str | Auto = "auto",
     dtype: str | Auto = "auto",
@@ -196,11 +196,11 @@ def load(
     workers: int | Auto = "auto",
     limits: Limits | None = None,
 ) -> Space:
-    """Make ready the space of that name or alias; its encoders are built when they are first used.
+    """Make ready the space of that name or alias, or the default one; encoders are built when first used.
 
-    Raises UnknownNameError with the nearest names, NameClashError, DeviceError.
+    Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError.
     """
-    specs = registry().space(name)
+    specs = registry().space(registry().default_space() if name is None else name)
     runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers)
     return Space(specs[0].space_name, specs, runtime=runtime, limits=limits)
 

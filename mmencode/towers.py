@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from .card import TowerCard
 from .encoder import Encoder, identify
 from .errors import EncoderError, IdentityError
@@ -33,8 +35,9 @@ def load_tower(spec: EncoderSpec, runtime: Runtime) -> Tower:
     Encoder, IdentityError when it isn't what the spec declares.
     """
     require_packages(spec)
-    encoder = _build(spec, spec.target, Encoder)
-    projection = _build(spec, spec.projection, Projection) if spec.projection else IdentityProjection()
+    with torch.random.fork_rng(devices=[]):  # modules draw initial weights; the user's generator isn't theirs
+        encoder = _build(spec, spec.target, Encoder)
+        projection = _build(spec, spec.projection, Projection) if spec.projection else IdentityProjection()
     for module in (encoder, projection):
         module.eval().requires_grad_(False)
     found = identify(encoder, projection if spec.projection else None)

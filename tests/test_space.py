@@ -44,7 +44,7 @@ def installed(monkeypatch, make_registry):
 
 def test_load_by_name_and_alias_is_one_space(installed):
     with mmencode.load("fake") as one, mmencode.load("default", device="cpu", dtype="float32") as other:
-        assert one.id == other.id
+        assert one.id == other.id == mmencode.load().id
         assert one.name == other.name == "fake"
         assert one.modalities == ("audio", "image", "text")
         assert one.dim == 8

@@ -222,8 +222,9 @@ class EncoderConformance:
         assert all(encoder.cost(encoder.preprocess(read(item, Limits()))) > 0 for item in self.samples())
 
     def test_encoding_leaves_global_state_alone(self) -> None:
-        """Random generators, default dtype, thread count, gradient mode and folder are the user's."""
+        """Generators, dtype, threads, gradient mode and folder are the user's, while loading, too."""
         before = _global_state()
+        load_tower(self.declared(), Runtime("cpu"))
         self.encode(self.samples())
         assert _global_state() == before
 

@@ -5,10 +5,10 @@ python tests/benchmarks/startup.py
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 from common import child, machine, table, timed
 
@@ -44,7 +44,7 @@ def median(command: list[str], rounds: int = 7) -> float:
 def main() -> None:
     """Print both tables."""
     print(machine("torch", "mmencode"))
-    mmencode = shutil.which("mmencode") or "mmencode"
+    mmencode = str(Path(sys.executable).with_name("mmencode"))
     bare = median([sys.executable, "-c", "pass"])
     rows = [("command", "seconds above a bare interpreter", "imports torch")]
     for name, command in {

@@ -44,8 +44,7 @@ def projection() -> LabelAnchored:
 
 def classifier() -> Any:
     """The whole network, images to 1000 logits, as timm's architecture."""
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        model: Any = timm.create_model(ARCHITECTURE)
+    model: Any = timm.create_model(ARCHITECTURE)
     file = torch.load(io.BytesIO(read(EFFICIENTNET)), map_location="cpu", weights_only=True)
     model.load_state_dict(_by_position(file, model.state_dict()), assign=True)
     return model.eval().requires_grad_(False)

@@ -65,8 +65,9 @@ class MiniLM(Encoder):
 
     def __init__(self, tokenizer: bytes) -> None:
         super().__init__()
-        self.words = nn.Embedding(_WORDS, WIDTH)
-        self.positions = nn.Embedding(_TOKENS, WIDTH)
+        # Given its weight, an embedding doesn't draw one; on "meta" torch would import its compiler for that.
+        self.words = nn.Embedding(_WORDS, WIDTH, _weight=torch.empty(_WORDS, WIDTH))
+        self.positions = nn.Embedding(_TOKENS, WIDTH, _weight=torch.empty(_TOKENS, WIDTH))
         self.embedded = nn.LayerNorm(WIDTH, eps=_EPSILON)
         self.layers = nn.ModuleList(Layer() for _ in range(_LAYERS))
         self._tokenizer = Tokenizer.from_buffer(tokenizer)

@@ -15,7 +15,6 @@ needs_wordnet = pytest.mark.skipif(
 
 
 @needs_wordnet
-@pytest.mark.slow
 def test_a_rebuild_gives_what_is_shipped() -> None:
     pytest.importorskip("onnx")
     command = [sys.executable, str(SCRIPTS / "build_anchors.py"), "--check", "--wordnet", str(WORDNET)]
