@@ -31,7 +31,7 @@ Advance = Callable[[int, int], None]
 # Prepared items wait in a window, so that items of like cost can share a batch. The two bounds keep memory
 # independent of the number of items: the first one met closes the window.
 _WINDOW_ITEMS = 1024
-_WINDOW_BYTES = 2**25
+_WINDOW_BYTES = 2**24
 _CHUNK = 8  # items that one worker takes at a time; a task for each short text would cost more than the text
 
 
@@ -48,6 +48,11 @@ class Prepared:
     def nbytes(self) -> int:
         """The memory that its tensors take."""
         return sum(tensor.nbytes for tensor in (self.tensors or {}).values())
+
+    @property
+    def elements(self) -> int:
+        """How many numbers its tensors hold: the work that it is, whatever type they travel in."""
+        return sum(tensor.numel() for tensor in (self.tensors or {}).values())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -145,17 +150,17 @@ def _windows(chunks: Iterator[list[Prepared]]) -> Iterator[list[Prepared]]:
 
 
 def _batches(window: list[Prepared], runtime: Runtime) -> Iterator[list[Prepared]]:
-    """The window's good items in batches of like cost, none over the runtime's items and bytes."""
+    """The window's good items in batches of like cost, none over the runtime's items and elements."""
     batch: list[Prepared] = []
     size = 0
     for item in sorted(window, key=lambda item: item.cost):
         if item.tensors is None:
             continue
-        if batch and (len(batch) == runtime.batch_size or size + item.nbytes > runtime.batch_bytes):
+        if batch and (len(batch) == runtime.batch_size or size + item.elements > runtime.batch_elements):
             yield batch
             batch, size = [], 0
         batch.append(item)
-        size += item.nbytes
+        size += item.elements
     if batch:
         yield batch
 

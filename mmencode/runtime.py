@@ -14,10 +14,11 @@ from .errors import DeviceError
 Auto = Literal["auto"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# Items and bytes of one automatic batch: on a CPU what stays in its cache, on a GPU what fills it. The CPU's
-# were found with tests/benchmarks/offline.py: short texts like 32 items, photographs (600 KB each) about six.
-_CPU_BATCH, _CPU_BYTES = 32, 2**22
-_GPU_BATCH, _GPU_BYTES = 256, 2**28
+# Items and tensor elements of one automatic batch: on a CPU what stays in its cache, on a GPU what fills it.
+# The CPU's were found with tests/benchmarks/offline.py: short texts like 32 items, photographs of 224 x 224
+# (150 528 elements) about six.
+_CPU_BATCH, _CPU_ELEMENTS = 32, 2**20
+_GPU_BATCH, _GPU_ELEMENTS = 256, 2**26
 
 
 class Runtime:
@@ -25,7 +26,7 @@ class Runtime:
 
     device       "auto" is the first CUDA device, else MPS, else the CPU
     dtype        of the weights and the forward pass; "auto" is float32. Embeddings are float32 always
-    batch_size   the most items in one forward pass; "auto" also keeps their tensors below `batch_bytes`
+    batch_size   the most items in one forward pass; "auto" also keeps them below `batch_elements`
     workers      threads that read and preprocess; "auto" is one for each core this process may use
 
     Raises DeviceError when the device isn't there, ValueError for an unknown dtype or a count below one.
@@ -41,10 +42,11 @@ class Runtime:
     ) -> None:
         self.device = _device(device)
         self.dtype = _dtype(dtype)
-        automatic = (_CPU_BATCH, _CPU_BYTES) if self.device.type == "cpu" else (_GPU_BATCH, _GPU_BYTES)
+        on_cpu = self.device.type == "cpu"
+        automatic = (_CPU_BATCH, _CPU_ELEMENTS) if on_cpu else (_GPU_BATCH, _GPU_ELEMENTS)
         chosen = automatic if batch_size == "auto" else (batch_size, sys.maxsize)
         self.batch_size = _count("batch_size", chosen[0])
-        self.batch_bytes = chosen[1]
+        self.batch_elements = chosen[1]
         self.workers = _count("workers", _cores() if workers == "auto" else workers)
 
     def move(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

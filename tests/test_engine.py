@@ -80,7 +80,7 @@ def test_batches_are_bounded_and_of_like_length():
     assert shapes == [(4, 4), (4, 80)]
 
 
-def test_automatic_batches_are_bounded_by_bytes_and_given_ones_are_not():
+def test_automatic_batches_are_bounded_by_elements_and_given_ones_are_not():
     class Watched(FakeText):
         def forward(self, tensors):
             sizes.append(len(tensors["hidden"]))
@@ -92,7 +92,7 @@ def test_automatic_batches_are_bounded_by_bytes_and_given_ones_are_not():
         sizes = []
         runtime = Runtime("cpu", batch_size=batch_size)
         if batch_size == "auto":
-            runtime.batch_bytes = 3 * 10 * 8 * 4
+            runtime.batch_elements = 3 * 10 * 8
         Space("test", [spec], runtime=runtime).encode("text", ["x" * 10] * 8)
         assert sizes == expected
 
