@@ -9,7 +9,7 @@ import pytest
 
 import mmencode
 
-TORCH_FREE = ["errors", "spec", "hookspecs", "card", "plugins", "registry"]
+TORCH_FREE = ["errors", "spec", "hookspecs", "card", "packages", "plugins", "registry"]
 HEAVY = [
     "torch",
     "torchvision",
