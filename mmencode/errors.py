@@ -5,7 +5,7 @@ MmencodeError
 ├── PluginError                a distribution's declarations are at fault
 │   ├── SpecError              one declaration is invalid                        (ValueError)
 │   └── NameClashError         two distributions declare one name
-├── UnknownNameError           no such encoder, space or checkpoint              (LookupError)
+├── UnknownNameError           no such encoder, space or checkpoint              (KeyError)
 ├── UnknownModalityError       the space has no encoder for this modality        (LookupError)
 ├── NoDefaultSpaceError        no space was named and none is the default        (LookupError)
 ├── MissingPackageError        a package that an encoder needs isn't installed   (ImportError)
@@ -67,7 +67,7 @@ class NameClashError(PluginError):
     """Two distributions declare one name; raised when the name is asked for, not before."""
 
 
-class UnknownNameError(MmencodeError, LookupError):
+class UnknownNameError(MmencodeError, KeyError):
     """No encoder, space or checkpoint has this name; the message suggests the nearest."""
 
 

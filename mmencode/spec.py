@@ -72,6 +72,8 @@ class EncoderSpec:
 
     def __post_init__(self) -> None:
         _check_types(self)
+        if self.variant:  # a member's name ends in whatever the user asked for, a path perhaps
+            return
         _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")
         _require(self.modality.isidentifier(), self, "modality", "one word")
         _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
@@ -80,7 +82,7 @@ class EncoderSpec:
         _require("{label}" in self.prompt, self, "prompt", 'a text with "{label}" in it')
         if self.is_family:
             _require(not self.aliases, self, "aliases", "() for a family")
-        elif not self.variant:
+        else:
             _require(self.dim is not None, self, "dim", "a positive width")
         _require(self.dim is None or self.dim > 0, self, "dim", "a positive width")
         if self.space:

@@ -39,5 +39,5 @@ def test_every_error_stands_in_the_tree_of_the_docstring():
 
 def test_errors_are_what_python_users_catch():
     assert issubclass(errors.InputError, ValueError)
-    assert issubclass(errors.UnknownNameError, LookupError)
+    assert issubclass(errors.UnknownNameError, KeyError)
     assert issubclass(errors.MissingPackageError, ImportError)

@@ -21,6 +21,9 @@ def test_registry_is_a_read_only_mapping_from_name_to_spec(make_registry):
     assert registry["fake/text"].modality == "text"
     with pytest.raises(TypeError):
         registry["x"] = FAMILY
+    assert "lib/resnet18" in registry
+    assert "nonsense" not in registry
+    assert registry.get("nonsense") is None
     assert registry.distribution("fake/text") == "a"
     assert registry.distribution("lib/x") == "b"
     with pytest.raises(UnknownNameError):

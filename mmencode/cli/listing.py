@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import MmencodeError, NameClashError
+from ..errors import MmencodeError, NameClashError, UnknownNameError
 from ..packages import install_line, missing_packages
 from ..plugins import Plugin
 from ..registry import Registry, registry
@@ -42,8 +43,8 @@ def list_encoders(
         if (modality is None or spec.modality == modality) and (pattern is None or _matches(pattern, spec))
     ]
     if not rows and pattern is not None and not modality:
-        member = known[pattern]  # of a family; an error with suggestions if there is none
-        rows = [_row(known, known.distribution(pattern), member)]
+        members = _members(known, pattern)
+        rows = [_row(known, known.distribution(spec.name), spec) for spec in members]
     if not rows:
         raise MmencodeError(
             "no encoder matches", remedy="`mmencode list` without arguments shows all of them"
@@ -54,6 +55,13 @@ def list_encoders(
         output.table(_drawn(rows))
     if known.failed:
         output.note(f"failed to load: {_names(known.failed)}; `mmencode plugins` says why")
+
+
+def _members(known: Registry, name: str) -> tuple[EncoderSpec, ...]:
+    """The encoders of a space whose name a family stands for, or the one encoder of that name."""
+    with suppress(UnknownNameError):
+        return known.space(name)
+    return (known[name],)  # or the error that suggests other names
 
 
 def _matches(pattern: str, spec: EncoderSpec) -> bool:

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..hookspecs import hookimpl
-from ..spec import IMAGE, EncoderSpec
+from ..spec import IMAGE, TEXT, EncoderSpec
 
 
 @hookimpl
 def mmencode_encoders() -> Iterator[EncoderSpec]:
     """Declare the families of checkpoints that the libraries below mmencode provide."""
+    for modality in (IMAGE, TEXT):
+        yield EncoderSpec(
+            name=f"openclip-{modality}/*",
+            modality=modality,
+            target=f"mmencode.encoders.openclip:{modality}",
+            space="openclip/*",
+            prompt="a photo of a {label}" if modality == IMAGE else "{label}",
+            description="CLIP and its kin: openclip/<architecture>/<tag, hf-hub:org/repo, or local file>",
+            licence="each checkpoint its own",
+            source="https://github.com/mlfoundations/open_clip",
+        )
     yield EncoderSpec(
         name="timm/*",
         modality=IMAGE,

@@ -91,3 +91,11 @@ def test_plugins_are_listed_with_the_cause_of_the_broken_one(run, run_json, inst
 def test_list_says_which_plugin_failed(run, install):
     install(fakes=fake_specs(), broken=RuntimeError("boom"))
     assert "failed to load: broken (broken.plugin); `mmencode plugins` says why" in run("list").stderr
+
+
+def test_space_of_a_family_is_listed_with_its_encoders(run, install):
+    tower = replace(FAMILY, name="lib-image/*", space="lib/*")
+    install(lib=(tower, replace(tower, name="lib-text/*", modality="text")))
+    shown = run("list", "lib/small").stdout
+    assert "lib-image/small" in shown
+    assert "lib-text/small" in shown
