@@ -6,15 +6,18 @@ import itertools
 import random
 import socket
 import time
+import unittest
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
 
 from mmencode.encoder import identify
 from mmencode.errors import IdentityError, InputError
+from mmencode.inputs import Waveform
 from mmencode.spec import EncoderSpec
-from mmencode.testing import EncoderConformance, FakeImage, FakeText, sample_items
+from mmencode.testing import EncoderConformance, FakeAudio, FakeImage, FakeText, sample_items
 
 SPEC = EncoderSpec(name="zoo", modality="text", target=f"{__name__}:ZOO.built", dim=8)
 
@@ -186,7 +189,7 @@ def test_encoder_that_swallows_bad_items_is_caught(conformance, monkeypatch):
 
 
 def test_suite_finds_an_installed_encoder_by_name(monkeypatch, make_registry):
-    from mmencode.testing import conformance as module
+    from mmencode.testing.conformance import suite as module
 
     monkeypatch.setattr(module, "registry", lambda: make_registry(zoo=(SPEC,)))
     suite = type("Suite", (EncoderConformance,), {"name": "zoo"})
@@ -213,3 +216,79 @@ def test_bad_item_still_raises_input_error(conformance):
 def test_image_fake_conforms_under_another_name(conformance):
     spec = replace(SPEC, modality="image")
     conformance(FakeImage, spec).test_vector_does_not_depend_on_neighbours()
+
+
+def test_there_are_thirty_checks_and_each_says_what_it_protects():
+    checks = [name for name in dir(EncoderConformance) if name.startswith("test_")]
+    assert len(checks) >= 30
+    assert all(getattr(EncoderConformance, name).__doc__ for name in checks)
+
+
+class SilentlyShort(FakeText):
+    def preprocess(self, item):
+        return super().preprocess(item[:50])
+
+
+class Leaky(FakeText):
+    kept: ClassVar[list] = []
+
+    def __init__(self):
+        super().__init__()
+        self.kept.append(self)
+
+
+class LosesPrecision(FakeText):
+    def forward(self, tensors):
+        features = super().forward(tensors)
+        return features.flip(1) if features.dtype == torch.bfloat16 else features
+
+
+class WritesIntoItems(FakeAudio):
+    def preprocess(self, item):
+        item.samples[0] += 1
+        return super().preprocess(item)
+
+
+class IgnoresRate(FakeAudio):
+    def preprocess(self, item):
+        return super().preprocess(Waveform(item.samples, 8000))
+
+
+class NeedsLength(FakeAudio):
+    def preprocess(self, item):
+        if len(item.samples) < 400:
+            raise ValueError("too short")
+        return super().preprocess(item)
+
+
+CAUGHT_TOO = {
+    SilentlyShort: ("text", "test_over_long_text_is_taken_or_warned_of"),
+    Leaky: ("text", "test_closing_lets_the_encoder_go"),
+    LosesPrecision: ("text", "test_bfloat16_stays_close"),
+    WritesIntoItems: ("audio", "test_preprocess_leaves_its_item_alone"),
+    IgnoresRate: ("audio", "test_another_sample_rate_is_nearly_the_same_recording"),
+    NeedsLength: ("audio", "test_one_sample_and_silence_are_recordings"),
+}
+
+
+@pytest.mark.parametrize("encoder", CAUGHT_TOO, ids=lambda encoder: encoder.__name__)
+def test_encoder_that_breaks_a_promise_about_items_is_caught(conformance, encoder):
+    modality, check = CAUGHT_TOO[encoder]
+    spec = replace(SPEC, modality=modality)
+    getattr(conformance(FakeAudio if modality == "audio" else FakeText, spec), check)()
+    with pytest.raises((AssertionError, InputError)):
+        getattr(conformance(encoder, spec), check)()
+
+
+def test_checks_that_do_not_apply_skip_with_the_reason(conformance):
+    suite = conformance(FakeText)
+    for check in (
+        "test_one_pixel_is_an_image",
+        "test_a_minute_is_a_recording",
+        "test_works_in_another_process",
+    ):
+        with pytest.raises(unittest.SkipTest, match="only"):
+            getattr(suite, check)()
+    suite.bf16_cosine = None
+    with pytest.raises(unittest.SkipTest, match="bfloat16"):
+        suite.test_bfloat16_stays_close()

