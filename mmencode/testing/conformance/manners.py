@@ -43,9 +43,7 @@ class MannerChecks(Suite):
         """What a fresh process computes is the same."""
         spec = self.declared()
         if self.spec is not None or self.items is not None:
-            raise SkipTest(
-                "only an encoder tested by name, with sample items, can be tried in another process"
-            )
+            raise SkipTest("only an encoder tested by name, with sample items, can do it")
         code = (
             "import sys, mmencode; from mmencode import Runtime, Space; "
             "from mmencode.testing import sample_items; spec = mmencode.registry()[sys.argv[1]]; "
