@@ -33,3 +33,24 @@ def test_examples_of_the_page_run(page, tmp_path, monkeypatch):
     for name in set(sys.modules) - before:  # modules that an example wrote into its folder
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+def test_every_field_and_hook_stands_in_the_page_about_plugins():
+    from dataclasses import fields
+
+    from mmencode.hookspecs import Hooks
+    from mmencode.spec import EncoderSpec
+
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    hooks = [name for name in vars(Hooks) if name.startswith("mmencode_")]
+    missing = [
+        name for name in [*hooks, *(field.name for field in fields(EncoderSpec))] if f"`{name}" not in page
+    ]
+    assert not missing
+
+
+def test_every_module_stands_in_the_map_of_the_package():
+    page = (ROOT / "docs" / "contributing.md").read_text()
+    parts = [path for path in (ROOT / "mmencode").iterdir() if not path.name.startswith("_")]
+    names = [path.name if path.suffix else f"{path.name}/" for path in parts if path.name != "py.typed"]
+    assert [name for name in names if name not in page] == []
