@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..hookspecs import hookimpl
-from ..spec import IMAGE, TEXT, EncoderSpec
+from ..spec import AUDIO, IMAGE, TEXT, EncoderSpec
 
 
 @hookimpl
@@ -29,4 +29,12 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
         description="any timm architecture, features before the classifier",
         licence="each checkpoint its own",
         source="https://github.com/huggingface/pytorch-image-models",
+    )
+    yield EncoderSpec(
+        name="torchaudio/*",
+        modality=AUDIO,
+        target="mmencode.encoders.torchaudio:build",
+        description="wav2vec 2.0, HuBERT and WavLM: torchaudio/<BUNDLE>, or <BUNDLE>/<local file>",
+        licence="each checkpoint its own",
+        source="https://github.com/pytorch/audio",
     )

@@ -1,0 +1,251 @@
+"""The wav2vec 2.0, HuBERT and WavLM bundles of torchaudio, each the mean over the frames of its last layer.
+
+The name is `torchaudio/<BUNDLE>`, as in `torchaudio.pipelines`, for the published weights, or
+`torchaudio/<BUNDLE>/<path>` for a local checkpoint of that architecture, which is read without a network.
+"""
+
+from __future__ import annotations
+
+import difflib
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torchaudio
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, pad
+from torch.nn.utils.rnn import pad_sequence
+from torchaudio.models import wav2vec2_model, wavlm_model
+
+from ..encoder import Encoder, Tensors
+from ..errors import UnknownNameError, WeightsError
+from ..inputs import Waveform
+
+Windows = Literal["mean", "first"]
+
+SECONDS = 15.0  # in pre-training these models saw crops of at most 15.6 s (base) and 20 s (large)
+
+# Samples in one pass. The first convolution of the published models makes a hundred times as many numbers of
+# them: one window is the most that a CPU likes, and a GPU takes about 3 GB for two minutes.
+_CPU_AT_ONCE, _GPU_AT_ONCE = 2**18, 2**21
+_SOURCE = "https://download.pytorch.org/torchaudio/models/"  # of the bundles that name no other
+_FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
+
+
+class TorchaudioEncoder(Encoder):
+    """A torchaudio `Wav2Vec2Model`, pooled over the frames of its transformer's output.
+
+    model      what `bundle.get_model()` gives, or what torchaudio's factories build; the encoder takes it
+               over and drops its head
+    rate       of the audio that the model takes, in Hz
+    normalise  whether each window is brought to mean 0 and variance 1; a bundle's model says it itself
+    windows    of a recording longer than `seconds`: "mean" pools over the frames of all its windows,
+               "first" takes the first window only
+    seconds    the length of a window
+
+    A frame is the output of the last layer after the model's last layer norm. Windows follow each other
+    without overlap; a last one that is too short for a frame is left out. A recording that is too short for
+    a frame is followed by zeros up to that length (400 samples for all published bundles).
+
+    Raises ValueError for another policy and for windows too short for a frame.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        rate: int,
+        normalise: bool = False,
+        windows: Windows = "mean",
+        seconds: float = SECONDS,
+    ) -> None:
+        super().__init__()
+        self.model: Any = getattr(model, "model", model)  # get_model() wraps those that normalise
+        self.width = int(self.model.encoder.feature_projection.projection.out_features)
+        self._rate = rate
+        self._normalise = normalise or bool(getattr(model, "normalize_waveform", False))
+        self._least = _receptive_field(self.model)
+        self._window = _window(windows, seconds, rate, self._least)
+        self._policy = windows
+        self.model.aux = None
+        self._describe()
+        self.eval().requires_grad_(False)
+
+    def _describe(self) -> None:
+        scaling = ", each window to mean 0 and variance 1" if self._normalise else ""
+        which = "all consecutive windows" if self._policy == "mean" else "the first window"
+        self.preprocessing = f"mono, {self._rate} Hz, sinc resampling{scaling}"
+        self.pooling = "mean over frames of the last layer, after the last layer norm"
+        self.windows = (
+            f"{which} of {self._window} samples, no last one below {self._least}; "
+            f"a shorter recording is followed by zeros up to {self._least}"
+        )
+
+    def preprocess(self, item: Waveform) -> Tensors:
+        """Samples `[n]`, the windows one after the other, and how many each window has, `[windows]`."""
+        samples = torch.tensor(item.resampled(self._rate).samples)  # [n]
+        if self._policy == "first":
+            samples = samples[: self._window]
+        windows = list(torch.split(samples, self._window))
+        if len(windows) > 1 and len(windows[-1]) < self._least:
+            windows.pop()
+        windows = [pad(window, (0, max(0, self._least - len(window)))) for window in windows]
+        if self._normalise:
+            windows = [layer_norm(window, window.shape) for window in windows]
+        return {"samples": torch.cat(windows), "lengths": torch.tensor([len(window) for window in windows])}
+
+    def collate(self, items: list[Tensors]) -> Tensors:
+        """All windows' samples `[n]`, their lengths `[windows]`, and how many each item has, `[b]`."""
+        return {
+            "samples": torch.cat([item["samples"] for item in items]),
+            "lengths": torch.cat([item["lengths"] for item in items]),
+            "counts": torch.tensor([len(item["lengths"]) for item in items]),
+        }
+
+    def cost(self, tensors: Tensors) -> int:
+        """The number of samples; items of one length stand together and run together."""
+        return len(tensors["samples"])
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, width]`: the mean over all frames of an item, added up in float32."""
+        count = len(tensors["lengths"])
+        sums = torch.zeros(count, self.width, device=tensors["samples"].device)
+        frames = torch.zeros(count, 1, device=sums.device)
+        for places, hidden in self._hidden(tensors):
+            sums[places] = hidden.sum(dim=1, dtype=torch.float32)
+            frames[places] = hidden.shape[1]
+        counts = tensors["counts"].tolist()
+        items = zip(sums.split_with_sizes(counts), frames.split_with_sizes(counts), strict=True)
+        features = torch.stack([total.sum(dim=0) / number.sum() for total, number in items])
+        return features.to(tensors["samples"].dtype)
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Frames `[b, t, width]`, a window's after those of the one before it, and their mask `[b, t]`."""
+        windows: dict[int, Tensor] = {}
+        for places, hidden in self._hidden(tensors):
+            windows |= zip(places, hidden, strict=True)
+        rows, first = [], 0
+        for count in tensors["counts"].tolist():
+            rows.append(torch.cat([windows[place] for place in range(first, first + count)]))
+            first += count
+        frames = pad_sequence(rows, batch_first=True)  # [b, t, width]
+        lengths = torch.tensor([len(row) for row in rows], device=frames.device)
+        return frames, torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
+
+    def _hidden(self, tensors: Tensors) -> Iterator[tuple[list[int], Tensor]]:
+        """The places of a few windows of one length, and their frames `[k, t, width]`, until all are done.
+
+        Windows of different lengths never share a pass: the group norm of the base models counts padding
+        in, and WavLM's attention takes no mask, so that is the only way to an item's own vector.
+        """
+        most = _CPU_AT_ONCE if tensors["samples"].device.type == "cpu" else _GPU_AT_ONCE
+        lengths = tensors["lengths"].tolist()
+        windows = tensors["samples"].split_with_sizes(lengths)
+        for length in sorted(set(lengths)):
+            same = [place for place, other in enumerate(lengths) if other == length]
+            step = max(1, most // length)
+            for start in range(0, len(same), step):
+                places = same[start : start + step]
+                features, _ = self.model.feature_extractor(torch.stack([windows[p] for p in places]), None)
+                yield places, self.model.encoder(features)
+
+
+def build(variant: str) -> TorchaudioEncoder:
+    """The encoder `<BUNDLE>` or `<BUNDLE>/<path>`.
+
+    Raises UnknownNameError when torchaudio has no such bundle, WeightsError when its weights can't be
+    fetched, or the file isn't there, isn't whole, holds code or is of another architecture.
+    """
+    name, slash, path = variant.partition("/")
+    bundle = _bundle(name)
+    state = _read(path) if slash else _fetch(name, bundle)
+    model: Any = _FACTORIES[bundle._model_type](**{**bundle._params, "aux_num_out": None})
+    _fill(model, state, name, path or f"the cached copy of {_url(bundle)}")
+    return TorchaudioEncoder(model, rate=int(bundle.sample_rate), normalise=bundle._normalize_waveform)
+
+
+def _bundle(name: str) -> Any:
+    kind = torchaudio.pipelines.Wav2Vec2Bundle
+    known = {key: value for key, value in vars(torchaudio.pipelines).items() if isinstance(value, kind)}
+    if name not in known:
+        near = difflib.get_close_matches(name.upper(), known, n=3)
+        raise UnknownNameError(
+            f"torchaudio {torchaudio.__version__} has no wav2vec 2.0, HuBERT or WavLM bundle {name!r}",
+            remedy=f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}",
+        )
+    return known[name]
+
+
+def _url(bundle: Any) -> str:
+    path = str(bundle._path)
+    return path if path.startswith("https") else _SOURCE + path
+
+
+def _fetch(name: str, bundle: Any) -> Any:
+    """The published state dict, by torchaudio's own cache, but never with code in it."""
+    url = _url(bundle)
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    try:
+        return torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
+    except Exception as cause:  # the network, the disk and a broken cached file fail in their own ways
+        raise WeightsError(
+            f"the weights of torchaudio's {name!r} can't be obtained: {type(cause).__name__}: {cause}",
+            culprit=f"it tried to read {url} through the cache {folder}",
+            remedy="load it once where there is a network, or copy that machine's file into the cache; "
+            f"delete a broken one there; a local file is named by its path: torchaudio/{name}/<path>",
+        ) from cause
+
+
+def _read(path: str) -> Any:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise WeightsError(f"there is no file {path!r}", remedy="check the path of the checkpoint")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as cause:  # safetensors, zipfile and pickle each fail in their own way
+        raise WeightsError(
+            f"the file {path!r} can't be read as a checkpoint: {_brief(cause)}",
+            remedy="a local file must be a whole safetensors file, or a state dict saved by torch.save that "
+            "holds tensors and no code",
+        ) from cause
+
+
+def _fill(model: nn.Module, state: Any, name: str, origin: str) -> None:
+    """Load all of a state dict or raise; a head is left aside, and so is the wrapper's prefix."""
+    try:
+        tensors = {key.removeprefix("model."): tensor for key, tensor in state.items()}
+        model.load_state_dict({key: value for key, value in tensors.items() if not key.startswith("aux.")})
+    except (RuntimeError, AttributeError, TypeError) as cause:
+        raise WeightsError(
+            f"{origin} doesn't hold the weights of torchaudio's {name!r}: {_brief(cause)}",
+            culprit=f"expected the state dict of that bundle's model: {len(model.state_dict())} tensors, "
+            f"{sum(tensor.numel() for tensor in model.state_dict().values())} numbers",
+            remedy="name the bundle that the local file was made with, or fetch the file again",
+        ) from cause
+
+
+def _brief(cause: Exception) -> str:
+    return textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
+
+
+def _receptive_field(model: Any) -> int:
+    """How many samples one frame takes."""
+    field, stride = 1, 1
+    for layer in model.feature_extractor.conv_layers:
+        field += (layer.kernel_size - 1) * stride
+        stride *= layer.stride
+    return field
+
+
+def _window(windows: str, seconds: float, rate: int, least: int) -> int:
+    """The length of a window in samples."""
+    if windows not in ("mean", "first"):
+        raise ValueError(f'windows is {windows!r}: make it "mean" or "first"')
+    if seconds * rate < least:
+        raise ValueError(f"windows of {seconds} s are too short: make them {least / rate} s or longer")
+    return int(seconds * rate)
