@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from . import errors as errors
+from ._version import __version__ as __version__
 from .card import SpaceCard as SpaceCard
 from .hookspecs import hookimpl as hookimpl
 from .registry import Registry as Registry
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from .space import Space as Space
     from .space import encode as encode
     from .space import load as load
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "Embeddings": "embeddings",

@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 
 import pluggy
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from ._version import __version__
 from .errors import PluginError, SpecError
 from .hookspecs import PROJECT, Hooks
 from .spec import EncoderSpec
@@ -47,6 +50,7 @@ def _ask(entry: EntryPoint) -> Plugin:
     specs: tuple[EncoderSpec, ...] = ()
     error: Exception | None = None
     try:
+        _require_this_mmencode(entry.dist)
         specs = _declared(entry.load())
     except (Exception, SystemExit) as cause:
         error = cause if isinstance(cause, Exception) else PluginError(f"it called sys.exit({cause.code!r})")
@@ -58,6 +62,20 @@ def _ask(entry: EntryPoint) -> Plugin:
         error=error,
         seconds=time.perf_counter() - start,
     )
+
+
+def _require_this_mmencode(distribution: Distribution | None) -> None:
+    """Raise PluginError unless this version is one that the distribution asks for.
+
+    pip warns of that when it installs, and hours later somebody wonders why a plugin misbehaves.
+    """
+    for line in (distribution.requires if distribution else None) or ():
+        requirement = Requirement(line)
+        if canonicalize_name(requirement.name) == PROJECT and __version__ not in requirement.specifier:
+            raise PluginError(
+                f"it was built for mmencode{requirement.specifier}, and {__version__} is installed",
+                remedy="install versions that fit: pip install --upgrade mmencode and the plugin",
+            )
 
 
 def _declared(plugin: object) -> tuple[EncoderSpec, ...]:

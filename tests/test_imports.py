@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -52,3 +53,7 @@ def test_every_public_name_is_there():
 def test_unknown_attribute_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         mmencode.nonsense  # noqa: B018
+
+
+def test_version_is_that_of_the_distribution():
+    assert mmencode.__version__ == version("mmencode")

@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+import mmencode
 from mmencode.errors import PluginError, SpecError
 from mmencode.plugins import discover
 
@@ -70,3 +71,26 @@ def test_built_in_encoders_are_a_plugin_like_any_other():
     builtin = [plugin for plugin in discover() if plugin.distribution == "mmencode"]
     assert [plugin.error for plugin in builtin] == [None]
     assert "timm/*" in {spec.name for spec in builtin[0].specs}
+
+
+class Asking:
+    """A distribution that asks for some version of mmencode."""
+
+    name, version = "asking", "1.0"
+
+    def __init__(self, *requires):
+        self.requires = list(requires)
+
+
+@pytest.mark.parametrize("requirement", ["mmencode>=2", "mmencode==0.0.1", "MMencode<0.1"])
+def test_plugin_built_for_another_mmencode_is_set_aside(ask, monkeypatch, requirement):
+    monkeypatch.setattr(EntryPoint, "dist", Asking("numpy", requirement))
+    (plugin,) = ask(good_one=GOOD)
+    assert "built for mmencode" in str(plugin.error)
+    assert mmencode.__version__ in str(plugin.error)
+    assert plugin.distribution == "asking"
+
+
+def test_plugin_built_for_this_mmencode_is_taken(ask, monkeypatch):
+    monkeypatch.setattr(EntryPoint, "dist", Asking("mmencode>=0.1", "torch; extra == 'gpu'"))
+    assert ask(good_one=GOOD)[0].error is None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import timm
 import torch
 from PIL import Image
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
-from timm.models import get_pretrained_cfg
+from timm.models import get_pretrained_cfg, load_state_dict
 from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
@@ -68,8 +70,12 @@ class TimmEncoder(Encoder):
 def build(variant: str) -> TimmEncoder:
     """Load the checkpoint `architecture` or `architecture.tag`, from the cache or from where timm keeps it.
 
-    Raises UnknownNameError when timm has no such checkpoint, WeightsError when it can't be obtained.
+    With `/<path>` behind it, a local checkpoint of that architecture is read instead, and nothing fetched.
+    Raises UnknownNameError when timm has no such checkpoint, WeightsError when it can't be obtained or read.
     """
+    name, slash, path = variant.partition("/")
+    if slash:
+        return TimmEncoder(_local(name, path))
     _require_known(variant)
     try:
         model = timm.create_model(variant, pretrained=True)
@@ -83,13 +89,39 @@ def build(variant: str) -> TimmEncoder:
     return TimmEncoder(model)
 
 
+def _local(name: str, path: str) -> nn.Module:
+    """The model without its classifier, filled from a file; a classifier in the file may have any labels."""
+    if not timm.is_model(name):
+        raise _unknown(name, known=False)
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise WeightsError(f"there is no file {path!r}", remedy="check the path of the checkpoint")
+    model: Any = timm.create_model(name, num_classes=0)
+    heads = model.pretrained_cfg.get("classifier") or ()
+    heads = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+    try:
+        state = load_state_dict(str(file), weights_only=True)
+        model.load_state_dict({key: value for key, value in state.items() if not key.startswith(heads)})
+    except Exception as cause:  # safetensors, zipfile, pickle and torch each fail in their own way
+        words = textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
+        raise WeightsError(
+            f"{path!r} doesn't hold the weights of timm's {name!r}: {words}",
+            remedy="a local file must be a whole safetensors file or a state dict of this architecture, "
+            "and hold tensors but no code",
+        ) from cause
+    return cast(nn.Module, model)
+
+
 def _require_known(variant: str) -> None:
     architectures, checkpoints = timm.list_models(), timm.list_pretrained()
     if variant in checkpoints or (variant in architectures and timm.is_model_pretrained(variant)):
         return
-    near = difflib.get_close_matches(variant, [*architectures, *checkpoints], n=5)
-    known = variant in architectures
-    raise UnknownNameError(
+    raise _unknown(variant, known=variant in architectures)
+
+
+def _unknown(variant: str, *, known: bool) -> UnknownNameError:
+    near = difflib.get_close_matches(variant, [*timm.list_models(), *timm.list_pretrained()], n=5)
+    return UnknownNameError(
         f"timm {timm.__version__} has {'no weights for' if known else 'no checkpoint'} {variant!r}",
         remedy=f"did you mean {', '.join(near)}?" if near else "timm.list_pretrained() lists them all",
     )

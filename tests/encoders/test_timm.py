@@ -1,15 +1,21 @@
 """The timm encoder computes what timm computes, on the same weights."""
 
+import pickle
+from pathlib import Path
+
 import huggingface_hub.constants
 import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
+import mmencode
 from mmencode.encoders.timm import TimmEncoder, build
 from mmencode.errors import UnknownNameError, WeightsError
+from mmencode.testing import EncoderConformance
 
 ARCHITECTURES = ["test_vit", "test_vit3", "test_convnext", "test_efficientnet", "test_resnet", "test_nfnet"]
 
@@ -93,3 +99,56 @@ def test_without_network_and_cache_the_error_says_what_it_tried(monkeypatch: pyt
         build("test_vit")
     assert "timm/test_vit.r160_in1k" in str(caught.value)
     assert "TimmEncoder(model)" in caught.value.remedy
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_local_checkpoint_gives_timms_features_whatever_its_labels(
+    architecture: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(7)
+    reference = timm.create_model(architecture, num_classes=7).eval()
+    save_file(reference.state_dict(), tmp_path / "mine.safetensors")
+    torch.save({"state_dict": reference.state_dict()}, tmp_path / "mine.pth")
+    transform = create_transform(**resolve_model_data_config(reference), is_training=False)
+    with torch.inference_mode():
+        pixels = transform(photo())[None]
+        features = reference.forward_head(reference.forward_features(pixels), pre_logits=True)
+    expected = torch.nn.functional.normalize(features, dim=1)
+    for ending in ("safetensors", "pth"):
+        with mmencode.load(f"timm/{architecture}/{tmp_path}/mine.{ending}", device="cpu") as space:
+            np.testing.assert_allclose(space.encode("image", [photo()]), expected, atol=1e-5)
+
+
+class Payload:
+    def __reduce__(self):
+        return (print, ("this pickle ran code",))
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "another", "pickle"])
+def test_a_bad_checkpoint_is_a_named_error_and_no_code_runs(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / ("bad.pth" if kind == "pickle" else "bad.safetensors")
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps({"state_dict": Payload()}))
+    elif kind != "missing":
+        save_file(seeded("test_vit").state_dict(), path)
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:3000])
+    architecture = "test_resnet" if kind == "another" else "test_vit"
+    with pytest.raises(WeightsError, match=r"bad\."):
+        build(f"{architecture}/{path}")
+    assert "this pickle ran code" not in capsys.readouterr().out
+
+
+def test_a_local_checkpoint_of_an_unknown_architecture_suggests_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="test_vit"):
+        build("test_vitt/mine.safetensors")
+
+
+class TestLocalTimm(EncoderConformance):
+    @pytest.fixture(autouse=True, scope="class")
+    def _spec(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        path = tmp_path_factory.mktemp("timm") / "vit.safetensors"
+        save_file(seeded("test_vit").state_dict(), path)
+        type(self).spec = mmencode.registry()[f"timm/test_vit/{path}"]
