@@ -1,21 +1,12 @@
-"""Real plugins, good and broken, installed by pip into a fresh virtual environment beside mmencode.
-
-Heavy packages are borrowed from the environment that runs the tests; mmencode and the plugins are installed
-for real, so entry points, metadata and import order are those that a user has.
-"""
+"""Real plugins, good and broken, installed by pip into a fresh virtual environment beside mmencode."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import sysconfig
-from pathlib import Path
 
+import fresh
 import pytest
 
-ROOT = Path(__file__).parents[1]
 SPEC = "EncoderSpec(name='{name}', modality='image', target='{module}.encoder:Colours', dim=3)"
 DECLARE = (
     "from mmencode import EncoderSpec, hookimpl\n\n@hookimpl\ndef mmencode_encoders():\n    yield {spec}\n"
@@ -65,17 +56,10 @@ BROKEN = {
 def python(tmp_path_factory):
     """The interpreter of a fresh environment with mmencode, one good plugin and many broken ones."""
     folder = tmp_path_factory.mktemp("fresh")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    python = folder / "venv" / "bin" / "python"
     projects = [write(folder, "colours", declare("colours", "colours"))]
     projects += [write(folder, name, source) for name, source in BROKEN.items()]
     projects.append(write(folder, "missing", "", entry="no_such_module_anywhere"))
-    site = next((folder / "venv" / "lib").iterdir()) / "site-packages"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*install, "--target", site, ROOT, *projects], check=True)
-    # Lower in the path than the environment's own packages, so mmencode is the one installed here.
-    (site / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
-    return python
+    return fresh.install(folder, *projects)
 
 
 def write(folder, name, source, entry=None):
@@ -91,10 +75,7 @@ def write(folder, name, source, entry=None):
 
 
 def run(python, code):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTHON"))}
-    done = subprocess.run(
-        [python, "-c", code], capture_output=True, text=True, cwd=python.parent, env=environment
-    )
+    done = fresh.run(python, "-c", code, cwd=python.parent)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import classify, encode, info, listing, search
+from . import check, classify, encode, info, listing, new_plugin, search
 from .demo import command as demo
 from .failures import Commands
 
@@ -43,6 +43,8 @@ app.command("search")(search.search)
 app.command("list")(listing.list_encoders)
 app.command("plugins")(listing.list_plugins)
 app.command("info")(info.info)
+app.command("check")(check.check)
+app.command("new-plugin")(new_plugin.new_plugin)
 
 
 def _version(asked: bool) -> None:

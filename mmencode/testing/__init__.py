@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from .checks import Check, Outcome, checks
 from .conformance import EncoderConformance
 from .fakes import FakeAudio, FakeImage, FakeText, fake_specs
 from .samples import sample_items
 
-__all__ = ["EncoderConformance", "FakeAudio", "FakeImage", "FakeText", "fake_specs", "sample_items"]
+__all__ = [
+    "Check",
+    "EncoderConformance",
+    "FakeAudio",
+    "FakeImage",
+    "FakeText",
+    "Outcome",
+    "checks",
+    "fake_specs",
+    "sample_items",
+]

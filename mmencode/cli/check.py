@@ -1,0 +1,144 @@
+"""`mmencode check`: the conformance suite on an installed encoder, without writing a test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import MmencodeError, UnknownNameError
+from ..registry import Registry, registry
+from ..spec import EncoderSpec
+from . import output
+from .items import gather
+from .options import Json
+
+if TYPE_CHECKING:
+    from ..testing import Outcome
+
+LEAST = 3  # some checks compare an item with its neighbours
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="An encoder, or a space for all its encoders.")],
+    items: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--items", help="Texts, or files and folders, in place of the sample items.", metavar="PATH ..."
+        ),
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="PATH")] = None,
+    json: Json = False,
+) -> None:
+    """Check that an encoder keeps the contract.
+
+    These are the checks of mmencode.testing.EncoderConformance. A check that doesn't apply is skipped. The
+    exit code is 1 when one fails.
+
+    \b
+    Example: mmencode check offline/minilm
+    Example: mmencode check offline/efficientnet-lite0 --items one.jpg two.jpg three.jpg
+    """
+    specs = _named(registry(), name)
+    batch = _gathered(specs, items or [], more or [])
+    found = {spec.name: _checked(spec, batch, drawn=not json, titled=len(specs) > 1) for spec in specs}
+    if json:
+        output.document([_document(encoder, outcomes) for encoder, outcomes in found.items()])
+    if any(not _passed(outcomes) for outcomes in found.values()):
+        raise typer.Exit(1)
+
+
+def _named(known: Registry, name: str) -> Sequence[EncoderSpec]:
+    """The encoder of that name, or the encoders of that space."""
+    try:
+        specs: Sequence[EncoderSpec] = (known[name],)
+    except UnknownNameError as unknown:
+        try:
+            specs = known.space(name)
+        except UnknownNameError:
+            raise unknown from None
+    if any(spec.is_family for spec in specs):
+        raise MmencodeError(
+            f"{name!r} stands for many encoders", remedy="put one of its members in the place of the star"
+        )
+    return specs
+
+
+def _gathered(specs: Sequence[EncoderSpec], items: Sequence[str], more: Sequence[str]) -> list[str] | None:
+    """The user's items, each readable, or None for the sample items; `more` are those after the first."""
+    if more and not items:
+        raise typer.BadParameter(f"write --items before {more[0]!r}")
+    if not items:
+        return None
+    if len(specs) > 1:
+        names = ", ".join(spec.name for spec in specs)
+        raise typer.BadParameter(f"items are for one encoder, name one of {names}", param_hint="--items")
+    modality = specs[0].modality
+    found = gather(modality, [*items, *more])
+    if found.errors:
+        raise found.errors[0]
+    if len(found.batch) < LEAST:
+        raise typer.BadParameter(
+            f"the checks need at least {LEAST} different items, not {len(found.batch)}", param_hint="--items"
+        )
+    from ..inputs import Limits, reader
+
+    for item in found.batch:
+        reader(modality)(item, Limits())  # a bad item is the user's matter, not the encoder's
+    return found.batch
+
+
+def _checked(spec: EncoderSpec, items: list[str] | None, *, drawn: bool, titled: bool) -> list[Outcome]:
+    """Run the checks of one encoder, and print them when they are done."""
+    outcomes = _outcomes(spec, items)
+    if drawn:
+        rows = [(found.check, found.protects, found.state, found.reason) for found in outcomes]
+        columns = ("check", "protects", "state", "reason")
+        output.table(output.Table(spec.name, columns, rows), titled=titled)
+    counts = Counter(found.state for found in outcomes)
+    broken = "breaks the contract" if len(outcomes) > 1 else "can't be loaded"
+    verdict = "keeps the contract" if _passed(outcomes) else broken
+    counted = ", ".join(
+        f"{counts[state]} {state}" for state in ("passed", "failed", "skipped") if counts[state]
+    )
+    output.note(f"{spec.name} {verdict}: {counted}")
+    return outcomes
+
+
+def _outcomes(spec: EncoderSpec, batch: list[str] | None) -> list[Outcome]:
+    """One outcome for each check; only the first when the encoder can't be loaded."""
+    from ..progress import bar
+    from ..testing import Check, EncoderConformance, checks
+
+    class Installed(EncoderConformance):
+        name = spec.name
+        items = batch
+
+    planned = list(checks(Installed))
+    try:
+        outcomes = [
+            Check("loads", "The encoder can be built, with all its weights", Installed.encoder).attempt()
+        ]
+        if outcomes[0].state == "failed":  # the others would only say so again
+            return outcomes
+        with bar(spec.name, len(planned)) as advance:
+            for check in planned:
+                outcomes.append(check.attempt())
+                advance(1, int(outcomes[-1].state == "failed"))
+        return outcomes
+    finally:
+        Installed.teardown_class()
+
+
+def _passed(outcomes: Sequence[Outcome]) -> bool:
+    return all(found.state != "failed" for found in outcomes)
+
+
+def _document(encoder: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    checks = [
+        {"check": found.check, "protects": found.protects, "state": found.state, "reason": found.reason}
+        for found in outcomes
+    ]
+    return {"encoder": encoder, "state": "passed" if _passed(outcomes) else "failed", "checks": checks}

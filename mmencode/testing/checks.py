@@ -1,0 +1,75 @@
+"""Run a conformance suite without a test runner, check by check, each with what came of it."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+from unittest import SkipTest
+
+from ..errors import MmencodeError
+from .conformance import Suite
+
+State = Literal["passed", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one check; `reason` says why where it didn't pass."""
+
+    check: str
+    protects: str
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check of a suite: its name without `test_`, and what it protects, in a sentence."""
+
+    name: str
+    protects: str
+    run: Callable[[], object]
+
+    def attempt(self) -> Outcome:
+        """Run it; whatever it raises is its outcome, except the user's Ctrl-C."""
+        try:
+            self.run()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # pytest's own Skipped and an encoder's sys.exit() are no Exceptions
+            skipped = isinstance(error, SkipTest) or type(error).__name__ == "Skipped"
+            return Outcome(self.name, self.protects, "skipped" if skipped else "failed", _reason(error))
+        return Outcome(self.name, self.protects, "passed")
+
+
+def checks(suite: type[Suite]) -> Iterator[Check]:
+    """The `test_` methods of a suite in the order in which they and its bases are written."""
+    if not __debug__:
+        raise MmencodeError(
+            "python -O leaves assertions out, so every check would pass", remedy="run without -O"
+        )
+    methods = [name for kind in suite.__mro__ for name in vars(kind) if name.startswith("test_")]
+    instance = suite()
+    for name in dict.fromkeys(methods):
+        method = getattr(instance, name)
+        yield Check(name.removeprefix("test_"), _first_sentence(method.__doc__ or ""), method)
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split()).split(". ")[0].removesuffix(".")
+
+
+def _reason(error: BaseException) -> str:
+    """The error in one line; of an assertion without a message, what it asserts."""
+    if isinstance(error, MmencodeError):
+        said = f"{error.fact}; {error.remedy}" if error.remedy else error.fact
+    else:
+        said = str(error).strip()
+    if isinstance(error, AssertionError) and not said:
+        return traceback.extract_tb(error.__traceback__)[-1].line or "assertion failed"
+    line = said.splitlines()[0] if said else ""
+    if isinstance(error, AssertionError | SkipTest) or type(error).__name__ == "Skipped":
+        return line
+    return f"{type(error).__name__}: {line}".removesuffix(": ")
