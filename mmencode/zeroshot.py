@@ -11,7 +11,7 @@ import numpy as np
 
 from .embeddings import Embeddings, Positions, Vectors, similarity
 from .errors import InputError
-from .spec import TEXT
+from .spec import TEXT, Scoring
 
 Encode = Callable[..., Embeddings]
 
@@ -21,13 +21,14 @@ class Classification:
     """Cosine similarities `[n, labels]`; row i belongs to item `positions[i]`, `errors` to those skipped.
 
     Similarities of different pairs of modalities are on different scales: rank with them, and don't read
-    them as probabilities.
+    them as probabilities; `probabilities` gives those, where the space's encoder has a scale for them.
     """
 
     labels: tuple[str, ...]
     scores: Vectors
     positions: Positions
     errors: tuple[InputError, ...]
+    scoring: Scoring | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -36,6 +37,19 @@ class Classification:
     def best(self) -> list[str]:
         """The most similar label of each row."""
         return [self.labels[column] for column in self.scores.argmax(axis=1)]
+
+    def probabilities(self) -> Vectors:
+        """Probabilities `[n, labels]` by the encoder's own scale: rows sum to 1 for softmax models only.
+
+        Raises ValueError when the encoder has none.
+        """
+        if self.scoring is None:
+            raise ValueError("this space has no scale for probabilities: rank by `scores`")
+        logits = self.scoring.scale * self.scores + self.scoring.bias
+        if self.scoring.kind == "sigmoid":
+            return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float32)
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The `k` most similar labels of each row with their similarities, best first."""
@@ -62,11 +76,13 @@ class Classifier:
         *,
         templates: Sequence[str] | None,
         prompts: Mapping[str, str],
+        scoring: Callable[[str], Scoring | None],
     ) -> None:
         self.labels = _distinct("labels", labels)
         self._templates = None if templates is None else _templates(templates)
         self._prompts = prompts
         self._encode = encode
+        self._scoring = scoring
         self._vectors: dict[tuple[str, ...], Embeddings] = {}
         self._lock = threading.Lock()
 
@@ -87,7 +103,8 @@ class Classifier:
     def rank(self, embeddings: Embeddings) -> Classification:
         """Compare what is encoded already; SpaceMismatchError when it is of another space."""
         scores = similarity(embeddings, self.label_embeddings(embeddings.modality))
-        return Classification(self.labels, scores, embeddings.positions, embeddings.errors)
+        scoring = self._scoring(embeddings.modality)
+        return Classification(self.labels, scores, embeddings.positions, embeddings.errors, scoring)
 
     def _ensemble(self, templates: tuple[str, ...]) -> Embeddings:
         texts = [template.replace("{label}", label) for label in self.labels for template in templates]

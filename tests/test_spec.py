@@ -42,6 +42,8 @@ def test_spec_is_frozen_hashable_and_picklable():
         ("requires", (1,)),
         ("identity", {"weights": "x"}),
         ("prompt", "a photo"),
+        ("bf16_cosine", 2.0),
+        ("bf16_cosine", "high"),
     ],
 )
 def test_malformed_field_is_named(field, value):

@@ -37,6 +37,11 @@ def test_text_is_classified_as_itself(space):
     assert all(len(row) == 2 and row[0][1] >= row[1][1] for row in ranked)
 
 
+def test_space_without_a_scale_has_no_probabilities(space):
+    with pytest.raises(ValueError, match="rank by `scores`"):
+        space.classifier(LABELS).classify("text", ["dog"]).probabilities()
+
+
 def test_labels_are_encoded_once(space, texts):
     classifier = space.classifier(LABELS)
     for _ in range(3):

@@ -18,7 +18,8 @@ HELP = """Text, images and audio as vectors of one shared space, from whatever e
 Results go to standard output: tables on a terminal, tab-separated lines with a header when piped, one JSON
 document with --json. Progress, notes and the items that failed go to standard error.
 
-Exit codes: 0 when something was done, even if some items failed; 1 when nothing was; 2 for wrong usage.
+Exit codes: 0 when something was done, even if some items failed; 1 when nothing was, or a check failed; 2 for
+wrong usage.
 
 \b
 Examples:

@@ -13,18 +13,19 @@ import warnings
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import open_clip
 import torch
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from open_clip.transformer import text_global_pool
+from open_clip.transformer import VisionTransformer, text_global_pool
 from PIL import Image
 from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
 from ..errors import MmencodeError, UnknownNameError, WeightsError
+from ..spec import Scoring
 
 _LOCAL = (".safetensors", ".pt", ".pth", ".bin")
 _PIXELS = ("mean", "std", "interpolation", "resize_mode")
@@ -37,6 +38,7 @@ class OpenClipImage(Encoder):
         super().__init__()
         self.tower: nn.Module = model.visual
         self.width = int(model.text.output_dim)
+        self._scoring = _scoring(model)
         settings = PreprocessCfg(**model.visual.preprocess_cfg)
         self.preprocessing = ", ".join(f"{name} {value}" for name, value in asdict(settings).items())
         self.pooling = f"open_clip {type(model.visual).__name__}"
@@ -49,6 +51,26 @@ class OpenClipImage(Encoder):
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]`, as open_clip's `encode_image` gives them."""
         return _pooled(self.tower(tensors["pixels"]))
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """The patches `[b, t, hidden]` of open_clip's own vision transformers, without the class token."""
+        if not isinstance(self.tower, VisionTransformer):
+            raise NotImplementedError(f"open_clip's {type(self.tower).__name__} gives no patches")
+        found = self.tower.forward_intermediates(
+            tensors["pixels"], indices=1, normalize_intermediates=True, output_fmt="NLC"
+        )
+        tokens: Tensor = found["image_intermediates"][-1]
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+    @property
+    def scoring(self) -> Scoring:
+        """The scale and bias that the model was trained with; those with a bias are of SigLIP's kind."""
+        return self._scoring
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """The rows and columns of open_clip's own vision transformers."""
+        return tuple(self.tower.grid_size) if isinstance(self.tower, VisionTransformer) else None
 
 
 class OpenClipText(Encoder):
@@ -88,7 +110,15 @@ class OpenClipText(Encoder):
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]`, as open_clip's `encode_text` gives them."""
         ids = tensors["ids"]
-        return _pooled(self.tower(ids)) if self._end is None else _causal(self.tower, ids)
+        return _pooled(self.tower(ids)) if self._end is None else _causal(self.tower, ids)[0]
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Contextual tokens `[b, t, hidden]` of causal towers, and the mask of those up to the end token."""
+        if self._end is None:
+            raise NotImplementedError("its text tower attends to padding, which has no tokens of its own")
+        ids = tensors["ids"]
+        ends = torch.tensor([self._end(row) for row in ids], device=ids.device)
+        return _causal(self.tower, ids)[1], torch.arange(ids.shape[1], device=ids.device) <= ends[:, None]
 
     def _is_cut(self, text: str) -> bool:
         encode = getattr(self._tokenize, "encode", None)  # Hugging Face's tokenizers say it in their own way
@@ -191,19 +221,27 @@ def _end_token(tower: Any) -> Any:
     return None
 
 
-def _causal(tower: Any, ids: Tensor) -> Tensor:
-    """The forward pass of open_clip's causal TextTransformer for ids `[b, t]` shorter than its context.
+def _causal(tower: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Features `[b, width]` and tokens `[b, t, hidden]` of open_clip's causal TextTransformer, for short ids.
 
-    Its own takes the mask of the whole context only.
+    Its own forward pass takes ids `[b, t]` of the whole context only.
     """
     length = ids.shape[1]
     hidden = tower.token_embedding(ids) + tower.positional_embedding[:length]  # [b, t, hidden]
     hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
-    pooled = text_global_pool(tower.ln_final(hidden), ids, tower.pool_type, eos_token_id=tower.eos_id)
+    hidden = tower.ln_final(hidden)
+    pooled = text_global_pool(hidden, ids, tower.pool_type, eos_token_id=tower.eos_id)
     projection = tower.text_projection  # a module, a matrix, or None
-    if projection is None:
-        return cast(Tensor, pooled)
-    return cast(Tensor, projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection)
+    if projection is not None:
+        pooled = projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection
+    return pooled, hidden
+
+
+def _scoring(model: Any) -> Scoring:
+    scale, bias = float(model.logit_scale.detach().exp()), getattr(model, "logit_bias", None)
+    if bias is None:
+        return Scoring(kind="softmax", scale=scale)
+    return Scoring(kind="sigmoid", scale=scale, bias=float(bias.detach()))
 
 
 def _pooled(output: Any) -> Tensor:

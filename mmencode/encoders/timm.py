@@ -44,6 +44,7 @@ class TimmEncoder(Encoder):
         self.preprocessing = _describe(config)
         self.pooling = f"timm {timm_model.pretrained_cfg['architecture']}, features before the classifier"
         self._transform = create_transform(**config, is_training=False, normalize=False)
+        self._size = tuple(config["input_size"])
         self._mean = [255 * value for value in config["mean"]]
         self._std = [255 * value for value in config["std"]]
         self.eval().requires_grad_(False)
@@ -54,9 +55,38 @@ class TimmEncoder(Encoder):
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]` of pixels `[b, 3, h, w]`."""
-        pixels = self._normalised(tensors["pixels"])  # [b, 3, h, w]
-        features: Tensor = self.model.forward_head(self.model.forward_features(pixels), pre_logits=True)
+        features: Tensor = self.model.forward_head(self._hidden(tensors), pre_logits=True)
         return features
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Patches of a transformer, or places of a convolutional map, `[b, rows * columns, width]`.
+
+        Class and register tokens are left out, so that the rest fills `grid`.
+        """
+        hidden = self._hidden(tensors)
+        if hidden.ndim == 4:
+            maps = hidden if hidden.shape[-1] == self.model.num_features else hidden.permute(0, 2, 3, 1)
+            tokens = maps.flatten(1, 2)  # [b, rows * columns, width]
+        else:
+            tokens = hidden[:, getattr(self.model, "num_prefix_tokens", 0) :]
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+    def _hidden(self, tensors: Tensors) -> Tensor:
+        """The last layer's outputs, as timm gives them: `[b, t, width]`, or a map of either layout."""
+        hidden: Tensor = self.model.forward_features(self._normalised(tensors["pixels"]))
+        return hidden
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """The rows and columns of the map, or of the patches; None where timm doesn't say."""
+        with torch.inference_mode():
+            hidden = self._hidden({"pixels": torch.zeros(1, *self._size, dtype=torch.uint8)})
+        if hidden.ndim == 4:
+            channels_last = hidden.shape[-1] == self.model.num_features
+            rows, columns = hidden.shape[1:3] if channels_last else hidden.shape[2:]
+            return int(rows), int(columns)
+        grid = getattr(getattr(self.model, "patch_embed", None), "grid_size", None)
+        return None if grid is None else (int(grid[0]), int(grid[1]))
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         """In float32, because bfloat16 can't hold most means; then in the dtype of the weights."""

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
 import mmencode
-from mmencode.errors import UnknownNameError, WeightsError
+from mmencode.errors import EncoderError, UnknownNameError, WeightsError
 from mmencode.testing import EncoderConformance, sample_items
 
 VISION = {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
@@ -212,3 +212,51 @@ class TestOpenClipImage(EncoderConformance):
     @pytest.fixture(autouse=True)
     def _spec(self, declared):
         type(self).spec = declared["image"]
+
+
+@pytest.mark.filterwarnings("ignore:a text is longer")
+def test_tokens_equal_open_clips_intermediates(architectures):
+    path = architectures / "tiny-clip.safetensors"
+    model, _, transform = open_clip.create_model_and_transforms("tiny-clip", pretrained=str(path))
+    ids = open_clip.get_tokenizer("tiny-clip")(TEXTS)
+    images = sample_items("image", 3)
+    with torch.inference_mode():
+        found = model.eval().forward_intermediates(
+            torch.stack([transform(image) for image in images]),
+            ids,
+            image_indices=1,
+            text_indices=1,
+            normalize_intermediates=True,
+            image_output_fmt="NLC",
+        )
+    with mmencode.load(f"openclip/tiny-clip/{path}", device="cpu") as space:
+        patches = space.encode_tokens("image", images)
+        assert patches.grid == (2, 2)
+        np.testing.assert_allclose(np.stack(patches), found["image_intermediates"][-1], atol=1e-5)
+        tokens = space.encode_tokens("text", TEXTS)
+        for row, array in enumerate(tokens):
+            assert len(array) == int(ids[row].argmax()) + 1
+            np.testing.assert_allclose(array, found["text_intermediates"][-1][row, : len(array)], atol=1e-5)
+
+
+def test_towers_without_tokens_say_so(architectures):
+    with (
+        mmencode.load(f"openclip/tiny-sigmoid/{architectures}/tiny-sigmoid.safetensors") as space,
+        pytest.raises(EncoderError, match="attends to padding"),
+    ):
+        space.encode_tokens("text", ["a cat"])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("tiny-clip", "softmax"), ("tiny-sigmoid", "sigmoid")])
+def test_probabilities_are_those_of_the_models_own_scale_and_bias(architectures, name, kind):
+    path = architectures / f"{name}.safetensors"
+    model, _, transform = open_clip.create_model_and_transforms(name, pretrained=str(path))
+    labels, images = ["a cat", "a dog", "rain"], sample_items("image", 4)
+    with torch.inference_mode():
+        ids = open_clip.get_tokenizer(name)(labels)
+        logits, _ = model.eval().get_logits(torch.stack([transform(image) for image in images]), ids)
+    expected = logits.softmax(dim=1) if kind == "softmax" else logits.sigmoid()
+    with mmencode.load(f"openclip/{name}/{path}", device="cpu") as space:
+        assert space.scoring("image").kind == kind
+        classification = space.classifier(labels, ["{label}"]).classify("image", images)
+        np.testing.assert_allclose(classification.probabilities(), expected, atol=1e-5)

@@ -152,3 +152,21 @@ class TestLocalTimm(EncoderConformance):
         path = tmp_path_factory.mktemp("timm") / "vit.safetensors"
         save_file(seeded("test_vit").state_dict(), path)
         type(self).spec = mmencode.registry()[f"timm/test_vit/{path}"]
+
+
+@pytest.mark.parametrize(
+    "architecture", ["test_vit", "test_vit3", "test_resnet", "test_convnext", "test_efficientnet"]
+)
+def test_tokens_fill_their_grid_with_timms_features(architecture: str) -> None:
+    reference, encoder = seeded(architecture), TimmEncoder(seeded(architecture))
+    tensors = encoder.collate([encoder.preprocess(photo()), encoder.preprocess(photo(300, 170))])
+    transform = create_transform(**resolve_model_data_config(reference), is_training=False)
+    with torch.inference_mode():
+        pixels = torch.stack([transform(photo()), transform(photo(300, 170))])
+        hidden = reference.forward_features(pixels)
+        tokens, mask = encoder.forward_tokens(tensors)
+    rows, columns = encoder.grid
+    expected = hidden.flatten(2).mT if hidden.ndim == 4 else hidden[:, reference.num_prefix_tokens :]
+    assert mask.all()
+    assert tokens.shape[:2] == mask.shape == (2, rows * columns)
+    torch.testing.assert_close(tokens, expected, rtol=1e-5, atol=1e-5)

