@@ -18,6 +18,7 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.pretrained import get_pretrained_cfg
+from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import VisionTransformer, text_global_pool
 from PIL import Image
@@ -97,7 +98,7 @@ class OpenClipText(Encoder):
         """Token ids `[t]`: up to the end token where only those count, else the whole context."""
         with self._lock:
             ids = self._tokenize([item])[0]
-            if ids[-1] != 0 and self._is_cut(item):
+            if self._is_cut(item):
                 with suppress(IndexError):  # the first thread says it
                     warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
         return {"ids": ids if self._end is None else ids[: self._end(ids) + 1]}
@@ -121,8 +122,12 @@ class OpenClipText(Encoder):
         return _causal(self.tower, ids)[1], torch.arange(ids.shape[1], device=ids.device) <= ends[:, None]
 
     def _is_cut(self, text: str) -> bool:
-        encode = getattr(self._tokenize, "encode", None)  # Hugging Face's tokenizers say it in their own way
-        return encode is not None and len(encode(text)) + 2 > self._context
+        if len(text.encode()) + 2 <= self._context:  # a token is at least one byte; two mark start and end
+            return False
+        if isinstance(self._tokenize, HFTokenizer):
+            whole = self._tokenize.tokenizer(self._tokenize.clean_fn(text), verbose=False).input_ids
+            return len(whole) > self._context
+        return len(self._tokenize.encode(text)) + 2 > self._context
 
 
 def image(variant: str) -> OpenClipImage:
@@ -135,14 +140,37 @@ def text(variant: str) -> OpenClipText:
     model = _model(variant)
     architecture, _, weights = variant.partition("/")
     name = weights if weights.startswith("hf-hub:") else architecture
+    remedy = "load it once where there is a network, or copy that machine's cache (HF_HOME)"
     try:
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as cause:  # a hub that can't be reached fails in many ways
+        if _is_local(weights) and _hub_tokenizer(architecture):
+            remedy = f"put its files, tokenizer.json and tokenizer_config.json, beside {weights}"
+            tokenizer = _local_tokenizer(architecture, Path(weights).expanduser().parent)
+        else:
+            tokenizer = open_clip.get_tokenizer(name)
+    except Exception as cause:  # a hub that can't be reached fails in many ways, and so do broken files
         raise WeightsError(
-            f"the tokenizer of {name!r} can't be obtained: {type(cause).__name__}: {cause}",
-            remedy="load it once where there is a network, or copy that machine's cache (HF_HOME)",
+            f"the tokenizer of {name!r} can't be obtained: {type(cause).__name__}: {cause}", remedy=remedy
         ) from cause
     return OpenClipText(model, tokenizer)
+
+
+def _hub_tokenizer(architecture: str) -> str:
+    """The hub's name of the architecture's tokenizer; "" where open_clip brings its own."""
+    return str(open_clip.get_model_config(architecture)["text_cfg"].get("hf_tokenizer_name", ""))
+
+
+def _local_tokenizer(architecture: str, folder: Path) -> Any:
+    """The architecture's tokenizer from the checkpoint's folder: local means local."""
+    if not (folder / "tokenizer.json").is_file():
+        raise FileNotFoundError(f"{folder / 'tokenizer.json'}; local weights ask no hub for a tokenizer")
+    settings = open_clip.get_model_config(architecture)["text_cfg"]
+    return HFTokenizer(
+        str(folder),
+        context_length=settings.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
+        tokenizer_mode=settings.get("tokenizer_mode"),
+        local_files_only=True,
+        **settings.get("tokenizer_kwargs", {}),
+    )
 
 
 def _model(variant: str) -> Any:

@@ -65,6 +65,10 @@ TEXTS = [
 ]
 
 
+CONFIGS["tiny-hub"] = CONFIGS["tiny-sigmoid"] | {
+    "text_cfg": CONFIGS["tiny-sigmoid"]["text_cfg"]
+    | {"hf_tokenizer_name": "nobody/nothing", "vocab_size": 99}
+}
 CAUSAL = CONFIGS["tiny-custom"]
 CONFIGS["tiny-bias"] = CAUSAL | {"text_cfg": CAUSAL["text_cfg"] | {"proj_bias": True}}
 CONFIGS["tiny-none"] = CAUSAL | {"embed_dim": 64, "text_cfg": CAUSAL["text_cfg"] | {"proj_type": "none"}}
@@ -90,7 +94,7 @@ def architectures(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore:a text is longer")
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "tiny-hub"])
 def test_both_towers_equal_open_clip(architectures, name):
     path = architectures / f"{name}.safetensors"
     model, _, transform = open_clip.create_model_and_transforms(name, pretrained=str(path))
@@ -116,6 +120,44 @@ def test_padding_is_cut_only_where_nothing_behind_the_end_token_counts(architect
     encoder = text(f"{name}/{architectures / name}.safetensors")
     ids = encoder.preprocess("a cat")["ids"]
     assert len(ids) == (4 if cut else CONFIGS[name]["text_cfg"]["context_length"])
+
+
+@pytest.fixture
+def hub_tokenizer(architectures):
+    """A small tokenizer beside the checkpoints, as those of SigLIP are distributed."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<pad>", "<unk>", "a", "cat", "dog", "running", "on", "the", "beach"]
+    tokenizer = Tokenizer(models.WordLevel({word: id for id, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>")
+    fast.save_pretrained(architectures)
+    yield
+    for path in architectures.glob("*token*"):
+        path.unlink()
+
+
+def test_hub_tokenizer_beside_a_local_checkpoint_is_used_and_no_hub_is_asked(architectures, hub_tokenizer):
+    from open_clip.tokenizer import HFTokenizer
+
+    path = architectures / "tiny-hub.safetensors"
+    texts = ["A cat, running!", "the dog on the beach"]
+    model = open_clip.create_model("tiny-hub", pretrained=str(path)).eval()
+    ids = HFTokenizer(str(architectures), context_length=16, clean="canonicalize")(texts)
+    assert ids[0].tolist()[:3] == [2, 3, 5]
+    with torch.inference_mode():
+        expected = normalize(model.encode_text(ids), dim=-1)
+    with mmencode.load(f"openclip/tiny-hub/{path}", device="cpu") as space:
+        np.testing.assert_allclose(space.encode("text", texts), expected, atol=1e-5)
+        with pytest.warns(UserWarning, match="longer than 16 tokens"):
+            space.encode("text", ["a cat " * 10])
+
+
+def test_missing_tokenizer_of_a_local_checkpoint_says_where_to_put_it(architectures):
+    path = architectures / "tiny-hub.safetensors"
+    with pytest.raises(WeightsError, match=r"tokenizer.json(.|\n)*beside"):
+        mmencode.load(f"openclip/tiny-hub/{path}").encode("text", ["a cat"])
 
 
 def test_cut_text_is_said_once(architectures):
