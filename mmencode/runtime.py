@@ -16,7 +16,7 @@ Auto = Literal["auto"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Items and tensor elements of one automatic batch: on a CPU what stays in its cache, on a GPU what fills it.
 # The CPU's were found with tests/benchmarks/offline.py: short texts like 32 items, photographs of 224 x 224
-# (150 528 elements) about six.
+# (150 528 elements) about six. The GPU's are a guess that nothing has measured yet.
 _CPU_BATCH, _CPU_ELEMENTS = 32, 2**20
 _GPU_BATCH, _GPU_ELEMENTS = 256, 2**26
 

@@ -82,11 +82,8 @@ class Space:
         source. With "skip" it is left out: `positions` say which items the rows are, `errors` why the
         others aren't there. An empty batch gives no rows.
         """
-        _check_on_error(on_error)
-        items = _as_items(modality, batch)
-        tower = self._tower(modality)
-        with _progress(progress, f"encode {modality}", len(items)) as advance:
-            result = engine.run(Job(tower, items, self.runtime, self.limits, on_error, advance))
+        with self._job(modality, batch, on_error, progress) as job:
+            result = engine.run(job)
         return Embeddings(
             result.vectors,
             space=self.id,
@@ -102,16 +99,13 @@ class Space:
 
         Raises EncoderError where the encoder has none; otherwise as `encode`.
         """
-        _check_on_error(on_error)
-        items = _as_items(modality, batch)
-        tower = self._tower(modality)
-        with _progress(progress, f"encode {modality} tokens", len(items)) as advance:
-            result = engine.run_tokens(Job(tower, items, self.runtime, self.limits, on_error, advance))
+        with self._job(modality, batch, on_error, progress) as job:
+            result = engine.run_tokens(job)
         return Tokens(
             values=result.values,
-            encoder=tower.spec.name,
+            encoder=job.tower.spec.name,
             modality=modality,
-            grid=tower.encoder.grid,
+            grid=job.tower.encoder.grid,
             positions=result.positions,
             errors=tuple(result.errors),
         )
@@ -173,6 +167,15 @@ class Space:
 
     def __repr__(self) -> str:
         return f"<Space {self.name!r}: {', '.join(self.specs)}; {self.runtime!r}>"
+
+    @contextmanager
+    def _job(self, modality: str, batch: Sequence[Any], on_error: OnError, progress: bool) -> Iterator[Job]:
+        """What the engine is to do, with a progress bar for as long as it does it."""
+        _check_on_error(on_error)
+        items = _as_items(modality, batch)
+        tower = self._tower(modality)
+        with _progress(progress, f"encode {modality}", len(items)) as advance:
+            yield Job(tower, items, self.runtime, self.limits, on_error, advance)
 
     def _tower(self, modality: str) -> Tower:
         """The loaded tower of a modality; the lock makes it load once."""

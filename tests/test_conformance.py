@@ -237,6 +237,12 @@ class Leaky(FakeText):
         self.kept.append(self)
 
 
+class StaysBehind(FakeText):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.ones(8)
+
+
 class LosesPrecision(FakeText):
     def forward(self, tensors):
         features = super().forward(tensors)
@@ -265,6 +271,7 @@ class NeedsLength(FakeAudio):
 CAUGHT_TOO = {
     SilentlyShort: ("text", "test_over_long_text_is_taken_or_warned_of"),
     Leaky: ("text", "test_closing_lets_the_encoder_go"),
+    StaysBehind: ("text", "test_moving_the_encoder_leaves_nothing_behind"),
     LosesPrecision: ("text", "test_bfloat16_stays_close"),
     WritesIntoItems: ("audio", "test_preprocess_leaves_its_item_alone"),
     IgnoresRate: ("audio", "test_another_sample_rate_is_nearly_the_same_recording"),

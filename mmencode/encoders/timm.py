@@ -37,7 +37,7 @@ class TimmEncoder(Encoder):
         own = resolve_data_config(model=timm_model)  # type: ignore[no-untyped-call]
         config = dict(own if data_config is None else data_config)
         timm_model.reset_classifier(0)
-        # Convolutions are 1.3 to 1.8 times as fast on a CPU in this layout and differ by rounding only;
+        # Convolutions are faster on a CPU in this layout and differ by rounding only;
         # transformers, which have one convolution, run at the same speed.
         self.model: Any = timm_model.to(memory_format=torch.channels_last)
         self.width = int(timm_model.head_hidden_size)

@@ -29,7 +29,7 @@ Windows = Literal["mean", "first"]
 SECONDS = 15.0  # in pre-training these models saw crops of at most 15.6 s (base) and 20 s (large)
 
 # Samples in one pass. The first convolution of the published models makes a hundred times as many numbers of
-# them: one window is the most that a CPU likes, and a GPU takes about 3 GB for two minutes.
+# them: one window is the most that a CPU likes; the GPU's is an estimate, not measured.
 _CPU_AT_ONCE, _GPU_AT_ONCE = 2**18, 2**21
 _SOURCE = "https://download.pytorch.org/torchaudio/models/"  # of the bundles that name no other
 _FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}

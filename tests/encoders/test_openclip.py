@@ -9,7 +9,6 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
@@ -227,13 +226,6 @@ def test_weights_that_cannot_be_fetched_say_how_to_get_them(monkeypatch):
     monkeypatch.setattr("open_clip.factory._get_hf_config", refuse)
     with pytest.raises(WeightsError, match=r"hf-hub:org/model"):
         mmencode.load("openclip/any/hf-hub:org/model").encode("text", ["a"])
-
-
-def test_zero_shot_needs_no_more_than_another_name(architectures):
-    with mmencode.load(f"openclip/tiny-clip/{architectures}/tiny-clip.safetensors") as space:
-        red = Image.new("RGB", (64, 64), "red")
-        classification = space.classifier(["red", "blue"]).classify("image", [red])
-        assert classification.best[0] in ("red", "blue")
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_file_is_left_open():
 
 
 def bomb(width=13000, height=15000):
-    """A PNG of some 190 KB whose header is honest: it decodes to 585 MB."""
+    """A PNG of half a megabyte whose header is honest: it decodes to 585 MB."""
 
     def chunk(name, content):
         return (
