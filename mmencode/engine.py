@@ -1,20 +1,20 @@
-"""The path, from a batch of raw items to embeddings in input order: read, preprocess, collate, move,
-forward, project, normalise, write.
+"""The path, from raw items to embeddings in input order: read, preprocess, collate, move, forward, project,
+normalise, write.
 
-This is the simple and correct engine. Worker threads read and preprocess, a bounded window of prepared
-items is put into batches of like cost, and every vector goes to its item's row.
+Threads read and preprocess, a bounded distance ahead. A window of prepared items is put into batches of like
+cost, and what they give returns to input order. Memory doesn't depend on the number of items.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from .embeddings import Positions, Vectors
@@ -23,24 +23,20 @@ from .errors import EncoderError, InputError
 from .inputs import Limits, reader
 from .inputs.source import describe
 from .runtime import Runtime
-from .towers import Tower
+from .towers import Tower, out_of_memory
+from .workers import Work, in_order
 
 T = TypeVar("T")
 OnError = Literal["raise", "skip"]
 Advance = Callable[[int, int], None]
 
-# Prepared items wait in a window, so that items of like cost can share a batch. The two bounds keep memory
-# independent of the number of items: the first one met closes the window.
-_WINDOW_ITEMS = 1024
-_WINDOW_BYTES = 2**24
-_CHUNK = 8  # items that one worker takes at a time; a task for each short text would cost more than the text
-
 
 @dataclass(slots=True)
 class Prepared:
-    """One item after preprocessing: its tensors, or why there are none."""
+    """One item after preprocessing: its tensors, or why there are none; `source` says what it was."""
 
     index: int
+    source: str = ""
     tensors: Tensors | None = None
     cost: int = 0
     error: InputError | None = None
@@ -58,221 +54,269 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Job:
-    """One call: what to encode with what, and whom to tell; `advance(done, failed)` is called as it goes."""
+    """One call: what to encode with what, and whom to tell; `advance(done, failed)` is called as it goes.
+
+    A part of the result never reaches over a multiple of `chunk` items.
+    """
 
     tower: Tower
-    items: Sequence[Any]
+    items: Iterable[Any]
     runtime: Runtime
     limits: Limits
     on_error: OnError
     advance: Advance
+    chunk: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Result:
-    """Vectors `[n, dim]` of the items at `positions`, and the errors of the others."""
+class Part(Generic[T]):
+    """What became of consecutive items: a row for each at `positions`, an error for each other one."""
 
-    vectors: Vectors
+    count: int
+    rows: T
     positions: Positions
     errors: list[InputError]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TokenResult:
-    """Token outputs, an array `[t, width]` for each of the items at `positions`, and the others' errors."""
-
-    values: list[Vectors]
-    positions: Positions
-    errors: list[InputError]
+def run(job: Job) -> Generator[Part[Vectors], None, None]:
+    """The whole path, a part at a time, in input order: unit vectors `[k, dim]`."""
+    with closing(_prepare_all(job)) as prepared:
+        for window in _windows(job, prepared):
+            yield _embed(job, window)
 
 
-def run(job: Job) -> Result:
-    """The whole path: every item's vector in its row of one preallocated array."""
-    vectors = np.empty((len(job.items), job.tower.dim), np.float32)
-    errors: list[InputError] = []
-    for batch, rows in _batch_by_batch(job, _embed, errors):
-        vectors[[item.index for item in batch]] = rows
-    positions = _positions(job, errors)
-    return Result(vectors if len(positions) == len(vectors) else vectors[positions], positions, errors)
+def run_tokens(job: Job) -> Generator[Part[list[Vectors]], None, None]:
+    """The path up to the encoder's contextual outputs `[t, width]`, neither projected nor normalised."""
+    with closing(_prepare_all(job)) as prepared:
+        for window in _windows(job, prepared):
+            yield _contextual(job, window)
 
 
-def run_tokens(job: Job) -> TokenResult:
-    """The path up to the encoder's contextual outputs, which are neither projected nor normalised."""
-    values: dict[int, Vectors] = {}
-    errors: list[InputError] = []
-    for batch, rows in _batch_by_batch(job, _contextual, errors):
-        values.update(zip((item.index for item in batch), rows, strict=True))
-    positions = _positions(job, errors)
-    return TokenResult([values[position] for position in positions.tolist()], positions, errors)
-
-
-def _batch_by_batch(
-    job: Job, compute: Callable[[Job, list[Prepared]], tuple[T, list[InputError]]], errors: list[InputError]
-) -> Iterator[tuple[list[Prepared], T]]:
-    """What `compute` makes of each batch; items that can't be encoded are raised, or added to `errors`."""
-
-    def note(failed: list[InputError]) -> None:
-        if failed and job.on_error == "raise":
-            raise failed[0]
-        errors.extend(failed)
-
-    for window in _windows(_prepare_all(job)):
-        failed = [item.error for item in window if item.error is not None]
-        note(failed)
-        job.advance(len(failed), len(failed))
-        for batch in _batches(window, job.runtime):
-            output, batch_errors = compute(job, batch)
-            note(batch_errors)
-            yield batch, output
-            job.advance(len(batch), len(batch_errors))
-
-
-def _prepare_all(job: Job) -> Iterator[list[Prepared]]:
-    """Read and preprocess in worker threads, a few chunks ahead of the reader, in input order."""
+def _prepare_all(job: Job) -> Generator[Prepared, None, None]:
+    """Read and preprocess in threads, in input order."""
     read = reader(job.tower.spec.modality)
 
-    def prepare(start: int) -> list[Prepared]:
-        chunk = range(start, min(start + _CHUNK, len(job.items)))
-        return [_prepare(job, read, index) for index in chunk]
+    def late(index: int, item: Any) -> Prepared:
+        error = InputError(
+            f"reading and preprocessing it takes more than {job.limits.wait:g} s",
+            source=describe(item),
+            remedy="leave it out, or allow it more time: load(name, limits=Limits(wait=...))",
+            index=index,
+        )
+        return Prepared(index, error=error)
 
-    pool = ThreadPoolExecutor(job.runtime.workers, thread_name_prefix="mmencode")
-    ahead: deque[Future[list[Prepared]]] = deque()
-    try:
-        for start in range(0, len(job.items), _CHUNK):
-            ahead.append(pool.submit(prepare, start))
-            if len(ahead) > 2 * job.runtime.workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    work = Work(
+        do=lambda index, item: _prepare(job, read, index, item),
+        late=late,
+        size=lambda prepared: prepared.nbytes,
+        seconds=job.limits.wait,
+        threads=job.runtime.workers,
+        ahead=job.runtime.window_items,
+        nbytes=job.runtime.window_bytes,
+    )
+    return in_order(job.items, work)
 
 
-def _prepare(job: Job, read: Callable[[Any, Limits], Any], index: int) -> Prepared:
-    item, encoder = job.items[index], job.tower.encoder
+def _prepare(job: Job, read: Callable[[Any, Limits], Any], index: int, item: Any) -> Prepared:
+    encoder = job.tower.encoder
     try:
         safe = read(item, job.limits)
     except InputError as error:
         return Prepared(index, error=error.at(index))
+    except BaseException as cause:  # a reader's fault, but no reason to lose the others' work
+        return Prepared(index, error=_unprepared("it can't be read", cause, index, item))
     try:
         tensors = encoder.preprocess(safe)
-        return Prepared(index, tensors, encoder.cost(tensors))
-    except Exception as cause:  # the contract: whatever preprocess raises is that item's error
-        failure = InputError(
-            f"encoder {job.tower.spec.name!r} can't preprocess it: {type(cause).__name__}: {cause}",
-            source=describe(item),
-            remedy="leave the item out, or report it to the encoder's author",
-            index=index,
-        )
-        failure.__cause__ = cause
-        return Prepared(index, error=failure)
+        return Prepared(index, describe(item), tensors, encoder.cost(tensors))
+    except BaseException as cause:  # the contract: whatever preprocess raises is that item's error
+        fact = f"encoder {job.tower.spec.name!r} can't preprocess it"
+        return Prepared(index, error=_unprepared(fact, cause, index, item))
 
 
-def _windows(chunks: Iterator[list[Prepared]]) -> Iterator[list[Prepared]]:
+def _unprepared(fact: str, cause: BaseException, index: int, item: Any) -> InputError:
+    error = InputError(
+        f"{fact}: {type(cause).__name__}: {cause}",
+        source=describe(item),
+        remedy="leave the item out, or report it to the encoder's author",
+        index=index,
+    )
+    error.__cause__ = cause
+    return error
+
+
+def _windows(job: Job, prepared: Iterator[Prepared]) -> Iterator[list[Prepared]]:
+    """Consecutive items, as many as may be held at once; with on_error="raise" the first bad one ends it.
+
+    What drawing an item raises comes after the window of those before it.
+    """
     window: list[Prepared] = []
-    size = 0
-    for chunk in chunks:
-        window += chunk
-        size += sum(item.nbytes for item in chunk)
-        if len(window) >= _WINDOW_ITEMS or size >= _WINDOW_BYTES:
-            yield window
-            window, size = [], 0
+    size, failure = 0, None
+    try:
+        for item in prepared:
+            if item.error is not None and job.on_error == "raise":
+                window = []
+                raise item.error
+            window.append(item)
+            size += item.nbytes
+            full = len(window) == job.runtime.window_items or size >= job.runtime.window_bytes
+            if full or (item.index + 1) % job.chunk == 0:
+                yield window
+                window, size = [], 0
+    except Exception as cause:
+        failure = cause
     if window:
         yield window
+    if failure is not None:
+        raise failure
 
 
-def _batches(window: list[Prepared], runtime: Runtime) -> Iterator[list[Prepared]]:
-    """The window's good items in batches of like cost, none over the runtime's items and elements."""
+def _batches(job: Job, window: list[Prepared]) -> Iterator[list[Prepared]]:
+    """The window's good items in batches of like cost, none over what the runtime and the tower allow."""
     batch: list[Prepared] = []
-    size = 0
-    for item in sorted(window, key=lambda item: item.cost):
-        if item.tensors is None:
-            continue
-        if batch and (len(batch) == runtime.batch_size or size + item.elements > runtime.batch_elements):
+    for item in sorted((item for item in window if item.tensors is not None), key=lambda item: item.cost):
+        if batch and len(batch) >= job.tower.budget.items(item.elements, job.runtime):
             yield batch
-            batch, size = [], 0
+            batch = []
         batch.append(item)
-        size += item.elements
     if batch:
         yield batch
 
 
-def _embed(job: Job, batch: list[Prepared]) -> tuple[Vectors, list[InputError]]:
-    """Unit vectors `[b, dim]` of one batch, and an error for each row that has none."""
-    tower = job.tower
+def _embed(job: Job, window: list[Prepared]) -> Part[Vectors]:
+    """Unit vectors of a window; they stay on the device until all are there, and come back in one copy."""
+    tower, outcome = job.tower, Outcome(window)
+    blocks = [torch.empty(0, tower.dim, device=job.runtime.device)]
     with torch.inference_mode():
-        features = _guarded(job, batch, tower.encoder)  # [b, width]
-        _check_shape(tower, features, (len(batch), tower.encoder.width), "features")
-        projected = tower.projection(features.float())  # [b, dim]
-        _check_shape(tower, projected, (len(batch), tower.dim), "embeddings")
-        lengths = projected.norm(dim=-1)  # [b]
-        useless = ~torch.isfinite(lengths) | (lengths == 0)
-        vectors = normalize(projected, dim=-1).cpu().numpy()
-    reasons = {
-        row: f"gives it no direction: a vector of length {lengths[row]:g}"
-        for row in useless.nonzero()[:, 0].tolist()
-    }
-    return vectors, _blame(job, batch, reasons)
+        for batch, features in _computed(job, outcome, tower.encoder):  # features [b, width]
+            _check_shape(tower, features, (len(batch), tower.encoder.width), "features")
+            projected = tower.projection(features.float())  # [b, dim]
+            _check_shape(tower, projected, (len(batch), tower.dim), "embeddings")
+            blocks.append(projected)
+        vectors = torch.cat(blocks)  # [k, dim]
+        lengths = vectors.norm(dim=-1, keepdim=True)  # [k, 1]
+        rows = torch.cat([normalize(vectors, dim=-1), lengths], dim=1).cpu().numpy()  # [k, dim + 1]
+    useless = ~np.isfinite(rows[:, -1]) | (rows[:, -1] == 0)
+    for row in np.flatnonzero(useless).tolist():
+        outcome.blame(row, f"encoder {tower.spec.name!r} gives it no direction: length {rows[row, -1]:g}")
+    order = outcome.settle(job)
+    return Part(len(window), rows[order, :-1], outcome.positions(order), outcome.errors)
 
 
-def _contextual(job: Job, batch: list[Prepared]) -> tuple[list[Vectors], list[InputError]]:
-    """The valid token outputs `[t, width]` of each item of one batch."""
+def _contextual(job: Job, window: list[Prepared]) -> Part[list[Vectors]]:
+    """The valid token outputs `[t, width]` of a window's items."""
+    tower, outcome = job.tower, Outcome(window)
+    rows: list[Vectors] = []
     with torch.inference_mode():
-        tokens, mask = _guarded(job, batch, job.tower.encoder.forward_tokens)  # [b, t, width], [b, t]
-        if tokens.ndim != 3 or tokens.shape[:2] != mask.shape or len(tokens) != len(batch):
-            _check_shape(job.tower, tokens, (len(batch), *mask.shape[1:], tokens.shape[-1]), "tokens")
-        arrays = [rows[valid.bool()].float().cpu().numpy() for rows, valid in zip(tokens, mask, strict=True)]
-    reasons = {
-        row: "gives it tokens that aren't finite"
-        for row, array in enumerate(arrays)
-        if not np.isfinite(array).all()
-    }
-    return arrays, _blame(job, batch, reasons)
+        for batch, (tokens, mask) in _computed(job, outcome, tower.encoder.forward_tokens):
+            if tokens.ndim != 3 or tokens.shape[:2] != mask.shape or len(tokens) != len(batch):
+                _check_shape(tower, tokens, (len(batch), *mask.shape[1:], tokens.shape[-1]), "tokens")
+            arrays = tokens.float().cpu().numpy()  # [b, t, width]
+            rows += [array[valid] for array, valid in zip(arrays, mask.bool().cpu().numpy(), strict=True)]
+    for row, array in enumerate(rows):
+        if not np.isfinite(array).all():
+            outcome.blame(row, f"encoder {tower.spec.name!r} gives it tokens that aren't finite")
+    order = outcome.settle(job)
+    return Part(len(window), [rows[row] for row in order], outcome.positions(order), outcome.errors)
 
 
-def _guarded(job: Job, batch: list[Prepared], forward: Callable[[Tensors], T]) -> T:
-    """Collate, move, and run `forward`; what goes wrong here is the encoder's fault, not an item's."""
+class Outcome:
+    """Which items of a window were computed, in which order, and what is wrong with the others."""
+
+    def __init__(self, window: list[Prepared]) -> None:
+        self.window = window
+        self.computed: list[Prepared] = []
+        self.errors = [item.error for item in window if item.error is not None]
+
+    def blame(self, row: int, fact: str) -> None:
+        """Note what is wrong with a computed row."""
+        item = self.computed[row]
+        item.error = _blame(item, fact)
+        self.errors.append(item.error)
+
+    def settle(self, job: Job) -> list[int]:
+        """The computed rows that are good, in input order; the first error is raised if that is asked for."""
+        self.errors.sort(key=lambda error: error.index or 0)
+        if self.errors and job.on_error == "raise":
+            raise self.errors[0]
+        job.advance(len(self.window) - len(self.computed), len(self.errors))
+        good = [row for row, item in enumerate(self.computed) if item.error is None]
+        return sorted(good, key=lambda row: self.computed[row].index)
+
+    def positions(self, order: list[int]) -> Positions:
+        """The places in the input of these computed rows."""
+        return np.array([self.computed[row].index for row in order], np.int64)
+
+
+def _computed(
+    job: Job, outcome: Outcome, forward: Callable[[Tensors], T]
+) -> Iterator[tuple[list[Prepared], T]]:
+    """What `forward` makes of each batch of the window; a batch may come back in pieces."""
+    for whole in _batches(job, outcome.window):
+        pieces, errors = _forward(job, whole, forward)
+        if not pieces and len(whole) > 1:
+            raise _broken(job, whole, errors[0]) from errors[0].__cause__
+        outcome.errors += errors
+        for batch, output in pieces:
+            outcome.computed += batch
+            yield batch, output
+            job.advance(len(batch), 0)
+
+
+def _forward(
+    job: Job, batch: list[Prepared], forward: Callable[[Tensors], T]
+) -> tuple[list[tuple[list[Prepared], T]], list[InputError]]:
+    """Collate, move, and run `forward`; a batch that fails is halved until what is at fault stands alone.
+
+    So memory that runs out costs a few passes, and an item that breaks the forward pass costs its neighbours
+    nothing. How many items fit is remembered by the tower.
+    """
     tower = job.tower
     try:
         collated = tower.encoder.collate([item.tensors for item in batch if item.tensors is not None])
-        return forward(job.runtime.move(collated))
+        return [(batch, forward(job.runtime.move(collated, tower.dtype)))], []
     except NotImplementedError as cause:
         raise EncoderError(
-            f"encoder {tower.spec.name!r} can't do that: {cause}",
-            remedy="encode() gives its embeddings",
+            f"encoder {tower.spec.name!r} can't do that: {cause}", remedy="encode() gives its embeddings"
         ) from cause
     except Exception as cause:
-        raise EncoderError(
-            f"encoder {tower.spec.name!r} failed on a batch of {len(batch)}: {type(cause).__name__}: {cause}",
-            culprit=f"items {sorted(item.index for item in batch)}",
-            remedy="if memory ran out, load with a smaller batch_size; else tell the encoder's author",
-        ) from cause
+        if out_of_memory(cause):
+            tower.budget.ran_out(batch[-1].elements, len(batch))
+        if len(batch) == 1:
+            return [], [_blame(batch[0], f"{_failed(tower)} on it: {type(cause).__name__}: {cause}", cause)]
+    # Not inside the handler: there, the failed pass's tensors would live on with the exception.
+    half = len(batch) // 2
+    first, first_errors = _forward(job, batch[:half], forward)
+    second, second_errors = _forward(job, batch[half:], forward)
+    return first + second, first_errors + second_errors
 
 
-def _blame(job: Job, batch: list[Prepared], reasons: dict[int, str]) -> list[InputError]:
-    """An error for each row of the batch that has a reason."""
-    return [
-        InputError(
-            f"encoder {job.tower.spec.name!r} {reason}",
-            source=describe(job.items[batch[row].index]),
-            remedy="leave the item out; if it is an ordinary one, the encoder is at fault",
-            index=batch[row].index,
-        )
-        for row, reason in reasons.items()
-    ]
+def _blame(item: Prepared, fact: str, cause: BaseException | None = None) -> InputError:
+    error = InputError(
+        fact,
+        source=item.source,
+        remedy="leave the item out; if it is an ordinary one, the encoder is at fault",
+        index=item.index,
+    )
+    error.__cause__ = cause
+    return error
 
 
-def _check_shape(tower: Tower, tensor: torch.Tensor, expected: tuple[int, ...], what: str) -> None:
+def _failed(tower: Tower) -> str:
+    return f"encoder {tower.spec.name!r} failed"
+
+
+def _broken(job: Job, batch: list[Prepared], error: InputError) -> EncoderError:
+    cause = error.__cause__
+    return EncoderError(
+        f"{_failed(job.tower)} on each of a batch of {len(batch)}: {type(cause).__name__}: {cause}",
+        culprit=f"items {sorted(item.index for item in batch)}",
+        remedy="tell the encoder's author; if memory ran out, use another device",
+    )
+
+
+def _check_shape(tower: Tower, tensor: Tensor, expected: tuple[int, ...], what: str) -> None:
     if tuple(tensor.shape) != expected:
         raise EncoderError(
             f"encoder {tower.spec.name!r} gave {what} of shape {tuple(tensor.shape)}, not {expected}",
             remedy="the encoder's author corrects its width, its dim or its forward pass",
         )
-
-
-def _positions(job: Job, errors: list[InputError]) -> Positions:
-    """The places of the items that were encoded; sorts `errors` by the places of the others."""
-    errors.sort(key=lambda error: -1 if error.index is None else error.index)
-    kept = np.ones(len(job.items), bool)
-    kept[[error.index for error in errors if error.index is not None]] = False
-    return np.flatnonzero(kept)

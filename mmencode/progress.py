@@ -12,7 +12,7 @@ from .engine import Advance
 
 
 @contextmanager
-def bar(title: str, total: int) -> Iterator[Advance]:
+def bar(title: str, total: int | None) -> Iterator[Advance]:
     """Give the function that moves the bar, by items done and how many of these failed."""
     console = Console(stderr=True)
     columns = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Literal
 
 import torch
@@ -19,13 +20,19 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 # (150 528 elements) about six. The GPU's are a guess that nothing has measured yet.
 _CPU_BATCH, _CPU_ELEMENTS = 32, 2**20
 _GPU_BATCH, _GPU_ELEMENTS = 256, 2**26
+# Prepared items wait in a window, so that items of like cost can share a batch, while threads prepare about
+# as many behind it. The first of the two bounds that is met closes the window.
+_WINDOW_ITEMS = 1024
+_CPU_WINDOW, _GPU_WINDOW = 2**24, 2**28
 
 
 class Runtime:
     """What "auto" became on this machine; every attribute is concrete.
 
     device       "auto" is the first CUDA device, else MPS, else the CPU
-    dtype        of the weights and the forward pass; "auto" is float32. Embeddings are float32 always
+    dtype        of the weights and the forward pass; "auto" is bfloat16 where the device computes with it
+                 natively, for encoders whose vectors stay within 0.9999 of those in float32, else float32.
+                 Embeddings are float32 always
     batch_size   the most items in one forward pass; "auto" also keeps them below `batch_elements`
     workers      threads that read and preprocess; "auto" is one for each core this process may use
 
@@ -41,18 +48,43 @@ class Runtime:
         workers: int | Auto = "auto",
     ) -> None:
         self.device = _device(device)
-        self.dtype = _dtype(dtype)
+        self.dtype = native_dtype(self.device) if dtype == "auto" else _dtype(dtype)
+        self.exact = dtype != "auto"  # whether every encoder gets this dtype, whatever becomes of its vectors
         on_cpu = self.device.type == "cpu"
         automatic = (_CPU_BATCH, _CPU_ELEMENTS) if on_cpu else (_GPU_BATCH, _GPU_ELEMENTS)
         chosen = automatic if batch_size == "auto" else (batch_size, sys.maxsize)
         self.batch_size = _count("batch_size", chosen[0])
         self.batch_elements = chosen[1]
         self.workers = _count("workers", _cores() if workers == "auto" else workers)
+        self._process = os.getpid()
+        self.window_items = _WINDOW_ITEMS
+        self.window_bytes = _CPU_WINDOW if on_cpu else _GPU_WINDOW
 
-    def move(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors on the device, floating ones in the dtype; integers and masks keep theirs."""
+    def after_fork(self) -> None:
+        """Compute on one thread in a process that was forked from the one this runtime was made in.
+
+        torch's other threads didn't come along, and a product on several would wait for them for ever.
+        """
+        if os.getpid() != self._process:
+            self._process = os.getpid()
+            torch.set_num_threads(1)
+            warnings.warn(
+                "this process was forked, so torch computes on one thread here; processes that are started "
+                'by "spawn" have all of them',
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def move(self, tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+        """Tensors on the device, floating ones in the dtype; integers and masks keep theirs.
+
+        To a CUDA device they go from pinned memory, so that the copy doesn't hold up this thread.
+        """
+        on_cuda = self.device.type == "cuda"
         return {
-            name: tensor.to(self.device, self.dtype if tensor.is_floating_point() else tensor.dtype)
+            name: (tensor.pin_memory() if on_cuda else tensor).to(
+                self.device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=on_cuda
+            )
             for name, tensor in tensors.items()
         }
 
@@ -78,6 +110,20 @@ def devices() -> dict[str, str]:
     return found
 
 
+def native_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it faster than float32 by instructions of its own, else float32.
+
+    These are CUDA devices from Ampere on, and CPUs with AVX512-BF16 or AMX.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        known = getattr(torch.cpu, "get_capabilities", dict)  # torch has said so much only since 2.9 or so
+        features: dict[str, bool] = known() if device.type == "cpu" else {}
+        native = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
 def _device(name: str) -> torch.device:
     present = devices()
     if name == "auto":
@@ -101,8 +147,6 @@ def _absent(name: str, present: dict[str, str]) -> DeviceError:
 
 
 def _dtype(name: str) -> torch.dtype:
-    if name == "auto":
-        return torch.float32
     if name not in _DTYPES:
         raise ValueError(f"dtype is {name!r}: make it one of auto, {', '.join(_DTYPES)}")
     return _DTYPES[name]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 
 from . import engine
 from .card import SpaceCard, TowerCard, require_same_space
-from .embeddings import Embeddings, Matches, search
+from .embeddings import Embeddings, Matches, Positions, Vectors, search
 from .engine import Advance, Job, OnError
 from .errors import ClosedError, EncoderError, InputError, UnknownModalityError
 from .inputs import Limits
@@ -82,15 +83,45 @@ class Space:
         source. With "skip" it is left out: `positions` say which items the rows are, `errors` why the
         others aren't there. An empty batch gives no rows.
         """
-        with self._job(modality, batch, on_error, progress) as job:
-            result = engine.run(job)
-        return Embeddings(
-            result.vectors,
-            space=self.id,
-            modality=modality,
-            positions=result.positions,
-            errors=result.errors,
-        )
+        items = _as_items(modality, batch)
+        with (
+            self._job(modality, items, on_error, progress, len(items)) as job,
+            closing(engine.run(job)) as parts,
+        ):
+            return self._gather(modality, parts, len(items), job.tower.dim)
+
+    def stream(
+        self,
+        modality: str,
+        items: Iterable[Any],
+        *,
+        chunk: int = 1024,
+        on_error: OnError = "raise",
+        progress: bool = False,
+    ) -> Iterator[Embeddings]:
+        """Turn an iterable of any length into Embeddings of `chunk` items each, in order, as they are done.
+
+        `positions` and the indices of errors count from the start of the iterable. Only a bounded number of
+        items is held at a time. What the iterable itself raises is raised after all items before it.
+        """
+        if chunk < 1:
+            raise ValueError(f"chunk is {chunk!r}: make it a positive int")
+        _require_many(modality, items)
+        _check_on_error(on_error)
+        self._tower(modality)
+        return self._stream(modality, items, chunk, on_error, progress)
+
+    def _stream(
+        self, modality: str, items: Iterable[Any], chunk: int, on_error: OnError, progress: bool
+    ) -> Iterator[Embeddings]:
+        total = len(items) if isinstance(items, Sized) else None
+        with (
+            self._job(modality, items, on_error, progress, total, chunk) as job,
+            closing(engine.run(job)) as parts,
+        ):
+            for held in _chunks(parts, chunk):
+                count = sum(part.count for part in held)
+                yield self._gather(modality, held, count, job.tower.dim)
 
     def encode_tokens(
         self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
@@ -99,15 +130,16 @@ class Space:
 
         Raises EncoderError where the encoder has none; otherwise as `encode`.
         """
-        with self._job(modality, batch, on_error, progress) as job:
-            result = engine.run_tokens(job)
+        items = _as_items(modality, batch)
+        with self._job(modality, items, on_error, progress, len(items)) as job:
+            parts = list(engine.run_tokens(job))
         return Tokens(
-            values=result.values,
+            values=[row for part in parts for row in part.rows],
             encoder=job.tower.spec.name,
             modality=modality,
             grid=job.tower.encoder.grid,
-            positions=result.positions,
-            errors=tuple(result.errors),
+            positions=_joined(part.positions for part in parts),
+            errors=tuple(error for part in parts for error in part.errors),
         )
 
     def encode_mixed(
@@ -169,13 +201,41 @@ class Space:
         return f"<Space {self.name!r}: {', '.join(self.specs)}; {self.runtime!r}>"
 
     @contextmanager
-    def _job(self, modality: str, batch: Sequence[Any], on_error: OnError, progress: bool) -> Iterator[Job]:
+    def _job(
+        self,
+        modality: str,
+        items: Iterable[Any],
+        on_error: OnError,
+        progress: bool,
+        total: int | None,
+        chunk: int = sys.maxsize,
+    ) -> Iterator[Job]:
         """What the engine is to do, with a progress bar for as long as it does it."""
         _check_on_error(on_error)
-        items = _as_items(modality, batch)
+        self.runtime.after_fork()
         tower = self._tower(modality)
-        with _progress(progress, f"encode {modality}", len(items)) as advance:
-            yield Job(tower, items, self.runtime, self.limits, on_error, advance)
+        with _progress(progress, f"encode {modality}", total) as advance:
+            yield Job(tower, items, self.runtime, self.limits, on_error, advance, chunk)
+
+    def _gather(
+        self, modality: str, parts: Iterable[engine.Part[Vectors]], count: int, dim: int
+    ) -> Embeddings:
+        """The rows of all parts, which come of at most `count` items, in one array allocated once."""
+        vectors, filled = np.empty((count, dim), np.float32), 0
+        positions: list[Positions] = []
+        errors: list[InputError] = []
+        for part in parts:
+            vectors[filled : filled + len(part.rows)] = part.rows
+            filled += len(part.rows)
+            positions.append(part.positions)
+            errors += part.errors
+        return Embeddings(
+            vectors[:filled],
+            space=self.id,
+            modality=modality,
+            positions=_joined(positions),
+            errors=errors,
+        )
 
     def _tower(self, modality: str) -> Tower:
         """The loaded tower of a modality; the lock makes it load once."""
@@ -256,15 +316,45 @@ def _check_on_error(on_error: str) -> None:
 
 
 def _as_items(modality: str, batch: Any) -> Sequence[Any]:
-    """The batch as a sequence; TypeError for what is one item rather than a batch of them."""
+    """The batch as a sequence."""
+    _require_many(modality, batch)
+    return batch if isinstance(batch, Sequence) or _is_array(batch) else list(batch)
+
+
+def _require_many(modality: str, batch: Any) -> None:
+    """TypeError for what is one item rather than many of them."""
     single = is_source(batch) or isinstance(batch, (Mapping, Set)) or not isinstance(batch, Iterable)
-    array = isinstance(getattr(batch, "ndim", None), int) and modality in ("image", "audio")
-    if single or (array and batch.ndim < 4):
+    if single or (_is_array(batch) and modality in ("image", "audio") and batch.ndim < 4):
         raise TypeError(
             f"the batch is one {type(batch).__name__}, not a sequence of items: "
             f"encode({modality!r}, [item]) encodes a single one"
         )
-    return batch if isinstance(batch, Sequence) or array else list(batch)
+
+
+def _is_array(batch: Any) -> bool:
+    return isinstance(getattr(batch, "ndim", None), int)
+
+
+def _chunks(parts: Iterator[engine.Part[Vectors]], chunk: int) -> Iterator[list[engine.Part[Vectors]]]:
+    """The parts of `chunk` items at a time; those at the end may be of fewer."""
+    held: list[engine.Part[Vectors]] = []
+    failure: Exception | None = None
+    try:
+        for part in parts:
+            held.append(part)
+            if sum(part.count for part in held) == chunk:
+                yield held
+                held = []
+    except Exception as cause:
+        failure = cause
+    if held:
+        yield held
+    if failure is not None:
+        raise failure
+
+
+def _joined(positions: Iterable[Positions]) -> Positions:
+    return np.concatenate([np.empty(0, np.int64), *positions])
 
 
 def _modality_of(pair: Any, place: int) -> str:
@@ -279,7 +369,7 @@ def _modality_of(pair: Any, place: int) -> str:
 
 
 @contextmanager
-def _progress(shown: bool, title: str, total: int) -> Iterator[Advance]:
+def _progress(shown: bool, title: str, total: int | None) -> Iterator[Advance]:
     """A progress bar on a terminal's standard error, and nothing anywhere else."""
     if not shown:
         yield lambda done, failed: None

@@ -2,38 +2,116 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from .card import TowerCard
 from .encoder import Encoder, identify
 from .errors import EncoderError, IdentityError
 from .packages import require_packages
+from .packing import pack
+from .probes import probes
 from .projection import IdentityProjection, Projection
 from .runtime import Runtime
 from .spec import EncoderSpec
 
+AUTO_COSINE = 0.9999  # to float32: what dtype="auto" asks of an encoder before it uses another type
+
+
+class Budget:
+    """How many items one forward pass of an encoder takes, after all that was learnt.
+
+    Kept for items of about equal size together, since memory rarely grows in proportion to their size.
+    """
+
+    def __init__(self) -> None:
+        self._most: dict[int, int] = {}
+
+    def items(self, elements: int, runtime: Runtime) -> int:
+        """The most items of up to that many elements in one pass; at least one."""
+        most = min(runtime.batch_size, runtime.batch_elements // max(1, elements))
+        return max(1, min(most, self._most.get(elements.bit_length(), most)))
+
+    def ran_out(self, elements: int, count: int) -> None:
+        """Remember that memory ran out with `count` items, the largest of that many elements."""
+        size = elements.bit_length()
+        self._most[size] = max(1, min(self._most.get(size, count), count // 2))
+
+
+def out_of_memory(cause: Exception) -> bool:
+    """Whether an error says so; torch's allocator for CPUs has no type of its own for that."""
+    said = any(words in str(cause) for words in ("can't allocate memory", "not enough memory"))
+    return isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or said
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tower:
-    """One modality of a loaded space; `dim` is the width of its embeddings."""
+    """One modality of a loaded space; `dim` is the width of its embeddings, `dtype` that of the encoder."""
 
     spec: EncoderSpec
     encoder: Encoder
     projection: Projection
     card: TowerCard
     dim: int
+    dtype: torch.dtype
+    budget: Budget = field(default_factory=Budget)
 
 
 def load_tower(spec: EncoderSpec, runtime: Runtime) -> Tower:
-    """Build, check and move one encoder; the projection stays float32.
+    """Build, check, move and pack one encoder; the projection stays float32.
 
     Raises MissingPackageError, WeightsError, EncoderError when the target gives something else than an
     Encoder, IdentityError when it isn't what the spec declares.
     """
+    encoder, projection, card = build_tower(spec)
+    encoder, dtype = _cast(encoder.to(runtime.device), spec, runtime)
+    pack(encoder)
+    return Tower(
+        spec=spec,
+        encoder=encoder,
+        projection=projection.to(runtime.device),
+        card=card,
+        dim=spec.dim or encoder.width,
+        dtype=dtype,
+    )
+
+
+def _cast(encoder: Encoder, spec: EncoderSpec, runtime: Runtime) -> tuple[Encoder, torch.dtype]:
+    """The encoder in the dtype that was asked for; with "auto" in float32 unless its vectors can bear less.
+
+    A family can't promise that for all of its members, so of these a few generated items are compared.
+    """
+    if runtime.exact or runtime.dtype == torch.float32:
+        return encoder.to(runtime.dtype), runtime.dtype
+    if spec.bf16_cosine is None or spec.bf16_cosine < AUTO_COSINE:
+        return encoder, torch.float32
+    exact = _probed(encoder, spec, runtime, torch.float32) if spec.variant else None
+    encoder.to(runtime.dtype)
+    if exact is None:
+        return encoder, runtime.dtype
+    found = _probed(encoder, spec, runtime, runtime.dtype)
+    if len(exact) and cosine_similarity(exact, found).min() >= AUTO_COSINE:
+        return encoder, runtime.dtype
+    return build_tower(spec)[0].to(runtime.device), torch.float32  # the cast has rounded the weights
+
+
+def _probed(encoder: Encoder, spec: EncoderSpec, runtime: Runtime, dtype: torch.dtype) -> Tensor:
+    """Features `[b, width]` of generated items; none for a modality that only a plugin knows."""
+    items = [encoder.preprocess(item) for item in probes(spec.modality)]
+    if not items:
+        return torch.empty(0, encoder.width)
+    with torch.inference_mode():
+        features: Tensor = encoder(runtime.move(encoder.collate(items), dtype))
+    return features.float()
+
+
+def build_tower(spec: EncoderSpec) -> tuple[Encoder, Projection, TowerCard]:
+    """As `load_tower`, but in float32 on the CPU, as built, with the card of what they were found to be."""
     require_packages(spec)
     with torch.random.fork_rng(devices=[]):  # modules draw initial weights; the user's generator isn't theirs
         encoder = _build(spec, spec.target, Encoder)
@@ -43,13 +121,7 @@ def load_tower(spec: EncoderSpec, runtime: Runtime) -> Tower:
     found = identify(encoder, projection if spec.projection else None)
     if spec.identity is not None and found != spec.identity:
         raise _not_as_declared(spec, asdict(spec.identity), asdict(found))
-    return Tower(
-        spec=spec,
-        encoder=encoder.to(runtime.device, runtime.dtype),
-        projection=projection.to(runtime.device),
-        card=TowerCard(modality=spec.modality, encoder=spec.name, identity=found),
-        dim=spec.dim or encoder.width,
-    )
+    return encoder, projection, TowerCard(modality=spec.modality, encoder=spec.name, identity=found)
 
 
 def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:

@@ -35,8 +35,8 @@ texts = st.lists(
 @given(texts, st.integers(1, 9), st.integers(1, 4), st.sampled_from([1, 5, 1024]))
 def test_any_batch_equals_one_by_one_and_bad_items_shift_nothing(items, batch_size, workers, window):
     runtime = Runtime("cpu", batch_size=batch_size, workers=workers)
-    with Space("fake", fake_specs(), runtime=runtime) as space, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_WINDOW_ITEMS", window)
+    runtime.window_items = window
+    with Space("fake", fake_specs(), runtime=runtime) as space:
         found = space.encode("text", items, on_error="skip")
         good = [index for index, item in enumerate(items) if isinstance(item, str) and item not in BAD]
         assert found.positions.tolist() == good
@@ -116,7 +116,7 @@ def test_crash_in_forward_names_the_encoder_and_the_items():
         def forward(self, tensors):
             raise RuntimeError("out of memory")
 
-    with pytest.raises(EncoderError, match=r"encoder 'test' failed on a batch of 2(.|\n)*\[0, 1\]"):
+    with pytest.raises(EncoderError, match=r"encoder 'test' failed on each of a batch of 2(.|\n)*\[0, 1\]"):
         space_of(Broken).encode("text", ["a", "b"], on_error="skip")
 
 
@@ -166,14 +166,15 @@ def test_window_is_bounded_by_bytes(monkeypatch):
     sizes = []
     real = engine._batches
 
-    def watched(window, runtime):
+    def watched(job, window):
         sizes.append(len(window))
-        return real(window, runtime)
+        return real(job, window)
 
     monkeypatch.setattr(engine, "_batches", watched)
-    monkeypatch.setattr(engine, "_WINDOW_BYTES", 1)
-    space_of(FakeText).encode("text", sample_items("text", 30))
-    assert sizes == [8, 8, 8, 6]
+    space = space_of(FakeText)
+    space.runtime.window_bytes = 100
+    space.encode("text", ["abc"] * 5)  # of 32 bytes for each character
+    assert sizes == [2, 2, 1]
 
 
 def test_bfloat16_vectors_stay_close_and_come_back_as_float32():

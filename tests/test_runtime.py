@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from mmencode.errors import DeviceError
-from mmencode.runtime import Runtime, devices
+from mmencode.runtime import Runtime, devices, native_dtype
 
 
 def test_auto_becomes_concrete():
     runtime = Runtime()
     assert str(runtime.device) == next(iter(devices()))
-    assert runtime.dtype == torch.float32
+    assert runtime.dtype == native_dtype(runtime.device)
     assert runtime.batch_size >= 1
     assert runtime.workers == len(os.sched_getaffinity(0))
     assert "batch_size=" in repr(runtime)
@@ -32,7 +32,7 @@ def test_cuda_is_an_error_where_there_is_none(monkeypatch):
 
 def test_first_gpu_is_preferred(monkeypatch):
     class Properties:
-        name, total_memory = "Test GPU", 8 * 2**30
+        name, total_memory, major, minor = "Test GPU", 8 * 2**30, 8, 0
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -62,8 +62,9 @@ def test_nonsense_is_a_value_error_that_names_it(wrong):
 
 
 def test_moving_casts_floats_only():
-    runtime = Runtime("cpu", "bfloat16")
+    runtime = Runtime("cpu")
     moved = runtime.move(
-        {"x": torch.zeros(2), "ids": torch.zeros(2, dtype=torch.int64), "m": torch.ones(2).bool()}
+        {"x": torch.zeros(2), "ids": torch.zeros(2, dtype=torch.int64), "m": torch.ones(2).bool()},
+        torch.bfloat16,
     )
     assert [tensor.dtype for tensor in moved.values()] == [torch.bfloat16, torch.int64, torch.bool]

@@ -1,0 +1,52 @@
+"""Linear layers in the layout that the processor's matrix product wants, for CPUs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_LEAST = 64  # columns or rows below which there is nothing to gain
+
+
+def pack(module: nn.Module) -> None:
+    """Replace the linear layers of a module on a CPU by packed ones, in place.
+
+    torch brings the weights into oneDNN's blocked layout again for every call; here that is done once. The
+    numbers stay the same but for rounding. Nothing happens where this torch has no oneDNN, or the layer's
+    type isn't float32 or bfloat16. Measured by tests/benchmarks/kernels.py.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
+    for name, child in list(module.named_children()):
+        if type(child) is nn.Linear and _worthwhile(child):  # a subclass may compute something else
+            setattr(module, name, PackedLinear(child))
+        else:
+            pack(child)
+
+
+class PackedLinear(nn.Module):
+    """An `nn.Linear` whose weight stays in oneDNN's blocked layout; for inference only."""
+
+    def __init__(self, plain: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = plain.in_features, plain.out_features
+        self.bias = None if plain.bias is None else plain.bias.detach()
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(plain.weight.detach())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs `[..., in_features]` to `[..., out_features]`."""
+        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, "none", [], "")
+        return outputs
+
+    @property
+    def weight(self) -> Tensor:
+        """A plain copy `[out_features, in_features]`, made at each call, for code that looks at it."""
+        weight: Tensor = self._packed.to_dense()
+        return weight
+
+
+def _worthwhile(layer: nn.Linear) -> bool:
+    on_cpu = layer.weight.device.type == "cpu"
+    kind = layer.weight.dtype
+    fits = kind == torch.float32 or (kind == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return on_cpu and fits and min(layer.in_features, layer.out_features) >= _LEAST
