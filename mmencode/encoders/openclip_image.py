@@ -1,0 +1,85 @@
+"""The image towers of open_clip: its own transformers and ResNets, and timm's models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transformer import AttentionalPooler
+from PIL import Image
+from torch import Tensor, nn
+
+from ..encoder import Encoder, Tensors
+from ..spec import Scoring
+
+
+class OpenClipImage(Encoder):
+    """The image tower of an open_clip model, with the preprocessing of its weights."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.tower: Any = model.visual
+        self.width = int(model.text.output_dim)
+        self._scoring = _scoring(model)
+        settings = PreprocessCfg(**model.visual.preprocess_cfg)
+        self.preprocessing = ", ".join(f"{name} {value}" for name, value in asdict(settings).items())
+        self.pooling = f"open_clip {type(model.visual).__name__}"
+        self._transform = image_transform_v2(settings, is_train=False)
+        size = settings.size
+        self._size = (size, size) if isinstance(size, int) else tuple(size)
+        # The last layer norm of a tower with an attentional pooler (CoCa) belongs to what that gives.
+        self._norm = not any(isinstance(child, AttentionalPooler) for child in self.tower.children())
+
+    def preprocess(self, item: Image.Image) -> Tensors:
+        """Normalised pixels `[3, h, w]`."""
+        return {"pixels": self._transform(item)}
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, width]`, as open_clip's `encode_image` gives them."""
+        output = self.tower(tensors["pixels"])
+        features: Tensor = output[0] if isinstance(output, tuple) else output  # CoCa's gives its tokens, too
+        return features
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Patches of a transformer, or places of a convolutional map, `[b, rows * columns, hidden]`.
+
+        They are open_clip's own `forward_intermediates` of the last layer, after the tower's last layer norm
+        where it has one for them; class and register tokens are left out, so that the rest fills `grid`.
+        """
+        tokens = self._map(tensors["pixels"]).flatten(2).transpose(1, 2)
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+    @property
+    def scoring(self) -> Scoring:
+        """The scale and bias that the model was trained with; those with a bias are of SigLIP's kind."""
+        return self._scoring
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """The rows and columns of the tokens, found by one forward pass when first asked for."""
+        weight: nn.Parameter = next(self.tower.parameters())
+        with torch.inference_mode():
+            found = self._map(torch.zeros(1, 3, *self._size, dtype=weight.dtype, device=weight.device))
+        return int(found.shape[2]), int(found.shape[3])
+
+    def _map(self, pixels: Tensor) -> Tensor:
+        """The last layer's outputs as a map `[b, hidden, rows, columns]`."""
+        found = self.tower.forward_intermediates(
+            pixels,
+            indices=1,
+            normalize_intermediates=self._norm,
+            intermediates_only=True,
+            output_fmt="NCHW",
+        )
+        last: Tensor = found["image_intermediates"][-1]
+        return last
+
+
+def _scoring(model: Any) -> Scoring:
+    scale, bias = float(model.logit_scale.detach().exp()), getattr(model, "logit_bias", None)
+    if bias is None:
+        return Scoring(kind="softmax", scale=scale)
+    return Scoring(kind="sigmoid", scale=scale, bias=float(bias.detach()))
