@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -24,25 +26,23 @@ def pack(module: nn.Module) -> None:
             pack(child)
 
 
-class PackedLinear(nn.Module):
-    """An `nn.Linear` whose weight stays in oneDNN's blocked layout; for inference only."""
+class PackedLinear(nn.Linear):
+    """A linear layer whose weight stays in oneDNN's blocked layout; for inference only."""
 
     def __init__(self, plain: nn.Linear) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.in_features, self.out_features = plain.in_features, plain.out_features
-        self.bias = None if plain.bias is None else plain.bias.detach()
+        self.register_parameter("bias", plain.bias)
         self._packed = torch.ops.mkldnn._reorder_linear_weight(plain.weight.detach())
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Inputs `[..., in_features]` to `[..., out_features]`."""
-        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, self._packed, self.bias, "none", [], "")
+        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(input, self._packed, self.bias, "none", [], "")
         return outputs
 
-    @property
-    def weight(self) -> Tensor:
-        """A plain copy `[out_features, in_features]`, made at each call, for code that looks at it."""
-        weight: Tensor = self._packed.to_dense()
-        return weight
+    def __getattr__(self, name: str) -> Any:
+        """`weight` is a plain copy, made each time, for code that looks at its type or shape."""
+        return self._packed.to_dense() if name == "weight" else super().__getattr__(name)
 
 
 def _worthwhile(layer: nn.Linear) -> bool:

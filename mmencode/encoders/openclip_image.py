@@ -8,12 +8,15 @@ from typing import Any
 
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from open_clip.transformer import AttentionalPooler
+from open_clip.transformer import AttentionalPooler, VisionTransformer
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.transforms import Compose, PILToTensor
 
 from ..encoder import Encoder, Tensors
 from ..spec import Scoring
+from .openclip_blocks import is_quick, pooled, quicken
+from .pixels import normalised
 
 
 class OpenClipImage(Encoder):
@@ -27,19 +30,25 @@ class OpenClipImage(Encoder):
         settings = PreprocessCfg(**model.visual.preprocess_cfg)
         self.preprocessing = ", ".join(f"{name} {value}" for name, value in asdict(settings).items())
         self.pooling = f"open_clip {type(model.visual).__name__}"
-        self._transform = image_transform_v2(settings, is_train=False)
+        *resizing, _, _ = image_transform_v2(settings, is_train=False).transforms  # to floats, normalised
+        self._transform = Compose([*resizing, PILToTensor()])
+        self._mean, self._std = settings.mean, settings.std
+        self._quick = _prepare(self.tower)
         size = settings.size
         self._size = (size, size) if isinstance(size, int) else tuple(size)
         # The last layer norm of a tower with an attentional pooler (CoCa) belongs to what that gives.
         self._norm = not any(isinstance(child, AttentionalPooler) for child in self.tower.children())
 
     def preprocess(self, item: Image.Image) -> Tensors:
-        """Normalised pixels `[3, h, w]`."""
+        """Pixels `[3, h, w]`, uint8, resized and cropped, not yet normalised."""
         return {"pixels": self._transform(item)}
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]`, as open_clip's `encode_image` gives them."""
-        output = self.tower(tensors["pixels"])
+        pixels = self._normalised(tensors["pixels"])
+        if self._quick:
+            return _first_token(self.tower, pixels)
+        output = self.tower(pixels)
         features: Tensor = output[0] if isinstance(output, tuple) else output  # CoCa's gives its tokens, too
         return features
 
@@ -49,8 +58,11 @@ class OpenClipImage(Encoder):
         They are open_clip's own `forward_intermediates` of the last layer, after the tower's last layer norm
         where it has one for them; class and register tokens are left out, so that the rest fills `grid`.
         """
-        tokens = self._map(tensors["pixels"]).flatten(2).transpose(1, 2)
+        tokens = self._map(self._normalised(tensors["pixels"])).flatten(2).transpose(1, 2)
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return normalised(pixels, self._mean, self._std, next(self.tower.parameters()).dtype)
 
     @property
     def scoring(self) -> Scoring:
@@ -76,6 +88,22 @@ class OpenClipImage(Encoder):
         )
         last: Tensor = found["image_intermediates"][-1]
         return last
+
+
+def _prepare(tower: Any) -> bool:
+    """Quicken open_clip's own transformer; whether only its class token counts in the end."""
+    if not isinstance(tower, VisionTransformer):
+        return False
+    quicken(tower.transformer)
+    return tower.attn_pool is None and tower.pool_type == "tok" and is_quick(tower.transformer)
+
+
+def _first_token(tower: Any, pixels: Tensor) -> Tensor:
+    """Features `[b, width]` of a VisionTransformer that pools at its class token."""
+    hidden = tower._embeds(pixels)  # [b, t, hidden]
+    first = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
+    features: Tensor = tower.ln_post(pooled(tower.transformer, hidden, first, None))
+    return features if tower.proj is None else features @ tower.proj
 
 
 def _scoring(model: Any) -> Scoring:

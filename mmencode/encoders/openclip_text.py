@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from open_clip.transformer import TextTransformer, text_global_pool
 from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
+from .openclip_blocks import is_quick, pooled, quicken
 from .openclip_tokenizer import fingerprint, reader
 
 
@@ -23,13 +25,15 @@ class Kind:
     """How one kind of text tower is computed.
 
     needed    how many of a text's padded ids `[context]` it must see: those behind change nothing
-    outputs   its features `[b, width]` and contextual tokens `[b, t, hidden]` of ids `[b, t]`
+    features  its features `[b, width]` of ids `[b, t]`
+    tokens    its contextual tokens `[b, t, hidden]` of them
     padding   the id that fills up the shorter rows of a batch
     pooling   how the features are made of the tokens, in words
     """
 
     needed: Callable[[Any, Tensor], int]
-    outputs: Callable[[Any, Tensor], tuple[Tensor, Tensor]]
+    features: Callable[[Any, Tensor], Tensor]
+    tokens: Callable[[Any, Tensor], Tensor]
     padding: int = 0
     pooling: str
 
@@ -74,7 +78,7 @@ class OpenClipText(Encoder):
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]`, as open_clip's `encode_text` gives them."""
-        return self._kind.outputs(self.tower, tensors["ids"])[0]
+        return self._kind.features(self.tower, tensors["ids"])
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
         """Contextual tokens `[b, t, hidden]` after the last layer norm, and the mask of the text's own.
@@ -83,7 +87,7 @@ class OpenClipText(Encoder):
         SigLIP's attends to the padding as well, and even pools there; still the mask leaves it out, as it
         does CoCa's class token.
         """
-        tokens = self._kind.outputs(self.tower, tensors["ids"])[1]
+        tokens = self._kind.tokens(self.tower, tensors["ids"])
         starts, ends = tensors["own"].unsqueeze(2).unbind(1)  # [b, 1] each
         places = torch.arange(tokens.shape[1], device=tokens.device)
         return tokens, (starts <= places) & (places < ends)
@@ -91,18 +95,22 @@ class OpenClipText(Encoder):
 
 def _transformer(tower: Any) -> Kind:
     """Open_clip's own: causal and pooled at an end token, or one that needs the whole context."""
+    quicken(tower.transformer)
     causal = tower.attn_mask is not None and tower.cls_emb is None
     ends = {"argmax": _to_highest, "eos": _to_end_token} if causal else {}
     if tower.pool_type in ends:
-        return Kind(needed=ends[tower.pool_type], outputs=_causal, pooling=tower.pool_type)
-    return Kind(needed=_to_context, outputs=_whole, pooling=tower.pool_type)
+        end = ends[tower.pool_type]
+        features = partial(_at_end, end) if is_quick(tower.transformer) else _pooled
+        return Kind(needed=end, features=features, tokens=_causal, pooling=tower.pool_type)
+    return Kind(needed=_to_context, features=_whole, tokens=_whole_tokens, pooling=tower.pool_type)
 
 
 def _hugging_face(tower: Any) -> Kind:
     """One of transformers, which masks its own padding wherever that stands."""
     return Kind(
         needed=_to_padding,
-        outputs=_masked,
+        features=lambda tower, ids: _masked(tower, ids)[0],
+        tokens=lambda tower, ids: _masked(tower, ids)[1],
         padding=int(tower.config.pad_token_id),
         pooling=f"{tower.config.model_type}, {type(tower.pooler).__name__}",
     )
@@ -128,23 +136,53 @@ def _to_padding(tower: Any, ids: Tensor) -> int:
     return int(seen[-1]) + 1 if len(seen) else 1
 
 
-def _causal(tower: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The outputs of a causal TextTransformer for short ids; its own forward takes the whole context only."""
+def _at_end(end: Callable[[Any, Tensor], int], tower: Any, ids: Tensor) -> Tensor:
+    """The features of a causal TextTransformer, whose last block is computed at the end tokens only."""
+    places = torch.tensor([end(tower, row) - 1 for row in ids], device=ids.device)
+    hidden, mask = _embedded(tower, ids)
+    return _projected(tower, tower.ln_final(pooled(tower.transformer, hidden, places, mask)))
+
+
+def _pooled(tower: Any, ids: Tensor) -> Tensor:
+    """The features of a causal TextTransformer with blocks of another kind."""
+    found = text_global_pool(_causal(tower, ids), ids, tower.pool_type, eos_token_id=tower.eos_id)
+    return _projected(tower, found)
+
+
+def _causal(tower: Any, ids: Tensor) -> Tensor:
+    """The tokens of a causal TextTransformer for short ids; its own forward takes the whole context only."""
+    hidden, mask = _embedded(tower, ids)
+    tokens: Tensor = tower.ln_final(tower.transformer(hidden, attn_mask=mask))
+    return tokens
+
+
+def _embedded(tower: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """What the blocks get for ids `[b, t]`: `[b, t, hidden]`, and the causal mask `[t, t]`."""
     length = ids.shape[1]
-    hidden = tower.token_embedding(ids) + tower.positional_embedding[:length]  # [b, t, hidden]
-    hidden = tower.transformer(hidden, attn_mask=tower.attn_mask[:length, :length])
-    hidden = tower.ln_final(hidden)
-    pooled = text_global_pool(hidden, ids, tower.pool_type, eos_token_id=tower.eos_id)
+    hidden = tower.token_embedding(ids) + tower.positional_embedding[:length]
+    return hidden, tower.attn_mask[:length, :length]
+
+
+def _projected(tower: Any, features: Tensor) -> Tensor:
     projection = tower.text_projection  # a module, a matrix, or None
-    if projection is not None:
-        pooled = projection(pooled) if isinstance(projection, nn.Module) else pooled @ projection
-    return pooled, hidden
+    if projection is None:
+        return features
+    projected: Tensor = projection(features) if isinstance(projection, nn.Module) else features @ projection
+    return projected
 
 
-def _whole(tower: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The outputs of a TextTransformer for ids of the whole context, without CoCa's class token."""
+def _whole(tower: Any, ids: Tensor) -> Tensor:
+    """The features of a TextTransformer for ids of the whole context."""
+    found = tower(ids)
+    features: Tensor = found[0] if isinstance(found, tuple) else found  # CoCa's gives its tokens, too
+    return features
+
+
+def _whole_tokens(tower: Any, ids: Tensor) -> Tensor:
+    """The tokens of a TextTransformer for ids of the whole context, without CoCa's class token."""
     found = tower.forward_intermediates(ids, indices=1, normalize_intermediates=True, output_fmt="NLC")
-    return found["text_features"], found["text_intermediates"][-1]
+    tokens: Tensor = found["text_intermediates"][-1]
+    return tokens
 
 
 def _masked(tower: Any, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 WORDS = (
     *("red", "blue", "small", "large", "old", "wooden", "bright", "quiet", "dog", "cat", "car", "house"),
     *("street", "river", "mountain", "boat", "child", "garden", "bird", "kitchen", "table", "lamp"),
@@ -44,8 +46,8 @@ def captions(count: int, seed: int = 0) -> list[str]:
     return [" ".join(random_words.choices(WORDS, k=random_words.randint(4, 30))) for _ in range(count)]
 
 
-def photographs(folder: Path, count: int) -> list[Path]:
-    """JPEG files of about 500 x 375 pixels, crops of photographs that scikit-image ships."""
+def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> list[Path]:
+    """JPEG files of `size` pixels, crops of photographs that scikit-image ships."""
     from PIL import Image
     from skimage import data
 
@@ -58,8 +60,18 @@ def photographs(folder: Path, count: int) -> list[Path]:
         left, top = (random_place.randint(0, side // 4) for side in source.size)
         crop = source.crop((left, top, left + source.width * 3 // 4, top + source.height * 3 // 4))
         paths.append(folder / f"{number:05d}.jpg")
-        crop.resize((500, 375)).save(paths[-1], quality=90)
+        crop.resize(size).save(paths[-1], quality=90)
     return paths
+
+
+def recordings(count: int) -> list[tuple[np.ndarray, int]]:
+    """Noise that swells and fades, 1 to 30 seconds at 16 kHz."""
+    draw, clips = np.random.default_rng(0), []
+    for seconds in np.linspace(1, 30, count):
+        samples = draw.normal(0, 0.1, int(seconds * 16000))
+        swell = np.sin(np.linspace(0, seconds * 3, len(samples)))
+        clips.append(((samples * swell).astype(np.float32), 16000))
+    return clips
 
 
 def ratios(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
