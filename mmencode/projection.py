@@ -46,7 +46,7 @@ class LabelAnchored(Projection):
         self,
         anchors: Tensor,
         *,
-        head: nn.Linear | None = None,
+        head: nn.Module | None = None,
         activation: Activation = "softmax",
         prior: Tensor | None = None,
         floor: float = 0.01,

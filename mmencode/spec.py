@@ -14,6 +14,7 @@ AUDIO = "audio"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_RESOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-][\w.-]*(/[\w-][\w.-]*)*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +66,8 @@ class EncoderSpec:
     bf16_cosine  the smallest cosine between bfloat16 and float32 vectors that its author promises; None: it
                  doesn't support bfloat16
     prompt       how a label reads as a text about this modality: "a photo of a {label}"
+    catalogue    "package:file", the members of a family that are known, for `members`: a line for each, its
+                 variant and, after a tab, its dim where that is known; lines that begin with # don't count
     variant      the rest of a family member's name; set by the registry
 
     Raises SpecError when a field is malformed.
@@ -86,6 +89,7 @@ class EncoderSpec:
     licence: str = ""
     source: str = ""
     variant: str = ""
+    catalogue: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -97,6 +101,9 @@ class EncoderSpec:
         if self.projection:
             _require(_TARGET.fullmatch(self.projection), self, "projection", '"package.module:function"')
         _require("{label}" in self.prompt, self, "prompt", 'a text with "{label}" in it')
+        if self.catalogue:
+            _require(_RESOURCE.fullmatch(self.catalogue), self, "catalogue", '"package:file"')
+            _require(self.is_family, self, "catalogue", '"" for a single encoder')
         if self.is_family:
             _require(not self.aliases, self, "aliases", "() for a family")
         else:
@@ -117,10 +124,33 @@ class EncoderSpec:
         """The space's name, also where it was left to be the encoder's own."""
         return self.space or self.name
 
-    def member(self, variant: str) -> EncoderSpec:
+    def member(self, variant: str, dim: int | None = None) -> EncoderSpec:
         """The spec of one member of this family: `variant` stands where the star was."""
-        space = self.space_name[:-1] + variant
-        return replace(self, name=self.name[:-1] + variant, space=space, variant=variant)
+        name, space = self.name[:-1] + variant, self.space_name[:-1] + variant
+        return replace(self, name=name, space=space, variant=variant, dim=dim or self.dim, catalogue="")
+
+    def members(self) -> tuple[EncoderSpec, ...]:
+        """The members that this family's catalogue lists, read from its package now; none without one.
+
+        A family also has members that no catalogue knows, a local checkpoint for one. Raises SpecError when
+        the catalogue can't be read.
+        """
+        if not self.catalogue:
+            return ()
+        from importlib.resources import files  # nobody but this method pays for it
+
+        package, _, file = self.catalogue.partition(":")
+        try:
+            lines = files(package).joinpath(file).read_text("utf-8").splitlines()
+            entries = [line.partition("\t") for line in lines if line and not line.startswith("#")]
+            return tuple(self.member(variant, int(dim) if dim else None) for variant, _, dim in entries)
+        except Exception as cause:  # the package is the plugin's, and importing it may fail in any way
+            raise SpecError(
+                f"EncoderSpec.catalogue {self.catalogue!r} can't be read: {type(cause).__name__}: {cause}",
+                culprit=f"the declaration of encoder {self.name!r}",
+                remedy="reinstall the plugin; its author puts the file into the package: a variant, a tab "
+                "and a dim on each line",
+            ) from cause
 
 
 def _check_types(spec: EncoderSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -9,13 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import MmencodeError, NameClashError, UnknownNameError
+from ..errors import MmencodeError, NameClashError, SpecError, UnknownNameError
 from ..packages import install_line, missing_packages
 from ..plugins import Plugin
 from ..registry import Registry, registry
 from ..spec import EncoderSpec
 from . import output
 from .options import Json
+
+LONG = 20  # rows that the eye takes in, however many lines each has on a narrow screen
 
 
 def list_encoders(
@@ -28,23 +31,20 @@ def list_encoders(
 ) -> None:
     """List encoders and the spaces they share.
 
-    A name that ends in /* is a family: put any of its members in the place of the star.
+    A name that ends in /* is a family: put any of its members in the place of the star. A pattern also
+    searches the members that are known.
 
     \b
     Example: mmencode list "offline*" --modality image
+    Example: mmencode list "openclip/ViT-B-32/*"
+    Example: mmencode list convnext
     """
     known = registry()
-    declared = [(plugin.distribution, spec) for plugin in known.plugins for spec in plugin.specs]
-    rows = [
-        _row(known, distribution, spec)
-        for distribution, spec in sorted(
-            declared, key=lambda pair: (pair[1].space_name, pair[1].name, pair[0])
-        )
-        if (modality is None or spec.modality == modality) and (pattern is None or _matches(pattern, spec))
-    ]
+    rows, unread = _search(known, pattern, modality)
     if not rows and pattern is not None and not modality:
-        members = _members(known, pattern)
-        rows = [_row(known, known.distribution(spec.name), spec) for spec in members]
+        rows = [
+            _row(known.distribution(spec.name), spec, _state(known, spec)) for spec in _named(known, pattern)
+        ]
     if not rows:
         raise MmencodeError(
             "no encoder matches", remedy="`mmencode list` without arguments shows all of them"
@@ -52,12 +52,44 @@ def list_encoders(
     if json:
         output.document(rows)
     else:
-        output.table(_drawn(rows))
+        table = _drawn(rows)
+        output.table(_shortened(table) if len(rows) > LONG and output.is_terminal(sys.stdout) else table)
+    for error in unread:
+        output.note(_cause(error))
     if known.failed:
         output.note(f"failed to load: {_names(known.failed)}; `mmencode plugins` says why")
 
 
-def _members(known: Registry, name: str) -> tuple[EncoderSpec, ...]:
+def _search(
+    known: Registry, pattern: str | None, modality: str | None
+) -> tuple[list[dict[str, Any]], list[SpecError]]:
+    """The rows of what is declared and, for a pattern, of families' members; and catalogues not read."""
+    rows: list[dict[str, Any]] = []
+    unread: list[SpecError] = []
+    declared = [(plugin.distribution, spec) for plugin in known.plugins for spec in plugin.specs]
+    for distribution, spec in declared:
+        if modality is not None and spec.modality != modality:
+            continue
+        found = [spec] if pattern is None or _matches(pattern, spec) else []
+        if pattern is not None:
+            try:
+                found += _members(pattern, spec)
+            except SpecError as error:
+                unread.append(error)
+        state = _state(known, spec) if found else {}  # that of a family is its members'
+        rows += [_row(distribution, each, state) for each in found]
+    return sorted(rows, key=lambda row: (row["space"], row["name"], row["distribution"])), unread
+
+
+def _members(pattern: str, family: EncoderSpec) -> list[EncoderSpec]:
+    """The known members that match; a word that is in the family's name must be in the rest of theirs."""
+    prefixes = (family.name[:-1], family.space_name[:-1])
+    if not _is_wild(pattern) and any(pattern.lower() in prefix.lower() for prefix in prefixes):
+        return [member for member in family.members() if pattern.lower() in member.variant.lower()]
+    return [member for member in family.members() if _matches(pattern, member)]
+
+
+def _named(known: Registry, name: str) -> tuple[EncoderSpec, ...]:
     """The encoders of a space whose name a family stands for, or the one encoder of that name."""
     with suppress(UnknownNameError):
         return known.space(name)
@@ -65,12 +97,16 @@ def _members(known: Registry, name: str) -> tuple[EncoderSpec, ...]:
 
 
 def _matches(pattern: str, spec: EncoderSpec) -> bool:
-    if not any(sign in pattern for sign in "*?["):
-        pattern = f"*{pattern}*"
-    return any(fnmatchcase(name, pattern) for name in (spec.name, spec.space_name, *spec.aliases))
+    """Whether a name of the spec has the word or fits the pattern, in capitals or not."""
+    pattern = pattern.lower() if _is_wild(pattern) else f"*{pattern.lower()}*"
+    return any(fnmatchcase(name.lower(), pattern) for name in (spec.name, spec.space_name, *spec.aliases))
 
 
-def _row(known: Registry, distribution: str, spec: EncoderSpec) -> dict[str, Any]:
+def _is_wild(pattern: str) -> bool:
+    return any(sign in pattern for sign in "*?[")
+
+
+def _row(distribution: str, spec: EncoderSpec, state: dict[str, str]) -> dict[str, Any]:
     return {
         "name": spec.name,
         "modality": spec.modality,
@@ -81,7 +117,7 @@ def _row(known: Registry, distribution: str, spec: EncoderSpec) -> dict[str, Any
         "licence": spec.licence,
         "description": spec.description,
         "source": spec.source,
-        **_state(known, spec),
+        **state,
     }
 
 
@@ -113,6 +149,21 @@ def _drawn(rows: list[dict[str, Any]]) -> output.Table:
         for row in rows
     ]
     return output.Table("Encoders", columns, cells, numbers=("dim",))
+
+
+def _shortened(content: output.Table) -> output.Table:
+    """The table without what each row repeats, which its title says once.
+
+    It reads better on a screen, and Rich takes up to 0.1 ms to lay out a cell: a second for all of timm.
+    """
+    names, *others = zip(*content.rows, strict=True)
+    headed = list(zip(content.columns[1:], others, strict=True))
+    kept = [(column, cells) for column, cells in headed if len(set(cells)) > 1 and cells != names]
+    same = [f"{column} {cells[0]}" for column, cells in headed if len(set(cells)) == 1 and cells[0]]
+    title = f"{len(names)} encoders" + (f", each: {', '.join(same)}" if same else "")
+    rows = list(zip(names, *(cells for _, cells in kept), strict=True))
+    columns = (content.columns[0], *(column for column, _ in kept))
+    return output.Table(title, columns, rows, numbers=content.numbers)
 
 
 def list_plugins(json: Json = False) -> None:

@@ -27,7 +27,7 @@ class Table:
 def table(content: Table, *, err: bool = False, titled: bool = False) -> None:
     """Print a table; `titled` puts its title above it when piped, too."""
     stream = sys.stderr if err else sys.stdout
-    if _is_terminal(stream):
+    if is_terminal(stream):
         _draw(content, stream)
         return
     if titled:
@@ -62,7 +62,7 @@ def shown(text: str) -> str:
     )
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO) -> bool:
     return stream.isatty()
 
 

@@ -18,9 +18,10 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             target=f"mmencode.encoders.openclip:{modality}",
             space="openclip/*",
             prompt="a photo of a {label}" if modality == IMAGE else "{label}",
-            description="CLIP and its kin: openclip/<architecture>/<tag, hf-hub:org/repo, or local file>",
+            description="CLIP and its kin: openclip/<architecture>/<tag or local file>, openclip/<hf-hub:org/repo, local-dir:folder>",
             licence="each checkpoint its own",
             source="https://github.com/mlfoundations/open_clip",
+            catalogue="mmencode.encoders.catalogue:openclip.tsv",
         )
     yield EncoderSpec(
         name="timm/*",
@@ -29,6 +30,7 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
         description="any timm architecture, features before the classifier",
         licence="each checkpoint its own",
         source="https://github.com/huggingface/pytorch-image-models",
+        catalogue="mmencode.encoders.catalogue:timm.tsv",
     )
     yield EncoderSpec(
         name="torchaudio/*",
@@ -37,4 +39,5 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
         description="wav2vec 2.0, HuBERT and WavLM: torchaudio/<BUNDLE>, or <BUNDLE>/<local file>",
         licence="each checkpoint its own",
         source="https://github.com/pytorch/audio",
+        catalogue="mmencode.encoders.catalogue:torchaudio.tsv",
     )

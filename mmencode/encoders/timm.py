@@ -1,23 +1,24 @@
-"""Any timm architecture as an image encoder: the features before its classifier."""
+"""Any timm architecture as an image encoder: the features before its classifier, and the classifier apart."""
 
 from __future__ import annotations
 
 import difflib
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
 import torch
 from PIL import Image
 from timm.data.config import resolve_data_config
+from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from timm.data.transforms_factory import create_transform
 from timm.models import get_pretrained_cfg, load_state_dict
 from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
-from ..errors import UnknownNameError, WeightsError
+from ..errors import EncoderError, UnknownNameError, WeightsError
 
 DataConfig = Mapping[str, Any]
 
@@ -36,13 +37,13 @@ class TimmEncoder(Encoder):
         timm_model: Any = model
         own = resolve_data_config(model=timm_model)  # type: ignore[no-untyped-call]
         config = dict(own if data_config is None else data_config)
-        timm_model.reset_classifier(0)
+        _drop_classifier(timm_model)
         # Convolutions are faster on a CPU in this layout and differ by rounding only;
         # transformers, which have one convolution, run at the same speed.
         self.model: Any = timm_model.to(memory_format=torch.channels_last)
         self.width = int(timm_model.head_hidden_size)
         self.preprocessing = _describe(config)
-        self.pooling = f"timm {timm_model.pretrained_cfg['architecture']}, features before the classifier"
+        self.pooling = f"timm {_architecture(model)}, features before the classifier"
         self._transform = create_transform(**config, is_training=False, normalize=False)
         self._size = tuple(config["input_size"])
         self._mean = [255 * value for value in config["mean"]]
@@ -79,8 +80,9 @@ class TimmEncoder(Encoder):
     @property
     def grid(self) -> tuple[int, int] | None:
         """The rows and columns of the map, or of the patches; None where timm doesn't say."""
+        device = next(self.model.parameters()).device
         with torch.inference_mode():
-            hidden = self._hidden({"pixels": torch.zeros(1, *self._size, dtype=torch.uint8)})
+            hidden = self._hidden({"pixels": torch.zeros(1, *self._size, dtype=torch.uint8, device=device)})
         if hidden.ndim == 4:
             channels_last = hidden.shape[-1] == self.model.num_features
             rows, columns = hidden.shape[1:3] if channels_last else hidden.shape[2:]
@@ -97,6 +99,64 @@ class TimmEncoder(Encoder):
         return pixels.sub_(mean).div_(std).to(next(self.model.parameters()).dtype)
 
 
+def _drop_classifier(model: Any) -> None:
+    try:
+        model.reset_classifier(0)
+    except AttributeError as cause:
+        raise EncoderError(
+            f"timm's {_architecture(model)} gives tokens and no features",
+            culprit="it is the vision part of a language model, which pools nothing",
+            remedy="choose another checkpoint: those with a dim in `mmencode list 'timm/*'` have features",
+        ) from cause
+
+
+class TimmClassifier:
+    """A timm model taken apart: what it sees, the head that turns that into logits, and what those mean.
+
+    encoder       the features before the classifier, `[b, width]`
+    head          features to the model's own logits, `[b, labels]`
+    labels        a word or two for each logit: an ImageNet class's first WordNet synonym
+    descriptions  all its synonyms and WordNet's definition: "crane: large long-necked wading bird ..."
+
+    A model with as many classes as one of the ImageNets that timm knows (1k, 12k, 21k, 22k) has their labels;
+    for another pass your own, which are the descriptions too. As TimmEncoder, it takes the model over.
+
+    Raises EncoderError when the model has no classifier, none that takes the features (on an image of noise,
+    head and model must agree), or unknown labels; ValueError for labels of another number.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        labels: Sequence[str] | None = None,
+        data_config: DataConfig | None = None,
+    ) -> None:
+        timm_model: Any = model.eval()
+        name = _architecture(model)
+        if not timm_model.num_classes:
+            raise EncoderError(f"timm's {name} has no classifier", remedy="choose a checkpoint with labels")
+        self.labels, self.descriptions = _labels(name, int(timm_model.num_classes), labels)
+        head = _head(timm_model.get_classifier())
+        probe = _noise(timm_model)
+        with torch.no_grad():
+            logits = timm_model(probe)
+        self.encoder = TimmEncoder(model, data_config=data_config)
+        self.head = head.eval().requires_grad_(False)
+        _require_equal(name, self.encoder, self.head, probe, logits)
+
+
+class _Mean(nn.Module):
+    """The mean of several heads' logits, which is how timm's distilled models answer."""
+
+    def __init__(self, heads: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.stack([head(features) for head in self.heads]).mean(dim=0)
+
+
 def build(variant: str) -> TimmEncoder:
     """Load the checkpoint `architecture` or `architecture.tag`, from the cache or from where timm keeps it.
 
@@ -104,11 +164,77 @@ def build(variant: str) -> TimmEncoder:
     Raises UnknownNameError when timm has no such checkpoint, WeightsError when it can't be obtained or read.
     """
     name, slash, path = variant.partition("/")
-    if slash:
-        return TimmEncoder(_local(name, path))
+    return TimmEncoder(_local(name, path) if slash else _published(variant))
+
+
+def classifier(variant: str, labels: Sequence[str] | None = None) -> TimmClassifier:
+    """Load a checkpoint as `build` does, and keep its classifier; a local one must hold it.
+
+    `labels` are needed where its classes aren't those of an ImageNet that timm knows. Raises what `build` and
+    TimmClassifier raise.
+    """
+    name, slash, path = variant.partition("/")
+    model = _local_whole(name, path) if slash else _published(variant)
+    return TimmClassifier(model, labels=labels)
+
+
+def _labels(name: str, classes: int, own: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The labels of a number of classes, and their descriptions."""
+    if own is not None:
+        if isinstance(own, str) or len(own) != classes:
+            raise ValueError(f"{len(own)} labels for the {classes} classes of timm's {name}: name each class")
+        return tuple(own), tuple(own)
+    subset = infer_imagenet_subset({"num_classes": classes})
+    if subset is None:
+        raise EncoderError(
+            f"the {classes} outputs of timm's {name} are not the classes of an ImageNet that timm knows",
+            remedy="pass what they mean: labels=[...], a word for each output in order",
+        )
+    known = ImageNetInfo(subset)
+    words = tuple(synonyms.partition(",")[0] for synonyms in known.label_descriptions())
+    return words, tuple(known.label_descriptions(detailed=True))
+
+
+def _head(given: Any) -> nn.Module:
+    """What timm's `get_classifier` gave, as one module for features `[b, width]`."""
+    if isinstance(given, tuple):  # a distilled model's two
+        return _Mean(map(_head, given))
+    if isinstance(given, nn.Conv2d):  # of one pixel
+        return nn.Sequential(nn.Unflatten(1, (given.in_channels, 1, 1)), given, nn.Flatten())
+    module: nn.Module = given
+    return module
+
+
+def _noise(model: nn.Module) -> Tensor:
+    """An image `[1, 3, h, w]` of the model's size that looks like nothing, the same each time."""
+    size = resolve_data_config(model=model)["input_size"]  # type: ignore[no-untyped-call]
+    noise = torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
+    return noise.to(next(model.parameters()))
+
+
+def _require_equal(name: str, encoder: TimmEncoder, head: nn.Module, probe: Tensor, logits: Tensor) -> None:
+    """Raise EncoderError unless the head makes of the features what the whole model made of the image."""
+    why, tolerance = "the logits differ", 1e-3 * float(logits.abs().max())
+    try:
+        with torch.no_grad():
+            features = encoder.model.forward_head(encoder.model.forward_features(probe), pre_logits=True)
+            found = head(features)
+        if found.shape == logits.shape and torch.allclose(found, logits, rtol=0, atol=tolerance):
+            return
+    except Exception as cause:  # a head that wants something else than features fails in its own way
+        why = textwrap.shorten(f"{type(cause).__name__}: {cause}", 200)
+    raise EncoderError(
+        f"the classifier of timm's {name} can't be taken from its features: {why}",
+        culprit="what it looks at isn't the features alone; a distilled DeiT's two heads see a token each",
+        remedy="its features alone are an encoder: timm.build; choose another checkpoint for its labels",
+    )
+
+
+def _published(variant: str) -> nn.Module:
+    """The whole model with timm's own weights."""
     _require_known(variant)
     try:
-        model = timm.create_model(variant, pretrained=True)
+        return timm.create_model(variant, pretrained=True)
     except Exception as cause:  # each of timm's sources fails in its own way, and none gave a model
         raise WeightsError(
             f"the weights of timm's {variant!r} can't be obtained: {type(cause).__name__}: {cause}",
@@ -116,30 +242,64 @@ def build(variant: str) -> TimmEncoder:
             remedy="load it once where there is a network, or copy that machine's cache (HF_HOME); "
             "a model built from a file of yours becomes an encoder by TimmEncoder(model)",
         ) from cause
-    return TimmEncoder(model)
 
 
 def _local(name: str, path: str) -> nn.Module:
     """The model without its classifier, filled from a file; a classifier in the file may have any labels."""
+    state = _read(name, path)
+    model: Any = timm.create_model(name, num_classes=1)
+    whole = set(model.state_dict())
+    model.reset_classifier(0)
+    of_classifier = whole - set(model.state_dict())
+    return _filled(model, {key: value for key, value in state.items() if key not in of_classifier}, path)
+
+
+def _local_whole(name: str, path: str) -> nn.Module:
+    """The model with the classifier that the file holds, of whatever size that is."""
+    state = _read(name, path)
+    config: Any = get_pretrained_cfg(name)
+    heads = config.classifier or ()
+    first = heads if isinstance(heads, str) else next(iter(heads), "")
+    if f"{first}.weight" not in state:
+        raise WeightsError(
+            f"{path!r} holds no classifier of timm's {name!r}",
+            remedy="save the whole model; without its classifier the file is an encoder all the same",
+        )
+    return _filled(timm.create_model(name, num_classes=len(state[f"{first}.weight"])), state, path)
+
+
+def _read(name: str, path: str) -> dict[str, Tensor]:
+    """The tensors of a checkpoint; no code in it runs."""
     if not timm.is_model(name):
         raise _unknown(name, known=False)
     file = Path(path).expanduser()
     if not file.is_file():
         raise WeightsError(f"there is no file {path!r}", remedy="check the path of the checkpoint")
-    model: Any = timm.create_model(name, num_classes=0)
-    heads = model.pretrained_cfg.get("classifier") or ()
-    heads = tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
     try:
-        state = load_state_dict(str(file), weights_only=True)
-        model.load_state_dict({key: value for key, value in state.items() if not key.startswith(heads)})
+        return dict(load_state_dict(str(file), weights_only=True))
     except Exception as cause:  # safetensors, zipfile, pickle and torch each fail in their own way
-        words = textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
-        raise WeightsError(
-            f"{path!r} doesn't hold the weights of timm's {name!r}: {words}",
-            remedy="a local file must be a whole safetensors file or a state dict of this architecture, "
-            "and hold tensors but no code",
-        ) from cause
-    return cast(nn.Module, model)
+        raise _unfit(name, path, cause) from cause
+
+
+def _filled(model: nn.Module, state: Mapping[str, Tensor], path: str) -> nn.Module:
+    try:
+        model.load_state_dict(state)
+    except Exception as cause:
+        raise _unfit(_architecture(model), path, cause) from cause
+    return model
+
+
+def _unfit(name: str, path: str, cause: Exception) -> WeightsError:
+    words = textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
+    return WeightsError(
+        f"{path!r} doesn't hold the weights of timm's {name!r}: {words}",
+        remedy="a local file must be a whole safetensors file or a state dict of this architecture, "
+        "and hold tensors but no code",
+    )
+
+
+def _architecture(model: Any) -> str:
+    return str(model.pretrained_cfg["architecture"])
 
 
 def _require_known(variant: str) -> None:

@@ -94,4 +94,4 @@ def recordings(tmp_path: Path) -> Path:
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the command line believe that people look at it, on a wide screen."""
     monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setattr("mmencode.cli.output._is_terminal", lambda stream: True)
+    monkeypatch.setattr("mmencode.cli.output.is_terminal", lambda stream: True)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
+
+import pytest
 
 from mmencode.errors import PluginError
 from mmencode.spec import EncoderSpec
@@ -59,6 +63,100 @@ def test_pattern_chooses_by_part_of_a_name_glob_or_alias(run_json, install):
 def test_member_of_a_family_is_found_by_its_name(run_json, install):
     install(other=(FAMILY,))
     assert [row["name"] for row in run_json("list", "lib/resnet18")] == ["lib/resnet18"]
+
+
+@pytest.fixture
+def catalogued(tmp_path, monkeypatch):
+    """A family of two towers, and a catalogue that lists two members of both."""
+    package = tmp_path / "listedlib"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "names.tsv").write_text("# lib 1.0\nNet-Small/one\t8\nbig.tag\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "listedlib", raising=False)
+    tower = replace(FAMILY, name="lib-image/*", space="lib/*", catalogue="listedlib:names.tsv")
+    return tower, replace(tower, name="lib-text/*", modality="text")
+
+
+def test_pattern_searches_the_members_of_families_by_name_and_space(run_json, install, catalogued):
+    install(lib=catalogued, fakes=fake_specs())
+
+    def names(*arguments):
+        return [row["name"] for row in run_json("list", *arguments)]
+
+    small, big = (
+        ["lib-image/Net-Small/one", "lib-text/Net-Small/one"],
+        ["lib-image/big.tag", "lib-text/big.tag"],
+    )
+    assert names("lib/*") == ["lib-image/*", "lib-text/*", *small, *big]
+    assert names("lib-text/*") == ["lib-text/*", small[1], big[1]]
+    assert names("net-small") == names("lib/net-small/one") == names("*/Net-*") == small
+    assert names("big", "--modality", "text") == ["lib-text/big.tag"]
+    rows = run_json("list", "net-small", "--modality", "image")
+    assert rows[0] | {"space": "lib/Net-Small/one", "dim": 8, "distribution": "lib", "state": "ok"} == rows[0]
+
+
+def test_without_a_pattern_and_by_the_familys_own_name_a_family_is_one_row(run_json, install, catalogued):
+    install(lib=catalogued)
+    for arguments in ([], ["lib"], ["lib-"], ["--modality", "image"]):
+        rows = run_json("list", *arguments)
+        assert {row["name"] for row in rows} <= {"lib-image/*", "lib-text/*"}
+
+
+def test_member_that_no_catalogue_knows_is_resolved_all_the_same(run_json, install, catalogued):
+    install(lib=catalogued)
+    names = [row["name"] for row in run_json("list", "lib/big.tag//models/mine.safetensors")]
+    assert names == [f"lib-{tower}/big.tag//models/mine.safetensors" for tower in ("image", "text")]
+
+
+def test_catalogue_that_cannot_be_read_is_a_note_and_hurts_nobody_else(run, install, catalogued):
+    broken = replace(FAMILY, name="broken/*", catalogue="listedlib:no-such-file.tsv")
+    install(lib=catalogued, broken=(broken,))
+    result = run("list", "*small*")
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()[1:]] == [
+        "lib-image/Net-Small/one",
+        "lib-text/Net-Small/one",
+    ]
+    assert "'listedlib:no-such-file.tsv' can't be read: FileNotFoundError" in result.stderr
+    assert "the declaration of encoder 'broken/*'" in result.stderr
+    assert "broken/*" in run("list", "broken").stdout
+    assert run("list").stderr == ""
+
+
+def test_members_share_the_state_of_their_family(run_json, install, catalogued):
+    lacking = replace(catalogued[0], requires=LACKING.requires, install="pip install it")
+    install(lib=(lacking,))
+    assert {row["remedy"] for row in run_json("list", "*")} == {"pip install it"}
+    install(one=(lacking,), two=(lacking,))
+    assert {row["state"] for row in run_json("list", "*")} == {"'lib-image/*' is declared by one and two"}
+
+
+def test_long_list_on_a_terminal_says_once_what_all_rows_share(run, install, terminal):
+    install(lib=tuple(replace(FAMILY, name=f"many{number}/*") for number in range(30)))
+    words = run("list", "many*").stdout.split()
+    said = "30 encoders, each: modality image, distribution lib, licence each its own, state ok name"
+    assert words[: words.index("name") + 1] == said.split()
+    assert words[-2:] == ["many8/*", "many9/*"]
+    assert run("list", "many1*").stdout.split()[:3] == ["Encoders", "name", "modality"]
+
+
+def test_known_checkpoints_are_listed_quickly_and_without_their_libraries():
+    for pattern, count in (("timm/*", 1800), ("openclip/*", 390), ("torchaudio/*", 30)):
+        code = f"""
+import sys, time
+start = time.perf_counter()
+from mmencode.cli import app, output
+output.is_terminal = lambda stream: True
+app(["list", "{pattern}"], standalone_mode=False)
+heavy = {{"torch", "timm", "open_clip", "torchaudio", "numpy"}} & set(sys.modules)
+print(time.perf_counter() - start, *heavy, file=sys.stderr)
+"""
+        runs = [
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            for _ in range(3)
+        ]
+        assert len(runs[0].stdout.splitlines()) > count
+        assert min(float(done.stderr) for done in runs) < 1  # a number alone: no heavy module
 
 
 def test_name_that_nothing_has_is_an_error_with_suggestions(run):

@@ -13,10 +13,12 @@ from safetensors.torch import save_file
 from timm.data import create_transform, resolve_model_data_config
 
 import mmencode
-from mmencode.encoders.timm import TimmEncoder, build
-from mmencode.errors import UnknownNameError, WeightsError
+from mmencode import LabelAnchored
+from mmencode.encoders.timm import TimmClassifier, TimmEncoder, build, classifier
+from mmencode.errors import EncoderError, UnknownNameError, WeightsError
 from mmencode.testing import EncoderConformance
 
+HEADS = ["dla46x_c", "swiftformer_xs", "repvit_m0_9"]  # a convolution, two heads, norms before two heads
 ARCHITECTURES = ["test_vit", "test_vit3", "test_convnext", "test_efficientnet", "test_resnet", "test_nfnet"]
 
 
@@ -170,3 +172,106 @@ def test_tokens_fill_their_grid_with_timms_features(architecture: str) -> None:
     assert mask.all()
     assert tokens.shape[:2] == mask.shape == (2, rows * columns)
     torch.testing.assert_close(tokens, expected, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def both_logits(reference: torch.nn.Module, found: TimmClassifier) -> tuple[torch.Tensor, torch.Tensor]:
+    """The whole model's logits of two photographs, and the head's of the encoder's features."""
+    images = [photo(), photo(300, 170)]
+    transform = create_transform(**resolve_model_data_config(reference), is_training=False)
+    expected = reference(torch.stack([transform(image) for image in images]))
+    features = found.encoder(found.encoder.collate([found.encoder.preprocess(image) for image in images]))
+    return expected, found.head(features)
+
+
+@pytest.mark.parametrize("architecture", [*timm.list_models("test_*"), *HEADS])
+def test_head_makes_timms_logits_of_the_features(architecture: str) -> None:
+    expected, logits = both_logits(seeded(architecture), TimmClassifier(seeded(architecture)))
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_labels_are_words_in_the_order_of_the_classes() -> None:
+    found = TimmClassifier(seeded("test_vit"))
+    assert len(found.labels) == len(found.descriptions) == 1000
+    assert found.labels[:3] == ("tench", "goldfish", "great white shark")
+    assert found.descriptions[1].startswith("goldfish, Carassius auratus: small golden")
+    assert found.labels[134] == found.labels[517] == "crane"
+    assert len(set(found.descriptions)) == 1000
+
+
+@pytest.mark.parametrize("classes", [11221, 11821, 21841, 21842, 21843])
+def test_every_imagenet_that_timm_knows_has_labels(classes: int) -> None:
+    found = TimmClassifier(timm.create_model("test_vit", num_classes=classes))
+    assert len(found.labels) == len(found.descriptions) == classes
+    assert all(label and "," not in label for label in found.labels)
+
+
+def test_other_classes_take_the_callers_labels() -> None:
+    def small() -> torch.nn.Module:
+        return timm.create_model("test_vit", num_classes=3)
+
+    assert TimmClassifier(small(), labels=["a", "b", "c"]).labels == ("a", "b", "c")
+    with pytest.raises(EncoderError, match=r"3 outputs of timm's test_vit(.|\n)*labels="):
+        TimmClassifier(small())
+    for wrong in (["a", "b"], "abc"):
+        with pytest.raises(ValueError, match="3 classes"):
+            TimmClassifier(small(), labels=wrong)
+
+
+def test_model_without_a_classifier_is_a_named_error() -> None:
+    with pytest.raises(EncoderError, match="test_vit has no classifier"):
+        TimmClassifier(timm.create_model("test_vit", num_classes=0))
+
+
+@pytest.mark.parametrize("architecture", ["deit_tiny_distilled_patch16_224", "crossvit_tiny_240"])
+def test_heads_that_look_at_something_else_than_the_features_are_a_named_error(architecture: str) -> None:
+    with pytest.raises(EncoderError, match=f"classifier of timm's {architecture} can't be taken"):
+        TimmClassifier(seeded(architecture))
+
+
+@pytest.mark.parametrize("classes", [1000, 3])
+def test_local_checkpoint_with_its_classifier_gives_timms_logits(classes: int, tmp_path: Path) -> None:
+    torch.manual_seed(7)
+    reference = timm.create_model("test_vit", num_classes=classes).eval()
+    save_file(reference.state_dict(), tmp_path / "mine.safetensors")
+    found = classifier(
+        f"test_vit/{tmp_path}/mine.safetensors", labels=None if classes == 1000 else list("abc")
+    )
+    torch.testing.assert_close(*both_logits(reference, found), rtol=1e-5, atol=1e-5)
+
+
+def test_local_checkpoint_without_its_classifier_is_an_encoder_only(tmp_path: Path) -> None:
+    save_file(timm.create_model("test_vit", num_classes=0).state_dict(), tmp_path / "trunk.safetensors")
+    assert build(f"test_vit/{tmp_path}/trunk.safetensors").width == 64
+    with pytest.raises(WeightsError, match="holds no classifier"):
+        classifier(f"test_vit/{tmp_path}/trunk.safetensors")
+
+
+def test_classifier_of_a_name_that_timm_lacks_gets_the_nearest_names() -> None:
+    with pytest.raises(UnknownNameError, match="resnet50"):
+        classifier("resnet5o")
+    with pytest.raises(UnknownNameError, match="test_vit"):
+        classifier("test_vitt/mine.safetensors")
+
+
+@pytest.mark.parametrize("architecture", HEADS)
+def test_local_checkpoint_leaves_out_all_of_a_classifier_that_is_more_than_a_matrix(
+    architecture: str, tmp_path: Path
+) -> None:
+    reference = seeded(architecture)
+    save_file(reference.state_dict(), tmp_path / "mine.safetensors")
+    state = build(f"{architecture}/{tmp_path}/mine.safetensors").model.state_dict()
+    assert all(torch.equal(tensor, reference.state_dict()[key]) for key, tensor in state.items())
+
+
+def test_classifier_that_is_sure_lands_on_the_vector_of_its_label() -> None:
+    found = TimmClassifier(seeded("test_vit"))
+    anchors = torch.nn.functional.normalize(torch.randn(1000, 8, generator=torch.Generator().manual_seed(0)))
+    projection = LabelAnchored(anchors, head=found.head)
+    with torch.inference_mode():
+        weights, target = found.head.weight, 281
+        features = 1e4 * (weights[target] - weights.mean(dim=0))[None]
+        similar = torch.nn.functional.normalize(projection(features)) @ anchors.T
+    assert similar.argmax() == found.head(features).argmax()
+    assert not projection.head.training
+    assert not any(parameter.requires_grad for parameter in found.head.parameters())
