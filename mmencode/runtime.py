@@ -106,8 +106,23 @@ def devices() -> dict[str, str]:
             found[f"cuda:{index}"] = f"{properties.name}, {memory:.0f} GiB"
     if torch.backends.mps.is_available():
         found["mps"] = "Metal Performance Shaders"
-    found["cpu"] = f"{_cores()} cores, {torch.backends.cpu.get_cpu_capability()}"
+    found["cpu"] = f"{_cores()} cores, {torch.backends.cpu.get_cpu_capability()}{_memory()}"
     return found
+
+
+def reasons(runtime: Runtime) -> dict[str, str]:
+    """What each setting of a runtime is and, where "auto" chose it, why; for people."""
+    device, dtype = runtime.device, str(runtime.dtype).removeprefix("torch.")
+    others = [name for name in devices() if name != str(device)]
+    why = "the device has no instructions of its own for bfloat16"
+    if runtime.dtype == torch.bfloat16:
+        why = "the device computes with it natively; encoders whose vectors it would turn stay in float32"
+    return {
+        "device": f"{device}: " + (f"before {', '.join(others)}" if others else "there is no other"),
+        "dtype": f"{dtype}: {'as asked for' if runtime.exact else why}",
+        "batch_size": f"at most {runtime.batch_size} items; fewer large ones, and half when memory runs out",
+        "workers": f"{runtime.workers} threads read and preprocess; this process may use {_cores()} cores",
+    }
 
 
 def native_dtype(device: torch.device) -> torch.dtype:
@@ -156,6 +171,13 @@ def _count(name: str, value: int) -> int:
     if type(value) is not int or value < 1:
         raise ValueError(f'{name} is {value!r}: make it a positive int or "auto"')
     return value
+
+
+def _memory() -> str:
+    try:
+        return f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return ""
 
 
 def _cores() -> int:

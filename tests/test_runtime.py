@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmencode.errors import DeviceError
-from mmencode.runtime import Runtime, devices, native_dtype
+from mmencode.runtime import Runtime, devices, native_dtype, reasons
 
 
 def test_auto_becomes_concrete():
@@ -68,3 +68,43 @@ def test_moving_casts_floats_only():
         torch.bfloat16,
     )
     assert [tensor.dtype for tensor in moved.values()] == [torch.bfloat16, torch.int64, torch.bool]
+
+
+@pytest.mark.parametrize(
+    ("features", "dtype"),
+    [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_bfloat16_is_native_where_the_processor_has_instructions_for_it(monkeypatch, features, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features, raising=False)
+    assert native_dtype(torch.device("cpu")) == Runtime("cpu").dtype == dtype
+    assert reasons(Runtime("cpu"))["dtype"].startswith(str(dtype).removeprefix("torch."))
+    assert Runtime("cpu", "float32").dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)]
+)
+def test_bfloat16_is_native_on_cuda_from_ampere_on(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert native_dtype(torch.device("cuda:0")) == dtype
+
+
+def test_reasons_say_what_was_asked_for():
+    assert reasons(Runtime("cpu", "float16"))["dtype"] == "float16: as asked for"
+
+
+def test_forked_process_computes_on_one_thread_and_says_so_once(monkeypatch):
+    runtime, threads = Runtime("cpu"), []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    runtime.after_fork()
+    assert threads == []
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.warns(RuntimeWarning, match="spawn"):
+        runtime.after_fork()
+    runtime.after_fork()
+    assert threads == [1]

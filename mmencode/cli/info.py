@@ -15,14 +15,14 @@ from .options import Json, open_space
 def info(json: Json = False) -> None:
     """Show versions, devices and the default space.
 
-    The runtime is what "auto" becomes on this machine.
+    "auto" is what that becomes on this machine, and why.
 
     \b
     Example: mmencode info --json
     """
     import torch
 
-    from ..runtime import Runtime, devices
+    from ..runtime import Runtime, devices, reasons
 
     facts: dict[str, Any] = {
         "mmencode": __version__,
@@ -30,13 +30,14 @@ def info(json: Json = False) -> None:
         "torch": torch.__version__,
         "platform": platform.platform(),
         "devices": devices(),
-        "runtime": repr(Runtime("auto")),
+        "auto": reasons(Runtime()),
         "default_space": _default(),
         "failed_plugins": [plugin.distribution for plugin in registry().failed],
     }
     if json:
         output.document(facts)
         return
+    facts |= {f"auto {name}": value for name, value in facts.pop("auto").items()}
     rows = [(name.replace("_", " "), _words(value)) for name, value in facts.items()]
     output.table(output.Table("mmencode", ("what", "value"), rows))
 

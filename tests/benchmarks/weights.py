@@ -112,7 +112,8 @@ def _vocabulary() -> tuple[dict[str, int], list[str]]:
     """CLIP's vocabulary and merges from the file that open_clip ships, as its SimpleTokenizer reads it."""
     from open_clip.tokenizer import bytes_to_unicode, default_bpe
 
-    lines = gzip.open(default_bpe()).read().decode("utf-8").split("\n")
+    with gzip.open(default_bpe()) as file:
+        lines = file.read().decode("utf-8").split("\n")
     merges = lines[1 : 49152 - 256 - 2 + 1]
     characters = list(bytes_to_unicode().values())
     words = characters + [f"{character}</w>" for character in characters]
