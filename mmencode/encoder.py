@@ -19,7 +19,8 @@ class Encoder(nn.Module, ABC):
 
     `width` is the last dimension of the features. `preprocessing`, `tokenizer`, `pooling` and `windows` say
     in a few words what the features depend on besides the weights; they are part of the space's identity, so
-    change the words whenever the numbers change.
+    change the words whenever the numbers change. `resolution` is how many pixels of an image's shorter side
+    `preprocess` looks at, 0 where all count; with fast=True core may decode to three times that.
     """
 
     width: int
@@ -27,6 +28,7 @@ class Encoder(nn.Module, ABC):
     tokenizer: str = ""
     pooling: str = ""
     windows: str = ""
+    resolution: int = 0
 
     @property
     def grid(self) -> tuple[int, int] | None:

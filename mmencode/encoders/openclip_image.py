@@ -36,6 +36,7 @@ class OpenClipImage(Encoder):
         self._quick = _prepare(self.tower)
         size = settings.size
         self._size = (size, size) if isinstance(size, int) else tuple(size)
+        self.resolution = min(self._size)
         # The last layer norm of a tower with an attentional pooler (CoCa) belongs to what that gives.
         self._norm = not any(isinstance(child, AttentionalPooler) for child in self.tower.children())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ class TimmEncoder(Encoder):
         self.pooling = f"timm {_architecture(model)}, features before the classifier"
         self._transform = create_transform(**config, is_training=False, normalize=False)
         self._size = tuple(config["input_size"])
+        self.resolution = math.ceil(min(self._size[1:]) / config["crop_pct"])
         self._mean = [255 * value for value in config["mean"]]
         self._std = [255 * value for value in config["std"]]
         self.eval().requires_grad_(False)

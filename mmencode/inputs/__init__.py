@@ -6,6 +6,7 @@ The modality is always said by the caller; nothing is guessed from endings, and 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..spec import AUDIO, IMAGE, TEXT
@@ -19,8 +20,13 @@ Reader = Callable[[Any, Limits], Any]
 _READERS: dict[str, Reader] = {TEXT: text.read, IMAGE: image.read, AUDIO: audio.read}
 
 
-def reader(modality: str) -> Reader:
-    """The reader of a modality; items of a modality that only a plugin knows go to it as they are."""
+def reader(modality: str, least: int = 0) -> Reader:
+    """The reader of a modality; items of a modality that only a plugin knows go to it as they are.
+
+    With `least`, images may be decoded at a smaller scale, to no fewer pixels on their shorter side.
+    """
+    if modality == IMAGE and least:
+        return partial(image.read, least=least)
     return _READERS.get(modality, _as_it_is)
 
 

@@ -228,3 +228,23 @@ def test_unreadable_file_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="not yours") as caught:
         read(path, Limits())
     assert caught.value.source == str(path)
+
+
+@pytest.mark.parametrize(
+    ("least", "size"), [(0, (640, 400)), (100, (160, 100)), (150, (320, 200)), (201, (640, 400))]
+)
+def test_jpeg_may_be_decoded_at_a_smaller_scale(least, size):
+    file = io.BytesIO()
+    Image.effect_noise((640, 400), 50).save(file, "JPEG")
+    found = read(file.getvalue(), Limits(), least)
+    assert found.size == size
+
+
+def test_smaller_scale_is_for_jpegs_and_keeps_the_limits():
+    file = io.BytesIO()
+    Image.new("RGB", (640, 400)).save(file, "PNG")
+    assert read(file.getvalue(), Limits(), 50).size == (640, 400)
+    file = io.BytesIO()
+    Image.new("RGB", (640, 400)).save(file, "JPEG")
+    with pytest.raises(InputError, match="640 x 400"):
+        read(file.getvalue(), Limits(pixels=1000), 50)
