@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 WORDS = (
     *("red", "blue", "small", "large", "old", "wooden", "bright", "quiet", "dog", "cat", "car", "house"),
@@ -48,11 +49,8 @@ def captions(count: int, seed: int = 0) -> list[str]:
 
 def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> list[Path]:
     """JPEG files of `size` pixels, crops of photographs that scikit-image ships."""
-    from PIL import Image
-    from skimage import data
-
     folder.mkdir(parents=True, exist_ok=True)
-    sources = [Image.fromarray(photo()) for photo in (data.astronaut, data.chelsea, data.coffee, data.rocket)]
+    sources = photographs_in_memory()
     random_place = random.Random(0)
     paths = []
     for number in range(count):
@@ -62,6 +60,13 @@ def photographs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) ->
         paths.append(folder / f"{number:05d}.jpg")
         crop.resize(size).save(paths[-1], quality=90)
     return paths
+
+
+def photographs_in_memory() -> list[Image.Image]:
+    """Four photographs that scikit-image ships."""
+    from skimage import data
+
+    return [Image.fromarray(photo()) for photo in (data.astronaut, data.chelsea, data.coffee, data.rocket)]
 
 
 def recordings(count: int) -> list[tuple[np.ndarray, int]]:
