@@ -63,6 +63,7 @@ def shown(text: str) -> str:
 
 
 def is_terminal(stream: TextIO) -> bool:
+    """Whether somebody is looking."""
     return stream.isatty()
 
 

@@ -18,7 +18,8 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             target=f"mmencode.encoders.openclip:{modality}",
             space="openclip/*",
             prompt="a photo of a {label}" if modality == IMAGE else "{label}",
-            description="CLIP and its kin: openclip/<architecture>/<tag or local file>, openclip/<hf-hub:org/repo, local-dir:folder>",
+            description="CLIP and its kin: openclip/<architecture>/<tag, or local file>, "
+            "openclip/hf-hub:<org/repo>, openclip/local-dir:<folder>",
             licence="each checkpoint its own",
             source="https://github.com/mlfoundations/open_clip",
             catalogue="mmencode.encoders.catalogue:openclip.tsv",
