@@ -45,6 +45,21 @@ def discover(entries: Iterable[EntryPoint] | None = None) -> tuple[Plugin, ...]:
     return tuple(sorted(plugins, key=lambda plugin: (plugin.distribution, plugin.entry_point)))
 
 
+def clashes(plugin: Plugin, plugins: Iterable[Plugin]) -> dict[str, tuple[str, ...]]:
+    """The names of encoders, spaces and aliases that other distributions declare, too, each with those."""
+    own = _names(plugin)
+    owners: dict[str, set[str]] = {}
+    for other in plugins:
+        if other.distribution != plugin.distribution:
+            for name in own & _names(other):
+                owners.setdefault(name, set()).add(other.distribution)
+    return {name: tuple(sorted(owners[name])) for name in sorted(owners)}
+
+
+def _names(plugin: Plugin) -> set[str]:
+    return {name for spec in plugin.specs for name in (spec.name, spec.space_name, *spec.aliases)}
+
+
 def _ask(entry: EntryPoint) -> Plugin:
     start = time.perf_counter()
     specs: tuple[EncoderSpec, ...] = ()

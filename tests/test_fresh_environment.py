@@ -33,9 +33,13 @@ build-backend = "hatchling.build"
 [project]
 name = "{name}"
 version = "1.0"
+dependencies = ["{requires}"]
 
 [project.entry-points.mmencode]
 {module} = "{entry}"
+
+[tool.hatch.build.targets.wheel]
+packages = ["{module}"]
 """
 
 
@@ -49,76 +53,114 @@ BROKEN = {
     "invalid": declare("not a name", "invalid"),
     "clash-one": declare("clash", "clash_one"),
     "clash-two": declare("clash", "clash_two"),
+    "heavy": "import torch\n" + declare("heavy", "heavy"),
 }
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory):
-    """The interpreter of a fresh environment with mmencode, one good plugin and many broken ones."""
+    """The interpreter of a fresh environment with mmencode, a good plugin and many broken ones."""
     folder = tmp_path_factory.mktemp("fresh")
     projects = [write(folder, "colours", declare("colours", "colours"))]
     projects += [write(folder, name, source) for name, source in BROKEN.items()]
     projects.append(write(folder, "missing", "", entry="no_such_module_anywhere"))
-    return fresh.install(folder, *projects)
+    projects.append(write(folder, "future", declare("future", "future"), requires="mmencode>=99"))
+    return fresh.install(folder / "venv", *fresh.build(folder / "wheels", fresh.ROOT, *projects))
 
 
-def write(folder, name, source, entry=None):
+def write(folder, name, source, entry=None, requires="mmencode>=0.1"):
     module = name.replace("-", "_")
     package = folder / name / module
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(source)
     (package / "encoder.py").write_text(ENCODER)
-    pyproject = PYPROJECT.format(name=f"mmencode-{name}", module=module, entry=entry or module)
-    pyproject += f'\n[tool.hatch.build.targets.wheel]\npackages = ["{module}"]\n'
-    (folder / name / "pyproject.toml").write_text(pyproject)
+    words = {"name": f"mmencode-{name}", "module": module, "entry": entry or module, "requires": requires}
+    (folder / name / "pyproject.toml").write_text(PYPROJECT.format(**words))
     return folder / name
 
 
-def run(python, code):
-    done = fresh.run(python, "-c", code, cwd=python.parent)
+def run(python, *arguments):
+    done = fresh.run(python, *arguments, cwd=python.parent)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_mmencode_is_the_installed_one(python):
-    assert str(python.parents[1]) in run(
-        python, "import json, mmencode; print(json.dumps(mmencode.__file__))"
-    )
+WORK = """
+import json, sys, mmencode
+from mmencode.testing import sample_items
+found = {"file": mmencode.__file__}
+for name in ("colours", "heavy", "clash"):
+    try:
+        with mmencode.load(name) as space:
+            vectors = space.encode("image", sample_items("image", 3))
+        found[name] = [vectors.vectors.shape, vectors.space]
+    except mmencode.errors.NameClashError as error:
+        found[name] = str(error)
+print(json.dumps(found))
+"""
 
 
-def test_good_plugin_works_beside_broken_ones(python):
-    code = (
-        "import json, numpy as np, mmencode; from mmencode.testing import sample_items; "
-        "space = mmencode.load('colours'); found = space.encode('image', sample_items('image', 3)); "
-        "print(json.dumps([found.vectors.shape, found.space]))"
-    )
-    shape, space = run(python, code)
+@pytest.fixture(scope="module")
+def worked(python):
+    """What became of the encoders that can be used, and of the name that two declare."""
+    return run(python, "-c", WORK)
+
+
+@pytest.fixture(scope="module")
+def doctor(python):
+    """What `mmencode plugins` says about each distribution."""
+    return {row["distribution"]: row for row in run(python, "-m", "mmencode.cli", "plugins", "--json")}
+
+
+def test_mmencode_is_the_installed_one(python, worked):
+    assert str(python.parents[1]) in worked["file"]
+
+
+@pytest.mark.parametrize("name", ["colours", "heavy"])
+def test_good_plugin_works_beside_broken_ones_and_so_does_a_slow_one(worked, name):
+    shape, space = worked[name]
     assert shape == [3, 3]
-    assert space.startswith("colours@")
+    assert space.startswith(f"{name}@")
 
 
-def test_broken_plugins_are_listed_with_their_causes(python):
+def test_clash_names_both_distributions(worked):
+    assert "mmencode-clash-one and mmencode-clash-two" in worked["clash"]
+
+
+def test_clash_is_known_without_asking_for_the_name(python):
     code = (
-        "import json, mmencode; print(json.dumps("
-        "{plugin.distribution: repr(plugin.error) for plugin in mmencode.registry().failed}))"
+        "import json; from mmencode.plugins import clashes, discover; found = discover(); "
+        "print(json.dumps({plugin.distribution: clashes(plugin, found) for plugin in found}))"
     )
-    causes = run(python, code)
-    assert "boom" in causes["mmencode-raises"]
-    assert "unknown hook 'mmencode_encoder'" in causes["mmencode-misspelt"]
-    assert "EncoderSpec.name" in causes["mmencode-invalid"]
-    assert "no_such_module_anywhere" in causes["mmencode-missing"]
-    assert not {"mmencode", "mmencode-colours", "mmencode-clash-one", "mmencode-clash-two"} & set(causes)
+    found = {name: clash for name, clash in run(python, "-c", code).items() if clash}
+    assert found == {
+        "mmencode-clash-one": {"clash": ["mmencode-clash-two"]},
+        "mmencode-clash-two": {"clash": ["mmencode-clash-one"]},
+    }
 
 
-def test_clash_names_both_distributions(python):
+def test_doctor_says_what_is_wrong_with_each_broken_plugin(doctor):
+    states = {name.removeprefix("mmencode-"): row["state"] for name, row in doctor.items()}
+    assert states["colours"] == states["heavy"] == states["mmencode"] == "ok"
+    assert states["raises"] == "RuntimeError: boom"
+    assert "unknown hook 'mmencode_encoder'" in states["misspelt"]
+    assert "EncoderSpec.name is 'not a name'" in states["invalid"]
+    assert "No module named 'no_such_module_anywhere'" in states["missing"]
+    assert "it was built for mmencode>=99" in states["future"]
+    assert "mmencode-clash-two" in states["clash-one"]
+
+
+def test_doctor_says_who_makes_everybody_wait(doctor):
+    assert max(doctor.values(), key=lambda row: row["milliseconds"])["distribution"] == "mmencode-heavy"
+
+
+def test_good_plugins_are_listed_without_torch(python):
     code = (
-        "import json, mmencode\n"
-        "try: mmencode.load('clash')\n"
-        "except mmencode.errors.NameClashError as error: print(json.dumps(str(error)))"
+        "import json, sys; from importlib.metadata import entry_points as all_of\n"
+        "from mmencode.plugins import discover\n"
+        "found = discover(entry for entry in all_of(group='mmencode') if entry.name != 'heavy')\n"
+        "print(json.dumps(['torch' in sys.modules, len(found)]))"
     )
-    assert "mmencode-clash-one and mmencode-clash-two" in run(python, code)
-
-
-def test_listing_imports_no_torch(python):
-    code = "import json, sys, mmencode; list(mmencode.registry()); print(json.dumps('torch' in sys.modules))"
-    assert run(python, code) is False
+    loaded, count = run(python, "-c", code)
+    assert not loaded
+    assert count >= len(BROKEN) + 3

@@ -12,7 +12,7 @@ import typer
 
 from ..errors import MmencodeError, NameClashError, SpecError, UnknownNameError
 from ..packages import install_line, missing_packages
-from ..plugins import Plugin
+from ..plugins import Plugin, clashes
 from ..registry import Registry, registry
 from ..spec import EncoderSpec
 from . import output
@@ -181,7 +181,7 @@ def list_plugins(json: Json = False) -> None:
             "version": plugin.version,
             "entry_point": plugin.entry_point,
             "encoders": len(plugin.specs),
-            "state": "ok" if plugin.error is None else _cause(plugin.error),
+            "state": _health(plugin, known.plugins),
             "milliseconds": round(1000 * plugin.seconds, 1),
         }
         for plugin in known.plugins
@@ -194,6 +194,15 @@ def list_plugins(json: Json = False) -> None:
     output.table(output.Table("Plugins", columns, cells, numbers=("encoders", "ms")))
     if known.failed:
         output.note(f"failed to load: {_names(known.failed)}; the others work without them")
+
+
+def _health(plugin: Plugin, plugins: Sequence[Plugin]) -> str:
+    """What is wrong with a plugin: why it was set aside, or which of its names others declare, too."""
+    if plugin.error is not None:
+        return _cause(plugin.error)
+    shared = clashes(plugin, plugins).items()
+    words = [f"{name!r} is declared by {' and '.join(others)}, too" for name, others in shared]
+    return "; ".join(words) or "ok"
 
 
 def _cause(error: Exception) -> str:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from .._version import __version__
 from ..errors import MmencodeError
 from ..spec import AUDIO, IMAGE, TEXT
 from . import output
@@ -67,6 +68,7 @@ def new_plugin(
     _require_free(folder)
     package = (PREFIX + name).replace("-", "_")
     words = {"name": name, "package": package, "modality": modality.value, **ENCODERS[modality]}
+    words["versions"] = _versions(__version__)
     written = _write(folder, words)
     output.table(output.Table("Written", ("file",), [(str(path),) for path in written]))
     quoted = shlex.quote(str(folder))
@@ -77,6 +79,13 @@ def new_plugin(
         f"mmencode check {name}",
     ):
         output.note(f"  {line}")
+
+
+def _versions(version: str) -> str:
+    """What a plugin written for this mmencode asks for, up to the next version that may break it."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    following = f"0.{minor + 1}" if major == 0 else f"{major + 1}"
+    return f">={major}.{minor},<{following}"
 
 
 def _checked(name: str) -> str:

@@ -197,3 +197,13 @@ def test_space_of_a_family_is_listed_with_its_encoders(run, install):
     shown = run("list", "lib/small").stdout
     assert "lib-image/small" in shown
     assert "lib-text/small" in shown
+
+
+def test_plugins_that_clash_name_each_other(run_json, install):
+    install(one=(LACKING,), two=(LACKING,), three=fake_specs())
+    states = {row["distribution"]: row["state"] for row in run_json("plugins")}
+    assert states == {
+        "one": "'ears' is declared by two, too",
+        "two": "'ears' is declared by one, too",
+        "three": "ok",
+    }

@@ -12,7 +12,11 @@ import pytest
 
 from mmencode.cli import new_plugin
 
-MODALITIES = ("text", "image", "audio")
+NAMES = {"demo-text": "text", "demo-encoder": "image", "demo-audio": "audio"}
+LINE = (
+    "mmencode new-plugin {name} --modality {modality} "
+    "&& pip install ./mmencode-{name} && pytest mmencode-{name}"
+)
 Done = CompletedProcess[str]
 
 
@@ -23,21 +27,27 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Done]]]:
-    """What becomes of a new plugin for each modality where it is installed: its tests, and a check of one."""
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Done]]]:
+    """What a shell says to the whole way of a new plugin, in a fresh environment for each."""
     folder = tmp_path_factory.mktemp("plugins")
-    projects = {modality: folder / f"mmencode-demo-{modality}" for modality in MODALITIES}
-    for modality, project in projects.items():
-        new_plugin.new_plugin(f"demo-{modality}", new_plugin.Kind(modality), out=project)
-    python = fresh.install(folder, *projects.values())
-    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
+    (mmencode,) = fresh.build(folder / "wheels", fresh.ROOT)
+    pythons = {name: fresh.install(folder / name / "venv", mmencode) for name in NAMES}
+
+    def type_(name: str, line: str) -> Done:
+        return fresh.shell(pythons[name], line, cwd=folder / name)
+
+    lines = {name: LINE.format(name=name, modality=modality) for name, modality in NAMES.items()}
+    lines["demo-encoder"] = " && ".join(in_readme())
     with ThreadPoolExecutor(2) as pool:  # each spends its time importing torch, again and again
-        done = {
-            modality: pool.submit(fresh.run, python, *tests, cwd=project)
-            for modality, project in projects.items()
-        }
-        check = ("-m", "mmencode.cli", "check", "demo-text")
-        yield {**done, "check": pool.submit(fresh.run, python, *check, cwd=folder)}
+        yield {name: pool.submit(type_, name, line) for name, line in lines.items()}
+
+
+def in_readme() -> list[str]:
+    """The lines of README's plugin story that are typed into a shell, without their comments."""
+    page = (fresh.ROOT / "README.md").read_text()
+    story = page.partition("<!-- plugin -->")[2].partition("<!-- end -->")[0]
+    lines = (line.partition("  #")[0].strip() for line in story.splitlines())
+    return [line for line in lines if line and not line.startswith("```")]
 
 
 def test_project_is_written_and_the_next_commands_are_said(run, here):
@@ -63,6 +73,11 @@ def test_prefix_of_the_distribution_is_not_doubled(run, here):
     run("new-plugin", "mmencode-ears", "--modality", "audio")
     assert 'name = "mmencode-ears"' in (here / "mmencode-ears" / "pyproject.toml").read_text()
     assert 'name="ears"' in (here / "mmencode-ears" / "mmencode_ears" / "__init__.py").read_text()
+
+
+def test_plugin_asks_for_the_versions_of_mmencode_that_it_was_written_for():
+    versions = {version: new_plugin._versions(version) for version in ("0.1.0", "0.9.2.dev1", "2.3.4")}
+    assert versions == {"0.1.0": ">=0.1,<0.2", "0.9.2.dev1": ">=0.9,<0.10", "2.3.4": ">=2.3,<3"}
 
 
 @pytest.mark.parametrize(
@@ -125,17 +140,19 @@ def test_failure_half_way_leaves_nothing(run, here, monkeypatch):
     assert list(here.iterdir()) == []
 
 
-@pytest.mark.parametrize("modality", MODALITIES)
-def test_tests_of_a_new_plugin_pass_where_it_is_installed(installed, modality):
-    done = installed[modality].result()
+@pytest.mark.parametrize("name", NAMES)
+def test_new_plugin_can_be_written_installed_and_tested_with_one_line_in_a_fresh_environment(typed, name):
+    done = typed[name].result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
+    assert "warning" not in done.stdout
 
 
-def test_new_plugin_passes_the_check_where_it_is_installed(installed):
-    done = installed["check"].result()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "demo-text keeps the contract" in done.stderr
+def test_story_that_the_readme_tells_is_true(typed):
+    assert " && ".join(in_readme()).startswith(LINE.format(name="demo-encoder", modality="image"))
+    done = typed["demo-encoder"].result()
+    assert "demo-encoder keeps the contract" in done.stderr
+    assert "mmencode-demo-encoder\t0.1.0\tmmencode_demo_encoder\t1\tok" in done.stdout
 
 
 def test_help_has_an_example(run):

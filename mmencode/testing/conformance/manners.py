@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import gc
-import os
-import random
-import subprocess
-import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
 from unittest import SkipTest, mock
 
 import numpy as np
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
-from ...runtime import Runtime
+from ...runtime import Runtime, devices
 from ...space import Space
 from ...towers import load_tower
+from . import elsewhere
+from .state import changed, generators, settings, unlikely_generators
 from .suite import Suite
 
 
@@ -33,49 +34,75 @@ class MannerChecks(Suite):
                 assert torch.equal(tensors[name], tensor), f"{name} differs between threads"
 
     def test_eight_threads_may_encode_at_once(self) -> None:
-        """One space serves a whole server."""
-        expected = self.encode(self.samples())
+        """One space serves a whole server, and each caller gets the vectors of its own items."""
+        items = self.samples()
+        expected = self.encode(items).vectors
+        starts = [number % len(items) for number in range(16)]
         with ThreadPoolExecutor(8) as pool:
-            for found in pool.map(self.encode, [self.samples()] * 16):
-                self.assert_equal(found, expected, "in a thread")
+            found = list(pool.map(lambda start: self.encode(items[start:]).vectors, starts))
+        for start, vectors in zip(starts, found, strict=True):
+            self.assert_equal(vectors, expected[start:], "in a thread")
 
     def test_works_in_another_process(self) -> None:
         """What a fresh process computes is the same."""
-        spec = self.declared()
-        if self.spec is not None or self.items is not None:
-            raise SkipTest("only an encoder tested by name, with sample items, can do it")
-        code = (
-            "import sys, mmencode; from mmencode import Runtime, Space; "
-            "from mmencode.testing import sample_items; spec = mmencode.registry()[sys.argv[1]]; "
-            "space = Space(spec.space_name, [spec], runtime=Runtime('cpu')); "
-            "print(*space.encode(spec.modality, sample_items(spec.modality)[:1]).vectors[0].tolist())"
-        )
-        command = [sys.executable, "-c", code, spec.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-500:]
-        found = np.array(done.stdout.split(), np.float32)
-        self.assert_equal(found, self.encode(self.samples()[:1]).vectors[0], "in another process")
+        self.only_by_name()
+        _, found = elsewhere.encoding(self.name, self.samples()[:2])
+        self.assert_equal(found, self.encode(self.samples()[:2]), "in another process")
 
     def test_closing_lets_the_encoder_go(self) -> None:
         """Nothing keeps the weights in memory."""
         spec = self.declared()
         space = Space(spec.space_name, [spec], runtime=Runtime("cpu"))
         space.encode(spec.modality, self.samples()[:1])
-        encoder = weakref.ref(space._tower(spec.modality).encoder)
+        encoder = space._tower(spec.modality).encoder
+        weak: Any = StorageWeakRef  # sees the memory itself, whatever tensor refers to it
+        weights = [weak(parameter.untyped_storage()) for parameter in encoder.parameters()]
+        reference = weakref.ref(encoder)
+        del encoder
         space.close()
         gc.collect()
-        assert encoder() is None, "something still refers to the encoder after close()"
+        assert reference() is None, "something still refers to the encoder after close()"
+        kept = sum(not weight.expired() for weight in weights)
+        assert not kept, f"something keeps {kept} of {len(weights)} weights after close()"
+
+    def test_encoding_again_keeps_nothing(self) -> None:
+        """A server may run for weeks: no tensor stays behind when a call has ended."""
+        few = self.samples()[:3]
+        self.encode(few)  # what is made once may stay
+        before = _tensors()
+        for _ in range(2):
+            self.encode(few)
+        after = _tensors()
+        assert after <= before, f"{after - before} tensors more after two more calls"
 
     def test_moving_the_encoder_leaves_nothing_behind(self) -> None:
         """Tensors that an encoder holds are parameters or buffers, which follow it to its device."""
-        encoder = load_tower(self.declared(), Runtime("cpu")).encoder.to("meta")
+        encoder = load_tower(self.declared(), Runtime("cpu")).encoder
+        with torch.inference_mode():
+            encoder(encoder.collate(self.preprocessed()[:2]))  # some are made when they are first needed
+        encoder.to("meta")
         left = [
             f"{type(module).__name__}.{name}"
             for module in encoder.modules()
             for name, value in vars(module).items()
-            if isinstance(value, torch.Tensor) and value.device.type != "meta"
+            for tensor in (value if isinstance(value, list | tuple) else [value])
+            if isinstance(tensor, torch.Tensor) and tensor.device.type != "meta"
         ]
         assert not left, f"register these as buffers, they stay behind: {left[:3]}"
+
+    def test_device_and_back_changes_nothing(self) -> None:
+        """The encoder runs wherever it is put, and comes home as it was."""
+        others = [name for name in devices() if name != "cpu"]
+        if not others:
+            raise SkipTest("only where there is another device than the CPU")
+        spec, expected = self.declared(), self.encode(self.samples()).vectors
+        with Space(spec.space_name, [spec], runtime=Runtime(others[0])) as space:
+            cosines = (space.encode(spec.modality, self.samples()).vectors * expected).sum(axis=1)
+            assert cosines.min() > 0.999, f"cosine {cosines.min():.5f} between the CPU and {others[0]}"
+            tower = space._tower(spec.modality)
+            space.runtime = Runtime("cpu")
+            tower.encoder.cpu(), tower.projection.cpu()
+            self.assert_equal(space.encode(spec.modality, self.samples()), expected, "there and back")
 
     def test_preprocess_leaves_its_item_alone(self) -> None:
         """An item may be used again."""
@@ -90,27 +117,30 @@ class MannerChecks(Suite):
 
     def test_encoding_leaves_global_state_alone(self) -> None:
         """Generators, dtype, threads, gradient mode and folder are the user's, while loading, too."""
-        before = _global_state()
-        load_tower(self.declared(), Runtime("cpu"))
-        self.encode(self.samples())
-        assert _global_state() == before
+        found = self.opened().changed  # what was changed once isn't changed again
+        with unlikely_generators():
+            before = settings() | generators()
+            load_tower(self.declared(), Runtime("cpu"))
+            self.encode(self.samples())
+            found += changed(before, settings() | generators())
+        assert not found, f"it changes {', '.join(dict.fromkeys(found))}"
 
     def test_encoding_needs_no_network(self) -> None:
-        """Once loaded, nothing is fetched."""
+        """Once loaded, nothing is fetched, nor tried to be."""
         expected = self.encode(self.samples())
-        refuse = mock.Mock(side_effect=AssertionError("it opened a connection"))
-        with mock.patch("socket.socket.connect", refuse), mock.patch("socket.getaddrinfo", refuse):
-            self.assert_equal(self.encode(self.samples()), expected, "without network")
+        refuse = mock.Mock(side_effect=OSError("there is no network"))
+        ways = ("socket.connect", "socket.connect_ex", "socket.sendto", "getaddrinfo", "gethostbyname")
+        with ExitStack() as stack:
+            for way in ways:
+                stack.enter_context(mock.patch(f"socket.{way}", refuse))
+            try:
+                found = self.encode(self.samples())
+            finally:
+                assert not refuse.called, f"it opened a connection: {refuse.call_args}"
+        self.assert_equal(found, expected, "without network")
 
 
-def _global_state() -> tuple[object, ...]:
-    numpy_state = np.random.get_state()
-    return (
-        random.getstate(),
-        str(numpy_state),
-        torch.get_rng_state().tolist(),
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-        torch.is_grad_enabled(),
-        os.getcwd(),
-    )
+def _tensors() -> int:
+    """How many tensors are alive."""
+    gc.collect()
+    return sum(issubclass(type(value), torch.Tensor) for value in gc.get_objects())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+from unittest import SkipTest
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from ...runtime import Runtime
 from ...space import Space
 from ...spec import EncoderSpec
 from ..samples import sample_items
+from . import elsewhere
+from .state import changed, settings
 
 
 class Suite:
@@ -44,7 +48,12 @@ class Suite:
     @classmethod
     def space(cls) -> Space:
         """The encoder in a space of its own, loaded once for the class."""
-        return loaded_space(cls.declared(), 4)
+        return cls.opened().space
+
+    @classmethod
+    def opened(cls) -> Opened:
+        """That space, and what its first use changed that isn't the encoder's."""
+        return _opened(cls, cls.declared())  # type: ignore[arg-type]  # mypy takes a class for unhashable
 
     @classmethod
     def encoder(cls) -> Encoder:
@@ -70,7 +79,21 @@ class Suite:
     @classmethod
     def teardown_class(cls) -> None:
         """Let the loaded encoders go."""
+        _opened.cache_clear()
         loaded_space.cache_clear()
+        elsewhere.forget()
+
+    @classmethod
+    def only_for(cls, modality: str) -> None:
+        """Skip the check for encoders of another modality."""
+        if cls.declared().modality != modality:
+            raise SkipTest(f"only for {modality} encoders")
+
+    @classmethod
+    def only_by_name(cls) -> None:
+        """Skip the check for a spec that no installed plugin declares."""
+        if cls.spec is not None:
+            raise SkipTest("only an encoder that is tested by name is known to another process")
 
     def assert_equal(self, found: Any, expected: Any, message: str) -> None:
         """Fail unless two arrays of vectors agree within `tolerance`."""
@@ -78,6 +101,23 @@ class Suite:
         assert found.shape == expected.shape, f"{message}: shapes {found.shape} and {expected.shape}"
         difference = float(np.abs(found - expected).max(initial=0))
         assert difference <= self.tolerance, f"{message}: they differ by {difference:g}"
+
+
+class Opened(NamedTuple):
+    """A space whose encoder was used once, and the global state that this changed."""
+
+    space: Space
+    changed: tuple[str, ...]
+
+
+@cache
+def _opened(suite: type[Suite], spec: EncoderSpec) -> Opened:
+    space = loaded_space(spec, 4)
+    before = settings()
+    space._tower(spec.modality)
+    with suppress(Exception):  # the checks find out what is wrong with it
+        space.encode(spec.modality, suite.samples()[:1])
+    return Opened(space, changed(before, settings()))
 
 
 @cache

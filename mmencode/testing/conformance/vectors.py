@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import SkipTest
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
+from ...encoder import Tensors
 from ...runtime import Runtime
 from ...space import Space
 from .suite import Suite, loaded_space
@@ -50,10 +53,26 @@ class VectorChecks(Suite):
             other = loaded_space(spec, batch_size).encode(spec.modality, self.samples())
             self.assert_equal(other, self.encode(self.samples()), f"batch size {batch_size}")
 
+    def test_vector_does_not_depend_on_position(self) -> None:
+        """The first place of a batch is as good as the last."""
+        item = self.samples()[0]
+        alone = self.encode([item]).vectors
+        places = self.encode([item] * 5).vectors
+        self.assert_equal(places, np.repeat(alone, 5, axis=0), "five times in a batch and alone")
+
     def test_order_is_kept(self) -> None:
-        """Row i is item i."""
+        """Row i is item i, from the engine and from the encoder itself."""
         forward, backward = self.encode(self.samples()), self.encode(self.samples()[::-1])
         self.assert_equal(forward.vectors[::-1], backward, "reversed")
+        batch = self.preprocessed()[:3]
+        alone = [self._directions([tensors])[0] for tensors in batch]
+        self.assert_equal(self._directions(batch), np.stack(alone), "rows")
+
+    def _directions(self, batch: list[Tensors]) -> np.ndarray[Any, Any]:
+        """Features of unit length, in the order given; the engine would put items of like cost together."""
+        with torch.inference_mode():
+            features = self.encoder()(self.encoder().collate(batch)).float()
+        return normalize(features, dim=-1).numpy()
 
     def test_duplicates_have_equal_vectors(self) -> None:
         """One item twice in a batch is the same twice."""

@@ -1,0 +1,64 @@
+"""The state that all code of a process shares: what an encoder has to leave as its user set it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+State = dict[str, object]
+_ENVIRONMENT = "the environment"
+
+
+def settings() -> State:
+    """Everything but the generators, by a name for people."""
+    return {
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's default device": torch.get_default_device(),
+        "torch's threads": torch.get_num_threads(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "torch's matmul precision": torch.get_float32_matmul_precision(),
+        "numpy's error handling": np.geterr(),
+        "the current folder": os.getcwd(),
+        _ENVIRONMENT: dict(os.environ),
+        "the level of the root logger": logging.getLogger().level,
+    }
+
+
+def generators() -> State:
+    """Where the three generators stand that everybody draws from."""
+    return {
+        "random's generator": random.getstate(),
+        "numpy's generator": [str(part) for part in np.random.get_state()],
+        "torch's generator": torch.get_rng_state().tolist(),
+    }
+
+
+@contextmanager
+def unlikely_generators() -> Iterator[None]:
+    """Put the generators where nobody's seed puts them, so that seeding them is seen, and then back."""
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(20_261_121)
+    np.random.seed(20_261_121)
+    torch.manual_seed(20_261_121)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+
+
+def changed(before: State, after: State) -> tuple[str, ...]:
+    """The names of what isn't as it was; new variables don't count, since libraries add some."""
+    variables: Any = after[_ENVIRONMENT]
+    kept: Any = before[_ENVIRONMENT]
+    after = after | {_ENVIRONMENT: {name: variables.get(name) for name in kept}}
+    return tuple(name for name, value in after.items() if value != before[name])
