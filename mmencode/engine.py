@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -22,9 +23,10 @@ from .encoder import Tensors
 from .errors import EncoderError, InputError
 from .inputs import Limits, reader
 from .inputs.source import describe
-from .runtime import Runtime
-from .towers import Tower, out_of_memory
-from .workers import Work, in_order
+from .memory import out_of_memory
+from .runtime import Runtime, move, streams
+from .towers import Tower
+from .workers import Work, in_order, shared
 
 T = TypeVar("T")
 OnError = Literal["raise", "skip"]
@@ -58,10 +60,11 @@ class Prepared:
 class Job:
     """One call: what to encode with what, and whom to tell; `advance(done, failed)` is called as it goes.
 
-    A part of the result never reaches over a multiple of `chunk` items.
+    There is a tower for each device, all alike. A part of the result never reaches over a multiple of
+    `chunk` items.
     """
 
-    tower: Tower
+    towers: tuple[Tower, ...]
     items: Iterable[Any]
     runtime: Runtime
     limits: Limits
@@ -69,6 +72,11 @@ class Job:
     advance: Advance
     chunk: int
     fast: bool = False
+
+    @property
+    def tower(self) -> Tower:
+        """Any of them."""
+        return self.towers[0]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,15 +92,26 @@ class Part(Generic[T]):
 def run(job: Job) -> Generator[Part[Vectors], None, None]:
     """The whole path, a part at a time, in input order: unit vectors `[k, dim]`."""
     with closing(_prepare_all(job)) as prepared:
-        for window in _windows(job, prepared):
-            yield _embed(job, window)
+        yield from shared(_windows(job, prepared), _hands(job, _embed))
 
 
 def run_tokens(job: Job) -> Generator[Part[list[Vectors]], None, None]:
     """The path up to the encoder's contextual outputs `[t, width]`, neither projected nor normalised."""
     with closing(_prepare_all(job)) as prepared:
-        for window in _windows(job, prepared):
-            yield _contextual(job, window)
+        yield from shared(_windows(job, prepared), _hands(job, _contextual))
+
+
+def _hands(job: Job, compute: Callable[[Job, list[Prepared]], T]) -> list[Callable[[list[Prepared]], T]]:
+    """Each computes one window at a time, on one device and, where it has streams, on one of these.
+
+    So the copies of one window overlap with the forward passes of another, and several devices share a call.
+    """
+
+    def on_stream(tower: Tower, stream: torch.cuda.Stream | None, window: list[Prepared]) -> T:
+        with torch.cuda.stream(stream):  # without a stream this does nothing
+            return compute(replace(job, towers=(tower,)), window)
+
+    return [partial(on_stream, tower, stream) for tower in job.towers for stream in streams(tower.device)]
 
 
 def _prepare_all(job: Job) -> Generator[Prepared, None, None]:
@@ -189,9 +208,9 @@ def _batches(job: Job, window: list[Prepared]) -> Iterator[list[Prepared]]:
 def _embed(job: Job, window: list[Prepared]) -> Part[Vectors]:
     """Unit vectors of a window; they stay on the device until all are there, and come back in one copy."""
     tower, outcome = job.tower, Outcome(window)
-    blocks = [torch.empty(0, tower.dim, device=job.runtime.device)]
+    blocks = [torch.empty(0, tower.dim, device=tower.device)]
     with torch.inference_mode():
-        for batch, features in _computed(job, outcome, tower.encoder):  # features [b, width]
+        for batch, features in _computed(job, outcome, tower.forward):  # features [b, width]
             _check_shape(tower, features, (len(batch), tower.encoder.width), "features")
             projected = tower.projection(features.float())  # [b, dim]
             _check_shape(tower, projected, (len(batch), tower.dim), "embeddings")
@@ -277,7 +296,7 @@ def _forward(
     tower = job.tower
     try:
         collated = tower.encoder.collate([item.tensors for item in batch if item.tensors is not None])
-        return [(batch, forward(job.runtime.move(collated, tower.dtype)))], []
+        return [(batch, forward(move(collated, tower.device, tower.dtype)))], []
     except NotImplementedError as cause:
         raise EncoderError(
             f"encoder {tower.spec.name!r} can't do that: {cause}", remedy="encode() gives its embeddings"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -29,25 +30,31 @@ _CPU_WINDOW, _GPU_WINDOW = 2**24, 2**28
 class Runtime:
     """What "auto" became on this machine; every attribute is concrete.
 
-    device       "auto" is the first CUDA device, else MPS, else the CPU
+    device       "auto" is the first CUDA device, else MPS, else the CPU. Several of one kind, in a list or
+                 with commas between them, share the work: each has the weights, and order is kept
     dtype        of the weights and the forward pass; "auto" is bfloat16 where the device computes with it
                  natively, for encoders whose vectors stay within 0.9999 of those in float32, else float32.
                  Embeddings are float32 always
     batch_size   the most items in one forward pass; "auto" also keeps them below `batch_elements`
     workers      threads that read and preprocess; "auto" is one for each core this process may use
+    compile      whether forward passes go through torch.compile: the first ones take minutes, the others
+                 less than before. Where it can't compile, a warning says so, and passes stay as they are
 
-    Raises DeviceError when the device isn't there, ValueError for an unknown dtype or a count below one.
+    Raises DeviceError when a device isn't there, ValueError for devices of several kinds, an unknown dtype,
+    or a count below one.
     """
 
     def __init__(
         self,
-        device: str | Auto = "auto",
+        device: str | Auto | Sequence[str] = "auto",
         dtype: str | Auto = "auto",
         *,
         batch_size: int | Auto = "auto",
         workers: int | Auto = "auto",
+        compile: bool = False,
     ) -> None:
-        self.device = _device(device)
+        self.devices = _devices(device)
+        self.device = self.devices[0]
         self.dtype = native_dtype(self.device) if dtype == "auto" else _dtype(dtype)
         self.exact = dtype != "auto"  # whether every encoder gets this dtype, whatever becomes of its vectors
         on_cpu = self.device.type == "cpu"
@@ -56,9 +63,11 @@ class Runtime:
         self.batch_size = _count("batch_size", chosen[0])
         self.batch_elements = chosen[1]
         self.workers = _count("workers", _cores() if workers == "auto" else workers)
+        self.compile = compile
         self._process = os.getpid()
-        self.window_items = _WINDOW_ITEMS
-        self.window_bytes = _CPU_WINDOW if on_cpu else _GPU_WINDOW
+        # Each device has a window in work, and all of them together what a single one would have.
+        self.window_items = max(self.batch_size, _WINDOW_ITEMS // len(self.devices))
+        self.window_bytes = (_CPU_WINDOW if on_cpu else _GPU_WINDOW) // len(self.devices)
 
     def after_fork(self) -> None:
         """Compute on one thread in a process that was forked from the one this runtime was made in.
@@ -75,25 +84,33 @@ class Runtime:
                 stacklevel=2,
             )
 
-    def move(self, tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
-        """Tensors on the device, floating ones in the dtype; integers and masks keep theirs.
-
-        To a CUDA device they go from pinned memory, so that the copy doesn't hold up this thread.
-        """
-        on_cuda = self.device.type == "cuda"
-        return {
-            name: (tensor.pin_memory() if on_cuda else tensor).to(
-                self.device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=on_cuda
-            )
-            for name, tensor in tensors.items()
-        }
-
     def __repr__(self) -> str:
-        dtype = str(self.dtype).removeprefix("torch.")
+        names, dtype = ",".join(map(str, self.devices)), str(self.dtype).removeprefix("torch.")
         return (
-            f"Runtime(device={str(self.device)!r}, dtype={dtype!r}, "
-            f"batch_size={self.batch_size}, workers={self.workers})"
+            f"Runtime(device={names!r}, dtype={dtype!r}, batch_size={self.batch_size}, "
+            f"workers={self.workers}{', compile=True' if self.compile else ''})"
         )
+
+
+def move(tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Tensors on a device, floating ones in the dtype; integers and masks keep theirs.
+
+    To a CUDA device they go from pinned memory, so that the copy doesn't hold up this thread.
+    """
+    on_cuda = device.type == "cuda"
+    return {
+        name: (tensor.pin_memory() if on_cuda else tensor).to(
+            device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=on_cuda
+        )
+        for name, tensor in tensors.items()
+    }
+
+
+def streams(device: torch.device) -> list[torch.cuda.Stream | None]:
+    """Two streams of a CUDA device: one computes while the other copies; elsewhere one that is none."""
+    if device.type != "cuda":
+        return [None]
+    return [torch.cuda.Stream(device) for _ in range(2)]  # type: ignore[no-untyped-call]
 
 
 def devices() -> dict[str, str]:
@@ -137,6 +154,13 @@ def native_dtype(device: torch.device) -> torch.dtype:
         features: dict[str, bool] = known() if device.type == "cpu" else {}
         native = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
     return torch.bfloat16 if native else torch.float32
+
+
+def _devices(names: str | Sequence[str]) -> tuple[torch.device, ...]:
+    found = tuple(_device(name.strip()) for name in (names.split(",") if isinstance(names, str) else names))
+    if len({device.type for device in found}) != 1:
+        raise ValueError(f"device is {names!r}: make it one device, or several of one kind")
+    return found
 
 
 def _device(name: str) -> torch.device:

@@ -48,7 +48,7 @@ class Space:
         self.runtime = Runtime() if runtime is None else runtime
         self.limits = Limits() if limits is None else limits
         self.fast = fast
-        self._towers: dict[str, Tower] = {}
+        self._towers: dict[str, tuple[Tower, ...]] = {}
         self._card: SpaceCard | None = None
         self._closed = False
         self._lock = threading.RLock()
@@ -215,9 +215,9 @@ class Space:
         """What the engine is to do, with a progress bar for as long as it does it."""
         _check_on_error(on_error)
         self.runtime.after_fork()
-        tower = self._tower(modality)
+        towers = self._replicas(modality)
         with _progress(progress, f"encode {modality}", total) as advance:
-            yield Job(tower, items, self.runtime, self.limits, on_error, advance, chunk, self.fast)
+            yield Job(towers, items, self.runtime, self.limits, on_error, advance, chunk, self.fast)
 
     def _gather(
         self, modality: str, parts: Iterable[engine.Part[Vectors]], count: int, dim: int
@@ -240,7 +240,11 @@ class Space:
         )
 
     def _tower(self, modality: str) -> Tower:
-        """The loaded tower of a modality; the lock makes it load once."""
+        """The loaded tower of a modality, on the first device."""
+        return self._replicas(modality)[0]
+
+    def _replicas(self, modality: str) -> tuple[Tower, ...]:
+        """The loaded towers of a modality, one for each device; the lock makes them load once."""
         if modality not in self.specs:
             raise UnknownModalityError(
                 f"space {self.name!r} has no encoder for {modality!r}",
@@ -250,7 +254,9 @@ class Space:
             if self._closed:
                 raise ClosedError(f"space {self.name!r} is closed", remedy="load it again")
             if modality not in self._towers:
-                self._towers[modality] = load_tower(self.specs[modality], self.runtime)
+                self._towers[modality] = tuple(
+                    load_tower(self.specs[modality], self.runtime, device) for device in self.runtime.devices
+                )
             return self._towers[modality]
 
     def _make_card(self) -> SpaceCard:
@@ -274,22 +280,23 @@ class Space:
 def load(
     name: str | None = None,
     *,
-    device: str | Auto = "auto",
+    device: str | Auto | Sequence[str] = "auto",
     dtype: str | Auto = "auto",
     batch_size: int | Auto = "auto",
     workers: int | Auto = "auto",
     limits: Limits | None = None,
     fast: bool = False,
+    compile: bool = False,
 ) -> Space:
     """Make ready the space of that name or alias, or the default one; encoders are built when first used.
 
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
-    keep within a cosine of 0.9995 of the exact ones.
+    keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
 
     Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError.
     """
     specs = registry().space(registry().default_space() if name is None else name)
-    runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers)
+    runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
     return Space(specs[0].space_name, specs, runtime=runtime, limits=limits, fast=fast)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import Any
@@ -11,77 +12,79 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from .card import TowerCard
-from .encoder import Encoder, identify
+from .compiling import Compiled
+from .encoder import Encoder, Tensors, identify
 from .errors import EncoderError, IdentityError
+from .memory import Budget
 from .packages import require_packages
 from .packing import pack
 from .probes import probes
 from .projection import IdentityProjection, Projection
-from .runtime import Runtime
+from .runtime import Runtime, move
 from .spec import EncoderSpec
 
 AUTO_COSINE = 0.9999  # to float32: what dtype="auto" asks of an encoder before it uses another type
 
 
-class Budget:
-    """How many items one forward pass of an encoder takes, after all that was learnt.
-
-    Kept for items of about equal size together, since memory rarely grows in proportion to their size.
-    """
-
-    def __init__(self) -> None:
-        self._most: dict[int, int] = {}
-
-    def items(self, elements: int, runtime: Runtime) -> int:
-        """The most items of up to that many elements in one pass; at least one."""
-        most = min(runtime.batch_size, runtime.batch_elements // max(1, elements))
-        return max(1, min(most, self._most.get(elements.bit_length(), most)))
-
-    def ran_out(self, elements: int, count: int) -> None:
-        """Remember that memory ran out with `count` items, the largest of that many elements."""
-        size = elements.bit_length()
-        self._most[size] = max(1, min(self._most.get(size, count), count // 2))
-
-
-def out_of_memory(cause: Exception) -> bool:
-    """Whether an error says so; torch's allocator for CPUs has no type of its own for that."""
-    said = any(words in str(cause) for words in ("can't allocate memory", "not enough memory"))
-    return isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or said
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Tower:
-    """One modality of a loaded space; `dim` is the width of its embeddings, `dtype` that of the encoder."""
+    """One modality of a loaded space on one device; `dim` is the width of its embeddings.
+
+    `forward` is the encoder's pass from tensors to features, compiled where that was asked for.
+    """
 
     spec: EncoderSpec
     encoder: Encoder
+    forward: Callable[[Tensors], Tensor]
     projection: Projection
     card: TowerCard
     dim: int
+    device: torch.device
     dtype: torch.dtype
     budget: Budget = field(default_factory=Budget)
 
 
-def load_tower(spec: EncoderSpec, runtime: Runtime) -> Tower:
-    """Build, check, move and pack one encoder; the projection stays float32.
+def load_tower(spec: EncoderSpec, runtime: Runtime, device: torch.device | None = None) -> Tower:
+    """Build, check, move and pack or compile one encoder; the projection stays float32.
 
     Raises MissingPackageError, WeightsError, EncoderError when the target gives something else than an
     Encoder, IdentityError when it isn't what the spec declares.
     """
+    device = device or runtime.device
     encoder, projection, card = build_tower(spec)
-    encoder, dtype = _cast(encoder.to(runtime.device), spec, runtime)
-    pack(encoder)
+    encoder, dtype = _cast(encoder.to(device), spec, runtime, device)
+    if not runtime.compile:
+        pack(encoder)
+    forward = Compiled(encoder, spec.name) if runtime.compile else encoder
+    if device.type == "cuda":
+        _warm_up(forward, encoder, spec, device, dtype)
     return Tower(
         spec=spec,
         encoder=encoder,
-        projection=projection.to(runtime.device),
+        forward=forward,
+        projection=projection.to(device),
         card=card,
         dim=spec.dim or encoder.width,
+        device=device,
         dtype=dtype,
     )
 
 
-def _cast(encoder: Encoder, spec: EncoderSpec, runtime: Runtime) -> tuple[Encoder, torch.dtype]:
+def _warm_up(
+    forward: Callable[[Tensors], Tensor],
+    encoder: Encoder,
+    spec: EncoderSpec,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Make what an encoder makes when first used, before several streams use it."""
+    _probed(forward, encoder, spec, device, dtype)
+    torch.cuda.synchronize(device)
+
+
+def _cast(
+    encoder: Encoder, spec: EncoderSpec, runtime: Runtime, device: torch.device
+) -> tuple[Encoder, torch.dtype]:
     """The encoder in the dtype that was asked for; with "auto" in float32 unless its vectors can bear less.
 
     That is what its author promises; a family can't for all of its members, so with these a few generated
@@ -93,20 +96,26 @@ def _cast(encoder: Encoder, spec: EncoderSpec, runtime: Runtime) -> tuple[Encode
     if not spec.variant:
         dtype = runtime.dtype if promised >= AUTO_COSINE else torch.float32
         return encoder.to(dtype), dtype
-    exact = _probed(encoder, spec, runtime, torch.float32)
-    found = _probed(encoder.to(runtime.dtype), spec, runtime, runtime.dtype)
+    exact = _probed(encoder, encoder, spec, device, torch.float32)
+    found = _probed(encoder.to(runtime.dtype), encoder, spec, device, runtime.dtype)
     if promised and len(exact) and cosine_similarity(exact, found).min() >= AUTO_COSINE:
         return encoder, runtime.dtype
-    return build_tower(spec)[0].to(runtime.device), torch.float32  # the cast has rounded the weights
+    return build_tower(spec)[0].to(device), torch.float32  # the cast has rounded the weights
 
 
-def _probed(encoder: Encoder, spec: EncoderSpec, runtime: Runtime, dtype: torch.dtype) -> Tensor:
+def _probed(
+    forward: Callable[[Tensors], Tensor],
+    encoder: Encoder,
+    spec: EncoderSpec,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
     """Features `[b, width]` of generated items; none for a modality that only a plugin knows."""
     items = [encoder.preprocess(item) for item in probes(spec.modality)]
     if not items:
         return torch.empty(0, encoder.width)
     with torch.inference_mode():
-        features: Tensor = encoder(runtime.move(encoder.collate(items), dtype))
+        features = forward(move(encoder.collate(items), device, dtype))
     return features.float()
 
 

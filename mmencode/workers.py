@@ -6,10 +6,12 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 # A task is as many items as take about this long: one for each short text would cost more than the text,
@@ -63,6 +65,48 @@ def in_order(items: Iterable[Any], work: Work[T]) -> Generator[T, None, None]:
         crew.dismiss()
     if feed.failure is not None:
         raise feed.failure
+
+
+def shared(tasks: Iterable[S], hands: Sequence[Callable[[S], T]]) -> Generator[T, None, None]:
+    """What a free hand makes of each task, in order; a single hand works in this thread, others in their own.
+
+    What drawing a task raises is raised after the results of all before it.
+    """
+    if len(hands) == 1:
+        yield from map(hands[0], tasks)
+        return
+    free: queue.SimpleQueue[Callable[[S], T]] = queue.SimpleQueue()
+    for hand in hands:
+        free.put(hand)
+
+    def work(task: S) -> T:
+        hand = free.get()
+        try:
+            return hand(task)
+        finally:
+            free.put(hand)
+
+    waiting: deque[Future[T]] = deque()
+    failure: Exception | None = None
+    with ThreadPoolExecutor(len(hands), "mmencode") as pool:
+        try:
+            source = iter(tasks)
+            while failure is None:
+                try:
+                    waiting.append(pool.submit(work, next(source)))
+                except StopIteration:
+                    break
+                except Exception as cause:
+                    failure = cause
+                if len(waiting) >= len(hands):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+    if failure is not None:
+        raise failure
 
 
 class _Task(Generic[T]):

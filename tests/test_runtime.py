@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmencode.errors import DeviceError
-from mmencode.runtime import Runtime, devices, native_dtype, reasons
+from mmencode.runtime import Runtime, devices, move, native_dtype, reasons
 
 
 def test_auto_becomes_concrete():
@@ -43,6 +43,14 @@ def test_first_gpu_is_preferred(monkeypatch):
     assert devices()["cuda:1"] == "Test GPU, 8 GiB"
 
 
+def test_devices_of_two_kinds_are_an_error(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(ValueError, match="several of one kind"):
+        Runtime("mps,cpu")
+    with pytest.raises(ValueError, match="several of one kind"):
+        Runtime([])
+
+
 def test_mps_is_preferred_to_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert "mps" in list(devices())[:-1]
@@ -62,9 +70,9 @@ def test_nonsense_is_a_value_error_that_names_it(wrong):
 
 
 def test_moving_casts_floats_only():
-    runtime = Runtime("cpu")
-    moved = runtime.move(
+    moved = move(
         {"x": torch.zeros(2), "ids": torch.zeros(2, dtype=torch.int64), "m": torch.ones(2).bool()},
+        torch.device("cpu"),
         torch.bfloat16,
     )
     assert [tensor.dtype for tensor in moved.values()] == [torch.bfloat16, torch.int64, torch.bool]

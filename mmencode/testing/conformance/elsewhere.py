@@ -37,7 +37,7 @@ import json, pickle, sys
 sys.path[:], (name, content) = pickle.load(sys.stdin.buffer)
 from mmencode import Runtime, Space, registry
 spec = registry()[name]
-space = Space(spec.space_name, [spec], runtime=Runtime("cpu"))
+space = Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32"))
 vectors = space.encode(spec.modality, pickle.loads(content)).vectors
 print("\\n" + json.dumps([space.id, vectors.tolist()]))
 """

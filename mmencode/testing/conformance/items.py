@@ -99,7 +99,7 @@ class ItemChecks(Suite):
             warnings.simplefilter("always")
             spec = self.declared()
             # A warning may be given only once, so the encoder is a fresh one.
-            with Space(spec.space_name, [spec], runtime=Runtime("cpu")) as fresh:
+            with Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32")) as fresh:
                 vectors = fresh.encode(TEXT, [long, longer]).vectors
         ignored = float(np.abs(vectors[0] - vectors[1]).max()) == 0
         assert said or not ignored, "the end of a long text is left out without a warning"

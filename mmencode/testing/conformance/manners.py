@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from ...encoder import Encoder
 from ...runtime import Runtime, devices
 from ...space import Space
-from ...towers import load_tower
+from ...towers import build_tower, load_tower
 from . import elsewhere
 from .state import changed, generators, settings, unlikely_generators
 from .suite import Suite
@@ -52,18 +53,26 @@ class MannerChecks(Suite):
     def test_closing_lets_the_encoder_go(self) -> None:
         """Nothing keeps the weights in memory."""
         spec = self.declared()
-        space = Space(spec.space_name, [spec], runtime=Runtime("cpu"))
+        space = Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32"))
         space.encode(spec.modality, self.samples()[:1])
         encoder = space._tower(spec.modality).encoder
+        plain, _, _ = build_tower(
+            spec
+        )  # with the weights as they were loaded, which a space may lay out anew
+        self._features(plain)
         weak: Any = StorageWeakRef  # sees the memory itself, whatever tensor refers to it
-        weights = [weak(parameter.untyped_storage()) for parameter in encoder.parameters()]
+        held = [
+            weak(parameter.untyped_storage())
+            for built in (encoder, plain)
+            for parameter in built.parameters()
+        ]
         reference = weakref.ref(encoder)
-        del encoder
+        del encoder, plain
         space.close()
         gc.collect()
         assert reference() is None, "something still refers to the encoder after close()"
-        kept = sum(not weight.expired() for weight in weights)
-        assert not kept, f"something keeps {kept} of {len(weights)} weights after close()"
+        kept = sum(not weight.expired() for weight in held)
+        assert not kept, f"something keeps {kept} of {len(held)} weights after close()"
 
     def test_encoding_again_keeps_nothing(self) -> None:
         """A server may run for weeks: no tensor stays behind when a call has ended."""
@@ -77,9 +86,8 @@ class MannerChecks(Suite):
 
     def test_moving_the_encoder_leaves_nothing_behind(self) -> None:
         """Tensors that an encoder holds are parameters or buffers, which follow it to its device."""
-        encoder = load_tower(self.declared(), Runtime("cpu")).encoder
-        with torch.inference_mode():
-            encoder(encoder.collate(self.preprocessed()[:2]))  # some are made when they are first needed
+        encoder, _, _ = build_tower(self.declared())
+        self._features(encoder)  # some are made when they are first needed
         encoder.to("meta")
         left = [
             f"{type(module).__name__}.{name}"
@@ -90,17 +98,22 @@ class MannerChecks(Suite):
         ]
         assert not left, f"register these as buffers, they stay behind: {left[:3]}"
 
+    def _features(self, encoder: Encoder) -> None:
+        """Run its forward pass once."""
+        with torch.inference_mode():
+            encoder(encoder.collate(self.preprocessed()[:2]))
+
     def test_device_and_back_changes_nothing(self) -> None:
         """The encoder runs wherever it is put, and comes home as it was."""
         others = [name for name in devices() if name != "cpu"]
         if not others:
             raise SkipTest("only where there is another device than the CPU")
         spec, expected = self.declared(), self.encode(self.samples()).vectors
-        with Space(spec.space_name, [spec], runtime=Runtime(others[0])) as space:
+        with Space(spec.space_name, [spec], runtime=Runtime(others[0], "float32")) as space:
             cosines = (space.encode(spec.modality, self.samples()).vectors * expected).sum(axis=1)
             assert cosines.min() > 0.999, f"cosine {cosines.min():.5f} between the CPU and {others[0]}"
             tower = space._tower(spec.modality)
-            space.runtime = Runtime("cpu")
+            space.runtime = Runtime("cpu", "float32")
             tower.encoder.cpu(), tower.projection.cpu()
             self.assert_equal(space.encode(spec.modality, self.samples()), expected, "there and back")
 
@@ -120,7 +133,7 @@ class MannerChecks(Suite):
         found = self.opened().changed  # what was changed once isn't changed again
         with unlikely_generators():
             before = settings() | generators()
-            load_tower(self.declared(), Runtime("cpu"))
+            load_tower(self.declared(), Runtime("cpu", "float32"))
             self.encode(self.samples())
             found += changed(before, settings() | generators())
         assert not found, f"it changes {', '.join(dict.fromkeys(found))}"

@@ -1,0 +1,33 @@
+"""How many items fit into the memory of a device: a first guess, and what was learnt when it was wrong."""
+
+from __future__ import annotations
+
+import torch
+
+from .runtime import Runtime
+
+
+class Budget:
+    """How many items one forward pass of an encoder takes, after all that was learnt.
+
+    Kept for items of about equal size together, since memory rarely grows in proportion to their size.
+    """
+
+    def __init__(self) -> None:
+        self._most: dict[int, int] = {}
+
+    def items(self, elements: int, runtime: Runtime) -> int:
+        """The most items of up to that many elements in one pass; at least one."""
+        most = min(runtime.batch_size, runtime.batch_elements // max(1, elements))
+        return max(1, min(most, self._most.get(elements.bit_length(), most)))
+
+    def ran_out(self, elements: int, count: int) -> None:
+        """Remember that memory ran out with `count` items, the largest of that many elements."""
+        size = elements.bit_length()
+        self._most[size] = max(1, min(self._most.get(size, count), count // 2))
+
+
+def out_of_memory(cause: Exception) -> bool:
+    """Whether an error says so; torch's allocator for CPUs has no type of its own for that."""
+    said = any(words in str(cause) for words in ("can't allocate memory", "not enough memory"))
+    return isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or said
