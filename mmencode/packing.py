@@ -31,7 +31,7 @@ class PackedLinear(nn.Linear):
 
     def __init__(self, plain: nn.Linear) -> None:
         nn.Module.__init__(self)
-        self.in_features, self.out_features = plain.in_features, plain.out_features
+        self.in_features, self.out_features, self.training = plain.in_features, plain.out_features, False
         self.register_parameter("bias", plain.bias)
         self._packed = torch.ops.mkldnn._reorder_linear_weight(plain.weight.detach())
 

@@ -19,6 +19,8 @@ from ..encoder import Encoder, Tensors
 from .openclip_blocks import is_quick, pooled, quicken
 from .openclip_tokenizer import fingerprint, reader
 
+End = Callable[[Any, Tensor], Tensor]  # the place of the end token in each row of ids `[..., t]`
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
@@ -97,11 +99,11 @@ def _transformer(tower: Any) -> Kind:
     """Open_clip's own: causal and pooled at an end token, or one that needs the whole context."""
     quicken(tower.transformer)
     causal = tower.attn_mask is not None and tower.cls_emb is None
-    ends = {"argmax": _to_highest, "eos": _to_end_token} if causal else {}
+    ends = {"argmax": _highest, "eos": _end_token} if causal else {}
     if tower.pool_type in ends:
         end = ends[tower.pool_type]
         features = partial(_at_end, end) if is_quick(tower.transformer) else _pooled
-        return Kind(needed=end, features=features, tokens=_causal, pooling=tower.pool_type)
+        return Kind(needed=partial(_to_end, end), features=features, tokens=_causal, pooling=tower.pool_type)
     return Kind(needed=_to_context, features=_whole, tokens=_whole_tokens, pooling=tower.pool_type)
 
 
@@ -119,12 +121,17 @@ def _hugging_face(tower: Any) -> Kind:
 _KINDS = {TextTransformer: _transformer, HFTextEncoder: _hugging_face}
 
 
-def _to_highest(tower: Any, ids: Tensor) -> int:
-    return int(ids.argmax()) + 1
+def _highest(tower: Any, ids: Tensor) -> Tensor:
+    return ids.argmax(dim=-1)
 
 
-def _to_end_token(tower: Any, ids: Tensor) -> int:
-    return int((ids == tower.eos_id).int().argmax()) + 1
+def _end_token(tower: Any, ids: Tensor) -> Tensor:
+    found: Tensor = ids == tower.eos_id
+    return found.int().argmax(dim=-1)
+
+
+def _to_end(end: End, tower: Any, ids: Tensor) -> int:
+    return int(end(tower, ids)) + 1
 
 
 def _to_context(tower: Any, ids: Tensor) -> int:
@@ -136,11 +143,10 @@ def _to_padding(tower: Any, ids: Tensor) -> int:
     return int(seen[-1]) + 1 if len(seen) else 1
 
 
-def _at_end(end: Callable[[Any, Tensor], int], tower: Any, ids: Tensor) -> Tensor:
+def _at_end(end: End, tower: Any, ids: Tensor) -> Tensor:
     """The features of a causal TextTransformer, whose last block is computed at the end tokens only."""
-    places = torch.tensor([end(tower, row) - 1 for row in ids], device=ids.device)
     hidden, mask = _embedded(tower, ids)
-    return _projected(tower, tower.ln_final(pooled(tower.transformer, hidden, places, mask)))
+    return _projected(tower, tower.ln_final(pooled(tower.transformer, hidden, end(tower, ids), mask)))
 
 
 def _pooled(tower: Any, ids: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ def sample_items(modality: str, count: int = 8) -> list[Any]:
 
 
 def _text(number: int) -> str:
-    return " ".join(_WORDS[: 2 + (number * 7) % len(_WORDS)]) + f" {number}"
+    words = _WORDS[: 2 + (number * 7) % len(_WORDS)]
+    return " ".join((str(number), *words))  # the number first: what is cut off at the end tells nothing apart
 
 
 def _image(number: int) -> Image.Image:

@@ -39,7 +39,7 @@ def test_both_towers_equal_open_clip(architectures, name):
         expected_image = normalize(
             model.encode_image(torch.stack([transform(image) for image in images])), dim=-1
         )
-    with mmencode.load(f"openclip/{name}/{path}", device="cpu") as space:
+    with mmencode.load(f"openclip/{name}/{path}", device="cpu", dtype="float32") as space:
         assert space.modalities == ("image", "text")
         np.testing.assert_allclose(space.encode("text", TEXTS), expected_text, atol=1e-5)
         np.testing.assert_allclose(space.encode("image", images), expected_image, atol=1e-5)
@@ -90,7 +90,7 @@ def test_hub_tokenizer_beside_a_local_checkpoint_is_used_and_no_hub_is_asked(arc
     assert ids[0].tolist()[:5] == [0, 4, 5, 7, 2]
     with torch.inference_mode():
         expected = normalize(model.encode_text(ids), dim=-1)
-    with mmencode.load(f"openclip/tiny-hub/{path}", device="cpu") as space:
+    with mmencode.load(f"openclip/tiny-hub/{path}", device="cpu", dtype="float32") as space:
         np.testing.assert_allclose(space.encode("text", texts), expected, atol=1e-5)
         with pytest.warns(UserWarning, match="longer than 16 tokens"):
             space.encode("text", ["a cat " * 10])
@@ -207,7 +207,7 @@ def test_probabilities_are_those_of_the_models_own_scale_and_bias(architectures,
         ids = open_clip.get_tokenizer(name)(labels)
         logits, _ = model.eval().get_logits(torch.stack([transform(image) for image in images]), ids)
     expected = logits.softmax(dim=1) if kind == "softmax" else logits.sigmoid()
-    with mmencode.load(f"openclip/{name}/{path}", device="cpu") as space:
+    with mmencode.load(f"openclip/{name}/{path}", device="cpu", dtype="float32") as space:
         assert space.scoring("image").kind == kind
         classification = space.classifier(labels, ["{label}"]).classify("image", images)
         np.testing.assert_allclose(classification.probabilities(), expected, atol=1e-5)

@@ -57,7 +57,7 @@ def copied(folders, tmp_path):
 
 def fails(folder):
     with pytest.raises(WeightsError) as caught:
-        mmencode.load(f"openclip/local-dir:{folder}", device="cpu").encode("text", ["a cat"])
+        mmencode.load(f"openclip/local-dir:{folder}", device="cpu", dtype="float32").encode("text", ["a cat"])
     return caught.value
 
 
@@ -70,7 +70,7 @@ def test_both_towers_equal_open_clips_local_dir(folders, name):
     with torch.inference_mode():
         text = normalize(model.eval().encode_text(open_clip.get_tokenizer(source)(TEXTS)), dim=-1)
         image = normalize(model.encode_image(torch.stack([transform(item) for item in images])), dim=-1)
-    with mmencode.load(f"openclip/{source}", device="cpu") as space:
+    with mmencode.load(f"openclip/{source}", device="cpu", dtype="float32") as space:
         assert space.name == f"openclip/{source}"
         np.testing.assert_allclose(space.encode("text", TEXTS), text, atol=1e-5)
         np.testing.assert_allclose(space.encode("image", images), image, atol=1e-5)
@@ -82,7 +82,7 @@ def test_folder_of_a_state_dict_is_the_same_as_of_safetensors(folders, copied):
     torch.save(load_file(weights), copied / "open_clip_pytorch_model.bin")
     weights.unlink()
     found = [
-        mmencode.load(f"openclip/local-dir:{folder}", device="cpu").card.towers[0].identity
+        mmencode.load(f"openclip/local-dir:{folder}", device="cpu", dtype="float32").card.towers[0].identity
         for folder in (copied, folders / "tiny-clip")
     ]
     assert found[0] == found[1]
@@ -176,7 +176,9 @@ def test_tokenizer_with_code_of_its_own_is_refused(folders, tmp_path, capsys):
     settings = {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(WeightsError, match="tokenizer"):
-        mmencode.load(f"openclip/local-dir:{tmp_path}", device="cpu").encode("text", ["a cat"])
+        mmencode.load(f"openclip/local-dir:{tmp_path}", device="cpu", dtype="float32").encode(
+            "text", ["a cat"]
+        )
     assert "ran code" not in capsys.readouterr().out
 
 

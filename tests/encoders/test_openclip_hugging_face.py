@@ -82,7 +82,7 @@ def test_both_towers_equal_open_clip_without_a_hub(folders, kind, form):
         image = normalize(model.encode_image(torch.stack([transform(item) for item in images])), dim=-1)
     before = open_clip.list_models()
     name = f"tiny-{kind}/{path}" if form == "file" else f"local-dir:{path.parent}"
-    with mmencode.load(f"openclip/{name}", device="cpu") as space:
+    with mmencode.load(f"openclip/{name}", device="cpu", dtype="float32") as space:
         np.testing.assert_allclose(space.encode("text", TEXTS), text, atol=1e-5)
         np.testing.assert_allclose(space.encode("image", images), image, atol=1e-5)
         for row, tokens in enumerate(space.encode_tokens("text", TEXTS)):

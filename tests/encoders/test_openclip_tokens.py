@@ -56,7 +56,9 @@ def test_patches_are_the_last_layers_outputs_and_fill_the_grid(architectures, na
     model, transform = reference(architectures, name)
     images = sample_items("image", 3)
     expected = patches_of(name, model.visual, torch.stack([transform(image) for image in images]))
-    with mmencode.load(f"openclip/{name}/{architectures}/{name}.safetensors", device="cpu") as space:
+    with mmencode.load(
+        f"openclip/{name}/{architectures}/{name}.safetensors", device="cpu", dtype="float32"
+    ) as space:
         found = space.encode_tokens("image", images)
         assert found.grid == GRIDS[name]
         assert len(found[0]) == found.grid[0] * found.grid[1]
@@ -71,7 +73,9 @@ def test_patches_equal_open_clips_intermediates(architectures, name):
         expected = model.visual.forward_intermediates(
             torch.stack([transform(image) for image in images]), indices=1, normalize_intermediates=True
         )["image_intermediates"][-1]
-    with mmencode.load(f"openclip/{name}/{architectures}/{name}.safetensors", device="cpu") as space:
+    with mmencode.load(
+        f"openclip/{name}/{architectures}/{name}.safetensors", device="cpu", dtype="float32"
+    ) as space:
         found = np.stack(space.encode_tokens("image", images))
     np.testing.assert_allclose(found, expected.flatten(2).mT, atol=1e-5)
 
@@ -92,7 +96,9 @@ def test_text_tokens_equal_open_clips_and_are_the_texts_own(architectures, name)
         expected = model.text.forward_intermediates(
             tokenizer(TEXTS), indices=1, normalize_intermediates=True, output_fmt="NLC"
         )["text_intermediates"][-1]
-    with mmencode.load(f"openclip/{name}/{architectures}/{name}.safetensors", device="cpu") as space:
+    with mmencode.load(
+        f"openclip/{name}/{architectures}/{name}.safetensors", device="cpu", dtype="float32"
+    ) as space:
         found = space.encode_tokens("text", TEXTS)
     for row, text in enumerate(TEXTS):
         assert len(found[row]) == min(len(tokenizer.encode(text)) + 2, tokenizer.context_length)
@@ -106,7 +112,7 @@ def test_text_tokens_of_a_tower_that_sees_its_padding_are_those_of_its_last_laye
     with torch.inference_mode():
         model.encode_text(open_clip.get_tokenizer("tiny-sigmoid")(["a cat"]))
     path = architectures / "tiny-sigmoid.safetensors"
-    with mmencode.load(f"openclip/tiny-sigmoid/{path}", device="cpu") as space:
+    with mmencode.load(f"openclip/tiny-sigmoid/{path}", device="cpu", dtype="float32") as space:
         tokens = space.encode_tokens("text", ["a cat"])[0]
     np.testing.assert_allclose(tokens, seen[0][0, :4], atol=1e-5)
 

@@ -117,7 +117,9 @@ def test_a_local_checkpoint_gives_timms_features_whatever_its_labels(
         features = reference.forward_head(reference.forward_features(pixels), pre_logits=True)
     expected = torch.nn.functional.normalize(features, dim=1)
     for ending in ("safetensors", "pth"):
-        with mmencode.load(f"timm/{architecture}/{tmp_path}/mine.{ending}", device="cpu") as space:
+        with mmencode.load(
+            f"timm/{architecture}/{tmp_path}/mine.{ending}", device="cpu", dtype="float32"
+        ) as space:
             np.testing.assert_allclose(space.encode("image", [photo()]), expected, atol=1e-5)
 
 
