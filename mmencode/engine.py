@@ -276,7 +276,7 @@ def _computed(
     """What `forward` makes of each batch of the window; a batch may come back in pieces."""
     for whole in _batches(job, outcome.window):
         pieces, errors = _forward(job, whole, forward)
-        if not pieces and len(whole) > 1:
+        if not pieces and len(whole) > 1 and job.on_error == "raise":  # hardly the fault of each of them
             raise _broken(job, whole, errors[0]) from errors[0].__cause__
         outcome.errors += errors
         for batch, output in pieces:

@@ -50,6 +50,7 @@ class Space:
         self.fast = fast
         self._towers: dict[str, tuple[Tower, ...]] = {}
         self._card: SpaceCard | None = None
+        self._id: str | None = None
         self._closed = False
         self._lock = threading.RLock()
 
@@ -66,7 +67,9 @@ class Space:
     @property
     def id(self) -> str:
         """The name and fingerprint that every vector of this space carries."""
-        return self.card.id
+        if self._id is None:
+            self._id = self.card.id
+        return self._id
 
     @property
     def card(self) -> SpaceCard:

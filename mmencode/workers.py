@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 S = TypeVar("S")
@@ -19,6 +21,7 @@ T = TypeVar("T")
 _TASK_SECONDS = 0.002
 _TASK_ITEMS = 64
 _FAREWELL = 1.0  # seconds that the end of a call waits for a thread in the middle of an item
+_LINGER = 1.0  # seconds that a thread waits for another call
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +122,7 @@ class _Task(Generic[T]):
         self.begun = 0.0
         self.seconds = 0.0
         self.lock = threading.Lock()
-        self.thread: threading.Thread | None = None
+        self.hand: threading.Event | None = None
         self.given_up = False
         self.finished = threading.Event()
 
@@ -171,18 +174,18 @@ class _Feed(Generic[T]):
 
 
 class _Crew(Generic[T]):
-    """The threads; daemons, so that one which hangs doesn't keep the interpreter from ending."""
+    """The threads at work for one call, each known by the event that tells when it is done with that."""
 
     def __init__(self, work: Work[T]) -> None:
         self._work = work
         self._tasks: queue.SimpleQueue[_Task[T] | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._hands: list[threading.Event] = []
         self._dismissed = False
 
     def add(self, task: _Task[T]) -> None:
         """Put a task into the queue; a thread more where there aren't all yet."""
         self._tasks.put(task)
-        if len(self._threads) < self._work.threads:
+        if len(self._hands) < self._work.threads:
             self._start(None)
 
     def finish(self, task: _Task[T]) -> list[T]:
@@ -196,13 +199,13 @@ class _Crew(Generic[T]):
         return results + task.results
 
     def dismiss(self) -> None:
-        """Let the threads end: those that work after their item, the others at once."""
+        """Let the threads go: those that work after their item, the others at once."""
         self._dismissed = True
-        for _ in self._threads:
+        for _ in self._hands:
             self._tasks.put(None)
         deadline = time.monotonic() + _FAREWELL
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        for hand in self._hands:
+            hand.wait(max(0.0, deadline - time.monotonic()))
 
     def _patience(self, task: _Task[T]) -> float:
         begun = task.begun
@@ -215,29 +218,32 @@ class _Crew(Generic[T]):
             if place == len(task.items) or self._patience(task) > 0:
                 return None
             task.given_up = True
-            if task.thread is not None:
-                self._threads.remove(task.thread)
+            if task.hand is not None:
+                self._hands.remove(task.hand)
             task.results.append(self._work.late(task.first + place, task.items[place]))
         rest: _Task[T] = _Task(task.first + place + 1, task.items[place + 1 :])
         self._start(rest)
         return rest
 
     def _start(self, task: _Task[T] | None) -> None:
-        thread = threading.Thread(target=self._run, args=(task,), name="mmencode", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        hand = threading.Event()
+        self._hands.append(hand)
+        _threads.run(partial(self._run, task, hand))
 
-    def _run(self, task: _Task[T] | None) -> None:
-        while (task := task or self._tasks.get()) is not None:
-            self._do(task)
-            if self._dismissed or task.given_up:
-                return
-            task = None
+    def _run(self, task: _Task[T] | None, hand: threading.Event) -> None:
+        try:
+            while (task := task or self._tasks.get()) is not None:
+                task.hand = hand
+                self._do(task)
+                if self._dismissed or task.given_up:
+                    return
+                task = None
+        finally:
+            hand.set()
 
     def _do(self, task: _Task[T]) -> None:
         """Do a task to its end, unless it is given up, or all are dismissed, meanwhile."""
         start = task.begun = time.monotonic()
-        task.thread = threading.current_thread()
         for place, item in enumerate(task.items):
             task.begun = time.monotonic()
             result = self._work.do(task.first + place, item)
@@ -247,6 +253,46 @@ class _Crew(Generic[T]):
                 task.results.append(result)
         task.seconds = time.monotonic() - start
         task.finished.set()
+
+
+class _Threads:
+    """Threads that wait a moment for more before they end: to start one takes longer than a short text.
+
+    They are daemons, so that one which hangs doesn't keep the interpreter from ending.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[queue.SimpleQueue[Callable[[], None]]] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._idle.clear)  # threads don't come along
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Have one of them do it, an idle one where there is one."""
+        try:
+            inbox = self._idle.pop()
+        except IndexError:
+            inbox = queue.SimpleQueue()
+            threading.Thread(target=self._live, args=(inbox,), name="mmencode", daemon=True).start()
+        inbox.put(work)
+
+    def _live(self, inbox: queue.SimpleQueue[Callable[[], None]]) -> None:
+        while (work := self._next(inbox)) is not None:
+            work()
+            del work  # and with it all that it refers to
+            self._idle.append(inbox)
+
+    def _next(self, inbox: queue.SimpleQueue[Callable[[], None]]) -> Callable[[], None] | None:
+        try:
+            return inbox.get(timeout=_LINGER)
+        except queue.Empty:
+            try:
+                self._idle.remove(inbox)
+            except ValueError:  # taken in this very moment: its work is on its way
+                return inbox.get()
+            return None
+
+
+_threads = _Threads()
 
 
 def _nbytes(item: Any) -> int:

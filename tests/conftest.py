@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -36,6 +38,17 @@ def _has_gpu() -> bool:
 def space() -> Iterator[Space]:
     with Space("fake", fake_specs(), runtime=Runtime("cpu", batch_size=4, workers=2)) as fake:
         yield fake
+
+
+@pytest.fixture
+def threads_end() -> Iterator[None]:
+    """Fail when a thread that the test started is still there three seconds after it."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 3
+    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not left
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def released():
 def test_bad_item_anywhere_costs_its_neighbours_nothing(fault, place):
     items = words(6)
     items[place] = broken(fault)
-    with space_of(Faulty, wait=0.1) as space:
+    with space_of(Faulty, wait=0.3 if fault == "hangs" else 20.0) as space:
         found = space.encode("text", items, on_error="skip")
         assert found.positions.tolist() == [index for index in range(6) if index != place]
         assert [error.index for error in found.errors] == [place]
@@ -126,11 +126,7 @@ def test_stream_equals_encode_equals_one_by_one(faults, count, chunk, workers, b
             items[place] = broken(fault)
     good = [place for place in range(count) if place not in faults]
     with space_of(Faulty, workers=workers, batch_size=batch_size) as space:
-        try:
-            whole = space.encode("text", items, on_error="skip")
-        except EncoderError:  # each of a batch broke the forward pass: said to be the encoder's fault
-            assert list(faults.values()).count("breaks the forward pass") > 1
-            return
+        whole = space.encode("text", items, on_error="skip")
         parts = list(space.stream("text", iter(items), chunk=chunk, on_error="skip"))
     assert whole.positions.tolist() == good
     assert np.concatenate([part.positions for part in parts]).tolist() == good
@@ -184,6 +180,7 @@ def test_what_the_iterable_raises_comes_after_what_was_before_it():
     )
 
 
+@pytest.mark.usefixtures("threads_end")
 def test_stream_draws_a_bounded_number_of_items_ahead():
     drawn = 0
 
@@ -193,29 +190,24 @@ def test_stream_draws_a_bounded_number_of_items_ahead():
             drawn += 1
             yield f"text {drawn}"
 
-    before = threading.active_count()
     with space_of(FakeText) as space:
         stream = space.stream("text", endless(), chunk=10)
         assert [len(next(stream)) for _ in range(3)] == [10, 10, 10]
         assert drawn <= 30 + 2 * space.runtime.window_items
         stream.close()
-    assert threading.active_count() == before
 
 
+@pytest.mark.usefixtures("threads_end")
 def test_consumer_that_walks_away_leaves_no_thread():
-    before = threading.active_count()
     with space_of(FakeText) as space:
         for part in space.stream("text", iter(words(5000)), chunk=8):
             assert len(part) == 8
             break
         del part
         gc.collect()
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
 
 
+@pytest.mark.usefixtures("threads_end")
 def test_ctrl_c_ends_the_call_and_its_threads():
     def items():
         yield from words(20)
@@ -223,12 +215,10 @@ def test_ctrl_c_ends_the_call_and_its_threads():
         time.sleep(1)
         yield from words(10_000_000)
 
-    before = threading.active_count()
     with space_of(FakeText) as space:
         with pytest.raises(KeyboardInterrupt):
             list(space.stream("text", items(), chunk=8))
         gc.collect()
-        assert threading.active_count() == before
         assert len(space.encode("text", words(3))) == 3
 
 
@@ -267,7 +257,7 @@ def test_item_that_alone_is_too_much_is_named():
     assert caught.value.index == 0
     match = r"failed on each of a batch of 2(.|\n)*memory"
     with space_of(Hungry) as space, pytest.raises(EncoderError, match=match):
-        space.encode("text", ["a", "b"], on_error="skip")
+        space.encode("text", ["a", "b"])
 
 
 def test_eight_threads_stream_from_one_space():
@@ -318,3 +308,19 @@ def test_wrong_argument_is_said_at_once(wrong):
 def test_one_item_is_no_stream():
     with space_of(FakeText) as space, pytest.raises(TypeError, match="not a sequence"):
         space.stream("text", "a dog")
+
+
+@pytest.mark.usefixtures("threads_end")
+def test_calls_one_after_another_share_their_threads():
+    seen = set()
+
+    class Seeing(FakeText):
+        def preprocess(self, item):
+            seen.add(threading.current_thread())
+            return super().preprocess(item)
+
+    with space_of(FakeText, workers=2) as space:
+        space._tower("text").encoder.__class__ = Seeing
+        for _ in range(50):
+            space.encode("text", ["a"])
+    assert len(seen) <= 3  # 50, if each call had its own; one more where a thread is late to come back

@@ -27,7 +27,7 @@ from torch.nn.functional import normalize
 import mmencode
 from mmencode.engine import Job, Prepared, _batches
 from mmencode.inputs import Limits, reader
-from mmencode.runtime import Runtime
+from mmencode.runtime import Runtime, move
 from mmencode.space import Space
 from mmencode.spec import EncoderSpec
 
@@ -138,9 +138,11 @@ def floors(space: Space, modality: str, items: Sequence[Any], name: str) -> dict
         with ThreadPoolExecutor(runtime.workers) as pool:
             return list(pool.map(prepare, enumerate(items), chunksize=4))
 
-    job = Job(tower, items, runtime, Limits(), "raise", lambda done, failed: None, 2**30)
+    job = Job((tower,), items, runtime, Limits(), "raise", lambda done, failed: None, 2**30)
     batches = [
-        runtime.move(tower.encoder.collate([item.tensors for item in batch if item.tensors]), tower.dtype)
+        move(
+            tower.encoder.collate([item.tensors for item in batch if item.tensors]), tower.device, tower.dtype
+        )
         for batch in _batches(job, prepare_all())
     ]
 
