@@ -17,7 +17,7 @@ START, END = "<!-- benchmarks -->\n", "<!-- end -->\n"
 def main() -> None:
     """Replace the page's tables; nothing is written unless every script succeeds."""
     parts = []
-    for name in ("startup", "offline", "memory"):
+    for name in ("peers", "limits", "gains", "latency", "startup", "offline", "memory"):
         command = [sys.executable, HERE / f"{name}.py"]
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         print(printed)
