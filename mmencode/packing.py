@@ -15,7 +15,7 @@ def pack(module: nn.Module) -> None:
 
     torch brings the weights into oneDNN's blocked layout again for every call; here that is done once. The
     numbers stay the same but for rounding. Nothing happens where this torch has no oneDNN, or the layer's
-    type isn't float32 or bfloat16. Measured by tests/benchmarks/kernels.py.
+    type isn't float32 or bfloat16. Measured by tests/benchmarks/gains.py.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
