@@ -14,8 +14,8 @@ from .memory import out_of_memory
 class Compiled:
     """An encoder's forward pass, compiled when first called; plain, with a warning, where that fails.
 
-    Sizes that vary are compiled once for all. Gain on a CPU: none over packed layers
-    (tests/benchmarks/gains.py); it is meant for GPUs, where it hasn't been measured.
+    Sizes that vary are compiled once for all. On a CPU it is slower than packed layers, which it can't have:
+    0.76 to 0.88 times (tests/benchmarks/gains.py). It is meant for GPUs, where it hasn't been measured.
     """
 
     def __init__(self, encoder: Encoder, name: str) -> None:

@@ -115,7 +115,11 @@ def _hands(job: Job, compute: Callable[[Job, list[Prepared]], T]) -> list[Callab
 
 
 def _prepare_all(job: Job) -> Generator[Prepared, None, None]:
-    """Read and preprocess in threads, in input order."""
+    """Read and preprocess in threads, in input order.
+
+    Gain of the second thread: 1.4 times for photographs of 12 megapixels; with fast=True 2.1 times as fast
+    again (tests/benchmarks/gains.py).
+    """
     least = _FAST * job.tower.encoder.resolution if job.fast else 0
     read = reader(job.tower.spec.modality, least)
 
@@ -194,7 +198,10 @@ def _windows(job: Job, prepared: Iterator[Prepared]) -> Iterator[list[Prepared]]
 
 
 def _batches(job: Job, window: list[Prepared]) -> Iterator[list[Prepared]]:
-    """The window's good items in batches of like cost, none over what the runtime and the tower allow."""
+    """The window's good items in batches of like cost, none over what the runtime and the tower allow.
+
+    Gain: 1.4 times for captions, by less padding (tests/benchmarks/gains.py).
+    """
     batch: list[Prepared] = []
     for item in sorted((item for item in window if item.tensors is not None), key=lambda item: item.cost):
         if batch and len(batch) >= job.tower.budget.items(item.elements, job.runtime):

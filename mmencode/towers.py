@@ -88,7 +88,8 @@ def _cast(
     """The encoder in the dtype that was asked for; with "auto" in float32 unless its vectors can bear less.
 
     That is what its author promises; a family can't for all of its members, so with these a few generated
-    items are compared.
+    items are compared. Gain: 1.7 times, where the processor's products are twice as fast
+    (tests/benchmarks/gains.py).
     """
     if runtime.exact or runtime.dtype == torch.float32:
         return encoder.to(runtime.dtype), runtime.dtype

@@ -52,7 +52,7 @@ class Attention(nn.Module):
 def quicken(transformer: Any) -> None:
     """Give the blocks of an open_clip `Transformer` the attention above, where they have the usual one.
 
-    Together with packing this is worth 1.2 times the speed on a CPU, in float32 and in bfloat16.
+    Gain, with packing and `pooled`: 1.20 times for captions, 1.14 for images (tests/benchmarks/gains.py).
     """
     for block in transformer.resblocks:
         usual = type(block) is ResidualAttentionBlock and type(block.attn) is nn.MultiheadAttention
@@ -71,7 +71,8 @@ def pooled(transformer: Any, hidden: Tensor, places: Tensor, mask: Tensor | None
     """The outputs `[b, width]` of a transformer at one place of each row of hidden `[b, t, width]`.
 
     In the last block only that place asks for anything, so attention's queries and the feed-forward net are
-    computed for it alone: a twelfth of the work of twelve blocks. mask `[t, t]` is added to the scores.
+    computed for it alone. mask `[t, t]` is added to the scores. Gain: 1.08 times for captions, 1.06 for
+    images (tests/benchmarks/gains.py).
     """
     *blocks, last = transformer.resblocks
     for block in blocks:

