@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import gc
 import multiprocessing
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +95,14 @@ def released():
     Hungry.seen, Hungry.most, Hungry.whim = [], 3, staticmethod(lambda: False)
     yield
     Faulty.hang.set()
+
+
+@pytest.fixture
+def heeds_ctrl_c():
+    """Also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -208,12 +217,12 @@ def test_consumer_that_walks_away_leaves_no_thread():
 
 
 @pytest.mark.usefixtures("threads_end")
-def test_ctrl_c_ends_the_call_and_its_threads():
+def test_ctrl_c_ends_the_call_and_its_threads(heeds_ctrl_c):
     def items():
         yield from words(20)
         _thread.interrupt_main()
         time.sleep(1)
-        yield from words(10_000_000)
+        yield from words(1000)
 
     with space_of(FakeText) as space:
         with pytest.raises(KeyboardInterrupt):
