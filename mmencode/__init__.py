@@ -19,34 +19,60 @@ from .spec import Identity as Identity
 
 if TYPE_CHECKING:
     from . import pooling as pooling
+    from .alignment import Report as Report
+    from .alignment import align as align
+    from .bridging import bridge as bridge
+    from .composition import compose as compose
     from .embeddings import Embeddings as Embeddings
     from .embeddings import search as search
     from .embeddings import similarity as similarity
     from .encoder import Encoder as Encoder
     from .inputs import Limits as Limits
     from .inputs import Waveform as Waveform
+    from .projection import Chain as Chain
     from .projection import IdentityProjection as IdentityProjection
     from .projection import LabelAnchored as LabelAnchored
+    from .projection import Linear as Linear
+    from .projection import Perceptron as Perceptron
     from .projection import Projection as Projection
+    from .projection import Truncation as Truncation
+    from .projection import load_projection as load_projection
+    from .projection import save_projection as save_projection
+    from .quantised import Quantised as Quantised
+    from .quantised import Ranges as Ranges
     from .runtime import Runtime as Runtime
     from .space import Space as Space
     from .space import encode as encode
     from .space import load as load
     from .tokens import Tokens as Tokens
+    from .verification import Verification as Verification
 
 _LAZY = {
+    "Chain": "projection",
     "Embeddings": "embeddings",
     "Encoder": "encoder",
     "IdentityProjection": "projection",
     "LabelAnchored": "projection",
     "Limits": "inputs",
+    "Linear": "projection",
+    "Perceptron": "projection",
     "Projection": "projection",
+    "Quantised": "quantised",
+    "Ranges": "quantised",
+    "Report": "alignment",
     "Runtime": "runtime",
     "Space": "space",
     "Tokens": "tokens",
+    "Truncation": "projection",
+    "Verification": "verification",
     "Waveform": "inputs",
+    "align": "alignment",
+    "bridge": "bridging",
+    "compose": "composition",
     "encode": "space",
     "load": "space",
+    "load_projection": "projection",
+    "save_projection": "projection",
     "search": "embeddings",
     "similarity": "embeddings",
 }

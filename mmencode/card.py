@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
+from typing import Any, TypeVar
 
 from .errors import SpaceMismatchError
 from .spec import Identity
@@ -14,6 +15,9 @@ from .spec import Identity
 FORMAT = 1
 # Raised whenever mmencode.inputs makes other values of the same bytes: vectors depend on that, too.
 INPUTS = 1
+NORMALISATION = "l2, float32"
+Probes = Mapping[str, tuple[tuple[float, ...], ...]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,14 +35,16 @@ class SpaceCard:
 
     The fingerprint covers everything but the space's name: two machines with the same weights and settings
     have the same one; any change of weights, preprocessing, tokenizer, pooling, windows, projection or
-    normalisation, or of how mmencode reads items, gives another; dtype, device and batch size don't count.
+    normalisation, or of how mmencode reads items, gives another; dtype, device and batch size don't count,
+    and no more do `probes`: the vectors of a few generated items of each modality, for `Space.verify`.
     """
 
     name: str
     dim: int
     towers: tuple[TowerCard, ...]
-    normalisation: str = "l2, float32"
+    normalisation: str = NORMALISATION
     inputs: int = INPUTS
+    probes: Probes = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The card as plain values that JSON can hold."""
@@ -53,14 +59,15 @@ class SpaceCard:
             "normalisation": self.normalisation,
             "inputs": self.inputs,
             "towers": towers,
+            "probes": {
+                modality: [list(row) for row in rows] for modality, rows in sorted(self.probes.items())
+            },
         }
 
     @property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits: SHA-256 of the canonical JSON of the card without its name."""
-        content = {key: value for key, value in self.to_dict().items() if key != "name"}
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        """64 hexadecimal digits: the `hashed` card without its name and probes."""
+        return hashed({key: value for key, value in self.to_dict().items() if key not in ("name", "probes")})
 
     @property
     def id(self) -> str:
@@ -75,25 +82,69 @@ class SpaceCard:
         return "\n".join(lines)
 
 
+def hashed(content: Mapping[str, Any]) -> str:
+    """SHA-256 of plain values as canonical JSON: sorted keys, no spaces, ASCII."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
 def card_from_dict(content: Mapping[str, Any]) -> SpaceCard:
-    """Read what `SpaceCard.to_dict` wrote; ValueError when the format is newer than this mmencode."""
-    if content["format"] != FORMAT:
-        raise ValueError(f"space card of format {content['format']}; this mmencode reads {FORMAT}")
-    towers = tuple(
-        TowerCard(modality=modality, encoder=tower["encoder"], identity=Identity(**_without_encoder(tower)))
-        for modality, tower in content["towers"].items()
+    """Read what `SpaceCard.to_dict` wrote; ValueError, with the reason, for anything else.
+
+    Fields that it doesn't know are passed over at the top, where none that vectors depend on is ever added
+    without another format, and refused in towers.
+    """
+    if content.get("format") != FORMAT:
+        raise ValueError(f"space card of format {content.get('format')!r}; this mmencode reads {FORMAT}")
+    card = SpaceCard(
+        name=_field(content, "name", str),
+        dim=_field(content, "dim", int),
+        normalisation=_field(content, "normalisation", str),
+        inputs=_field(content, "inputs", int),
+        towers=tuple(_tower(*tower) for tower in _field(content, "towers", dict).items()),
+        probes={
+            modality: tuple(tuple(row) for row in _rows(modality, rows))
+            for modality, rows in _field(content, "probes", dict).items()
+        },
     )
-    return SpaceCard(
-        name=content["name"],
-        dim=content["dim"],
-        normalisation=content["normalisation"],
-        inputs=content["inputs"],
-        towers=towers,
+    _require_whole(card)
+    return card
+
+
+def _field(content: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    value = content.get(name)
+    if type(value) is not kind:
+        raise ValueError(f"{name!r} is {value!r:.100}, and should be of type {kind.__name__}")
+    return value
+
+
+def _tower(modality: str, content: Any) -> TowerCard:
+    names = ("encoder", *(part.name for part in fields(Identity)))
+    if not modality.isidentifier() or type(content) is not dict or content.keys() != set(names):
+        raise ValueError(f"the tower {modality!r} doesn't have just the fields {', '.join(names)}")
+    encoder, *identity = [_field(content, name, str) for name in names]
+    return TowerCard(
+        modality=modality, encoder=encoder, identity=Identity(**dict(zip(names[1:], identity, strict=True)))
     )
 
 
-def _without_encoder(tower: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in tower.items() if key != "encoder"}
+def _rows(modality: str, rows: Any) -> list[list[float]]:
+    for row in rows if type(rows) is list and rows else [None]:
+        if type(row) is not list or not all(type(value) is float and isfinite(value) for value in row):
+            raise ValueError(f"the probes of {modality!r} aren't rows of finite numbers")
+    found: list[list[float]] = rows
+    return found
+
+
+def _require_whole(card: SpaceCard) -> None:
+    """ValueError for a card without towers, without a width, and for probes that don't fit them."""
+    if not card.towers or card.dim < 1:
+        raise ValueError(f"it has {len(card.towers)} towers of width {card.dim}")
+    if unknown := card.probes.keys() - {tower.modality for tower in card.towers}:
+        raise ValueError(f"it has probes of {', '.join(sorted(unknown))}, and no such tower")
+    widths = {len(row) for rows in card.probes.values() for row in rows}
+    if widths - {card.dim}:
+        raise ValueError(f"it has probes of widths {sorted(widths)}, and vectors of width {card.dim}")
 
 
 def require_same_space(first: str, second: str, doing: str) -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .card import require_same_space
+from .embedding_files import Record, read, readable, write
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .quantised import Kind, Quantised, Ranges
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 Positions = np.ndarray[Any, np.dtype[np.int64]]
@@ -25,11 +31,12 @@ class Embeddings:
     """Unit vectors `[n, dim]`, float32 and contiguous, with the identity of their space.
 
     `space` is the id of the space's card. `positions[i]` is the place of row i in the batch it came from,
-    and `errors` holds the items that were skipped, each with `index`, `source` and reason. `np.asarray`
-    gives the vectors without a copy; indexing by an int, slice, mask or array gives Embeddings again.
+    and `errors` holds the items that were skipped, each with `index`, `source` and reason. `keys`, where they
+    are given, name the item of each row: paths, say. `np.asarray` gives the vectors without a copy; indexing
+    by an int, slice, mask or array gives Embeddings again.
     """
 
-    __slots__ = ("errors", "modality", "positions", "space", "vectors")
+    __slots__ = ("errors", "keys", "modality", "positions", "space", "vectors")
 
     def __init__(
         self,
@@ -39,6 +46,7 @@ class Embeddings:
         modality: str,
         positions: Positions | None = None,
         errors: Sequence[InputError] = (),
+        keys: Sequence[str | os.PathLike[str]] | None = None,
     ) -> None:
         self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         if self.vectors.ndim != 2:
@@ -46,6 +54,9 @@ class Embeddings:
         self.positions = np.arange(len(vectors)) if positions is None else np.asarray(positions, np.int64)
         if self.positions.shape != (len(self.vectors),):
             raise ValueError(f"{len(self.vectors)} vectors have positions of shape {self.positions.shape}")
+        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in keys)
+        if self.keys is not None and len(self.keys) != len(self.vectors):
+            raise ValueError(f"{len(self.vectors)} vectors have {len(self.keys)} keys: give as many, or none")
         self.space = space
         self.modality = modality
         self.errors = tuple(errors)
@@ -76,6 +87,7 @@ class Embeddings:
             modality=self.modality,
             positions=self.positions[rows],
             errors=self.errors,
+            keys=None if self.keys is None else _picked(self.keys, rows),
         )
 
     def __repr__(self) -> str:
@@ -86,7 +98,7 @@ class Embeddings:
     def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
         """All rows of the parts in turn, refused across spaces; positions and errors stay those of the parts.
 
-        The modality is "mixed" unless all parts have the same one.
+        The modality is "mixed" unless all parts have the same one. There are keys where all parts have them.
         """
         if not parts:
             raise ValueError("there is nothing to concatenate")
@@ -99,54 +111,123 @@ class Embeddings:
             modality=modalities.pop() if len(modalities) == 1 else "mixed",
             positions=np.concatenate([part.positions for part in parts]),
             errors=[error for part in parts for error in part.errors],
+            keys=_joined([part.keys for part in parts]),
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file with the vectors, their positions, and the identity in its metadata.
+    def torch(self) -> Tensor:
+        """The vectors as a float32 tensor on the CPU, in the same memory: a change of one changes both."""
+        import torch
 
-        Written beside the target and renamed, so that no half file is ever left under its name.
+        return torch.from_numpy(self.vectors)
+
+    def truncate(self, dim: int) -> Embeddings:
+        """The first `dim` numbers of each vector, brought to unit length again, in a space of their own.
+
+        For spaces that were trained so that these suffice (Kusupati et al., "Matryoshka Representation
+        Learning", NeurIPS 2022). The new id is the old one with `:first<dim>` at its end: vectors of one
+        space that were cut to one width are comparable, in one cut or in several, and with nothing else. All
+        numbers are no truncation: that gives these Embeddings themselves.
+
+        ValueError unless 1 <= dim <= the width, and for vectors whose first `dim` numbers are all zero.
         """
-        from safetensors.numpy import save
+        if type(dim) is not int or not 1 <= dim <= self.dim:
+            raise ValueError(f"dim is {dim!r}: make it an int from 1 to {self.dim}")
+        if dim == self.dim:
+            return self
+        return Embeddings(
+            unit_rows(self.vectors[:, :dim], f"the first {dim} numbers"),
+            space=_truncated_id(self.space, dim),
+            modality=self.modality,
+            positions=self.positions,
+            errors=self.errors,
+            keys=self.keys,
+        )
 
-        metadata = {
+    def quantize(self, kind: Kind, ranges: Ranges | None = None) -> Quantised:
+        """Codes of one byte for each number, "int8", or of one bit, its sign, "binary".
+
+        The bytes divide the range of each number into 255 equal steps (affine quantisation: Jacob et al.,
+        "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR
+        2018). By default the ranges are those of these vectors, widened as `Ranges.of` says. Codes of two
+        calls are comparable when the second is given the `.ranges` of the first; values outside are clipped.
+
+        ValueError for another kind, ranges for "binary", and vectors that aren't finite; SpaceMismatchError
+        for the ranges of another space.
+        """
+        from .quantised import quantised
+
+        return quantised(self, kind, ranges)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write vectors, positions, keys and identity, in the format that the suffix says.
+
+        `.safetensors` and `.npz`, or `.parquet`, `.arrow` and `.feather`, with one row for each item and the
+        identity in the schema's metadata. Written beside the target and renamed, so that no half file is
+        ever left under its name. ValueError for another suffix, and for keys that the format can't hold;
+        MissingPackageError for tables without pyarrow.
+        """
+        facts = {
             "format": _FORMAT,
             "space": self.space,
             "modality": self.modality,
             "errors": json.dumps([_error_to_dict(error) for error in self.errors]),
         }
-        content = save({"vectors": self.vectors, "positions": self.positions}, metadata)
-        target = Path(path)
-        aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            aside.write_bytes(content)
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
+        write(path, Record({"vectors": self.vectors, "positions": self.positions}, facts, self.keys))
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Embeddings:
-        """Read what `save` wrote; InputError for anything else."""
-        from safetensors import SafetensorError, safe_open
+        """Read what `save` wrote.
 
-        source = os.fspath(path)
-        try:
-            with safe_open(source, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != _FORMAT:
-                    raise InputError(
-                        f"it is no file of embeddings: its format is {metadata.get('format')!r}",
-                        source=source,
-                        remedy="pass a file that Embeddings.save or `mmencode encode` wrote",
-                    )
-                return Embeddings(
-                    file.get_tensor("vectors"),
-                    space=metadata["space"],
-                    modality=metadata["modality"],
-                    positions=file.get_tensor("positions"),
-                    errors=[InputError(**fields) for fields in json.loads(metadata["errors"])],
-                )
-        except (OSError, SafetensorError) as cause:
-            raise InputError(f"it can't be read: {cause}", source=source, remedy="check the path") from cause
+        InputError for anything else; ValueError for another suffix; MissingPackageError for tables without
+        pyarrow.
+        """
+        record = read(path, _FORMAT)
+        with readable(path):
+            return Embeddings(
+                record.array("vectors", np.float32),
+                space=record.fact("space"),
+                modality=record.fact("modality"),
+                positions=record.array("positions", np.int64),
+                errors=[InputError(**fields) for fields in json.loads(record.fact("errors"))],
+                keys=record.keys,
+            )
+
+
+def unit_rows(vectors: Vectors, what: str) -> Vectors:
+    """Vectors `[n, dim]` divided by their lengths, which are computed in float64.
+
+    ValueError for a row of zeros, which has no direction; `what` says in the message what is zero.
+    """
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    zeros = np.flatnonzero(lengths == 0)
+    if len(zeros):
+        raise ValueError(
+            f"{what} of row {zeros[0]} are all zero and have no direction ({len(zeros)} such rows of "
+            f"{len(vectors)}): leave these rows out"
+        )
+    scaled = np.empty(vectors.shape, np.float32)
+    np.divide(vectors, lengths[:, None], out=scaled, casting="same_kind")
+    return scaled
+
+
+def _truncated_id(space: str, dim: int) -> str:
+    """The id of the first `dim` numbers of a space; what is cut twice has the id of what is cut once."""
+    return f"{re.sub(':first[0-9]+$', '', space)}:first{dim}"
+
+
+def _picked(keys: tuple[str, ...], rows: slice | Sequence[int] | np.ndarray[Any, Any]) -> tuple[str, ...]:
+    """The keys at rows given as numpy takes them: a slice, a mask or places."""
+    if isinstance(rows, slice):
+        return keys[rows]
+    places = np.asarray(rows)
+    places = np.flatnonzero(places) if places.dtype == bool else places
+    return tuple(keys[place] for place in places.ravel().tolist())
+
+
+def _joined(parts: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """The keys of all parts in turn, or None where one has none."""
+    known = [keys for keys in parts if keys is not None]
+    return tuple(key for keys in known for key in keys) if len(known) == len(parts) else None
 
 
 def _error_to_dict(error: InputError) -> dict[str, Any]:

@@ -73,8 +73,14 @@ def identify(encoder: Encoder, projection: nn.Module | None = None) -> Identity:
         tokenizer=encoder.tokenizer,
         pooling=encoder.pooling,
         windows=encoder.windows,
-        projection="identity" if projection is None else digest(projection),
+        projection="identity" if projection is None else known(projection),
     )
+
+
+def known(projection: nn.Module) -> str:
+    """A projection's digest, after the reservation that it has, if any."""
+    note = getattr(projection, "note", "")
+    return f"{note}, {digest(projection)}" if note else digest(projection)
 
 
 def digest(module: nn.Module) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from .embeddings import Positions, Vectors
@@ -93,6 +93,12 @@ def run(job: Job) -> Generator[Part[Vectors], None, None]:
     """The whole path, a part at a time, in input order: unit vectors `[k, dim]`."""
     with closing(_prepare_all(job)) as prepared:
         yield from shared(_windows(job, prepared), _hands(job, _embed))
+
+
+def run_features(job: Job) -> Generator[Part[Vectors], None, None]:
+    """The path up to the encoder's features `[k, width]`, neither projected nor normalised."""
+    with closing(_prepare_all(job)) as prepared:
+        yield from shared(_windows(job, prepared), _hands(job, _features))
 
 
 def run_tokens(job: Job) -> Generator[Part[list[Vectors]], None, None]:
@@ -213,16 +219,10 @@ def _batches(job: Job, window: list[Prepared]) -> Iterator[list[Prepared]]:
 
 
 def _embed(job: Job, window: list[Prepared]) -> Part[Vectors]:
-    """Unit vectors of a window; they stay on the device until all are there, and come back in one copy."""
+    """Unit vectors of a window."""
     tower, outcome = job.tower, Outcome(window)
-    blocks = [torch.empty(0, tower.dim, device=tower.device)]
     with torch.inference_mode():
-        for batch, features in _computed(job, outcome, tower.forward):  # features [b, width]
-            _check_shape(tower, features, (len(batch), tower.encoder.width), "features")
-            projected = tower.projection(features.float())  # [b, dim]
-            _check_shape(tower, projected, (len(batch), tower.dim), "embeddings")
-            blocks.append(projected)
-        vectors = torch.cat(blocks)  # [k, dim]
+        vectors = _finished(job, outcome, tower.projection, tower.dim)  # [k, dim]
         lengths = vectors.norm(dim=-1, keepdim=True)  # [k, 1]
         rows = torch.cat([normalize(vectors, dim=-1), lengths], dim=1).cpu().numpy()  # [k, dim + 1]
     useless = ~np.isfinite(rows[:, -1]) | (rows[:, -1] == 0)
@@ -230,6 +230,29 @@ def _embed(job: Job, window: list[Prepared]) -> Part[Vectors]:
         outcome.blame(row, f"encoder {tower.spec.name!r} gives it no direction: length {rows[row, -1]:g}")
     order = outcome.settle(job)
     return Part(len(window), rows[order, :-1], outcome.positions(order), outcome.errors)
+
+
+def _features(job: Job, window: list[Prepared]) -> Part[Vectors]:
+    """The features of a window."""
+    tower, outcome = job.tower, Outcome(window)
+    with torch.inference_mode():
+        rows = _finished(job, outcome, nn.Identity(), tower.encoder.width).cpu().numpy()
+    for row in np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
+        outcome.blame(row, f"encoder {tower.spec.name!r} gives it features that aren't finite")
+    order = outcome.settle(job)
+    return Part(len(window), rows[order], outcome.positions(order), outcome.errors)
+
+
+def _finished(job: Job, outcome: Outcome, finish: nn.Module, dim: int) -> Tensor:
+    """What `finish` makes of a window's features, `[k, dim]`; on the device, to come back in one copy."""
+    tower = job.tower
+    blocks = [torch.empty(0, dim, device=tower.device)]
+    for batch, features in _computed(job, outcome, tower.forward):  # features [b, width]
+        _check_shape(tower, features, (len(batch), tower.encoder.width), "features")
+        finished: Tensor = finish(features.float())
+        _check_shape(tower, finished, (len(batch), dim), "embeddings")
+        blocks.append(finished)
+    return torch.cat(blocks)
 
 
 def _contextual(job: Job, window: list[Prepared]) -> Part[list[Vectors]]:

@@ -14,6 +14,7 @@ MmencodeError
 ├── DeviceError                the device isn't there
 ├── InputError                 an item can't be read or encoded                  (ValueError)
 ├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
+├── FitError                   a projection can't be fitted to this, or not well enough (ValueError)
 ├── EncoderError               an encoder broke its contract                     (RuntimeError)
 └── ClosedError                a space was used after close()                    (RuntimeError)
 ```
@@ -120,6 +121,10 @@ class InputError(MmencodeError, ValueError):
 
 class SpaceMismatchError(MmencodeError, ValueError):
     """Vectors of two spaces were to be compared, joined or searched together."""
+
+
+class FitError(MmencodeError, ValueError):
+    """A projection can't be fitted to these pairs, or says nothing about others."""
 
 
 class EncoderError(MmencodeError, RuntimeError):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from contextlib import closing, contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +17,20 @@ import numpy as np
 from . import engine
 from .card import SpaceCard, TowerCard, require_same_space
 from .embeddings import Embeddings, Matches, Positions, Vectors, search
+from .encoder import known
 from .engine import Advance, Job, OnError
-from .errors import ClosedError, EncoderError, InputError, UnknownModalityError
+from .errors import ClosedError, EncoderError, InputError, UnknownModalityError, UnknownNameError
+from .folders import CARD, Saved, read_card, read_folder, require_new, write_folder
 from .inputs import Limits
 from .inputs.source import describe, is_source
 from .packages import missing_packages
+from .projection import Projection
 from .registry import registry
 from .runtime import Auto, Runtime
-from .spec import EncoderSpec, Scoring
+from .spec import EncoderSpec, Identity, Scoring
 from .tokens import Tokens
 from .towers import Tower, load_tower
+from .verification import Verification, probed, verify
 from .zeroshot import Classifier
 
 
@@ -31,7 +38,8 @@ class Space:
     """A shared embedding space; only vectors of one space are comparable.
 
     Encoders are loaded when their modality is first used. One space may be used from several threads at
-    once. `with` closes it at the end.
+    once. `with` closes it at the end. `projections`, by modality, take the place of those that the specs
+    name; they are copied.
     """
 
     def __init__(
@@ -39,12 +47,17 @@ class Space:
         name: str,
         specs: Iterable[EncoderSpec],
         *,
+        projections: Mapping[str, Projection] | None = None,
         runtime: Runtime | None = None,
         limits: Limits | None = None,
         fast: bool = False,
     ) -> None:
         self.name = name
         self.specs = {spec.modality: spec for spec in specs}
+        self.projections = {modality: deepcopy(given) for modality, given in (projections or {}).items()}
+        self._members = self.specs | {
+            modality: _led(self.spec(modality), given) for modality, given in self.projections.items()
+        }
         self.runtime = Runtime() if runtime is None else runtime
         self.limits = Limits() if limits is None else limits
         self.fast = fast
@@ -93,7 +106,7 @@ class Space:
             self._job(modality, items, on_error, progress, len(items)) as job,
             closing(engine.run(job)) as parts,
         ):
-            return self._gather(modality, parts, len(items), job.tower.dim)
+            return self._embeddings(modality, _merged(parts, len(items), job.tower.dim))
 
     def stream(
         self,
@@ -109,12 +122,16 @@ class Space:
         `positions` and the indices of errors count from the start of the iterable. Only a bounded number of
         items is held at a time. What the iterable itself raises is raised after all items before it.
         """
+        self._check_stream(modality, items, chunk, on_error)
+        return self._stream(modality, items, chunk, on_error, progress)
+
+    def _check_stream(self, modality: str, items: Iterable[Any], chunk: int, on_error: str) -> None:
+        """Say what is wrong when the call is made rather than when its first result is asked for."""
         if chunk < 1:
             raise ValueError(f"chunk is {chunk!r}: make it a positive int")
         _require_many(modality, items)
         _check_on_error(on_error)
         self._tower(modality)
-        return self._stream(modality, items, chunk, on_error, progress)
 
     def _stream(
         self, modality: str, items: Iterable[Any], chunk: int, on_error: OnError, progress: bool
@@ -125,8 +142,35 @@ class Space:
             closing(engine.run(job)) as parts,
         ):
             for held in _chunks(parts, chunk):
-                count = sum(part.count for part in held)
-                yield self._gather(modality, held, count, job.tower.dim)
+                yield self._embeddings(modality, _merged(held, _count(held), job.tower.dim))
+
+    def features(
+        self,
+        modality: str,
+        items: Iterable[Any],
+        *,
+        chunk: int = 1024,
+        on_error: OnError = "raise",
+        progress: bool = False,
+    ) -> Iterator[engine.Part[Vectors]]:
+        """What the encoder itself gives, `[k, width]`, neither projected nor normalised: to fit projections.
+
+        A part for each `chunk` items, as in `stream`: `rows`, their `positions`, and the `errors` of the
+        other items.
+        """
+        self._check_stream(modality, items, chunk, on_error)
+        return self._features(modality, items, chunk, on_error, progress)
+
+    def _features(
+        self, modality: str, items: Iterable[Any], chunk: int, on_error: OnError, progress: bool
+    ) -> Iterator[engine.Part[Vectors]]:
+        total = len(items) if isinstance(items, Sized) else None
+        with (
+            self._job(modality, items, on_error, progress, total, chunk) as job,
+            closing(engine.run_features(job)) as parts,
+        ):
+            for held in _chunks(parts, chunk):
+                yield _merged(held, _count(held), job.tower.encoder.width)
 
     def encode_tokens(
         self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
@@ -190,6 +234,54 @@ class Space:
         require_same_space(self.id, corpus.space, "searched")
         return matches
 
+    def verify(self, card: SpaceCard | str | os.PathLike[str] | None = None) -> Verification:
+        """Encode the generated items again whose vectors a saved card holds, and measure the angles.
+
+        So a change of a library's resize, say, shows, which no name and no digest does. By default the card
+        is that of the folder which the space was loaded from; it may be the path of a card or its folder. All
+        is done on the CPU, in float32, whatever plugins declare. Raises IdentityError when the card has no
+        vectors of any modality that this space has here.
+        """
+        if card is None:
+            card = self.card
+        elif not isinstance(card, SpaceCard):
+            card = read_card(card)
+        with self._exact(checked=False) as exact:
+            common = [modality for modality in exact.modalities if modality in card.probes]
+            found = {modality: exact._tower(modality).card.identity for modality in common}
+            return verify(exact.encode, self.id, found, card)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that `load` takes: the card, with vectors to verify, and the projections given.
+
+        Weights stay where the encoders' own packages have them; loading checks that they are the same. The
+        folder appears whole or not at all. Raises FileExistsError when it is there, UnknownNameError for an
+        encoder that no plugin declares, EncoderError for a projection that can't be saved.
+        """
+        require_new(folder)
+        plugins = {spec.name: _declared_by(spec) for spec in self.specs.values()}
+        with self._exact() as exact:
+            card = replace(exact.card, probes=probed(exact.encode, exact.modalities))
+        write_folder(folder, Saved(card, plugins, self.projections))
+
+    def _exact(self, *, checked: bool = True) -> Space:
+        """The same space on the CPU, in float32; unchecked, with encoders that needn't be as declared."""
+        self._require_open()
+        specs = [
+            spec if checked or missing_packages(spec) else replace(spec, identity=None)
+            for spec in self.specs.values()
+        ]
+        return Space(self.name, specs, projections=self.projections, runtime=Runtime("cpu", "float32"))
+
+    def spec(self, modality: str) -> EncoderSpec:
+        """The declaration of one modality's encoder; UnknownModalityError when there is none."""
+        if modality not in self.specs:
+            raise UnknownModalityError(
+                f"space {self.name!r} has no encoder for {modality!r}",
+                remedy=f"it has {', '.join(self.specs)}; `mmencode list` shows other spaces",
+            )
+        return self.specs[modality]
+
     def close(self) -> None:
         """Let the encoders go, with their memory; using the space afterwards raises ClosedError."""
         with self._lock:
@@ -222,24 +314,9 @@ class Space:
         with _progress(progress, f"encode {modality}", total) as advance:
             yield Job(towers, items, self.runtime, self.limits, on_error, advance, chunk, self.fast)
 
-    def _gather(
-        self, modality: str, parts: Iterable[engine.Part[Vectors]], count: int, dim: int
-    ) -> Embeddings:
-        """The rows of all parts, which come of at most `count` items, in one array allocated once."""
-        vectors, filled = np.empty((count, dim), np.float32), 0
-        positions: list[Positions] = []
-        errors: list[InputError] = []
-        for part in parts:
-            vectors[filled : filled + len(part.rows)] = part.rows
-            filled += len(part.rows)
-            positions.append(part.positions)
-            errors += part.errors
+    def _embeddings(self, modality: str, part: engine.Part[Vectors]) -> Embeddings:
         return Embeddings(
-            vectors[:filled],
-            space=self.id,
-            modality=modality,
-            positions=_joined(positions),
-            errors=errors,
+            part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
         )
 
     def _tower(self, modality: str) -> Tower:
@@ -248,23 +325,23 @@ class Space:
 
     def _replicas(self, modality: str) -> tuple[Tower, ...]:
         """The loaded towers of a modality, one for each device; the lock makes them load once."""
-        if modality not in self.specs:
-            raise UnknownModalityError(
-                f"space {self.name!r} has no encoder for {modality!r}",
-                remedy=f"it has {', '.join(self.specs)}; `mmencode list` shows other spaces",
-            )
+        self.spec(modality)  # or the error that there is none
         with self._lock:
-            if self._closed:
-                raise ClosedError(f"space {self.name!r} is closed", remedy="load it again")
+            self._require_open()
             if modality not in self._towers:
+                spec, given = self._members[modality], self.projections.get(modality)
                 self._towers[modality] = tuple(
-                    load_tower(self.specs[modality], self.runtime, device) for device in self.runtime.devices
+                    load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
                 )
             return self._towers[modality]
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"space {self.name!r} is closed", remedy="load it again")
+
     def _make_card(self) -> SpaceCard:
         dims, towers = set(), []
-        for modality, spec in self.specs.items():
+        for modality, spec in self._members.items():
             if spec.identity is not None and spec.dim is not None:
                 dims.add(spec.dim)
                 towers.append(TowerCard(modality=modality, encoder=spec.name, identity=spec.identity))
@@ -275,13 +352,13 @@ class Space:
         if len(dims) != 1:
             raise EncoderError(
                 f"the encoders of space {self.name!r} have widths {sorted(dims)}",
-                remedy="their plugin gives all of them one dim",
+                remedy="give all of them one dim, or projections that lead to one",
             )
         return SpaceCard(name=self.name, dim=dims.pop(), towers=tuple(towers))
 
 
 def load(
-    name: str | None = None,
+    name: str | os.PathLike[str] | None = None,
     *,
     device: str | Auto | Sequence[str] = "auto",
     dtype: str | Auto = "auto",
@@ -291,16 +368,83 @@ def load(
     fast: bool = False,
     compile: bool = False,
 ) -> Space:
-    """Make ready the space of that name or alias, or the default one; encoders are built when first used.
+    """Make ready the space of that name or alias, of that folder, or the default one.
+
+    Encoders are built when first used. A folder is what `Space.save` wrote; a string names one only where no
+    installed space is called that.
 
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
 
-    Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError.
+    Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError; for a
+    folder WeightsError or IdentityError when it isn't whole, or not what it was.
     """
-    specs = registry().space(registry().default_space() if name is None else name)
-    runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
-    return Space(specs[0].space_name, specs, runtime=runtime, limits=limits, fast=fast)
+    specs, saved = _found(name)
+    space = Space(
+        specs[0].space_name,
+        specs,
+        projections=saved.projections if saved else None,
+        runtime=Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile),
+        limits=limits,
+        fast=fast,
+    )
+    space._card = saved.card if saved else None  # which has vectors to verify, and the same fingerprint
+    return space
+
+
+def _found(name: str | os.PathLike[str] | None) -> tuple[tuple[EncoderSpec, ...], Saved | None]:
+    """The encoders of a space, and what its folder holds if it has one."""
+    if name is None or isinstance(name, str):
+        name = registry().default_space() if name is None else name
+        try:
+            return registry().space(name), None
+        except UnknownNameError:
+            if not os.path.isdir(name):
+                raise
+            if not os.path.isfile(os.path.join(name, CARD)):
+                raise UnknownNameError(
+                    f"no space is called {name!r}, and the folder of that name has no {CARD}",
+                    remedy="give a folder that Space.save wrote; `mmencode list` shows what is installed",
+                ) from None
+    saved = read_folder(name)
+    return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
+
+
+def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
+    """The encoder's spec as a member of a saved space; loading it checks that it is the one of the card."""
+    card = saved.card
+    try:
+        spec = registry()[tower.encoder]
+    except UnknownNameError as unknown:
+        raise UnknownNameError(
+            f"the saved space {card.name!r} needs the encoder {tower.encoder!r} for {tower.modality}, and no "
+            "plugin declares it",
+            culprit=unknown.culprit,
+            remedy=f"pip install {saved.plugins.get(tower.encoder, 'the plugin that does')}",
+        ) from unknown
+    found = replace(spec, space=card.name, aliases=(), identity=tower.identity)
+    if tower.modality not in saved.projections:
+        return replace(found, dim=card.dim)
+    own = spec.identity or Identity()  # the card's projection and dim are those of what comes behind
+    return replace(found, identity=replace(tower.identity, projection=own.projection))
+
+
+def _declared_by(spec: EncoderSpec) -> str:
+    """The distribution that declares an encoder of a space to be saved."""
+    try:
+        return registry().distribution(spec.name)
+    except UnknownNameError as unknown:
+        raise UnknownNameError(
+            f"no plugin declares the encoder {spec.name!r}, so that nobody could load the saved space",
+            culprit=unknown.culprit,
+            remedy="declare it in a plugin, which `mmencode new-plugin` begins",
+        ) from unknown
+
+
+def _led(spec: EncoderSpec, projection: Projection) -> EncoderSpec:
+    """The spec of an encoder with a projection in place of whatever the spec names."""
+    identity = spec.identity and replace(spec.identity, projection=known(projection))
+    return replace(spec, projection="", identity=identity, dim=projection.dim or spec.dim)
 
 
 @functools.cache
@@ -367,6 +511,23 @@ def _chunks(parts: Iterator[engine.Part[Vectors]], chunk: int) -> Iterator[list[
         yield held
     if failure is not None:
         raise failure
+
+
+def _count(parts: Iterable[engine.Part[Vectors]]) -> int:
+    return sum(part.count for part in parts)
+
+
+def _merged(parts: Iterable[engine.Part[Vectors]], count: int, width: int) -> engine.Part[Vectors]:
+    """Parts that come of `count` items as one, whose rows `[k, width]` are in one array allocated once."""
+    rows, filled = np.empty((count, width), np.float32), 0
+    positions: list[Positions] = []
+    errors: list[InputError] = []
+    for part in parts:
+        rows[filled : filled + len(part.rows)] = part.rows
+        filled += len(part.rows)
+        positions.append(part.positions)
+        errors += part.errors
+    return engine.Part(count, rows[:filled], _joined(positions), errors)
 
 
 def _joined(positions: Iterable[Positions]) -> Positions:

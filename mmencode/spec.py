@@ -154,6 +154,15 @@ class EncoderSpec:
             ) from cause
 
 
+def require_space_name(name: str) -> None:
+    """SpecError unless one can call a space so."""
+    if not _NAME.fullmatch(name) or name.endswith("/*"):
+        raise SpecError(
+            f"a space can't be called {name!r}",
+            remedy="make it words of letters, digits, . _ - joined by /",
+        )
+
+
 def _check_types(spec: EncoderSpec) -> None:
     for field in fields(spec):
         value = getattr(spec, field.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from typing import Any
@@ -44,15 +45,22 @@ class Tower:
     budget: Budget = field(default_factory=Budget)
 
 
-def load_tower(spec: EncoderSpec, runtime: Runtime, device: torch.device | None = None) -> Tower:
+def load_tower(
+    spec: EncoderSpec,
+    runtime: Runtime,
+    device: torch.device | None = None,
+    projection: Projection | None = None,
+) -> Tower:
     """Build, check, move and pack or compile one encoder; the projection stays float32.
+
+    A projection that is given takes the place of the spec's own.
 
     Raises MissingPackageError, WeightsError, EncoderError when the target gives something else than an
     Encoder, IdentityError when it isn't what the spec declares.
     """
     device = device or runtime.device
-    encoder, projection, card = build_tower(spec)
-    encoder, dtype = _cast(encoder.to(device), spec, runtime, device)
+    encoder, built, card = build_tower(spec, projection)
+    encoder, dtype = _cast(encoder.to(device), projection, spec, runtime, device)
     if not runtime.compile:
         pack(encoder)
     forward = Compiled(encoder, spec.name) if runtime.compile else encoder
@@ -62,7 +70,7 @@ def load_tower(spec: EncoderSpec, runtime: Runtime, device: torch.device | None 
         spec=spec,
         encoder=encoder,
         forward=forward,
-        projection=projection.to(device),
+        projection=built.to(device),
         card=card,
         dim=spec.dim or encoder.width,
         device=device,
@@ -83,7 +91,7 @@ def _warm_up(
 
 
 def _cast(
-    encoder: Encoder, spec: EncoderSpec, runtime: Runtime, device: torch.device
+    encoder: Encoder, given: Projection | None, spec: EncoderSpec, runtime: Runtime, device: torch.device
 ) -> tuple[Encoder, torch.dtype]:
     """The encoder in the dtype that was asked for; with "auto" in float32 unless its vectors can bear less.
 
@@ -101,7 +109,7 @@ def _cast(
     found = _probed(encoder.to(runtime.dtype), encoder, spec, device, runtime.dtype)
     if promised and len(exact) and cosine_similarity(exact, found).min() >= AUTO_COSINE:
         return encoder, runtime.dtype
-    return build_tower(spec)[0].to(device), torch.float32  # the cast has rounded the weights
+    return build_tower(spec, given)[0].to(device), torch.float32  # the cast has rounded the weights
 
 
 def _probed(
@@ -120,18 +128,33 @@ def _probed(
     return features.float()
 
 
-def build_tower(spec: EncoderSpec) -> tuple[Encoder, Projection, TowerCard]:
+def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Encoder, Projection, TowerCard]:
     """As `load_tower`, but in float32 on the CPU, as built, with the card of what they were found to be."""
     require_packages(spec)
     with torch.random.fork_rng(devices=[]):  # modules draw initial weights; the user's generator isn't theirs
         encoder = _build(spec, spec.target, Encoder)
-        projection = _build(spec, spec.projection, Projection) if spec.projection else IdentityProjection()
+        projection = _projection(spec, given)
     for module in (encoder, projection):
         module.eval().requires_grad_(False)
-    found = identify(encoder, projection if spec.projection else None)
+    if projection.width not in (None, encoder.width):
+        raise EncoderError(
+            f"encoder {spec.name!r} gives features of width {encoder.width}, and its projection takes "
+            f"{projection.width}",
+            remedy="fit the projection to this encoder's features",
+        )
+    found = identify(encoder, projection if given is not None or spec.projection else None)
     if spec.identity is not None and found != spec.identity:
         raise _not_as_declared(spec, asdict(spec.identity), asdict(found))
     return encoder, projection, TowerCard(modality=spec.modality, encoder=spec.name, identity=found)
+
+
+def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
+    if given is not None:
+        return deepcopy(given)  # moving it to a device is no business of whoever gave it
+    if not spec.projection:
+        return IdentityProjection()
+    declared: Projection = _build(spec, spec.projection, Projection)
+    return declared
 
 
 def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mmencode.plugins import Plugin
-from mmencode.registry import Registry
+from mmencode.registry import Registry, registry
 from mmencode.runtime import Runtime
-from mmencode.space import Space
+from mmencode.space import Space, shared
 from mmencode.spec import EncoderSpec
 from mmencode.testing import fake_specs
 
@@ -57,11 +58,34 @@ def make_registry() -> Callable[..., Registry]:
 
     def make(**distributions: tuple[EncoderSpec, ...] | Exception) -> Registry:
         plugins = [
-            Plugin(distribution=name, version="1.0", entry_point=name, error=content)
-            if isinstance(content, Exception)
-            else Plugin(distribution=name, version="1.0", entry_point=name, specs=content)
+            Plugin(
+                distribution=name,
+                version="1.0",
+                entry_point=f"{name}.plugin",
+                specs=() if isinstance(content, Exception) else content,
+                error=content if isinstance(content, Exception) else None,
+                seconds=0.002,
+            )
             for name, content in distributions.items()
         ]
         return Registry(tuple(plugins))
 
     return make
+
+
+@pytest.fixture
+def install(
+    make_registry: Callable[..., Registry], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., None]]:
+    """Make these the installed plugins, distribution=specs; an exception instead is a failed plugin."""
+
+    def do(**distributions: tuple[EncoderSpec, ...] | Exception) -> None:
+        plugins = make_registry(**distributions).plugins
+        # The attribute mmencode.registry is the function.
+        monkeypatch.setattr(importlib.import_module("mmencode.registry"), "discover", lambda: plugins)
+        registry.cache_clear()
+        shared.cache_clear()
+
+    yield do
+    registry.cache_clear()
+    shared.cache_clear()

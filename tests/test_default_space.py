@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,8 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
 import mmencode
+from mmencode import Embeddings, LabelAnchored
+from mmencode.testing import sample_items
 
 pytest.importorskip("mmencode_offline", reason="the default space: pip install mmencode-offline")
 ROOT = Path(__file__).parents[1]
@@ -69,3 +75,75 @@ def test_audio_without_its_extra_says_the_pip_line_and_text_still_works(monkeypa
         assert space.encode("text", ["a cat"]).space == complete
         with pytest.raises(mmencode.errors.MissingPackageError, match=r"'mmencode-offline\[audio\]'"):
             space.encode("audio", [])
+
+
+def test_space_is_rebuilt_by_public_calls_alone():
+    pytest.importorskip("onnx", reason="the audio extra: pip install 'mmencode-offline[audio]'")
+    from mmencode_offline import anchors, audio, image
+
+    text = mmencode.compose("offline", {"text": "offline/minilm"})
+
+    def led(file, **options):
+        data = anchors.read(file)
+        labels = Embeddings(data["anchors"].float().numpy(), space=text.id, modality="text")
+        return LabelAnchored(labels, prior=data.get("prior"), **options)
+
+    ways = {
+        "text": text,
+        "image": ("offline/efficientnet-lite0", led(anchors.IMAGE, head=image.classifier().classifier)),
+        "audio": ("offline/yamnet", led(anchors.AUDIO, activation="none")),
+    }
+    with mmencode.compose("offline", ways) as rebuilt, mmencode.load("offline") as installed:
+        assert rebuilt.card.fingerprint == installed.card.fingerprint
+        assert rebuilt.id == installed.id
+        for modality in installed.modalities:
+            items = sample_items(modality, 2)
+            found, expected = rebuilt.encode(modality, items), installed.encode(modality, items)
+            np.testing.assert_array_equal(found, expected)
+            mmencode.similarity(found, expected)
+    assert audio.projection().dim == rebuilt.dim
+
+
+LED = """
+import mmencode
+from mmencode.encoders.timm import classifier
+
+space = mmencode.load("offline", device="cpu", dtype="float32")
+labels = ["cat", "dog", "horse", "car", "aeroplane", "ship", "lorry", "bird", "deer", "frog"]
+
+found = classifier("test_vit/mine.safetensors", labels)
+anchors = space.encode("text", found.labels)
+projection = mmencode.LabelAnchored(anchors, head=found.head)
+mine = mmencode.compose("mine", {"text": space, "image": ("timm/test_vit/mine.safetensors", projection)})
+mine.save("mine")
+"""
+AGAIN = """
+import json, sys
+import mmencode
+from mmencode.testing import sample_items
+
+with mmencode.load("mine") as mine:
+    found = {modality: mine.encode(modality, sample_items(modality, 3)) for modality in ("text", "image")}
+    vectors = {modality: part.vectors.tolist() for modality, part in found.items()}
+    print(json.dumps([mine.id, mine.verify().same, vectors]))
+"""
+
+
+def test_classifier_of_timm_reaches_the_space_in_five_lines_and_from_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit", num_classes=10).state_dict(), "mine.safetensors")
+    assert len(LED.rpartition("\n\n")[2].splitlines()) == 5
+    names: dict[str, object] = {}
+    exec(LED, names)
+    done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True)
+    id, same, vectors = json.loads(done.stdout)
+    mine = names["mine"]
+    assert (id, same) == (mine.id, True)
+    for modality, found in vectors.items():
+        expected = mine.encode(modality, sample_items(modality, 3))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    scores = mmencode.similarity(
+        mine.encode("image", sample_items("image", 3)), mine.encode("text", names["labels"])
+    )
+    assert scores.min() > 0  # random weights: all labels have their share

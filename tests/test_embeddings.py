@@ -65,46 +65,101 @@ def test_concatenation_keeps_order_and_identity():
         Embeddings.concatenate([])
 
 
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 6), st.integers(1, 9), st.text(st.characters(codec="utf-8")))
-def test_file_restores_everything(tmp_path_factory, rows, dim, source):
-    path = tmp_path_factory.mktemp("e") / "x.safetensors"
-    error = InputError("fact", source=source, remedy="do", index=9)
-    embeddings = make(rows, dim, positions=np.arange(rows) * 2, errors=[error])
-    embeddings.save(path)
-    loaded = Embeddings.load(path)
-    np.testing.assert_array_equal(loaded.vectors, embeddings.vectors)
-    np.testing.assert_array_equal(loaded.positions, embeddings.positions)
-    assert (loaded.space, loaded.modality) == ("a@1", "text")
-    assert [vars(error) for error in loaded.errors] == [vars(error)]
-    assert list(path.parent.iterdir()) == [path]
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (2, "c"),
+        (-1, "e"),
+        (slice(1, 4), "bcd"),
+        (slice(None, None, -2), "eca"),
+        ([0, 3], "ad"),
+        (np.array([3, -5]), "da"),
+        (np.array([True] * 2 + [False] * 3), "ab"),
+        ([], ""),
+    ],
+)
+def test_indexing_keeps_the_keys_of_its_rows(rows, expected):
+    assert make(keys=list("abcde"))[rows].keys == tuple(expected)
 
 
-def test_failed_save_leaves_nothing_and_spares_what_was_there(tmp_path, monkeypatch):
-    path = tmp_path / "x.safetensors"
-    make(2).save(path)
-    before = path.read_bytes()
-    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        make(3).save(path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+def test_paths_become_keys(tmp_path):
+    assert make(2, keys=[tmp_path / "a.jpg", "b.jpg"]).keys == (str(tmp_path / "a.jpg"), "b.jpg")
 
 
-def test_other_files_are_refused(tmp_path):
-    from safetensors.numpy import save_file
+@pytest.mark.parametrize("keys", [[], ["a"], ["a", "b", "c"]])
+def test_keys_are_as_many_as_rows(keys):
+    with pytest.raises(ValueError, match=f"2 vectors have {len(keys)} keys"):
+        make(2, keys=keys)
 
-    other = tmp_path / "other.safetensors"
-    save_file({"x": np.zeros(2)}, other)
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"nonsense")
-    for path, words in [
-        (other, "no file of embeddings"),
-        (broken, "can't be read"),
-        (tmp_path / "no", "can't be read"),
-    ]:
-        with pytest.raises(InputError, match=words):
-            Embeddings.load(path)
+
+def test_concatenation_keeps_keys_where_all_parts_have_them():
+    both = Embeddings.concatenate([make(2, keys=["a", "b"]), make(1, keys=["c"]), make(0, keys=[])])
+    assert both.keys == ("a", "b", "c")
+    assert Embeddings.concatenate([make(2, keys=["a", "b"]), make(1)]).keys is None
+
+
+def test_tensor_shares_the_memory_of_the_vectors():
+    embeddings = make()
+    tensor = embeddings.torch()
+    tensor[1, 2] = 7
+    assert (tensor.shape, embeddings.vectors[1, 2]) == ((5, 4), 7)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 5), st.integers(1, 9), st.data())
+def test_truncation_keeps_the_direction_of_the_first_numbers(rows, dim, data):
+    cut = data.draw(st.integers(1, dim))
+    embeddings = make(rows, dim)
+    part = embeddings.truncate(cut)
+    lengths = np.linalg.norm(embeddings.vectors[:, :cut], axis=1, keepdims=True)
+    np.testing.assert_allclose(part.vectors * lengths, embeddings.vectors[:, :cut], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(part.vectors, axis=1), 1, rtol=1e-6)
+
+
+def test_truncation_carries_all_but_the_space():
+    part = make(5, keys=list("abcde"), positions=np.array([0, 1, 3, 4, 5]), errors=[ERROR]).truncate(2)
+    assert (part.space, part.modality, part.errors) == ("a@1:first2", "text", (ERROR,))
+    assert (part.keys, part.positions.tolist()) == (tuple("abcde"), [0, 1, 3, 4, 5])
+
+
+def test_truncations_of_one_space_to_one_width_are_comparable():
+    assert similarity(make().truncate(2), make(seed=1).truncate(2)).shape == (5, 5)
+
+
+@pytest.mark.parametrize(
+    "other", [make(), make().truncate(3), make(space="b@2").truncate(2), make(dim=2)], ids=lambda e: e.space
+)
+def test_truncations_are_comparable_with_nothing_else(other):
+    with pytest.raises(SpaceMismatchError, match="a@1:first2"):
+        similarity(make().truncate(2), other)
+
+
+def test_truncating_twice_is_truncating_once():
+    once, twice = make().truncate(2), make().truncate(3).truncate(2)
+    assert once.space == twice.space
+    np.testing.assert_allclose(once.vectors, twice.vectors, atol=1e-6)
+
+
+def test_all_numbers_are_no_truncation():
+    embeddings = make()
+    assert embeddings.truncate(4) is embeddings
+
+
+@pytest.mark.parametrize("dim", [0, -1, 5, 2.0, True])
+def test_truncation_is_to_a_width_that_there_is(dim):
+    with pytest.raises(ValueError, match="from 1 to 4"):
+        make().truncate(dim)
+
+
+def test_vectors_without_direction_after_truncation_are_refused():
+    embeddings = Embeddings(np.eye(3), space="a@1", modality="text")
+    with pytest.raises(ValueError, match=r"first 1 numbers of row 1 are all zero.*2 such rows of 3"):
+        embeddings.truncate(1)
+
+
+def test_tiny_first_numbers_have_a_direction():
+    embeddings = Embeddings(np.array([[3e-40, 4e-40, 1]]), space="a@1", modality="text")
+    np.testing.assert_allclose(embeddings.truncate(2).vectors, [[0.6, 0.8]], rtol=1e-4)
 
 
 def test_similarity_is_the_cosine():

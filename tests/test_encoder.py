@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmencode.encoder import Encoder, digest, identify
+from mmencode.encoder import Encoder, digest, identify, known
 from mmencode.projection import LabelAnchored
 from mmencode.testing import FakeImage, FakeText
 
@@ -42,6 +42,14 @@ def test_identity_is_the_encoders_words_and_digests():
     assert identity.pooling == "mean"
     assert identity.projection.startswith("sha256:")
     assert identify(FakeImage()).projection == "identity"
+
+
+def test_projection_is_known_by_its_digest_and_the_reservation_about_it():
+    projection = LabelAnchored(torch.eye(8))
+    assert known(projection) == digest(projection)
+    projection.note = "not above chance"
+    assert known(projection) == f"not above chance, {digest(projection)}"
+    assert known(nn.Identity()) == "class:Identity"
 
 
 def test_encoder_is_abstract():

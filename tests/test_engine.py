@@ -145,6 +145,32 @@ def test_vector_without_a_direction_is_that_items_error(value):
     assert space.encode("text", ["a", "bb"], on_error="skip").positions.tolist() == [1]
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_features_that_are_no_numbers_are_that_items_error(value):
+    class Broken(FakeText):
+        def forward(self, tensors):
+            features = super().forward(tensors)
+            features[0] = value
+            return features
+
+    space = space_of(Broken)
+    with pytest.raises(InputError, match="features that aren't finite") as caught:
+        list(space.features("text", ["a", "bb"]))
+    assert caught.value.index == 0
+    (part,) = space.features("text", ["a", "bb"], on_error="skip")
+    assert part.positions.tolist() == [1]
+    assert [error.index for error in part.errors] == [0]
+
+
+def test_features_of_a_wrong_shape_are_the_encoders_error():
+    class Broken(FakeText):
+        def forward(self, tensors):
+            return torch.ones(1, 7)
+
+    with pytest.raises(EncoderError, match=r"gave features of shape \(1, 7\), not \(1, 8\)"):
+        list(space_of(Broken).features("text", ["a"]))
+
+
 @pytest.mark.usefixtures("threads_end")
 def test_threads_end_soon_after_the_call_even_when_it_fails():
     space = space_of(FakeText)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 
 import mmencode
 from mmencode.encoders.torchaudio import TorchaudioEncoder
+from mmencode.projection import Linear
 from mmencode.runtime import Runtime
 from mmencode.space import Space
 from mmencode.spec import EncoderSpec
@@ -62,6 +64,20 @@ def test_family_member_that_loses_its_direction_stays_in_float32():
         assert sturdy._tower("text").dtype == torch.bfloat16
         assert sturdy._tower("text").encoder.offset.dtype == torch.bfloat16
         assert cosines(space.encode("text", ["a", "b"]), space.encode("text", ["a", "b"])).min() > 0.9999
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_family_member_that_is_built_again_is_checked_with_its_projection(given):
+    spec = EncoderSpec(name="test/*", modality="text", target=f"{__name__}:Brittle").member("one")
+    projections = {"text": Linear(torch.eye(4, 8), torch.zeros(4))} if given else {}
+    with Space("test", [spec], projections=projections, runtime=Runtime("cpu", "float32")) as space:
+        expected, (card,) = space.encode("text", ["a"]), space.card.towers
+    runtime = Runtime("cpu")
+    runtime.dtype = torch.bfloat16
+    known = replace(spec, identity=card.identity, dim=expected.dim)
+    with Space("test", [known], projections=projections, runtime=runtime) as space:
+        assert space._tower("text").dtype == torch.float32
+        np.testing.assert_array_equal(space.encode("text", ["a"]), expected)
 
 
 @pytest.mark.parametrize("promised", [None, 0.995, 0.9999])

@@ -23,6 +23,7 @@ from mmencode.errors import (
     UnknownNameError,
 )
 from mmencode.inputs import Limits
+from mmencode.projection import Linear
 from mmencode.runtime import Runtime
 from mmencode.space import Space, shared
 from mmencode.spec import EncoderSpec
@@ -205,6 +206,95 @@ def identify_unchanged(init):
 def test_dtype_and_batch_size_do_not_change_the_identity():
     plain = Space("fake", fake_specs()).id
     assert Space("fake", fake_specs(), runtime=Runtime("cpu", "bfloat16", batch_size=1)).id == plain
+
+
+@pytest.mark.parametrize("words", ["preprocessing", "tokenizer", "pooling", "windows"])
+def test_other_words_of_an_encoder_are_another_space(monkeypatch, words):
+    before = Space("fake", [TEXT]).id
+    monkeypatch.setattr(FakeText, words, "something else")
+    assert Space("fake", [TEXT]).id != before
+
+
+def scaled(by=1.0, note=""):
+    projection = Linear(by * torch.eye(5, 8), torch.zeros(5))
+    projection.note = note
+    return projection
+
+
+def test_given_projection_is_part_of_the_identity():
+    known = replace(TEXT, identity=identify(FakeText()))
+    projections = [{}, {"text": scaled()}, {"text": scaled(2)}, {"text": scaled(note="doubtful")}]
+    found = [Space("fake", [TEXT], projections=given).id for given in projections]
+    assert len(set(found)) == 4
+    assert [Space("fake", [known], projections=given).id for given in projections] == found
+
+
+def test_given_projection_takes_the_place_of_the_declared_one():
+    own = replace(TEXT, projection="test_space:scaled", dim=5, identity=identify(FakeText(), scaled()))
+    given = {"text": Linear(torch.eye(3, 8), torch.zeros(3))}
+    with Space("fake", [own]) as declared, Space("fake", [own], projections=given) as other:
+        assert (declared.dim, other.dim) == (5, 3)
+        assert declared.encode("text", ["a"]).dim == 5
+        assert other.encode("text", ["a"]).dim == 3
+
+
+def test_projection_of_a_modality_that_is_not_there_is_refused():
+    with pytest.raises(UnknownModalityError, match="no encoder for 'imgae'"):
+        Space("fake", [TEXT], projections={"imgae": scaled()})
+
+
+def test_features_are_what_the_encoder_gives(space):
+    items = sample_items("image", 6)
+    (part,) = space.features("image", items)
+    encoder = FakeImage()
+    with torch.no_grad():
+        tensors = encoder.collate([encoder.preprocess(item) for item in items])
+        np.testing.assert_allclose(part.rows, encoder(tensors), atol=1e-6)
+    assert part.positions.tolist() == list(range(6))
+    assert part.errors == []
+
+
+def test_features_are_those_before_the_projection():
+    with Space("fake", [TEXT], projections={"text": scaled()}) as led, Space("fake", [TEXT]) as plain:
+        (found,), (expected,) = led.features("text", ["a", "b"]), plain.features("text", ["a", "b"])
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        assert found.rows.shape == (2, 8)
+
+
+@pytest.mark.parametrize("window", [1, 3, 1024])
+def test_features_come_in_chunks_whatever_the_window(space, window):
+    space.runtime.window_items = window
+    items = ["a", "", "b", "c", None, "d", "e"]
+    parts = list(space.features("text", iter(items), chunk=3, on_error="skip"))
+    assert [part.count for part in parts] == [3, 3, 1]
+    assert [part.positions.tolist() for part in parts] == [[0, 2], [3, 5], [6]]
+    assert [[error.index for error in part.errors] for part in parts] == [[1], [4], []]
+    (whole,) = space.features("text", ["a", "b", "c", "d", "e"])
+    np.testing.assert_allclose(np.concatenate([part.rows for part in parts]), whole.rows, atol=1e-6)
+
+
+def test_features_of_nothing_are_none(space):
+    assert list(space.features("text", [])) == []
+
+
+def test_bad_item_ends_the_features(space):
+    with pytest.raises(InputError) as caught:
+        list(space.features("text", ["a", "", "b"]))
+    assert caught.value.index == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "kind"),
+    [
+        (("text", "a dog"), {}, TypeError),
+        (("text", ["a"]), {"chunk": 0}, ValueError),
+        (("text", ["a"]), {"on_error": "ignore"}, ValueError),
+        (("smell", ["rose"]), {}, UnknownModalityError),
+    ],
+)
+def test_wrong_use_of_features_is_said_at_once(space, arguments, options, kind):
+    with pytest.raises(kind):
+        space.features(*arguments, **options)
 
 
 def test_missing_package_says_which_and_the_pip_line():

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import check, classify, encode, info, listing, new_plugin, search
+from . import check, classify, encode, info, listing, new_plugin, search, spaces
 from .demo import command as demo
 from .failures import Commands
 
@@ -46,6 +46,8 @@ app.command("plugins")(listing.list_plugins)
 app.command("info")(info.info)
 app.command("check")(check.check)
 app.command("new-plugin")(new_plugin.new_plugin)
+app.command("compose")(spaces.compose)
+app.command("verify")(spaces.verify)
 
 
 def _version(asked: bool) -> None:

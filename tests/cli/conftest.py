@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,33 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mmencode.cli import app
-from mmencode.plugins import Plugin
-from mmencode.registry import registry
-from mmencode.spec import EncoderSpec
 from mmencode.testing import fake_specs
 
 DEFAULT = tuple(replace(spec, aliases=("default",)) for spec in fake_specs())
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Make these the installed plugins, distribution=specs; an exception instead is a failed plugin."""
-
-    def do(**distributions: tuple[EncoderSpec, ...] | Exception) -> None:
-        plugins = tuple(
-            Plugin(
-                distribution=name, version="1.0", entry_point=f"{name}.plugin", error=content, seconds=0.002
-            )
-            if isinstance(content, Exception)
-            else Plugin(distribution=name, version="1.0", entry_point=f"{name}.plugin", specs=content)
-            for name, content in distributions.items()
-        )
-        # The attribute mmencode.registry is the function.
-        monkeypatch.setattr(importlib.import_module("mmencode.registry"), "discover", lambda: plugins)
-        registry.cache_clear()
-
-    yield do
-    registry.cache_clear()
 
 
 @pytest.fixture

@@ -31,7 +31,19 @@ except SystemExit:
     return json.loads(done.stderr.splitlines()[-1])
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["list"], ["plugins"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["plugins"],
+        ["demo", "--help"],
+        ["compose", "--help"],
+        ["verify", "--help"],
+        ["compose", "mine"],
+    ],
+)
 def test_command_that_only_lists_never_imports_torch_or_numpy(arguments):
     assert _loaded(*arguments) == []
 
@@ -84,5 +96,5 @@ def test_no_arguments_print_the_help(run):
 
 
 def test_every_command_has_an_example_in_its_help(run):
-    for command in ("demo", "encode", "classify", "search", "list", "plugins", "info"):
+    for command in ("demo", "encode", "classify", "search", "list", "plugins", "info", "compose", "verify"):
         assert f"Example: mmencode {command}" in run(command, "--help").stdout

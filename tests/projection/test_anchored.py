@@ -1,18 +1,16 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
 
+from mmencode.embeddings import Embeddings
 from mmencode.encoder import digest
-from mmencode.projection import IdentityProjection, LabelAnchored
+from mmencode.projection import LabelAnchored
 
 ANCHORS = normalize(torch.randn(12, 5, generator=torch.Generator().manual_seed(0)), dim=1)
 LOGITS = torch.randn(3, 12, generator=torch.Generator().manual_seed(1)) * 3
-
-
-def test_identity_gives_the_features():
-    assert torch.equal(IdentityProjection()(LOGITS), LOGITS)
 
 
 def test_certain_classifier_lands_on_the_labels_anchor():
@@ -61,3 +59,41 @@ def test_state_restores_the_settings():
     target = LabelAnchored(torch.zeros_like(ANCHORS))
     target.load_state_dict(source.state_dict())
     torch.testing.assert_close(target(LOGITS), source(LOGITS))
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+def test_embeddings_are_anchors_that_know_their_space(writeable):
+    vectors = ANCHORS.numpy().copy()
+    vectors.flags.writeable = writeable
+    projection = LabelAnchored(Embeddings(vectors, space="words@1", modality="text"))
+    assert projection.into == "words@1"
+    assert digest(projection) == digest(LabelAnchored(ANCHORS))
+    assert torch.equal(projection(LOGITS), LabelAnchored(ANCHORS)(LOGITS))
+
+
+def test_tensor_leads_nowhere_in_particular():
+    assert LabelAnchored(ANCHORS).into == ""
+
+
+def test_anchors_that_change_later_change_no_projection():
+    vectors = np.eye(3, dtype=np.float32)
+    anchors, embeddings = torch.eye(3), Embeddings(vectors, space="words@1", modality="text")
+    made = [LabelAnchored(anchors), LabelAnchored(embeddings)]
+    before = [digest(projection) for projection in made]
+    anchors.zero_()
+    vectors[:] = 0
+    assert [digest(projection) for projection in made] == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"activation": "relu"}, "'relu': make it one of softmax, sigmoid, none"),
+        ({"top": 0}, "top is 0"),
+        ({"prior": torch.ones(11)}, r"\[11\]: make it \[12\]"),
+        ({"prior": torch.ones(1)}, r"\[1\]: make it \[12\]"),
+    ],
+)
+def test_wrong_argument_is_said_at_once(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        LabelAnchored(ANCHORS, **wrong)

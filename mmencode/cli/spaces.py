@@ -1,0 +1,114 @@
+"""`mmencode compose` and `mmencode verify`: spaces as folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import output
+from .options import Json
+
+if TYPE_CHECKING:
+    from ..composition import Part
+
+
+def compose(
+    name: Annotated[str, typer.Argument(help="The new space's name.")],
+    encoder: Annotated[
+        list[str],
+        typer.Option(
+            "--encoder",
+            "-e",
+            metavar="MODALITY=ENCODER[,PROJECTION]",
+            help="An encoder for each modality; a projection is a file that save_projection wrote.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it isn't there yet.")],
+    json: Json = False,
+) -> None:
+    """Make one space of several encoders, and save it as a folder.
+
+    All must live in one space, or have a projection into it. Anywhere a space is named, the folder can be.
+
+    \b
+    Example: mmencode compose mine -e text=offline/minilm -e image=offline/efficientnet-lite0 -o mine
+    """
+    from ..composition import compose as composed
+    from ..folders import read_card
+
+    _check_out(out)
+    with composed(name, _parts(encoder)) as space:
+        space.save(out)
+    card = read_card(out)
+    if json:
+        output.document({"id": card.id, "folder": str(out), **card.to_dict()})
+    else:
+        typer.echo(str(card))
+
+
+def verify(
+    space: Annotated[str, typer.Argument(help="The folder of a space, or an installed one with --card.")],
+    card: Annotated[
+        Path | None, typer.Option("--card", help="The card to compare with; by default the folder's own.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Encode generated items again, and compare with the vectors that a card holds.
+
+    What has changed since shows as an angle: weights, a library's way to resize, anything. The exit code is 1
+    when something did.
+
+    \b
+    Example: mmencode verify mine
+    Example: mmencode verify offline --card mine/card.json
+    """
+    from ..space import load
+
+    with load(space) as found:
+        verification = found.verify(card)
+    if json:
+        facts: dict[str, Any] = {
+            "space": verification.space,
+            "card": verification.card,
+            "same": verification.same,
+            "angles": dict(verification.angles),
+            "changes": {modality: list(names) for modality, names in verification.changes.items()},
+            "skipped": list(verification.skipped),
+        }
+        output.document(facts)
+    else:
+        typer.echo(str(verification))
+    if not verification.same:
+        raise typer.Exit(1)
+
+
+def _check_out(out: Path) -> None:
+    """Find out before the work rather than after it that it couldn't be saved."""
+    from ..folders import require_new
+
+    try:
+        require_new(out)
+    except OSError as error:
+        raise typer.BadParameter(str(error), param_hint="--out") from error
+
+
+def _parts(options: list[str]) -> dict[str, Part]:
+    """The encoders by modality, of `MODALITY=ENCODER[,PROJECTION]`."""
+    from ..projection import load_projection
+
+    parts: dict[str, Part] = {}
+    for option in options:
+        modality, _, rest = option.partition("=")
+        encoder, _, file = rest.partition(",")
+        if not modality or not encoder:
+            raise _wrong(f"{option!r} isn't MODALITY=ENCODER or MODALITY=ENCODER,PROJECTION")
+        if modality in parts:
+            raise _wrong(f"{modality} has two encoders")
+        parts[modality] = (encoder, load_projection(file)) if file else encoder
+    return parts
+
+
+def _wrong(words: str) -> typer.BadParameter:
+    return typer.BadParameter(words, param_hint="--encoder")

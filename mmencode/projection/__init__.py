@@ -1,0 +1,20 @@
+"""Projections: the heads that take an encoder's features into a space."""
+
+from .anchored import Activation as Activation
+from .anchored import LabelAnchored as LabelAnchored
+from .base import IdentityProjection as IdentityProjection
+from .base import Projection as Projection
+from .chain import Chain as Chain
+from .contrastive import Perceptron as Perceptron
+from .contrastive import contrastive as contrastive
+from .files import load_projection as load_projection
+from .files import save_projection as save_projection
+from .linear import Linear as Linear
+from .linear import Moments as Moments
+from .linear import Truncation as Truncation
+from .linear import added as added
+from .linear import from_classifier as from_classifier
+from .linear import moments as moments
+from .linear import procrustes as procrustes
+from .linear import ridge as ridge
+from .linear import whitening as whitening

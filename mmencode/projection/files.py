@@ -1,0 +1,109 @@
+"""Projections in files: the state as safetensors, everything else as JSON in its header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ..errors import EncoderError, WeightsError
+from ..files import written_aside
+from .anchored import LabelAnchored
+from .base import IdentityProjection, Projection, Settings
+from .chain import Chain
+from .contrastive import Perceptron
+from .linear import Linear, Truncation
+
+FORMAT = 1
+KINDS: Mapping[str, type[Projection]] = {
+    kind.kind: kind for kind in (IdentityProjection, LabelAnchored, Linear, Perceptron, Truncation, Chain)
+}
+_FACTS = {"format", "kind", "into", "note", "report", "settings"}
+_DAMAGE = (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+
+
+def save_projection(projection: Projection, path: str | os.PathLike[str]) -> None:
+    """Write one of mmencode's own projections; the file appears whole or not at all.
+
+    Raises EncoderError for another class, or for parts that can't be saved.
+    """
+    facts = {
+        "format": FORMAT,
+        **shape_of(projection),
+        "into": projection.into,
+        "note": projection.note,
+        "report": projection.report,
+    }
+    state = {name: tensor.contiguous() for name, tensor in projection.state_dict().items()}
+    content = save(state, {"mmencode": _json(facts)})
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
+def load_projection(path: str | os.PathLike[str]) -> Projection:
+    """Read what `save_projection` wrote; WeightsError, which names the file, for anything else."""
+    source = Path(path)
+    try:
+        with safe_open(source, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("mmencode", "{}"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return _restored(facts, state)
+    except FileNotFoundError as cause:
+        raise _unreadable(source, "there is no such file") from cause
+    except _DAMAGE as cause:
+        raise _unreadable(source, " ".join(str(cause).split())) from cause
+
+
+def shape_of(projection: Projection) -> Settings:
+    """Its kind and settings, of which `blank_of` makes another; EncoderError unless it is mmencode's own."""
+    if type(projection) is not KINDS.get(projection.kind):
+        raise EncoderError(
+            f"a projection of the class {type(projection).__name__} can't be saved",
+            remedy=f"a plugin can ship it; mmencode saves its own kinds: {', '.join(KINDS)}",
+        )
+    return {"kind": projection.kind, "settings": projection.settings}
+
+
+def blank_of(shape: Settings) -> Projection:
+    """A projection of this shape, whose state is to be filled in; ValueError for an unknown kind."""
+    if shape["kind"] not in KINDS:
+        raise ValueError(f"it is of the kind {shape['kind']!r}; this mmencode knows {', '.join(KINDS)}")
+    return KINDS[shape["kind"]].blank(shape["settings"])
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(facts, sort_keys=True)
+    except (TypeError, ValueError) as cause:
+        raise EncoderError(
+            f"the report of a projection can't be saved: {cause}", remedy="keep plain values in `report`"
+        ) from cause
+
+
+def _restored(facts: Mapping[str, Any], state: Mapping[str, Any]) -> Projection:
+    if not facts:
+        raise ValueError("it holds no projection")
+    if facts.get("format") != FORMAT:
+        raise ValueError(f"it has the format {facts.get('format')!r}; this mmencode reads {FORMAT}")
+    if lacking := _FACTS - facts.keys():
+        raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+    with torch.device("meta"):  # so that no initial weights are drawn, from a generator that is the user's
+        blank = blank_of({"kind": facts["kind"], "settings": facts["settings"]})
+    projection: Projection = blank.to_empty(device="cpu")
+    projection.load_state_dict(state)
+    projection.into, projection.note, projection.report = facts["into"], facts["note"], facts["report"]
+    return projection.eval().requires_grad_(False)
+
+
+def _unreadable(source: Path, why: str) -> WeightsError:
+    return WeightsError(
+        f"the projection can't be read: {why}",
+        culprit=str(source),
+        remedy="get the file again from whoever made it, with an mmencode as new as theirs",
+    )

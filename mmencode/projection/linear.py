@@ -1,0 +1,224 @@
+"""Linear projections, and what fits them in closed form from a stream of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from ..embeddings import Embeddings
+from ..errors import FitError
+from .base import Projection, Settings, owned
+from .pairs import FLAT, require_pairs, require_several, require_varied
+
+Pairs = Iterable[tuple[Tensor, Tensor]]
+
+
+class Linear(Projection):
+    """Features of unit length through one matrix: `weight [dim, width] @ features + bias [dim]`."""
+
+    kind = "linear"
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", owned(weight))
+        self.register_buffer("bias", owned(bias))
+        self.weight: Tensor
+        self.bias: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features `[b, width]`, of which only the direction counts, to `[b, dim]`."""
+        return normalize(features, dim=-1) @ self.weight.T + self.bias
+
+    @property
+    def width(self) -> int:
+        """The columns of the matrix."""
+        return self.weight.shape[1]
+
+    @property
+    def dim(self) -> int:
+        """The rows of the matrix."""
+        return self.weight.shape[0]
+
+    @property
+    def settings(self) -> Settings:
+        """The matrix's shape."""
+        return {"dim": self.dim, "width": self.width}
+
+    @classmethod
+    def blank(cls, settings: Settings) -> Linear:
+        """A matrix of zeros."""
+        return cls(torch.zeros(settings["dim"], settings["width"]), torch.zeros(settings["dim"]))
+
+
+class Truncation(Projection):
+    """The first `dim` numbers, for encoders trained so that these suffice.
+
+    Kusupati et al., "Matryoshka Representation Learning", NeurIPS 2022.
+    """
+
+    kind = "truncation"
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ValueError(f"dim is {dim!r}: make it a positive int")
+        self._dim = dim
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features `[b, width]` to `[b, dim]`."""
+        return features[:, : self._dim]
+
+    @property
+    def dim(self) -> int:
+        """How many numbers are kept."""
+        return self._dim
+
+    @property
+    def settings(self) -> Settings:
+        """How many numbers are kept."""
+        return {"dim": self._dim}
+
+    def get_extra_state(self) -> Tensor:
+        """How many numbers are kept, so that it counts in the digest."""
+        return torch.tensor([self._dim])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Restore what `get_extra_state` gave."""
+        self._dim = int(state[0])
+
+
+@dataclass(slots=True)
+class Moments:
+    """Sums over pairs of rows, in float64: all that a closed form needs, whatever the number of pairs."""
+
+    count: int = 0
+    x: Tensor = field(default_factory=lambda: torch.zeros(0))
+    y: Tensor = field(default_factory=lambda: torch.zeros(0))
+    xx: Tensor = field(default_factory=lambda: torch.zeros(0))
+    yx: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+    def add(self, features: Tensor, targets: Tensor) -> None:
+        """Take in features `[b, width]` and their targets `[b, dim]`; only the features' direction counts."""
+        require_pairs(features, targets)
+        x, y = normalize(features.detach().double(), dim=-1), targets.detach().double()
+        self._join(Moments(len(x), x.sum(dim=0), y.sum(dim=0), x.T @ x, y.T @ x))
+
+    def _join(self, other: Moments) -> None:
+        """Take in what another has summed up; FitError when its rows have other widths."""
+        if not self.count:
+            self.x, self.y = torch.zeros_like(other.x), torch.zeros_like(other.y)
+            self.xx, self.yx = torch.zeros_like(other.xx), torch.zeros_like(other.yx)
+        if other.yx.shape != self.yx.shape:
+            raise FitError(
+                f"after pairs of widths {len(self.x)} and {len(self.y)} "
+                f"come {len(other.x)} and {len(other.y)}",
+                remedy="all features come from one encoder, and all targets from one space",
+            )
+        self.count += other.count
+        self.x += other.x
+        self.y += other.y
+        self.xx += other.xx
+        self.yx += other.yx
+
+    def centred(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Means `[width]`, `[dim]`; covariances `[width, width]`, `[dim, width]`.
+
+        FitError for fewer than two pairs, and for features that are all the same.
+        """
+        require_several(self.count)
+        mean, target = self.x / self.count, self.y / self.count
+        covariance = self.xx / self.count - torch.outer(mean, mean)
+        require_varied(covariance.diagonal())
+        return mean, target, covariance, self.yx / self.count - torch.outer(target, mean)
+
+
+def moments(pairs: Pairs) -> Moments:
+    """The moments of a stream of batches (features `[b, width]`, targets `[b, dim]`)."""
+    found = Moments()
+    for features, targets in pairs:
+        found.add(features, targets)
+    return found
+
+
+def added(parts: Iterable[Moments]) -> Moments:
+    """The moments of all the pairs that are in any of the parts."""
+    found = Moments()
+    for part in parts:
+        if part.count:
+            found._join(part)
+    return found
+
+
+def ridge(found: Moments, penalty: float = 1e-2) -> Linear:
+    """The matrix with the smallest squared error plus `penalty` times its own size.
+
+    Hoerl & Kennard, "Ridge Regression", Technometrics 1970. The penalty, a positive number, is in units of
+    the features' mean variance, so that it means the same whatever their width. FitError when the targets
+    don't vary with the features at all.
+    """
+    if not 0 < penalty < inf:  # at 0, columns that don't vary leave the matrix open
+        raise ValueError(f"penalty is {penalty!r}: make it a positive number")
+    mean, target, covariance, cross = _related(found)
+    lift = torch.full_like(mean, penalty * float(covariance.diagonal().mean()))
+    weight = torch.linalg.solve(covariance + torch.diag(lift), cross.T).T  # [dim, width]
+    return Linear(weight, target - weight @ mean)
+
+
+def procrustes(found: Moments) -> Linear:
+    """The rotation, with reflection, that brings centred features nearest to their centred targets.
+
+    Schoenemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 1966. Where the
+    widths differ, the rows of the matrix, or its columns, are orthonormal; rows are those that vary most with
+    the targets, which are not always the nearest. One scale for all is fitted, too. FitError when the targets
+    don't vary with the features at all.
+    """
+    mean, target, covariance, cross = _related(found)
+    left, values, right = torch.linalg.svd(cross, full_matrices=False)
+    rotation = left @ right  # [dim, width]
+    spread = torch.einsum("dw,wv,dv->", rotation, covariance, rotation)
+    weight = rotation * (values.sum() / spread)
+    return Linear(weight, target - weight @ mean)
+
+
+def _related(found: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The centred moments of targets that vary with the features, however little."""
+    mean, target, covariance, cross = found.centred()
+    if float(cross.abs().max()) < FLAT:
+        raise FitError("the targets don't vary with the features", remedy="see whether they are all the same")
+    return mean, target, covariance, cross
+
+
+def from_classifier(head: nn.Linear, anchors: Embeddings, penalty: float = 1e-2) -> Linear:
+    """The matrix that takes a classifier's weight for each label to that label's vector.
+
+    What the classifier looks for is where its features of that label point. The map of DeViSE (Frome et al.,
+    "DeViSE: A Deep Visual-Semantic Embedding Model", NeurIPS 2013), fitted to prototypes instead of images.
+    FitError when there isn't one anchor for each of the labels.
+    """
+    projection = ridge(moments([(head.weight, torch.tensor(anchors.vectors))]), penalty)
+    projection.into = anchors.space
+    return projection
+
+
+def whitening(found: Moments, dim: int) -> Linear:
+    """The `dim` directions of the largest variance, each brought to variance one: PCA whitening.
+
+    Jegou & Chum, "Negative evidences and co-occurences in image retrieval", ECCV 2012. It needs no targets,
+    and makes a space of its own. FitError when the features don't vary in so many directions.
+    """
+    mean, _, covariance, _ = found.centred()
+    values, vectors = torch.linalg.eigh(covariance)
+    values, vectors = values.flip(0), vectors.flip(1)
+    varying = int((values > FLAT).sum())
+    if not 1 <= dim <= varying:
+        raise FitError(
+            f"the features vary in {varying} directions, and {dim} were asked for",
+            remedy=f"ask for 1 to {varying}, or fit it on more items",
+        )
+    weight = vectors[:, :dim].T / values[:dim].sqrt()[:, None]
+    return Linear(weight, -weight @ mean)

@@ -1,0 +1,73 @@
+"""Photographs to the texts of their labels: projections fitted to pairs, beside the label-anchored one.
+
+python tests/studies/align.py --data DIR
+
+DIR has photos/ with its labels.csv. Every photograph is held out once; it looks for its text among those of
+its fold. The label-anchored projection, which is fitted to no pairs, looks among the same ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+from typing import Any
+
+from media import labelled
+
+import mmencode
+from mmencode.alignment import key_of, split
+from mmencode.errors import FitError
+from mmencode.retrieval import Recall, recall
+
+ENCODER = "offline/efficientnet-lite0"
+Pair = tuple[Path, str]
+
+
+def main() -> None:
+    """Print a table, and what becomes of shuffled pairs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    photos, labels = labelled(parser.parse_args().data / "photos", "label")
+    pairs = [(photo, f"a photo of a {label}") for photo, label in zip(photos, labels, strict=True)]
+    print("| projection | pairs | recall@1 | 95 % | recall@5 | chance @1 |\n|---|---|---|---|---|---|")
+    with mmencode.load("default", dtype="float32") as space:
+        for method in ("ridge", "procrustes", "contrastive"):
+            try:
+                report = mmencode.align(ENCODER, space, pairs, method=method).report  # type: ignore[arg-type]
+                print(row(method, str(report["pairs"]), report["forward"]))
+            except FitError as error:
+                print(f"| {method} | refused: {error.fact.splitlines()[0]} | | | | |")
+        print(row("label-anchored", "none", anchored(space, pairs).to_dict()))
+        print(f"\nShuffled pairs: {shuffled(space, pairs)}")
+
+
+def row(name: str, fitted: str, found: dict[str, Any]) -> str:
+    """A line of the table, of a Recall as plain values."""
+    low, high = found["interval"]
+    at, chance = ({int(k): share for k, share in found[key].items()} for key in ("at", "chance"))
+    one, low, high, five, blind = (f"{100 * share:.1f}" for share in (at[1], low, high, at[5], chance[1]))
+    return f"| {name} | {fitted} | {one} % | {low} to {high} % | {five} % | {blind} % |"
+
+
+def anchored(space: mmencode.Space, pairs: list[Pair]) -> Recall:
+    """What the space's own image side makes of the same photographs, in the same folds."""
+    photos = space.encode("image", [photo for photo, _ in pairs]).vectors
+    texts = space.encode("text", [text for _, text in pairs]).vectors
+    folds = split([(photos, texts, [key_of(photo) for photo, _ in pairs])], folds=5, seed=0)
+    return recall((fold.rows()[0].numpy(), fold.rows()[1].numpy()) for fold in folds)
+
+
+def shuffled(space: mmencode.Space, pairs: list[Pair]) -> str:
+    """The error that pairs which don't belong together give."""
+    texts = [text for _, text in pairs]
+    random.Random(1).shuffle(texts)
+    try:
+        mmencode.align(ENCODER, space, list(zip([photo for photo, _ in pairs], texts, strict=True)))
+    except FitError as error:
+        return f"refused. {error.fact}"
+    return "accepted"
+
+
+if __name__ == "__main__":
+    main()
