@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .encoder import Encoder as Encoder
     from .inputs import Limits as Limits
     from .inputs import Waveform as Waveform
+    from .loading import encode as encode
+    from .loading import load as load
     from .projection import Chain as Chain
     from .projection import IdentityProjection as IdentityProjection
     from .projection import LabelAnchored as LabelAnchored
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
     from .quantised import Ranges as Ranges
     from .runtime import Runtime as Runtime
     from .space import Space as Space
-    from .space import encode as encode
-    from .space import load as load
     from .tokens import Tokens as Tokens
     from .verification import Verification as Verification
 
@@ -69,8 +69,8 @@ _LAZY = {
     "align": "alignment",
     "bridge": "bridging",
     "compose": "composition",
-    "encode": "space",
-    "load": "space",
+    "encode": "loading",
+    "load": "loading",
     "load_projection": "projection",
     "save_projection": "projection",
     "search": "embeddings",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from math import sqrt
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from torch.nn.functional import normalize
 from .embeddings import Vectors
 from .engine import OnError
 from .errors import FitError, InputError
-from .inputs.tables import located, read_pairs
+from .inputs.tables import FILES, located, read_pairs
 from .projection import Linear, Moments, Perceptron, Projection, added, contrastive, procrustes, ridge
 from .registry import registry
 from .retrieval import Recall, recall
@@ -35,6 +36,7 @@ _CHUNK = 1024  # pairs whose vectors are held at once
 KEPT = 2000  # rows of a fold that are held to measure with
 _LEAST = 4  # pairs in a fold
 _HIDDEN = 512
+_CPU = torch.device("cpu")
 FORCED = "not above chance on held-out pairs"
 
 
@@ -120,8 +122,8 @@ def align(
     Each pair is an item of the encoder's modality and one of the space's modality `to`; a path is a table
     whose first two columns, or `columns`, they are (.csv, .jsonl, .parquet), files relative to it. "ridge"
     and "procrustes" hold no more than a few thousand vectors, however many pairs there are; "contrastive"
-    holds all. Pairs with one and the same source item are held out together. The report is the projection's
-    `report`.
+    holds all. Pairs whose source items have the same content are held out together. The report is the
+    projection's `report`.
 
     Raises FitError, with the figures, for too few pairs and when held-out items don't find their partners
     better than by chance, unless forced: then the card of whatever is composed of it says so. InputError for
@@ -137,7 +139,8 @@ def align(
         vectors = _encoded(alone, spec.modality, target, to, read, on_error)
         held = split(vectors, folds, seed, most=sys.maxsize if method == "contrastive" else KEPT)
         name = f"{spec.name} ({alone.card.towers[0].identity.weights[:23]})"
-    return fitted(held, method, source=name, target=target.id, seed=seed, force=force)
+    device = (runtime or target.runtime).device
+    return fitted(held, method, source=name, target=target.id, seed=seed, force=force, device=device)
 
 
 def _read(pairs: Any, modality: str, to: str, columns: tuple[str, str] | None) -> Iterator[tuple[Any, Any]]:
@@ -166,18 +169,24 @@ def _encoded(
             raise error.at(start + (error.index or 0)) from error.__cause__
         both = np.intersect1d(part.positions, found.positions)
         rows = np.isin(part.positions, both), np.isin(found.positions, both)
-        yield part.rows[rows[0]], found.vectors[rows[1]], [key_of(items[place]) for place in both]
+        keys = [key_of(items[place], modality, start + place) for place in both.tolist()]
+        yield part.rows[rows[0]], found.vectors[rows[1]], keys
         start += len(chunk)
 
 
-def key_of(item: Any) -> bytes:
-    """The same for two items that are the same, so that these never stand on both sides of a split."""
-    if isinstance(item, str | os.PathLike):
-        content = os.fspath(item).encode()
-    elif isinstance(item, bytes | bytearray):
-        content = bytes(item)
+def key_of(item: Any, modality: str, number: int) -> bytes:
+    """The same for items of the same content, so that these never stand on both sides of a split.
+
+    What has no content to compare, such as a file object that has been read, is told from others by its
+    number.
+    """
+    if modality in FILES and isinstance(item, str | os.PathLike):
+        content = Path(item).read_bytes()
+    elif isinstance(item, str | bytes | bytearray):
+        content = item.encode() if isinstance(item, str) else bytes(item)
     else:
-        content = np.asarray(item[0] if isinstance(item, tuple) else item).tobytes()
+        array = np.asarray(item[0] if isinstance(item, tuple) else item)
+        content = str(number).encode() if array.dtype == object else array.tobytes()
     return hashlib.sha256(content).digest()
 
 
@@ -206,11 +215,23 @@ def split(
 
 
 def fitted(
-    held: list[Fold], method: Method, *, source: str, target: str, seed: int, force: bool, noise: float = 0.0
+    held: list[Fold],
+    method: Method,
+    *,
+    source: str,
+    target: str,
+    seed: int,
+    force: bool,
+    noise: float = 0.0,
+    device: torch.device = _CPU,
 ) -> Projection:
-    """The projection fitted to all folds, with the report of those held out; raises as `align`."""
+    """The projection fitted to all folds, with the report of those held out; raises as `align`.
+
+    A network is trained on `device`.
+    """
+    projection: Projection
     if method == "contrastive":
-        projection, groups = _trained(held, seed, noise)
+        projection, groups = _trained(held, seed, noise, device)
     else:
         projection, groups = _solved(held, _CLOSED[method])
     report = Report(
@@ -221,7 +242,7 @@ def fitted(
         folds=len(held),
         seed=seed,
         forward=recall(groups),
-        backward=recall((partners, projected) for projected, partners in groups),
+        backward=recall(((partners, projected) for projected, partners in groups), truth="queries"),
         angle=_mean_angle(groups),
     )
     if not report.above_chance and not force:
@@ -235,24 +256,53 @@ def fitted(
     return projection
 
 
-def _solved(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Projection, list[tuple[Any, Any]]]:
-    """Solved on all folds; and for each fold what a solution on the others makes of it, with its targets."""
+def _solved(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linear, list[tuple[Any, Any]]]:
+    """Solved on all folds; and for each fold what a solution on the others makes of it, with its targets.
+
+    A solution brings items that it hasn't seen too near to the targets' mean, so that the targets nearest to
+    that are found by everything (Shigeto et al., "Ridge Regression, Hubness, and Zero-Shot Learning", ECML
+    2015). So its outputs are spread about that mean as far as the targets are, by what the held-out items of
+    the other folds say.
+    """
+    others = [added(other.moments for other in held if other is not fold) for fold in held]
+    solutions = [solve(sums) for sums in others]
+    spreads = [
+        _spread(solution, sums.target, *fold.rows())
+        for solution, sums, fold in zip(solutions, others, held, strict=True)
+    ]
     groups = []
-    for fold in held:
-        features, targets = fold.rows()
-        others = solve(added(other.moments for other in held if other is not fold))
-        groups.append(_measured(others, features, targets))
-    return solve(added(fold.moments for fold in held)), groups
+    for number, fold in enumerate(held):
+        by = _ratio(spreads[:number] + spreads[number + 1 :])
+        groups.append(_measured(solutions[number].spread(others[number].target, by), *fold.rows()))
+    whole = added(fold.moments for fold in held)
+    return solve(whole).spread(whole.target, _ratio(spreads)), groups
 
 
-def _trained(held: list[Fold], seed: int, noise: float) -> tuple[Projection, list[tuple[Any, Any]]]:
+def _spread(solution: Linear, centre: Tensor, features: Tensor, targets: Tensor) -> tuple[float, float]:
+    """The variance of targets, and of what a solution makes of their features, about one centre."""
+    with torch.inference_mode():
+        outputs = solution(features)
+    return float((targets - centre).square().mean()), float((outputs - centre).square().mean())
+
+
+def _ratio(spreads: list[tuple[float, float]]) -> float:
+    """How far outputs lack the spread of their targets; 1 where they have none."""
+    wanted, found = (sum(side) for side in zip(*spreads, strict=True))
+    return sqrt(wanted / found) if found > 0 else 1.0
+
+
+def _trained(
+    held: list[Fold], seed: int, noise: float, device: torch.device
+) -> tuple[Projection, list[tuple[Any, Any]]]:
     """Trained on all folds but two: one says when to stop, the other is measured."""
     (measured, stopping), rest = held[:2], [fold.rows() for fold in held[2:]]
-    pairs = torch.cat([features for features, _ in rest]), torch.cat([targets for _, targets in rest])
+    features, targets = (torch.cat(side).to(device) for side in zip(*rest, strict=True))
+    stop_features, stop_targets = (side.to(device) for side in stopping.rows())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        start = Perceptron(pairs[0].shape[1], pairs[1].shape[1], _HIDDEN)
-    network = contrastive(start, pairs, stopping.rows(), seed=seed, noise=noise)
+        start = Perceptron(features.shape[1], targets.shape[1], _HIDDEN)
+    pairs, held_out = (features, targets), (stop_features, stop_targets)
+    network = contrastive(start, pairs, held_out, seed=seed, noise=noise).cpu()
     return network, [_measured(network, *measured.rows())]
 
 

@@ -9,11 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from .alignment import KEPT, fitted, key_of, split
+from .alignment import KEPT, Pairs, fitted, key_of, split
 from .composition import Part, compose
 from .embeddings import Vectors
 from .errors import FitError
 from .projection import Chain, IdentityProjection, Linear, Projection
+from .retrieval import recall
 from .runtime import Runtime
 from .space import Space
 
@@ -32,6 +33,7 @@ def bridge(
     method: Method = "ridge",
     prefer: Literal["source", "target"] = "target",
     unpaired: Mapping[str, Iterable[Any]] | None = None,
+    held_out: Mapping[str, Pairs] | None = None,
     seed: int = 0,
     force: bool = False,
     runtime: Runtime | None = None,
@@ -39,8 +41,9 @@ def bridge(
     """Lead the modalities of one space into another, by encoding a corpus of a shared modality in both.
 
     The result has the modalities of both; one that both have is `prefer`'s. The map's report, on held-out
-    parts of the corpus, is the `report` of its projections: it says nothing about modalities that were never
-    paired, for which `mmencode.retrieval` measures pairs.
+    parts of the corpus, is the `report` of its projections. It says nothing about modalities that were never
+    paired; what `held_out` pairs of these, (item, item of `via`) by modality, give over the bridge is the
+    report's "held_out".
 
     A map that is fitted to texts meets other vectors when images go through it: modalities of one space keep
     to regions of their own. Two corrections, after C-MCR (Wang et al., "Connecting Multi-modal Contrastive
@@ -51,11 +54,23 @@ def bridge(
     Raises UnknownModalityError, and as `mmencode.align`.
     """
     source.spec(via), target.spec(via)
+    led = set(source.modalities) - (set(target.modalities) if prefer == "target" else set())
+    if unknown := set(held_out or {}) - led:
+        raise ValueError(f"held_out has {sorted(unknown)}: the bridge leads {sorted(led)}")
     noise = _NOISE if method == "contrastive" else 0.0
     most = 2**62 if method == "contrastive" else KEPT
     centre = Centre()
     held = split(_encoded(source, target, via, corpus, centre), 5, seed, most)
-    projection = fitted(held, method, source=source.id, target=target.id, seed=seed, force=force, noise=noise)
+    projection = fitted(
+        held,
+        method,
+        source=source.id,
+        target=target.id,
+        seed=seed,
+        force=force,
+        noise=noise,
+        device=(runtime or target.runtime).device,
+    )
     theirs: dict[str, Part] = dict.fromkeys(target.modalities, target)
     ours: dict[str, Part] = {}
     for modality in source.modalities:
@@ -63,7 +78,21 @@ def bridge(
         steps = [] if items is None else [_shift(centre.mean - _mean(source, modality, items))]
         ours[modality] = source.spec(modality), _behind(source, modality, [*steps, projection])
     parts = {**ours, **theirs} if prefer == "target" else {**theirs, **ours}
-    return compose(name, parts, runtime=runtime or target.runtime)
+    space = compose(name, parts, runtime=runtime or target.runtime)
+    for modality, pairs in (held_out or {}).items():
+        projection = space.projections[modality]
+        projection.report = {**projection.report, "held_out": _found(space, modality, via, pairs)}
+    return space
+
+
+def _found(space: Space, modality: str, via: str, pairs: Pairs) -> dict[str, Any]:
+    """How well items and their partners find each other, both ways."""
+    items, partners = zip(*pairs, strict=True)
+    ours, theirs = space.encode(modality, items).vectors, space.encode(via, partners).vectors
+    return {
+        "forward": recall([(ours, theirs)]).to_dict(),
+        "backward": recall([(theirs, ours)], truth="queries").to_dict(),
+    }
 
 
 class Centre:
@@ -90,11 +119,12 @@ class Centre:
 def _encoded(
     source: Space, target: Space, via: str, corpus: Iterable[Any], centre: Centre
 ) -> Iterator[tuple[Vectors, Vectors, list[bytes]]]:
-    items = iter(corpus)
+    items, start = iter(corpus), 0
     while chunk := list(islice(items, _CHUNK)):
         ours, theirs = source.encode(via, chunk).vectors, target.encode(via, chunk).vectors
         centre.add(ours)
-        yield ours, theirs, [key_of(item) for item in chunk]
+        yield ours, theirs, [key_of(item, via, start + place) for place, item in enumerate(chunk)]
+        start += len(chunk)
 
 
 def _mean(space: Space, modality: str, items: Iterable[Any]) -> Vectors:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .errors import EncoderError, SpaceMismatchError, SpecError, UnknownNameError
 from .inputs import Limits
-from .projection import Projection
+from .projection import IdentityProjection, Projection, Truncation
 from .registry import registry
 from .runtime import Runtime
 from .space import Space
@@ -46,8 +46,8 @@ def compose(
 
     An encoder is given by its name, or its spec, where it lives in the space by itself, as
     `(name, projection)` where a projection leads it there, or as the space that has it. All must lead into
-    one space, which a projection says by `into`. Widths that are declared are compared at once, others when
-    the encoder is loaded.
+    one space, which a projection says by `into`; the features of one encoder, whole or cut, make their own.
+    Widths that are declared are compared at once, others when the encoder is loaded.
 
     Raises UnknownNameError; SpecError when an encoder is of another modality; SpaceMismatchError when they
     don't lead into one space, or nobody says where one leads; EncoderError when the widths differ.
@@ -60,7 +60,7 @@ def compose(
     _require_one_width(name, ways)
     return Space(
         name,
-        [replace(way.spec, space=name, aliases=()) for way in ways.values()],
+        [replace(way.spec, space=name, aliases=(), card="") for way in ways.values()],
         projections={
             modality: way.projection for modality, way in ways.items() if way.projection is not None
         },
@@ -103,12 +103,6 @@ def _spec(encoder: str | EncoderSpec) -> EncoderSpec:
 
 def _require_fit(spec: EncoderSpec, projection: Projection) -> None:
     """What can be said of an encoder and its projection before the encoder is loaded."""
-    if not projection.into:
-        raise SpaceMismatchError(
-            f"nobody says into which space the projection of encoder {spec.name!r} leads",
-            remedy="fit it with mmencode.align, or give LabelAnchored the Embeddings of its labels; "
-            "a projection of your own sets `into` to the id of the space that it was fitted to",
-        )
     width = None if spec.projection else spec.dim  # with a projection of its own, dim isn't the features'
     if None not in (width, projection.width) and width != projection.width:
         raise EncoderError(
@@ -138,6 +132,8 @@ def _native(spec: EncoderSpec) -> tuple[str, ...]:
 
 def _require_one_space(ways: Mapping[str, _Way]) -> None:
     homes = {way.home for way in ways.values()}
+    for way in ways.values():
+        _require_fitted(way, alone=len(ways) == 1)
     if len(ways) == 1 or (len(homes) == 1 and None not in homes):
         return
     leads = {modality: way.leads() for modality, way in ways.items()}
@@ -150,6 +146,19 @@ def _require_one_space(ways: Mapping[str, _Way]) -> None:
     raise SpaceMismatchError(
         f"these encoders don't lead into one space: {places}",
         remedy="fit a projection for those that lead elsewhere, with mmencode.align or LabelAnchored",
+    )
+
+
+def _require_fitted(way: _Way, *, alone: bool) -> None:
+    """SpaceMismatchError for a projection that leads nowhere; alone, features as they are make a space."""
+    if way.projection is None or way.projection.into or isinstance(way.home, Space):
+        return
+    if alone and isinstance(way.projection, IdentityProjection | Truncation):
+        return
+    raise SpaceMismatchError(
+        f"nobody says into which space the projection of encoder {way.spec.name!r} leads",
+        remedy="fit it with mmencode.align, or give LabelAnchored the Embeddings of its labels; "
+        "a projection of your own sets `into` to the id of the space that it was fitted to",
     )
 
 

@@ -76,6 +76,13 @@ def read(path: str | os.PathLike[str], kind: str, formats: Formats | None = None
         return load(os.fspath(path), kind)
 
 
+def require_format(path: str | os.PathLike[str]) -> None:
+    """ValueError and MissingPackageError as `write` raises them, before there is anything to write."""
+    _format(path, FORMATS)
+    if Path(path).suffix.lower() in TABLES:
+        _package("pyarrow")
+
+
 @contextmanager
 def readable(path: str | os.PathLike[str]) -> Iterator[None]:
     """Make an InputError, which names the file, of whatever a library raises on damaged content."""

@@ -94,6 +94,25 @@ class Embeddings:
         skipped = f", {len(self.errors)} skipped" if self.errors else ""
         return f"<Embeddings {len(self)} x {self.dim}, {self.modality}, {self.space}{skipped}>"
 
+    def named(self, names: Sequence[str | os.PathLike[str]]) -> Embeddings:
+        """The same with keys: `names` are those of the batch's items, of which each row takes its own.
+
+        Raises ValueError when a row's item isn't among them.
+        """
+        if len(self) and not 0 <= self.positions.min() <= self.positions.max() < len(names):
+            raise ValueError(
+                f"rows come from items up to {self.positions.max()}, and {len(names)} have names: "
+                "give one for each item of the batch"
+            )
+        return Embeddings(
+            self.vectors,
+            space=self.space,
+            modality=self.modality,
+            positions=self.positions,
+            errors=self.errors,
+            keys=[names[place] for place in self.positions.tolist()],
+        )
+
     @staticmethod
     def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
         """All rows of the parts in turn, refused across spaces; positions and errors stay those of the parts.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from .card import FORMAT, INPUTS, NORMALISATION, SpaceCard, card_from_dict, hash
 from .encoder import known
 from .errors import IdentityError, WeightsError
 from .projection import Projection, load_projection, save_projection
+from .spec import EncoderSpec
 
 CARD = "card.json"
 _REMEDY = "get the folder again from whoever made it"
@@ -89,6 +91,27 @@ def read_card(path: str | os.PathLike[str]) -> SpaceCard:
     """The card in a file, or in the folder of a space; raises as `read_folder`."""
     source = Path(path)
     return _read(source / CARD if source.is_dir() else source)[1]
+
+
+def shipped_card(specs: Iterable[EncoderSpec]) -> SpaceCard | None:
+    """The card that the plugin of these encoders ships with their space; None when it ships none.
+
+    WeightsError when it can't be read, IdentityError when it was changed.
+    """
+    named = next((spec for spec in specs if spec.card), None)
+    if named is None:
+        return None
+    package, _, file = named.card.partition(":")
+    try:
+        found = files(package).joinpath(file)
+    except Exception as cause:  # the package is the plugin's, and importing it may fail in any way
+        raise WeightsError(
+            f"EncoderSpec.card {named.card!r} can't be found: {type(cause).__name__}: {cause}",
+            culprit=f"the declaration of encoder {named.name!r}",
+            remedy="reinstall the plugin; its author puts the card.json of Space.save into the package",
+        ) from cause
+    with as_file(found) as path:
+        return read_card(path)
 
 
 def _to_text(saved: Saved) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from math import sqrt
-from typing import Any
+from math import inf, sqrt
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,9 @@ _EQUAL = 1e-6  # what float32 doesn't tell apart among cosines
 _BLOCK = 2**24  # scores held at once: 64 MiB
 Rows = np.ndarray[Any, np.dtype[np.float32]]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
+Places = np.ndarray[Any, np.dtype[np.int64]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+Truth = Literal["partners", "queries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,12 @@ class Recall:
         return {**asdict(self), **shares, "interval": list(self.interval)}
 
 
-def recall(groups: Iterable[tuple[Rows, Rows]]) -> Recall:
+def recall(groups: Iterable[tuple[Rows, Rows]], *, truth: Truth = "partners") -> Recall:
     """Of unit rows `[n, dim]` and their partners `[n, dim]`; each group is searched by itself.
 
-    Candidates equal to the partner are partners, too: two items with one caption find it both. Where others
-    have the partner's score, it counts as their order were drawn.
+    Equal rows of the side `truth` are one and the same item, whose partners are partners of them all: two
+    photographs with one caption find it both, and the caption finds either. Where others have a partner's
+    score, it counts as their order were drawn.
 
     Raises ValueError for rows of other shapes, and for some that aren't finite.
     """
@@ -65,13 +69,14 @@ def recall(groups: Iterable[tuple[Rows, Rows]]) -> Recall:
     count, above, variance = 0, 0.0, 0.0
     for queries, partners in groups:
         _require_rows(queries, partners)
-        before, tied, same = _ranks(queries, partners)
-        count += len(same)
-        found, spread = _evidence(before + tied / 2, same)
+        ranks = _ranks(queries, partners, truth)
+        count += len(queries)
+        found, spread = _evidence(ranks, shared=truth == "queries")
         above, variance = above + found, variance + spread
+        candidates = np.full(len(queries), len(queries))
         for k in DEPTHS:
-            hits[k] += float(_drawn(tied + same, same, k - before).sum())
-            blind[k] += float(_drawn(np.full(len(same), len(same)), same, np.full(len(same), k)).sum())
+            hits[k] += float(_drawn(ranks.beside + ranks.best, ranks.best, k - ranks.before).sum())
+            blind[k] += float(_drawn(candidates, ranks.partners, np.full(len(queries), k)).sum())
     at = {k: hits[k] / max(1, count) for k in DEPTHS}
     chance = {k: blind[k] / max(1, count) for k in DEPTHS}
     return Recall(count, at, chance, _wilson(at[1], count), above / sqrt(variance) if variance else 0.0)
@@ -84,33 +89,70 @@ def _require_rows(queries: Rows, partners: Rows) -> None:
         raise ValueError("some rows aren't finite: leave them out")
 
 
-def _ranks(queries: Rows, partners: Rows) -> tuple[Numbers, Numbers, Numbers]:
-    """For each query, how many candidates come before its partner, how many beside it, how many are it."""
-    ranks = np.empty((3, len(queries)))
-    step = max(1, _BLOCK // max(1, len(partners)))
-    for start in range(0, len(queries), step):
-        places = np.arange(start, min(start + step, len(queries)))
-        scores = queries[places] @ partners.T  # [step, n]
-        alike = partners[places] @ partners.T > 1 - _EQUAL
-        alike[places - start, places] = True  # of a row of zeros, too
-        ahead = scores - scores[places - start, places][:, None]
-        tied = ~alike & (np.abs(ahead) <= _EQUAL)
-        before = ~alike & ~tied & (ahead > 0)
-        ranks[:, places] = before.sum(axis=1), tied.sum(axis=1), alike.sum(axis=1)
-    return ranks[0], ranks[1], ranks[2]
+@dataclass(slots=True)
+class _Ranks:
+    """For each query, numbers of candidates `[n]`.
+
+    partners   those that are right
+    best       of these the ones with the highest score
+    before     others with a higher one; `beside` with that one
+    own        others before the query's own partner, those with its score as halves
+    doubles    over all others the sum of how many candidates equal each of them, itself included
+    """
+
+    partners: Numbers
+    best: Numbers
+    before: Numbers
+    beside: Numbers
+    own: Numbers
+    doubles: Numbers
 
 
-def _evidence(ranks: Numbers, same: Numbers) -> tuple[float, float]:
-    """How far ranks lie above the middle of the candidates that aren't the partner, summed, and its variance.
+def _ranks(queries: Rows, partners: Rows, truth: Truth) -> _Ranks:
+    ranks = _Ranks(*np.empty((6, len(queries))))
+    copies = np.concatenate([np.empty(0), *(_equal(partners, places).sum(1) for places in _blocks(partners))])
+    for places in _blocks(partners):
+        scores = queries[places] @ partners.T  # [block, n]
+        right = _equal(partners if truth == "partners" else queries, places)
+        ahead = scores - np.where(right, scores, -inf).max(axis=1, keepdims=True)
+        ahead_of_own = scores - scores[np.arange(len(places)), places][:, None]
+        tied, tied_with_own = np.abs(ahead) <= _EQUAL, np.abs(ahead_of_own) <= _EQUAL
+        ranks.partners[places] = right.sum(axis=1)
+        ranks.best[places] = (right & tied).sum(axis=1)
+        ranks.before[places] = (~right & ~tied & (ahead > 0)).sum(axis=1)
+        ranks.beside[places] = (~right & tied).sum(axis=1)
+        before_own = ~tied_with_own & (ahead_of_own > 0)
+        ranks.own[places] = (~right & before_own).sum(axis=1) + (~right & tied_with_own).sum(axis=1) / 2
+        ranks.doubles[places] = ~right @ copies
+    return ranks
+
+
+def _blocks(rows: Rows) -> Iterator[Places]:
+    """The places of all rows, as many at a time as scores may be held of."""
+    step = max(1, _BLOCK // max(1, len(rows)))
+    return (np.arange(start, min(start + step, len(rows))) for start in range(0, len(rows), step))
+
+
+def _equal(rows: Rows, places: Places) -> Flags:
+    """Which rows those at some places equal, `[places, n]`."""
+    equal: Flags = rows[places] @ rows.T > 1 - _EQUAL
+    equal[np.arange(len(places)), places] = True  # of a row of zeros, too
+    return equal
+
+
+def _evidence(ranks: _Ranks, *, shared: bool) -> tuple[float, float]:
+    """How far ranks lie above the middle of the candidates that are no partners, summed, and its variance.
 
     Each is a share of these candidates. To a blind guess a partner's rank among the distinct others is
-    uniform; m others that are one and the same item come together, as one of the weight m.
+    uniform; m others that are one and the same item come together, as one of the weight m. The partners of
+    one query, which its equals share, are ranked among the same others.
     """
-    others = len(same) - same
+    others = len(ranks.partners) - ranks.partners
     some = others > 0
-    weights = (same.sum() - same**2)[some]  # of the others, the sum of m for each of them
-    share = ranks[some] / others[some]
-    return float((0.5 - share).sum()), float((1 / 12 + weights / (6 * others[some] ** 2)).sum())
+    weights = ranks.doubles[some] / others[some] ** 2
+    together = ranks.partners[some] - 1 if shared else 0
+    share = ranks.own[some] / others[some]
+    return float((0.5 - share).sum()), float((1 / 12 + weights / 6 + together * weights / 12).sum())
 
 
 def _drawn(candidates: Numbers, same: Numbers, draws: Numbers) -> Numbers:

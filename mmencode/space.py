@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -16,18 +15,19 @@ import numpy as np
 
 from . import engine
 from .card import SpaceCard, TowerCard, require_same_space
-from .embeddings import Embeddings, Matches, Positions, Vectors, search
+from .embeddings import Embeddings, Matches, Vectors, search
 from .encoder import known
 from .engine import Advance, Job, OnError
 from .errors import ClosedError, EncoderError, InputError, UnknownModalityError, UnknownNameError
-from .folders import CARD, Saved, read_card, read_folder, require_new, write_folder
+from .folders import Saved, read_card, require_new, shipped_card, write_folder
 from .inputs import Limits
-from .inputs.source import describe, is_source
+from .inputs.batches import as_items, check_on_error, modality_of, require_many
 from .packages import missing_packages
+from .parts import chunks, counted, joined, merged
 from .projection import Projection
 from .registry import registry
-from .runtime import Auto, Runtime
-from .spec import EncoderSpec, Identity, Scoring
+from .runtime import Runtime
+from .spec import EncoderSpec, Scoring
 from .tokens import Tokens
 from .towers import Tower, load_tower
 from .verification import Verification, probed, verify
@@ -101,12 +101,12 @@ class Space:
         source. With "skip" it is left out: `positions` say which items the rows are, `errors` why the
         others aren't there. An empty batch gives no rows.
         """
-        items = _as_items(modality, batch)
+        items = as_items(modality, batch)
         with (
             self._job(modality, items, on_error, progress, len(items)) as job,
             closing(engine.run(job)) as parts,
         ):
-            return self._embeddings(modality, _merged(parts, len(items), job.tower.dim))
+            return self._embeddings(modality, merged(parts, len(items), job.tower.dim))
 
     def stream(
         self,
@@ -129,8 +129,8 @@ class Space:
         """Say what is wrong when the call is made rather than when its first result is asked for."""
         if chunk < 1:
             raise ValueError(f"chunk is {chunk!r}: make it a positive int")
-        _require_many(modality, items)
-        _check_on_error(on_error)
+        require_many(modality, items)
+        check_on_error(on_error)
         self._tower(modality)
 
     def _stream(
@@ -141,8 +141,8 @@ class Space:
             self._job(modality, items, on_error, progress, total, chunk) as job,
             closing(engine.run(job)) as parts,
         ):
-            for held in _chunks(parts, chunk):
-                yield self._embeddings(modality, _merged(held, _count(held), job.tower.dim))
+            for held in chunks(parts, chunk):
+                yield self._embeddings(modality, merged(held, counted(held), job.tower.dim))
 
     def features(
         self,
@@ -169,8 +169,8 @@ class Space:
             self._job(modality, items, on_error, progress, total, chunk) as job,
             closing(engine.run_features(job)) as parts,
         ):
-            for held in _chunks(parts, chunk):
-                yield _merged(held, _count(held), job.tower.encoder.width)
+            for held in chunks(parts, chunk):
+                yield merged(held, counted(held), job.tower.encoder.width)
 
     def encode_tokens(
         self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
@@ -179,7 +179,7 @@ class Space:
 
         Raises EncoderError where the encoder has none; otherwise as `encode`.
         """
-        items = _as_items(modality, batch)
+        items = as_items(modality, batch)
         with self._job(modality, items, on_error, progress, len(items)) as job:
             parts = list(engine.run_tokens(job))
         return Tokens(
@@ -187,7 +187,7 @@ class Space:
             encoder=job.tower.spec.name,
             modality=modality,
             grid=job.tower.encoder.grid,
-            positions=_joined(part.positions for part in parts),
+            positions=joined(part.positions for part in parts),
             errors=tuple(error for part in parts for error in part.errors),
         )
 
@@ -195,10 +195,10 @@ class Space:
         self, pairs: Sequence[tuple[str, Any]], *, on_error: OnError = "raise", progress: bool = False
     ) -> Embeddings:
         """Encode `(modality, item)` pairs of any modalities, in order; the result's modality is "mixed"."""
-        _check_on_error(on_error)
+        check_on_error(on_error)
         places: dict[str, list[int]] = {}
         for place, pair in enumerate(pairs):
-            places.setdefault(_modality_of(pair, place), []).append(place)
+            places.setdefault(modality_of(pair, place), []).append(place)
         vectors = np.empty((len(pairs), self.dim), np.float32)
         kept = np.zeros(len(pairs), bool)
         errors: list[InputError] = []
@@ -238,12 +238,12 @@ class Space:
         """Encode the generated items again whose vectors a saved card holds, and measure the angles.
 
         So a change of a library's resize, say, shows, which no name and no digest does. By default the card
-        is that of the folder which the space was loaded from; it may be the path of a card or its folder. All
-        is done on the CPU, in float32, whatever plugins declare. Raises IdentityError when the card has no
-        vectors of any modality that this space has here.
+        is that of the folder which the space was loaded from, or the one that its plugin ships; it may be the
+        path of a card or its folder. All is done on the CPU, in float32, whatever plugins declare. Raises
+        IdentityError when the card has no vectors of any modality that this space has here.
         """
         if card is None:
-            card = self.card
+            card = (not self.card.probes and shipped_card(self.specs.values())) or self.card
         elif not isinstance(card, SpaceCard):
             card = read_card(card)
         with self._exact(checked=False) as exact:
@@ -308,7 +308,7 @@ class Space:
         chunk: int = sys.maxsize,
     ) -> Iterator[Job]:
         """What the engine is to do, with a progress bar for as long as it does it."""
-        _check_on_error(on_error)
+        check_on_error(on_error)
         self.runtime.after_fork()
         towers = self._replicas(modality)
         with _progress(progress, f"encode {modality}", total) as advance:
@@ -357,78 +357,6 @@ class Space:
         return SpaceCard(name=self.name, dim=dims.pop(), towers=tuple(towers))
 
 
-def load(
-    name: str | os.PathLike[str] | None = None,
-    *,
-    device: str | Auto | Sequence[str] = "auto",
-    dtype: str | Auto = "auto",
-    batch_size: int | Auto = "auto",
-    workers: int | Auto = "auto",
-    limits: Limits | None = None,
-    fast: bool = False,
-    compile: bool = False,
-) -> Space:
-    """Make ready the space of that name or alias, of that folder, or the default one.
-
-    Encoders are built when first used. A folder is what `Space.save` wrote; a string names one only where no
-    installed space is called that.
-
-    With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
-    keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
-
-    Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError; for a
-    folder WeightsError or IdentityError when it isn't whole, or not what it was.
-    """
-    specs, saved = _found(name)
-    space = Space(
-        specs[0].space_name,
-        specs,
-        projections=saved.projections if saved else None,
-        runtime=Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile),
-        limits=limits,
-        fast=fast,
-    )
-    space._card = saved.card if saved else None  # which has vectors to verify, and the same fingerprint
-    return space
-
-
-def _found(name: str | os.PathLike[str] | None) -> tuple[tuple[EncoderSpec, ...], Saved | None]:
-    """The encoders of a space, and what its folder holds if it has one."""
-    if name is None or isinstance(name, str):
-        name = registry().default_space() if name is None else name
-        try:
-            return registry().space(name), None
-        except UnknownNameError:
-            if not os.path.isdir(name):
-                raise
-            if not os.path.isfile(os.path.join(name, CARD)):
-                raise UnknownNameError(
-                    f"no space is called {name!r}, and the folder of that name has no {CARD}",
-                    remedy="give a folder that Space.save wrote; `mmencode list` shows what is installed",
-                ) from None
-    saved = read_folder(name)
-    return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
-
-
-def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
-    """The encoder's spec as a member of a saved space; loading it checks that it is the one of the card."""
-    card = saved.card
-    try:
-        spec = registry()[tower.encoder]
-    except UnknownNameError as unknown:
-        raise UnknownNameError(
-            f"the saved space {card.name!r} needs the encoder {tower.encoder!r} for {tower.modality}, and no "
-            "plugin declares it",
-            culprit=unknown.culprit,
-            remedy=f"pip install {saved.plugins.get(tower.encoder, 'the plugin that does')}",
-        ) from unknown
-    found = replace(spec, space=card.name, aliases=(), identity=tower.identity)
-    if tower.modality not in saved.projections:
-        return replace(found, dim=card.dim)
-    own = spec.identity or Identity()  # the card's projection and dim are those of what comes behind
-    return replace(found, identity=replace(tower.identity, projection=own.projection))
-
-
 def _declared_by(spec: EncoderSpec) -> str:
     """The distribution that declares an encoder of a space to be saved."""
     try:
@@ -445,104 +373,6 @@ def _led(spec: EncoderSpec, projection: Projection) -> EncoderSpec:
     """The spec of an encoder with a projection in place of whatever the spec names."""
     identity = spec.identity and replace(spec.identity, projection=known(projection))
     return replace(spec, projection="", identity=identity, dim=projection.dim or spec.dim)
-
-
-@functools.cache
-def shared(name: str) -> Space:
-    """The space that `encode` uses for a name, loaded once; `shared.cache_clear()` forgets all of them."""
-    return load(name)
-
-
-def encode(
-    modality: str,
-    batch: Sequence[Any],
-    *,
-    space: str | Space | None = None,
-    on_error: OnError = "raise",
-    progress: bool = False,
-) -> Embeddings:
-    """Turn a batch of raw items into vectors of a space, by default the space called `default`.
-
-    Raises NoDefaultSpaceError, with the choices, when no space is named and none is the default.
-    """
-    if not isinstance(space, Space):
-        space = shared(registry().default_space() if space is None else space)
-    return space.encode(modality, batch, on_error=on_error, progress=progress)
-
-
-def _check_on_error(on_error: str) -> None:
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f'on_error is {on_error!r}: make it "raise" or "skip"')
-
-
-def _as_items(modality: str, batch: Any) -> Sequence[Any]:
-    """The batch as a sequence."""
-    _require_many(modality, batch)
-    return batch if isinstance(batch, Sequence) or _is_array(batch) else list(batch)
-
-
-def _require_many(modality: str, batch: Any) -> None:
-    """TypeError for what is one item rather than many of them."""
-    single = is_source(batch) or isinstance(batch, (Mapping, Set)) or not isinstance(batch, Iterable)
-    if single or (_is_array(batch) and modality in ("image", "audio") and batch.ndim < 4):
-        raise TypeError(
-            f"the batch is one {type(batch).__name__}, not a sequence of items: "
-            f"encode({modality!r}, [item]) encodes a single one"
-        )
-
-
-def _is_array(batch: Any) -> bool:
-    return isinstance(getattr(batch, "ndim", None), int)
-
-
-def _chunks(parts: Iterator[engine.Part[Vectors]], chunk: int) -> Iterator[list[engine.Part[Vectors]]]:
-    """The parts of `chunk` items at a time; those at the end may be of fewer."""
-    held: list[engine.Part[Vectors]] = []
-    failure: Exception | None = None
-    try:
-        for part in parts:
-            held.append(part)
-            if sum(part.count for part in held) == chunk:
-                yield held
-                held = []
-    except Exception as cause:
-        failure = cause
-    if held:
-        yield held
-    if failure is not None:
-        raise failure
-
-
-def _count(parts: Iterable[engine.Part[Vectors]]) -> int:
-    return sum(part.count for part in parts)
-
-
-def _merged(parts: Iterable[engine.Part[Vectors]], count: int, width: int) -> engine.Part[Vectors]:
-    """Parts that come of `count` items as one, whose rows `[k, width]` are in one array allocated once."""
-    rows, filled = np.empty((count, width), np.float32), 0
-    positions: list[Positions] = []
-    errors: list[InputError] = []
-    for part in parts:
-        rows[filled : filled + len(part.rows)] = part.rows
-        filled += len(part.rows)
-        positions.append(part.positions)
-        errors += part.errors
-    return engine.Part(count, rows[:filled], _joined(positions), errors)
-
-
-def _joined(positions: Iterable[Positions]) -> Positions:
-    return np.concatenate([np.empty(0, np.int64), *positions])
-
-
-def _modality_of(pair: Any, place: int) -> str:
-    if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str):
-        return pair[0]
-    raise InputError(
-        "it is no (modality, item) pair",
-        source=describe(pair),
-        remedy='pass tuples such as ("text", "a dog")',
-        index=place,
-    )
 
 
 @contextmanager

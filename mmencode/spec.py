@@ -69,6 +69,8 @@ class EncoderSpec:
     prompt       how a label reads as a text about this modality: "a photo of a {label}"
     catalogue    "package:file", the members of a family that are known, for `members`: a line for each, its
                  variant and, after a tab, its dim where that is known; lines that begin with # don't count
+    card         "package:file", the card.json that `Space.save` wrote of this space, whose vectors
+                 `Space.verify` compares with; one of the space's encoders names it
     variant      the rest of a family member's name; set by the registry
 
     Raises SpecError when a field is malformed.
@@ -91,6 +93,7 @@ class EncoderSpec:
     source: str = ""
     variant: str = ""
     catalogue: str = ""
+    card: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -105,6 +108,9 @@ class EncoderSpec:
         if self.catalogue:
             _require(_RESOURCE.fullmatch(self.catalogue), self, "catalogue", '"package:file"')
             _require(self.is_family, self, "catalogue", '"" for a single encoder')
+        if self.card:
+            _require(_RESOURCE.fullmatch(self.card), self, "card", '"package:file"')
+            _require(not self.is_family, self, "card", '"" for a family')
         if self.is_family:
             _require(not self.aliases, self, "aliases", "() for a family")
         else:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from mmencode.loading import shared
 from mmencode.plugins import Plugin
 from mmencode.registry import Registry, registry
 from mmencode.runtime import Runtime
-from mmencode.space import Space, shared
+from mmencode.space import Space
 from mmencode.spec import EncoderSpec
 from mmencode.testing import fake_specs
 

@@ -12,6 +12,7 @@ import torch
 import mmencode
 from mmencode.alignment import FORCED, fitted, key_of, split
 from mmencode.errors import FitError, InputError
+from mmencode.projection import moments, ridge
 from mmencode.runtime import Runtime
 from mmencode.space import Space
 from mmencode.spec import EncoderSpec
@@ -152,7 +153,7 @@ def test_nonsense_is_a_value_error(wrong, target):
 def test_one_item_never_stands_on_both_sides_of_a_split():
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(400, 4)).astype(np.float32)
-    keys = [key_of(f"item {number % 100}") for number in range(400)]
+    keys = [key_of(f"item {number % 100}", "text", number) for number in range(400)]
     rows[:, 0] = np.arange(400)
     folds = split([(rows, rows, keys)], folds=5, seed=0)
     items = [{int(place) % 100 for place in fold.rows()[1][:, 0]} for fold in folds]
@@ -162,14 +163,28 @@ def test_one_item_never_stands_on_both_sides_of_a_split():
 
 @pytest.mark.parametrize("item", ["a", b"a", np.zeros(3), (np.ones(4), 16000)])
 def test_equal_items_have_one_key_and_others_another(item):
-    assert key_of(item) == key_of(item)
-    assert key_of(item) != key_of("something else")
+    assert key_of(item, "text", 0) == key_of(item, "text", 1)
+    assert key_of(item, "text", 0) != key_of("something else", "text", 0)
+
+
+def test_files_of_one_content_have_one_key_wherever_they_are(tmp_path):
+    for name, content in {"a": b"1", "b": b"1", "c": b"2"}.items():
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (key_of(path, "image", 0) for path in (tmp_path / "a", str(tmp_path / "b"), tmp_path / "c"))
+    assert a == b != c
+
+
+def test_items_without_content_to_compare_are_told_apart_by_number():
+    item = object()
+    assert key_of(item, "image", 1) == key_of(item, "image", 1) != key_of(item, "image", 2)
 
 
 def test_rows_held_are_bounded_and_the_sums_are_of_all():
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(1000, 4)).astype(np.float32)
-    (only, *_) = split([(rows, rows, [key_of(str(number)) for number in range(1000)])], 3, 0, most=50)
+    (only, *_) = split(
+        [(rows, rows, [key_of(str(number), "text", number) for number in range(1000)])], 3, 0, most=50
+    )
     assert len(only.rows()[0]) == 50
     assert only.moments.count > 200
 
@@ -177,6 +192,48 @@ def test_rows_held_are_bounded_and_the_sums_are_of_all():
 def test_fit_to_constant_features_says_that_they_are(target):
     draw = np.random.default_rng(0)
     rows, same = draw.normal(size=(100, 4)).astype(np.float32), np.ones((100, 4), np.float32)
-    held = split([(same, rows, [key_of(str(number)) for number in range(100)])], 5, 0)
+    held = split([(same, rows, [key_of(str(number), "text", number) for number in range(100)])], 5, 0)
     with pytest.raises(FitError, match="all features are the same"):
         fitted(held, "ridge", source="a", target="b", seed=0, force=False)
+
+
+@pytest.mark.parametrize("method", ["ridge", "procrustes"])
+def test_outputs_for_unseen_items_are_spread_as_far_as_their_targets(method):
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(1400, WIDTH)).astype(np.float32)
+    targets = rows[:, :DIM] + 3 * draw.normal(size=(1400, DIM)).astype(np.float32) + 1  # mostly noise
+    keys = [key_of(str(number), "text", number) for number in range(400)]
+    held = split([(rows[:400], targets[:400], keys)], 5, 0)
+    solved = fitted(held, method, source="a", target="b", seed=0, force=True)
+    centre = targets[:400].mean(axis=0)
+    found, wanted = (
+        ((points - centre) ** 2).mean()
+        for points in (solved(torch.from_numpy(rows[400:])).numpy(), targets[400:])
+    )
+    assert found == pytest.approx(wanted, rel=0.1)
+
+
+def test_no_target_is_found_by_far_too_many_items():
+    """The hub: with outputs drawn to the mean of all targets, the target nearest to that wins everywhere."""
+    draw = np.random.default_rng(0)
+    classes = draw.normal(size=(60, DIM)) + 2
+    places = np.arange(600) % 60
+    rows = classes[places] @ draw.normal(size=(DIM, WIDTH)) + 8 * draw.normal(size=(600, WIDTH))
+    rows, targets = rows.astype(np.float32), classes[places].astype(np.float32)
+    plain = ridge(moments([(torch.from_numpy(rows), torch.from_numpy(targets))]))
+    keys = [key_of(str(number), "text", number) for number in range(600)]
+    solved = fitted(split([(rows, targets, keys)], 5, 0), "ridge", source="a", target="b", seed=0, force=True)
+    unit = classes / np.linalg.norm(classes, axis=1, keepdims=True)
+    most = [
+        np.bincount((projection(torch.from_numpy(rows)).numpy() @ unit.T).argmax(axis=1)).max()
+        for projection in (plain, solved)
+    ]
+    assert most[1] < 0.75 * most[0]
+
+
+@pytest.mark.gpu
+def test_network_is_trained_on_the_space_s_device(target):
+    with Space("straight", [spec(Seeded, "straight", DIM)], runtime=Runtime("cuda", "float32")) as space:
+        projection = mmencode.align(SOURCE, space, pairs(300), method="contrastive")
+    assert projection.report["forward"]["at"]["1"] > 0.8
+    assert {parameter.device.type for parameter in projection.parameters()} == {"cpu"}

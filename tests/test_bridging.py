@@ -97,6 +97,19 @@ def test_moving_the_mean_over_the_gap_helps(source, target):
         assert bare.id != moved.id
 
 
+def test_held_out_pairs_say_what_the_bridge_gives_for_what_was_never_paired(source, target):
+    pairs = [(item, item) for item in NEW]
+    with mmencode.bridge("both", source, target, CORPUS, held_out={"smell": pairs}) as space:
+        said = space.projections["smell"].report["held_out"]
+        assert said["forward"]["at"]["1"] == found(space)
+        assert said["backward"]["count"] == len(NEW)
+
+
+def test_held_out_pairs_of_what_the_bridge_does_not_lead_are_refused(source, target):
+    with pytest.raises(ValueError, match=r"held_out has \['text'\]: the bridge leads \['smell'\]"):
+        mmencode.bridge("both", source, target, CORPUS, held_out={"text": [("a 1", "b 1")]})
+
+
 def test_source_may_be_preferred(source, target):
     with mmencode.bridge("both", source, target, CORPUS, prefer="source") as space:
         assert space.spec("text").name == "ours/text"

@@ -34,6 +34,7 @@ def failing(cause):
     return compile
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 @pytest.mark.parametrize(("encoder", "modality"), [(FakeText, "text"), (FakeImage, "image")])
 def test_compiled_passes_give_the_same_vectors(encoder, modality):

@@ -23,6 +23,7 @@ from mmencode.errors import (
     UnknownModalityError,
     UnknownNameError,
 )
+from mmencode.projection import moments, whitening
 from mmencode.testing import FakeText, sample_items
 
 IMAGES = sample_items("image", 3)
@@ -115,11 +116,33 @@ def test_encoder_that_lives_elsewhere_is_refused_without_a_projection(image):
         compose("mine", {"text": "words/text", "image": image})
 
 
-@pytest.mark.parametrize("projection", [linear(12, 8), Truncation(8), IdentityProjection()])
-@pytest.mark.parametrize("others", [{}, {"text": "words/text"}])
-def test_projection_that_was_never_fitted_is_refused(projection, others):
-    with pytest.raises(SpaceMismatchError, match=r"into which space(.|\n)*'wide' leads(.|\n)*mmencode.align"):
+@pytest.mark.parametrize(
+    ("projection", "others"),
+    [
+        (linear(12, 8), {}),
+        (linear(12, 8), {"text": "words/text"}),
+        (Truncation(8), {"text": "words/text"}),
+        (IdentityProjection(), {"text": "words/text"}),
+        (whitening(moments([(torch.randn(50, 12), torch.zeros(50, 1))]), 8), {"text": "words/text"}),
+    ],
+)
+def test_projection_that_was_never_fitted_into_the_space_is_refused(projection, others):
+    with pytest.raises(SpaceMismatchError, match=r"lead(.|\n)*mmencode.align"):
         compose("mine", {**others, "image": ("wide", projection)})
+
+
+@pytest.mark.parametrize(
+    "projection",
+    [Truncation(8), IdentityProjection(), whitening(moments([(torch.randn(50, 12), torch.zeros(50, 1))]), 8)],
+)
+def test_features_of_one_encoder_make_a_space_whole_or_cut_or_whitened(projection, tmp_path):
+    items = sample_items("image", 3)
+    with compose("mine", {"image": ("wide", projection)}) as mine, on_cpu(WIDE) as wide:
+        (part,) = wide.features("image", items)
+        expected = normalize(projection(torch.from_numpy(part.rows)), dim=-1)
+        np.testing.assert_allclose(mine.encode("image", items), expected, atol=1e-6)
+        mine.save(tmp_path / "mine")
+        assert mmencode.load(tmp_path / "mine").id == mine.id != wide.id
 
 
 def test_projection_into_another_space_is_refused(words):

@@ -25,6 +25,7 @@ MEDIA = os.environ.get("MMENCODE_TEST_MEDIA", "")
 PROMISED = [0.90, 0.86, 0.92, 0.95]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MEDIA, reason="MMENCODE_TEST_MEDIA names no folder with labelled photos/ and sounds/")
 def test_measured_quality_is_what_the_page_says():
     script = ROOT / "plugins" / "mmencode-offline" / "scripts" / "evaluate.py"

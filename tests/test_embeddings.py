@@ -231,3 +231,12 @@ def test_k_is_a_positive_int(k):
 
 def test_repr_says_what_it_is():
     assert repr(make(errors=[ERROR])) == "<Embeddings 5 x 4, text, a@1, 1 skipped>"
+
+
+def test_names_of_the_batch_become_the_keys_of_the_rows_that_are_there():
+    rows = Embeddings(np.eye(2), space="a@1", modality="text", positions=np.array([0, 2]))
+    assert rows.named(["zero", "one", "two"]).keys == ("zero", "two")
+    assert rows.keys is None
+    assert rows[:0].named([]).keys == ()
+    with pytest.raises(ValueError, match="rows come from items up to 2, and 2 have names"):
+        rows.named(["zero", "one"])

@@ -29,21 +29,23 @@ def drawn(candidates, same, draws):
     return 1 - comb(candidates - same, draws) / comb(candidates, draws)
 
 
-def reference(groups):
+def reference(groups, truth):
     """Recall and chance at each depth, query by query, in exact shares."""
     hits, chance, count = dict.fromkeys(DEPTHS, 0.0), dict.fromkeys(DEPTHS, 0.0), 0
     for queries, partners in groups:
         for row, query in enumerate(queries.astype(np.float64)):
-            own = partners[row].astype(np.float64)
-            alike = [j == row or float(own @ other) > 1 - 1e-6 for j, other in enumerate(partners)]
+            side = (queries if truth == "queries" else partners).astype(np.float64)
+            right = [j == row or float(side[row] @ other) > 1 - 1e-6 for j, other in enumerate(side)]
             scores = [float(query @ other) for other in partners]
-            others = [score for score, same in zip(scores, alike, strict=True) if not same]
-            tied = sum(abs(score - scores[row]) <= 1e-6 for score in others)
-            before = sum(score > scores[row] + 1e-6 for score in others)
+            best = max(score for score, yes in zip(scores, right, strict=True) if yes)
+            others = [score for score, yes in zip(scores, right, strict=True) if not yes]
+            same = sum(yes and score >= best - 1e-6 for score, yes in zip(scores, right, strict=True))
+            tied = sum(abs(score - best) <= 1e-6 for score in others)
+            before = sum(score > best + 1e-6 for score in others)
             count += 1
             for k in DEPTHS:
-                hits[k] += drawn(tied + sum(alike), sum(alike), k - before)
-                chance[k] += drawn(len(partners), sum(alike), k)
+                hits[k] += drawn(tied + same, same, k - before)
+                chance[k] += drawn(len(partners), sum(right), k)
     return [{k: total / count for k, total in totals.items()} for totals in (hits, chance)]
 
 
@@ -56,22 +58,22 @@ groups = st.lists(pairs, min_size=1, max_size=3).map(
 
 
 @settings(deadline=None)
-@given(groups)
-def test_recall_is_that_of_a_slow_reference(groups):
-    found = recall(groups)
-    at, chance = reference(groups)
+@given(groups, st.sampled_from(["partners", "queries"]))
+def test_recall_is_that_of_a_slow_reference(groups, truth):
+    found = recall(groups, truth=truth)
+    at, chance = reference(groups, truth)
     assert found.count == sum(len(queries) for queries, _ in groups)
     assert found.at == pytest.approx(at, abs=1e-9)
     assert found.chance == pytest.approx(chance, abs=1e-9)
 
 
 @settings(deadline=None, max_examples=30)
-@given(groups, st.integers(1, 40))
-def test_size_of_a_block_changes_nothing(groups, block):
-    expected = recall(groups)
+@given(groups, st.integers(1, 40), st.sampled_from(["partners", "queries"]))
+def test_size_of_a_block_changes_nothing(groups, block, truth):
+    expected = recall(groups, truth=truth)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retrieval, "_BLOCK", block)
-        assert recall(groups) == expected
+        assert recall(groups, truth=truth) == expected
 
 
 @settings(deadline=None)
@@ -112,6 +114,23 @@ def test_items_with_one_caption_find_it_both():
     found = recall([(queries, captions)])
     assert found.at[1] == 1.0
     assert found.chance[1] == pytest.approx((2 / 3 + 2 / 3 + 1 / 3) / 3)
+
+
+def test_caption_of_two_items_finds_either():
+    captions = unit([[1, 0], [1, 0], [0, 1]])
+    items = unit([[1, 0.1], [-1, 0.2], [0, 1]])
+    found = recall([(captions, items)], truth="queries")
+    assert found.at[1] == 1.0
+    assert found.chance[1] == pytest.approx((2 / 3 + 2 / 3 + 1 / 3) / 3)
+    assert recall([(captions, items)]).at[1] == pytest.approx(2 / 3)
+
+
+def test_projection_that_makes_all_items_one_finds_nothing():
+    captions = random_rows(np.random.default_rng(0), 30)
+    items = np.tile(captions[:1], (30, 1))
+    for found in (recall([(items, captions)]), recall([(captions, items)], truth="queries")):
+        assert found.at == pytest.approx(found.chance)
+        assert found.chance[1] == pytest.approx(1 / 30)
 
 
 def test_partner_among_others_with_its_score_counts_as_drawn():
@@ -178,6 +197,15 @@ def test_chance_is_what_candidates_in_any_order_give():
 def test_sigmas_of_random_vectors_are_standard_normal(partners):
     random = np.random.default_rng(1)
     sigmas = [recall([(random_rows(random, 40), partners(random, 40))]).sigmas for _ in range(1500)]
+    assert np.mean(sigmas) == pytest.approx(0, abs=0.1)
+    assert np.std(sigmas) == pytest.approx(1, abs=0.06)
+
+
+def test_sigmas_of_random_vectors_are_standard_normal_for_labels_that_search():
+    random = np.random.default_rng(1)
+    sigmas = [
+        recall([(labelled(random, 40), random_rows(random, 40))], truth="queries").sigmas for _ in range(1500)
+    ]
     assert np.mean(sigmas) == pytest.approx(0, abs=0.1)
     assert np.std(sigmas) == pytest.approx(1, abs=0.06)
 

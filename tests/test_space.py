@@ -23,9 +23,10 @@ from mmencode.errors import (
     UnknownNameError,
 )
 from mmencode.inputs import Limits
+from mmencode.loading import shared
 from mmencode.projection import Linear
 from mmencode.runtime import Runtime
-from mmencode.space import Space, shared
+from mmencode.space import Space
 from mmencode.spec import EncoderSpec
 from mmencode.testing import FakeImage, FakeText, fake_specs, sample_items
 
@@ -37,7 +38,7 @@ TEXT = next(spec for spec in fake_specs() if spec.modality == "text")
 def installed(monkeypatch, make_registry):
     """Make `mmencode.load` see the fakes, as if a plugin declared them as the default."""
     registry = make_registry(fakes=tuple(replace(spec, aliases=("default",)) for spec in fake_specs()))
-    monkeypatch.setattr(sys.modules["mmencode.space"], "registry", lambda: registry)
+    monkeypatch.setattr(sys.modules["mmencode.loading"], "registry", lambda: registry)
     shared.cache_clear()
     yield
     shared.cache_clear()

@@ -47,6 +47,8 @@ def test_spec_is_frozen_hashable_and_picklable():
         ("bf16_cosine", 2.0),
         ("bf16_cosine", "high"),
         ("catalogue", "a:b.tsv"),
+        ("card", "card.json"),
+        ("card", None),
         ("catalogue", None),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from dataclasses import replace
 
 import composing
@@ -51,6 +52,53 @@ def change_weights(monkeypatch):
         monkeypatch.setattr(Wide, "__init__", lambda self: (real(self), self.gain.data[::2].add_(by))[0])
 
     return do
+
+
+@pytest.fixture
+def ship(install, tmp_path, monkeypatch):
+    """Install the words' encoders with a card in their package, which is written by the space itself."""
+    with on_cpu(TEXT, SOUND) as words:
+        words.save(tmp_path / "saved")
+
+    def do(card="shipped_words:card.json", change=lambda text: text):
+        package = tmp_path / "shipped_words"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "card.json").write_text(change((tmp_path / "saved" / "card.json").read_text()))
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "shipped_words", raising=False)
+        install(words=(replace(TEXT, card=card), SOUND))
+        return mmencode.load("words", device="cpu", dtype="float32")
+
+    return do
+
+
+def test_installed_space_is_compared_with_the_card_that_its_plugin_ships(ship):
+    with ship() as words:
+        found = words.verify()
+        assert found.same
+        assert set(found.angles) == {"text", "audio"}
+
+
+def test_shipped_card_is_not_that_of_a_space_composed_of_its_encoders(ship):
+    words = ship()
+    refusal = pytest.raises(IdentityError, match="no vectors to compare with")
+    with words, compose("mine", {"text": "words/text"}) as mine, refusal:
+        mine.verify()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"card": "no_such_package:card.json"}, WeightsError, "EncoderSpec.card .* can't be found"),
+        ({"card": "shipped_words:other.json"}, WeightsError, "there is no card of a space"),
+        ({"change": lambda text: text[:-10]}, WeightsError, "can't be read"),
+        ({"change": lambda text: text.replace('"dim": 8', '"dim": 9')}, IdentityError, "isn't as it was"),
+    ],
+)
+def test_shipped_card_that_is_no_card_is_named(ship, options, error, words):
+    with ship(**options) as found, pytest.raises(error, match=words):
+        found.verify()
 
 
 def test_unchanged_space_is_the_same(mine, folder):

@@ -49,22 +49,25 @@ def compose(
 
 
 def verify(
-    space: Annotated[str, typer.Argument(help="The folder of a space, or an installed one with --card.")],
+    space: Annotated[str, typer.Argument(help="A space, or the folder of one.")],
     card: Annotated[
-        Path | None, typer.Option("--card", help="The card to compare with; by default the folder's own.")
+        Path | None, typer.Option("--card", help="The card to compare with; by default the space's own.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Encode generated items again, and compare with the vectors that a card holds.
+    """Encode generated items again, and compare with the vectors that the card of the space holds.
+
+    A folder has one, and a plugin may ship one.
 
     What has changed since shows as an angle: weights, a library's way to resize, anything. The exit code is 1
     when something did.
 
     \b
     Example: mmencode verify mine
+    Example: mmencode verify offline
     Example: mmencode verify offline --card mine/card.json
     """
-    from ..space import load
+    from ..loading import load
 
     with load(space) as found:
         verification = found.verify(card)

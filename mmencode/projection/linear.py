@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..embeddings import Embeddings
+from ..encoder import digest
 from ..errors import FitError
 from .base import Projection, Settings, owned
 from .pairs import FLAT, require_pairs, require_several, require_varied
@@ -33,6 +34,10 @@ class Linear(Projection):
     def forward(self, features: Tensor) -> Tensor:
         """Features `[b, width]`, of which only the direction counts, to `[b, dim]`."""
         return normalize(features, dim=-1) @ self.weight.T + self.bias
+
+    def spread(self, centre: Tensor, by: float) -> Linear:
+        """The same, with its outputs so many times as far from a centre `[dim]`."""
+        return Linear(by * self.weight, centre + by * (self.bias - centre))
 
     @property
     def width(self) -> int:
@@ -125,13 +130,18 @@ class Moments:
         self.xx += other.xx
         self.yx += other.yx
 
+    @property
+    def target(self) -> Tensor:
+        """The targets' mean `[dim]`."""
+        return self.y / max(1, self.count)
+
     def centred(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Means `[width]`, `[dim]`; covariances `[width, width]`, `[dim, width]`.
 
         FitError for fewer than two pairs, and for features that are all the same.
         """
         require_several(self.count)
-        mean, target = self.x / self.count, self.y / self.count
+        mean, target = self.x / self.count, self.target
         covariance = self.xx / self.count - torch.outer(mean, mean)
         require_varied(covariance.diagonal())
         return mean, target, covariance, self.yx / self.count - torch.outer(target, mean)
@@ -221,4 +231,6 @@ def whitening(found: Moments, dim: int) -> Linear:
             remedy=f"ask for 1 to {varying}, or fit it on more items",
         )
     weight = vectors[:, :dim].T / values[:dim].sqrt()[:, None]
-    return Linear(weight, -weight @ mean)
+    projection = Linear(weight, -weight @ mean)
+    projection.into = f"whitened@{digest(projection).removeprefix('sha256:')[:16]}"
+    return projection

@@ -238,10 +238,12 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Fut
         yield {name: pool.submit(checked, encoder) for name, encoder in names.items()}
 
 
+@pytest.mark.slow
 def test_timm_encoder_of_a_local_file_keeps_the_contract(families):
     assert_kept(families["save_timm"].result(), "timm")
 
 
+@pytest.mark.slow
 def test_openclip_encoders_of_a_local_folder_keep_the_contract(families):
     assert_kept(families["save_openclip"].result(), "openclip-image", "openclip-text")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 Labelled = tuple[list[Path], list[str]]
 
 
-def labelled(folder: Path, column: str) -> Labelled:
-    """The files of a folder, and the words that a column of its labels.csv has for them."""
+def labelled(folder: Path, *columns: str) -> Labelled:
+    """The files of a folder, and the words that the first of these columns with any has in its labels.csv."""
     with (folder / "labels.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row[column]]
-    return [folder / row["file"] for row in rows], [row[column] for row in rows]
+        found = [(row["file"], next(filter(None, map(row.get, columns)), "")) for row in csv.DictReader(file)]
+    return [folder / name for name, words in found if words], [words for _, words in found if words]

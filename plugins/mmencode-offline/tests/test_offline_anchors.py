@@ -14,6 +14,7 @@ needs_wordnet = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_wordnet
 def test_a_rebuild_gives_what_is_shipped() -> None:
     pytest.importorskip("onnx")

@@ -49,6 +49,14 @@ def test_the_declared_identity_is_that_of_what_is_loaded(spec: mmencode.EncoderS
     assert identify(encoder, projection) == spec.identity
 
 
+def test_vectors_are_those_of_the_card_that_is_shipped() -> None:
+    with mmencode.load("offline", device="cpu", dtype="float32") as space:
+        found = space.verify()
+        assert found.same, found
+        assert found.card == space.id
+        assert set(found.angles) == set(space.modalities)
+
+
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.modality)
 def test_what_is_required_is_what_is_read(spec: mmencode.EncoderSpec) -> None:
     sources = importlib.import_module("mmencode_offline.sources")

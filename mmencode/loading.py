@@ -1,0 +1,115 @@
+"""Spaces by their names or folders, and the shared one behind `mmencode.encode`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from .card import TowerCard
+from .embeddings import Embeddings
+from .engine import OnError
+from .errors import UnknownNameError
+from .folders import CARD, Saved, read_folder
+from .inputs import Limits
+from .registry import registry
+from .runtime import Auto, Runtime
+from .space import Space
+from .spec import EncoderSpec, Identity
+
+
+def load(
+    name: str | os.PathLike[str] | None = None,
+    *,
+    device: str | Auto | Sequence[str] = "auto",
+    dtype: str | Auto = "auto",
+    batch_size: int | Auto = "auto",
+    workers: int | Auto = "auto",
+    limits: Limits | None = None,
+    fast: bool = False,
+    compile: bool = False,
+) -> Space:
+    """Make ready the space of that name or alias, of that folder, or the default one.
+
+    Encoders are built when first used. A folder is what `Space.save` wrote; a string names one only where no
+    installed space is called that.
+
+    With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
+    keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
+
+    Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError; for a
+    folder WeightsError or IdentityError when it isn't whole, or not what it was.
+    """
+    specs, saved = _found(name)
+    space = Space(
+        specs[0].space_name,
+        specs,
+        projections=saved.projections if saved else None,
+        runtime=Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile),
+        limits=limits,
+        fast=fast,
+    )
+    space._card = saved.card if saved else None  # which has vectors to verify, and the same fingerprint
+    return space
+
+
+def _found(name: str | os.PathLike[str] | None) -> tuple[tuple[EncoderSpec, ...], Saved | None]:
+    """The encoders of a space, and what its folder holds if it has one."""
+    if name is None or isinstance(name, str):
+        name = registry().default_space() if name is None else name
+        try:
+            return registry().space(name), None
+        except UnknownNameError:
+            if not os.path.isdir(name):
+                raise
+            if not os.path.isfile(os.path.join(name, CARD)):
+                raise UnknownNameError(
+                    f"no space is called {name!r}, and the folder of that name has no {CARD}",
+                    remedy="give a folder that Space.save wrote; `mmencode list` shows what is installed",
+                ) from None
+    saved = read_folder(name)
+    return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
+
+
+def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
+    """The encoder's spec as a member of a saved space; loading it checks that it is the one of the card."""
+    card = saved.card
+    try:
+        spec = registry()[tower.encoder]
+    except UnknownNameError as unknown:
+        raise UnknownNameError(
+            f"the saved space {card.name!r} needs the encoder {tower.encoder!r} for {tower.modality}, and no "
+            "plugin declares it",
+            culprit=unknown.culprit,
+            remedy=f"pip install {saved.plugins.get(tower.encoder, 'the plugin that does')}",
+        ) from unknown
+    found = replace(spec, space=card.name, aliases=(), card="", identity=tower.identity)
+    if tower.modality not in saved.projections:
+        return replace(found, dim=card.dim)
+    own = spec.identity or Identity()  # the card's projection and dim are those of what comes behind
+    return replace(found, identity=replace(tower.identity, projection=own.projection))
+
+
+@functools.cache
+def shared(name: str) -> Space:
+    """The space that `encode` uses for a name, loaded once; `shared.cache_clear()` forgets all of them."""
+    return load(name)
+
+
+def encode(
+    modality: str,
+    batch: Sequence[Any],
+    *,
+    space: str | Space | None = None,
+    on_error: OnError = "raise",
+    progress: bool = False,
+) -> Embeddings:
+    """Turn a batch of raw items into vectors of a space, by default the space called `default`.
+
+    Raises NoDefaultSpaceError, with the choices, when no space is named and none is the default.
+    """
+    if not isinstance(space, Space):
+        space = shared(registry().default_space() if space is None else space)
+    return space.encode(modality, batch, on_error=on_error, progress=progress)

@@ -1,0 +1,65 @@
+"""What the pages say of fits to real media holds, also for other splits and on other machines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mmencode
+
+pytest.importorskip("mmencode_offline", reason="the default space: pip install mmencode-offline")
+MEDIA = Path(os.environ.get("MMENCODE_TEST_MEDIA", ""))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (MEDIA / "photos").is_dir(),
+        reason="MMENCODE_TEST_MEDIA names no folder with labelled photos/ and sounds/",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def default():
+    with mmencode.load("default", dtype="float32") as space:
+        yield space
+
+
+@pytest.fixture(autouse=True)
+def studies(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent / "studies")
+    yield
+    for name in ("align", "bridge", "media", "static_text"):
+        sys.modules.pop(name, None)
+
+
+def test_fit_to_a_hundred_photographs_finds_their_kinds_three_times_as_often_as_chance(default):
+    import align
+
+    pairs = align.pairs_of(MEDIA / "photos", ("coarse_label", "label"))
+    found = [mmencode.align(align.ENCODER, default, pairs, seed=seed).report["forward"] for seed in range(3)]
+    lowest = np.mean([fold["interval"][0] for fold in found])
+    assert lowest > 3 * np.mean([fold["chance"]["1"] for fold in found])
+    assert align.shuffled(default, pairs).startswith("refused")
+
+
+def test_static_texts_find_photographs_and_sounds_over_a_bridge_of_definitions(default):
+    pytest.importorskip("wordllama", reason="a text space without a hub: pip install wordllama")
+    import bridge
+    import static_text
+
+    pairs = bridge.pairs_of(MEDIA)
+    with (
+        mmencode.Space("wordllama", [static_text.SPEC], runtime=default.runtime) as llama,
+        mmencode.bridge(
+            "bridged", default, llama, bridge.corpus()[::8], method="procrustes", held_out=pairs
+        ) as bridged,
+    ):
+        said = {modality: bridged.projections[modality].report["held_out"] for modality in pairs}
+    assert said["image"]["backward"]["at"]["1"] > 0.5
+    assert said["audio"]["forward"]["at"]["1"] > 0.5
+    for modality in pairs:
+        assert said[modality]["forward"]["interval"][0] > 3 * said[modality]["forward"]["chance"]["1"]
