@@ -161,7 +161,8 @@ def require_some(count: int, left_out: Sequence[LeftOut], source: str) -> None:
 
 def _absent(candidates: int, present: int) -> tuple[str, ...]:
     missing = candidates - present
-    return (f"{missing} classes are candidates without a measured item",) if missing else ()
+    said = "1 class is a candidate" if missing == 1 else f"{missing} classes are candidates"
+    return (f"{said} without a measured item",) if missing else ()
 
 
 @dataclass(slots=True)
