@@ -81,17 +81,15 @@ def zero_shot(
     from .. import evaluation
 
     _check_out(out)
+    templates = _templates(template)
     with _usage():
         read = _labelled(data, modality, file_column, column, names)
-    opened = open_space(space, device)
-    with _usage():
-        opened.classifier(sorted(set(read.labels)), template or None)
     found = evaluation.zero_shot(
-        opened,
+        open_space(space, device),
         modality,
         read.items,
         read.labels,
-        templates=template or None,
+        templates=templates,
         k=k,
         sampling=evaluation.Sampling(sample, seed, resamples),
         origin=read.origin,
@@ -147,6 +145,16 @@ def retrieval(
         progress=True,
     )
     _give(found, out, json)
+
+
+def _templates(given: list[str] | None) -> list[str] | None:
+    """The templates, checked before anything is read; None where the encoder's own prompt is to be used."""
+    for template in given or ():
+        if "{label}" not in template:
+            raise typer.BadParameter(f'{template!r} has no "{{label}}" in it', param_hint="--template")
+    if given and len(set(given)) < len(given):
+        raise typer.BadParameter("a template is there twice", param_hint="--template")
+    return given or None
 
 
 def _labelled(

@@ -40,7 +40,7 @@ def zero_shot(
     labels: Sequence[str],
     *,
     classes: Sequence[str] | None = None,
-    templates: Sequence[str] | None = None,
+    templates: str | Sequence[str] | None = None,
     k: Sequence[int] | None = None,
     sampling: Sampling | None = None,
     origin: Origin | None = None,
@@ -78,7 +78,7 @@ def zero_shot(
         counts={"items": len(found.rows), "classes": len(names)},
         digest=hashed({"classes": names, "rows": sorted((row.key, row.label) for row in found.rows)}),
         sampling=sampling,
-        templates=tuple(templates or (space.spec(modality).prompt,)),
+        templates=_said(templates) or (space.spec(modality).prompt,),
         figures=tuple(_figures(found, depths, sampling)),
         classes=shares,
         confusions=tuple(found.confusions()),
@@ -157,6 +157,11 @@ def require_some(count: int, left_out: Sequence[LeftOut], source: str) -> None:
         source=source or "the items",
         remedy="check the paths: those in a table are relative to it",
     )
+
+
+def _said(templates: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The templates as a report lists them; a set of them by its name."""
+    return (templates,) if isinstance(templates, str) else tuple(templates or ())
 
 
 def _absent(candidates: int, present: int) -> tuple[str, ...]:

@@ -139,6 +139,11 @@ def test_arguments_that_make_no_sense_are_exit_code_two(run, labels, kind, optio
     run("eval", kind, labels, *options, code=2)
 
 
+def test_template_that_is_there_twice_is_exit_code_two(run, labels):
+    twice = ("--template", "a {label}") * 2
+    assert "a template is there twice" in run("eval", "zero-shot", labels, *twice, code=2).stderr
+
+
 @pytest.mark.parametrize("kind", ["zero-shot", "retrieval"])
 def test_table_of_another_format_is_exit_code_two(run, folder, kind):
     assert "no table that can be read" in run("eval", kind, folder / "note.txt", code=2).stderr
