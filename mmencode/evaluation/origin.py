@@ -82,7 +82,7 @@ def key_in_table(item: Any, modality: str, path: str | os.PathLike[str], number:
         return content_key(item)
     if not isinstance(item, str):
         raise _unfit(item, "no item", path, number)
-    return Path(os.path.normpath(item)).as_posix() if modality in FILES else item
+    return Path(item).as_posix() if modality in FILES else item
 
 
 def word(value: Any, path: str | os.PathLike[str], number: int) -> str:
