@@ -75,7 +75,7 @@ def calibration(
     With `rejecting`, rows without a label choose a threshold. FitError for too few items, and for scores
     that say nothing about the labels.
     """
-    nones: Flags = ~targets.any(axis=1) if rejecting else np.zeros(len(targets), bool)
+    nones: Flags = (targets.sum(axis=1) == 0) & rejecting
     known, truth = scores[~nones], targets[~nones]
     _require_enough(known, int(nones.sum()), multi_label=multi_label)
     fit = fit_platt if multi_label else fit_temperature

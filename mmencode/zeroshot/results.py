@@ -72,7 +72,7 @@ class Classification:
         chosen = self if threshold is None else self.with_threshold(threshold)
         if chosen.threshold is None and chosen.null is None:
             raise ValueError(
-                "nothing says from which score on a label counts: pass a threshold, calibrate the classifier "
+                "nothing says what score a label needs: pass a threshold, calibrate the classifier, "
                 "or give it a null class"
             )
         bars = chosen._bar()
