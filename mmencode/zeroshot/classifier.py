@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..embeddings import Embeddings
-from ..errors import FitError, InputError
+from ..errors import FitError, InputError, LabelError
 from ..spec import TEXT, Scoring
 from .bank import Bank, Encode, mean_rows
 from .calibration import Calibration, calibration
@@ -152,6 +152,11 @@ class Classifier:
         SpaceMismatchError for vectors of another space, MissingPackageError without scikit-learn.
         """
         vectors = self._encoded(modality, items)
+        if not self._has_null and not self.multi_label and any(label is None for label in labels):
+            raise LabelError(
+                "an example labelled None has no class to belong to",
+                remedy="give the classifier a null class, or calibrate it with such items",
+            )
         examples = Examples(
             names=(*self.labels, *(["the null class"] if self._has_null else [])),
             vectors=vectors.vectors,
