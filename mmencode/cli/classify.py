@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +76,8 @@ def classify(
     \b
     Example: mmencode classify photos/ --labels cat,dog,car
     """
+    if threshold is not None and not isfinite(threshold):
+        raise typer.BadParameter(f"{threshold} is no score", param_hint="--threshold")
     words = _labels(labels, labels_file)
     described = _Description(
         templates=_templates(template, template_set),
@@ -84,6 +87,8 @@ def classify(
     )
     found = gather(modality, items or [], file)
     opened = open_space(space, device)
+    if multi_label and threshold is None and not null:
+        _require_sigmoid(opened, modality)
     classifier = _classifier(opened, words, described)
     result = classifier.classify(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *result.errors]
@@ -132,11 +137,6 @@ def _shown(result: Classification, threshold: float | None, k: int | None) -> li
     if threshold is not None:
         result = result.with_threshold(threshold)
     judged = result.threshold is not None or result.null is not None
-    if result.multi_label and not judged:
-        raise typer.BadParameter(
-            "this space doesn't say what score a label needs: pass --threshold or --null",
-            param_hint="--multi-label",
-        )
     rows = result.above() if judged else result.top(len(result.labels))
     count = k or (len(result.labels) if result.multi_label else 3)
     places = {label: place for place, label in enumerate(result.labels)}
@@ -185,6 +185,16 @@ def _labels(listed: str, path: Path | None) -> list[str]:
             "name some labels: --labels cat,dog,car, or --labels-file", param_hint="--labels"
         )
     return words
+
+
+def _require_sigmoid(space: Space, modality: str) -> None:
+    """Refuse labels judged by themselves where nothing says from what score on they count."""
+    scoring = space.scoring(modality)
+    if scoring is None or scoring.kind != "sigmoid":
+        raise typer.BadParameter(
+            "this space doesn't say what score a label needs: pass --threshold or --null",
+            param_hint="--multi-label",
+        )
 
 
 def _templates(templates: list[str] | None, name: str | None) -> str | list[str] | None:

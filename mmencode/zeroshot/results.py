@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..embeddings import Positions, Vectors
-from ..embeddings import _best as best_columns
 from ..errors import InputError, MissingPackageError
 from ..spec import Scoring
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+_FEW = 16  # up to here, looking for the highest score again and again is quicker than sorting
+_ROWS = 256  # looked through at once, so that they stay in the cache
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -172,3 +174,18 @@ def softmax(logits: np.ndarray[Any, Any]) -> Vectors:
 def _logistic(logits: Vectors) -> Vectors:
     """1 / (1 + exp(-x)), which overflows nowhere in this form."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
+
+
+def best_columns(scores: Vectors, k: int) -> Positions:
+    """Columns of the k highest scores of each row, highest first, equal ones in order of column."""
+    best = np.empty((len(scores), k), np.int64)
+    for start in range(0, len(scores), _ROWS):
+        block = scores[start : start + _ROWS]
+        if k > _FEW:
+            best[start : start + _ROWS] = np.argsort(-block, axis=1, kind="stable")[:, :k]
+            continue
+        left, rows = block.copy(), np.arange(len(block))
+        for place in range(k):
+            columns = best[start : start + _ROWS, place] = left.argmax(axis=1)
+            left[rows, columns] = -np.inf
+    return best

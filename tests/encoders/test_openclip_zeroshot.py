@@ -61,7 +61,7 @@ def test_weights_and_logits_are_those_of_open_clips_classifier(pair, name):
 def benchmark():
     return pytest.importorskip(
         "clip_benchmark.metrics.zeroshot_classification",
-        reason="CLIP_benchmark brings pinned packages of its own: pip install --no-deps clip-benchmark",
+        reason="its own dependencies are many and not needed: pip install --no-deps clip-benchmark",
     )
 
 

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 from mmencode.errors import MissingPackageError
 from mmencode.spec import Scoring
 from mmencode.zeroshot import Classification
+from mmencode.zeroshot.results import best_columns
 
 SOFTMAX = Scoring(kind="softmax", scale=10.0)
 SIGMOID = Scoring(kind="sigmoid", scale=10.0, bias=-2.0)
@@ -34,6 +35,14 @@ def test_best_is_none_where_the_null_class_scores_higher():
 
 def test_top_keeps_the_order_of_labels_with_equal_scores():
     assert [label for label, _ in make().top(3)[1]] == ["a", "c", "b"]
+
+
+@given(
+    arrays.arrays(np.float32, (3, 40), elements=st.sampled_from([-1.0, 0.0, 0.25, 1.0])), st.integers(1, 40)
+)
+def test_best_columns_are_the_first_of_a_stable_sort(scores, k):
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(best_columns(np.tile(scores, (200, 1)), k), np.tile(expected, (200, 1)))
 
 
 @pytest.mark.parametrize("k", [0, -1, True, 1.0])
