@@ -178,13 +178,20 @@ def ranking(
 
 
 def _labels(listed: str, path: Path | None) -> list[str]:
-    lines = [] if path is None else path.read_text(encoding="utf-8-sig").splitlines()
+    lines = [] if path is None else _text(path).splitlines()
     words = [word.strip() for word in [*listed.split(","), *lines] if word.strip()]
     if not words:
         raise typer.BadParameter(
             "name some labels: --labels cat,dog,car, or --labels-file", param_hint="--labels"
         )
     return words
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise typer.BadParameter(f"{path} can't be read: {cause}; make it a UTF-8 file") from cause
 
 
 def _require_sigmoid(space: Space, modality: str) -> None:
@@ -206,7 +213,7 @@ def _templates(templates: list[str] | None, name: str | None) -> str | list[str]
 def _synonyms(path: Path) -> dict[str, list[str]]:
     """The other names of labels in a file, a label's on each line."""
     found: dict[str, list[str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(_text(path).splitlines(), 1):
         label, colon, others = line.partition(":")
         words = [word.strip() for word in others.split(",") if word.strip()]
         if not line.strip():

@@ -124,8 +124,8 @@ def _require_once(names: Sequence[str]) -> None:
 
 
 def fold(word: str) -> str:
-    """The word without what makes no difference: case, and how many spaces there are."""
-    return " ".join(word.casefold().split())
+    """The word without what makes no difference: case, spaces, and how its characters are composed."""
+    return " ".join(unicodedata.normalize("NFKC", word).casefold().split())
 
 
 def _items(labels: Mapping[str, Sequence[Any]], by: str) -> tuple[Sequence[Any], ...]:

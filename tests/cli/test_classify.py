@@ -154,3 +154,10 @@ def test_probabilities_are_shown_where_the_space_has_a_scale(run_json, run, fold
 )
 def test_options_that_make_no_classifier_are_exit_code_two(run, folder, options):
     run("classify", folder, *LABELS, *options, code=2)
+
+
+@pytest.mark.parametrize("option", ["--labels-file", "--synonyms-file"])
+def test_file_that_is_no_text_is_exit_code_two(run, folder, tmp_path, option):
+    path = tmp_path / "words.txt"
+    path.write_bytes(b"caf\xe9: \xff\xfe")
+    run("classify", folder, *LABELS, option, path, code=2)

@@ -16,7 +16,7 @@ def test_no_labels_are_refused():
         described([])
 
 
-@pytest.mark.parametrize("other", ["Cat", "  cat", "CAT ", "cat\t"])
+@pytest.mark.parametrize("other", ["Cat", "  cat", "CAT ", "cat\t", "ｃａｔ"])
 def test_labels_equal_but_for_case_and_spaces_are_refused_and_both_named(other):
     with pytest.raises(LabelError) as raised:
         described(["dog", "cat", other])
