@@ -2,7 +2,7 @@
 
 Each figure is the mean over random draws of the examples, of all recordings that aren't among them.
 
-python tests/studies/fewshot.py MEDIA [--draws 20]
+python tests/studies/fewshot.py --data DIR [--draws 10]
 """
 
 from __future__ import annotations
@@ -53,11 +53,10 @@ def learned(
 def main() -> None:
     """Print one line for each way."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("media", type=Path)
-    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with labelled sounds/")
+    parser.add_argument("--draws", type=int, default=10)
     options = parser.parse_args()
-    files, names = labelled(options.media / "sounds", "label", "class", "category")
-    truth = [name.replace("_", " ").lower() for name in names]
+    files, truth = labelled(options.data / "sounds", "label")
     space = mmencode.load("default")
     vectors, labels = space.encode("audio", files), sorted(set(truth))
     for templates in (None, "sounds", "simple"):
