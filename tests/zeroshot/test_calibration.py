@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -53,6 +53,7 @@ def test_temperature_of_scores_that_say_nothing_or_the_contrary_is_none(scores):
     assert fit_temperature(scores, targets).scale == 0
 
 
+@settings(deadline=None)
 @given(
     arrays.arrays(np.float64, (12, 3), elements=st.floats(-1, 1)),
     st.lists(st.integers(0, 2), min_size=12, max_size=12),

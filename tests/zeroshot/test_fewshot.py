@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode.embeddings import Embeddings
@@ -113,6 +113,7 @@ def test_blend_keeps_labels_without_examples(space):
     assert np.isfinite(found.rank(examples).scores).all()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40))
 def test_more_examples_that_say_nothing_new_favour_no_label(count):
     """Where examples lie as the prompts do, only moved, their number changes no differences of scores."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import open_clip
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode.errors import LabelError, UnknownNameError
@@ -155,6 +155,7 @@ def test_unknown_label_is_named_with_the_nearest():
     assert "did you mean 'cat'" in str(raised.value)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("aA bB", min_size=1, max_size=4).filter(str.strip), min_size=1, max_size=6))
 def test_labels_are_taken_exactly_when_they_differ_after_folding(labels):
     if len({fold(label) for label in labels}) == len(labels):
