@@ -12,7 +12,7 @@ _NOTHING = 1e-4  # of the weights' sum: what float32 leaves of vectors that canc
 
 
 def combine(embeddings: Embeddings, weights: Sequence[float]) -> Embeddings:
-    """One row, of unit length: the weighted sum of the rows, to search by all of them at once.
+    """One row of unit length, the weighted sum of all rows: to search by all of them at once.
 
     A negative weight turns away from its row. The modality is "mixed" where that of the embeddings is.
     ValueError unless there is a finite weight for each row, and when the rows cancel each other out.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from ..errors import InputError, MmencodeError
 from ..spec import IMAGE
@@ -36,10 +39,13 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found in how many rows of which space, and the items that couldn't be searched."""
+    """What a search found, in which space, and the items that couldn't be searched.
+
+    `searched` is the number of rows among which it looked; None where a condition picks them.
+    """
 
     space: str
-    searched: int
+    searched: int | None
     matches: Sequence[Match]
     failed: Sequence[InputError] = ()
 
@@ -72,9 +78,23 @@ def in_index(
             f"there is nothing to search: {index.path} has no rows", remedy="add some to the index first"
         )
     asked = query.encoded(index.space)
-    hits = index.search_embeddings(asked, k, where=where, among=modality, centred=centred)[0]
+    with understood("--where"):
+        hits = index.search_embeddings(asked, k, where=where, among=modality, centred=centred)[0]
+    rows = index.state().rows
+    searched = rows.get(modality, 0) if modality else sum(rows.values())
     matches = [Match(hit.key, hit.modality, hit.score, hit.metadata) for hit in hits]
-    return Found(index.card.id, len(index), matches)
+    return Found(index.card.id, None if where else searched, matches)
+
+
+@contextmanager
+def understood(option: str) -> Iterator[None]:
+    """Make nonsense that an index is asked, such as a condition that isn't SQL, wrong usage of the option."""
+    try:
+        yield
+    except ValueError as cause:
+        if isinstance(cause, MmencodeError):
+            raise
+        raise typer.BadParameter(str(cause), param_hint=option) from cause
 
 
 def plain(value: Any) -> Any:

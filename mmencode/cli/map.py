@@ -11,6 +11,7 @@ import typer
 from ..errors import InputError, MmencodeError
 from ..spec import IMAGE
 from . import output
+from .found import understood
 from .options import Json, require_folder_of
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _rows(path: Path, where: str | None) -> Rows:
     from ..pages.surveys import PlainRows
 
     if Index.is_index(path):
-        with Index.open(path) as index:
+        with Index.open(path) as index, understood("--where"):
             return index.rows(where)
     if where is not None:
         raise typer.BadParameter(f"{path} is no index", param_hint="--where")

@@ -71,7 +71,10 @@ class Query:
 
     def encoded(self, space: Space) -> Embeddings:
         """The one vector of all parts; wrong usage where they cancel each other out."""
-        vectors = space.encode_mixed([(part.modality, part.item) for part in self.parts])
+        if self.modality == "mixed":
+            vectors = space.encode_mixed([(part.modality, part.item) for part in self.parts])
+        else:
+            vectors = space.encode(self.modality, [part.item for part in self.parts])
         if len(self.parts) == 1 and self.parts[0].weight > 0:
             return vectors
         from ..combining import combine

@@ -127,6 +127,11 @@ def _columns(found: Found) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
+def _about(found: Found) -> str:
+    among = "those that meet the condition" if found.searched is None else str(found.searched)
+    return f"The {len(found.matches)} nearest of {among}. The numbers are cosine similarities."
+
+
 def _write(path: Path, query: Query, found: Found) -> None:
     """Write the gallery beside its place, and rename it."""
     from ..files import written_aside
@@ -151,7 +156,7 @@ def _write(path: Path, query: Query, found: Found) -> None:
     page = gallery_page(
         items,
         title=str(query),
-        about=f"The {len(items)} nearest of {found.searched}. The numbers are cosine similarities.",
+        about=_about(found),
         examples=examples,
         notes=[f"{len(found.failed)} items couldn't be encoded."] if found.failed else [],
         footer=f"Vectors of the space {found.space}",

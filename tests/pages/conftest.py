@@ -1,42 +1,14 @@
-"""Rows and pages that several tests of this folder share."""
+"""Rows, and a browser, that several tests of this folder share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html.parser import HTMLParser
 
 import browser
 import numpy as np
 import pytest
 
 from mmencode import Embeddings
-
-
-class Parsed(HTMLParser):
-    """The elements of a page with their attributes, and its words."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
-        self.feed(content)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_data(self, content):
-        self.words += content
-
-    @property
-    def skeleton(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Elements with the names of their attributes: what words must not change."""
-        return [(tag, tuple(attributes)) for tag, attributes in self.elements]
-
-
-@pytest.fixture(scope="session")
-def parsed():
-    return Parsed
 
 
 @pytest.fixture(scope="session")

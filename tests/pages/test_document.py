@@ -8,6 +8,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parsing import Parsed
 
 from mmencode.pages.document import data_block, document, escaped
 
@@ -16,8 +17,6 @@ ANY = st.text(st.characters(codec=None, exclude_categories=()))
 
 @given(ANY)
 def test_any_words_are_only_words(words):
-    from conftest import Parsed
-
     page = Parsed(f'<p title="{escaped(words)}">{escaped(words)}</p>')
     assert page.skeleton == [("p", ("title",))]
     assert page.elements[0][1]["title"] == page.words

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from parsing import Parsed
 
 from mmencode.pages import Item, Preview, gallery_page
 
@@ -17,8 +18,6 @@ def item(key="a.png", score=0.5, metadata=None, **preview):
 @settings(max_examples=50, deadline=None)
 @given(ANY, ANY, VALUES, ANY)
 def test_no_words_give_an_element_or_attribute_of_their_own(key, name, value, fault):
-    from conftest import Parsed
-
     def page(key, name, value, fault):
         items = [
             item(key, metadata={name: value}, fault=fault),
@@ -30,7 +29,7 @@ def test_no_words_give_an_element_or_attribute_of_their_own(key, name, value, fa
     assert page(key, name, value, fault) == page("plain", "name", "value", "reason")
 
 
-def test_items_stand_in_order_with_rank_score_and_metadata(parsed):
+def test_items_stand_in_order_with_rank_score_and_metadata():
     content = gallery_page(
         [
             item("near.png", 0.91, {"year": 1999, "remark": None}, fault="gone"),
@@ -38,7 +37,7 @@ def test_items_stand_in_order_with_rank_score_and_metadata(parsed):
         ],
         title="a cat",
     )
-    words = parsed(content).words
+    words = Parsed(content).words
     assert words.index("near.png") < words.index("far.png")
     assert "0.910" in words
     assert "-0.200" in words
@@ -48,8 +47,8 @@ def test_items_stand_in_order_with_rank_score_and_metadata(parsed):
     assert 'style="width:0%"' in content
 
 
-def test_each_kind_of_preview_has_its_own_element(parsed):
-    page = parsed(
+def test_each_kind_of_preview_has_its_own_element():
+    page = Parsed(
         gallery_page(
             [
                 item("a.png", picture="data:image/jpeg;base64,AA=="),
@@ -67,8 +66,8 @@ def test_each_kind_of_preview_has_its_own_element(parsed):
 
 
 @pytest.mark.parametrize("items", [[], [item(fault="gone")]])
-def test_page_needs_no_script_and_asks_for_nothing(parsed, items):
-    page = parsed(gallery_page(items, title="none"))
+def test_page_needs_no_script_and_asks_for_nothing(items):
+    page = Parsed(gallery_page(items, title="none"))
     assert not {"script", "link", "iframe", "a", "form"} & {tag for tag, _ in page.elements}
     policy = next(a["content"] for t, a in page.elements if t == "meta" and "http-equiv" in a)
     assert policy.startswith("default-src 'none'")
