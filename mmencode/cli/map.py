@@ -156,9 +156,7 @@ def _write(out: Path, survey: Survey, path: Path, thumbnails: dict[int, str]) ->
     images = survey.modalities.count(IMAGE)
     notes = []
     if thumbnails and len(thumbnails) < images:
-        notes.append(
-            f"{len(thumbnails)} of {images} images show under the pointer; the others have no picture here."
-        )
+        notes.append(f"{len(thumbnails)} of {images} images have a picture here, under the pointer.")
     page = map_page(survey, title=f"{len(survey)} rows of {path.name}", notes=notes, thumbnails=thumbnails)
     with written_aside(out) as aside:
         aside.write_text(page, encoding="utf-8")

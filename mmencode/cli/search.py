@@ -132,6 +132,11 @@ def _about(found: Found) -> str:
     return f"The {len(found.matches)} nearest of {among}. The numbers are cosine similarities."
 
 
+def _notes(found: Found) -> list[str]:
+    count = len(found.failed)
+    return [f"{count} item{'s' if count > 1 else ''} couldn't be encoded."] if count else []
+
+
 def _write(path: Path, query: Query, found: Found) -> None:
     """Write the gallery beside its place, and rename it."""
     from ..files import written_aside
@@ -158,7 +163,7 @@ def _write(path: Path, query: Query, found: Found) -> None:
         title=str(query),
         about=_about(found),
         examples=examples,
-        notes=[f"{len(found.failed)} items couldn't be encoded."] if found.failed else [],
+        notes=_notes(found),
         footer=f"Vectors of the space {found.space}",
     )
     with written_aside(path) as aside:

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +22,15 @@ ARGUMENTS = (
     *("--disable-background-networking", "--disable-sync", "--mute-audio", "--window-size=1200,900"),
 )
 SECONDS = 20
+# The protocol is spoken on the file descriptors 3 and 4, where this puts them before it becomes the browser.
+START = """
+import os, sys
+for place in (0, 1):
+    os.dup2(int(sys.argv[1 + place]), 100 + place)
+for place in (0, 1):
+    os.dup2(100 + place, 3 + place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def found() -> str | None:
@@ -126,8 +136,6 @@ def opened() -> Iterator[Browser]:
     assert program is not None
     to_browser, requests = os.pipe()
     answers, from_browser = os.pipe()
-    # The protocol is spoken on the file descriptors 3 and 4, which the shell puts in place.
-    script = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         arguments = [
             program,
@@ -136,7 +144,7 @@ def opened() -> Iterator[Browser]:
             *(["--no-sandbox"] if _root() else []),
         ]
         process = subprocess.Popen(
-            ["sh", "-c", script, "sh", *arguments, "about:blank"],
+            [sys.executable, "-c", START, str(to_browser), str(from_browser), *arguments, "about:blank"],
             pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
