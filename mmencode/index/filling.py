@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 
 from ..embeddings import Embeddings
 from ..engine import OnError
@@ -41,10 +41,15 @@ class Filling:
 
     def run(self, entries: Iterable[Entry]) -> Added:
         """Encode and write; InputError for the first item that fails where on_error is "raise"."""
+        self.space.spec(self.modality)
         sent: dict[int, Line] = {}
+        fresh = self._fresh(entries, sent)
+        first = list(islice(fresh, 1))
+        if not first:  # then no encoder need be loaded
+            return Added(0, self.unchanged, tuple(self.failed))
         parts = self.space.stream(
             self.modality,
-            self._fresh(entries, sent),
+            chain(first, fresh),
             chunk=CHUNK,
             on_error=self.on_error,
             progress=self.progress,

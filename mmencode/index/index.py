@@ -58,8 +58,8 @@ class Index:
         """Make an empty index in a folder that isn't there yet, which appears whole or not at all.
 
         `space` is one that is loaded, a name or a folder for `load`, or the default one. Raises
-        FileExistsError, FileNotFoundError where there is no place for it, MissingPackageError without LanceDB,
-        StoreError.
+        FileExistsError, FileNotFoundError where there is no place for it, MissingPackageError without
+        LanceDB, StoreError.
         """
         target = Path(os.path.abspath(os.fsdecode(path)))
         require_new(target)
@@ -108,9 +108,10 @@ class Index:
     @property
     def space(self) -> Space:
         """The space of the index, loaded; raises as `load`."""
-        if self._space is None and self._store is not None:
-            self._space = load_space(self.path, device=self._runtime[0], dtype=self._runtime[1])
-        return self._space
+        with self._store.guard:
+            if self._space is None:
+                self._space = load_space(self.path, device=self._runtime[0], dtype=self._runtime[1])
+            return self._space
 
     @property
     def modalities(self) -> tuple[str, ...]:

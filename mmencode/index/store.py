@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = WriteLock(folder / LOCK)
+        self.guard = threading.RLock()  # of what this object remembers, between threads
         with storing(folder, "opened"):
             database = _connect(folder)
             self.rows = database.open_table(ROWS)
@@ -58,7 +60,7 @@ class Store:
                 culprit=str(folder),
                 remedy="an index of a newer format needs a newer mmencode; other tables aren't for it",
             )
-        self._keys = _Keys()
+        self._keys = _Keys(-1)
         self._modalities: tuple[int, tuple[str, ...]] | None = None
 
     @staticmethod
@@ -78,7 +80,7 @@ class Store:
     def put(self, table: Any) -> None:
         """Write rows in one commit, in place of those with the same keys; to be called while `writing`."""
         keys = table.column("key").to_pylist()
-        with storing(self.folder, "written"):
+        with self.guard, storing(self.folder, "written"):
             if self._maybe(keys):
                 self._keys.version = _replace(self.rows, table)
             else:
@@ -139,12 +141,12 @@ class Store:
 
     def _maybe(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that may be there."""
-        if self._keys.version != self.rows.version:
-            self._keys = _Keys()
-            self._keys.version = self.rows.version
-            for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
-                self._keys.add(batch.column("key").to_pylist())
-        return self._keys.among(keys)
+        with self.guard:
+            if self._keys.version != self.rows.version:
+                self._keys = _Keys(self.rows.version)
+                for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
+                    self._keys.add(batch.column("key").to_pylist())
+            return self._keys.among(keys)
 
     def keys(self, table: Any, modality: str) -> Iterator[str]:
         """The escaped keys of a modality's rows that come from somewhere, not those of vectors given."""
@@ -205,8 +207,8 @@ class Store:
 class _Keys:
     """The hashes of all keys of one version of the table, so that new ones needn't be looked up in it."""
 
-    def __init__(self) -> None:
-        self.version = -1
+    def __init__(self, version: int) -> None:
+        self.version = version
         self._hashes = np.empty(0, np.int64)
 
     def add(self, keys: Iterable[str]) -> None:
