@@ -77,7 +77,7 @@
     canvas.height = Math.round(height * devicePixelRatio);
     sprites = grouping.groups.map((_, place) => sprite(colour(place)));
     if (first) fit();
-    redraw();
+    draw();  // at once, since a new size has emptied the canvas
   }
 
   function zoom(factor, x = width / 2, y = height / 2) {
