@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode import Embeddings
@@ -15,6 +15,7 @@ def embeddings(count, seed=0):
     return Embeddings(vectors, space="fake@1", modality="text")
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 9), min_size=1, max_size=5), st.floats(0.01, 100), st.integers(0, 99))
 def test_row_has_unit_length_and_only_the_ratio_of_weights_counts(weights, scale, seed):
     rows = embeddings(len(weights), seed)

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsing import Parsed
 
@@ -15,6 +15,7 @@ from mmencode.pages.document import data_block, document, escaped
 ANY = st.text(st.characters(codec=None, exclude_categories=()))
 
 
+@settings(deadline=None)
 @given(ANY)
 def test_any_words_are_only_words(words):
     page = Parsed(f'<p title="{escaped(words)}">{escaped(words)}</p>')
@@ -22,6 +23,7 @@ def test_any_words_are_only_words(words):
     assert page.elements[0][1]["title"] == page.words
 
 
+@settings(deadline=None)
 @given(ANY)
 def test_any_words_can_be_written_as_utf_8(words):
     assert "\0" not in escaped(words).encode("utf-8").decode()
@@ -36,6 +38,7 @@ def test_file_name_that_is_not_utf_8_is_spelt_out():
     assert escaped("caf\udce9.png") == "caf\\udce9.png"
 
 
+@settings(deadline=None)
 @given(st.dictionaries(ANY, ANY))
 def test_data_is_read_back_as_it_was_and_ends_no_script(content):
     block = data_block("data", content)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode.pages.groups import MOST, NOTHING, OTHERS, grouped, numbered
@@ -12,6 +12,7 @@ VALUES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=60))
 def test_every_row_has_one_group_and_no_group_is_empty(values):
     grouping = grouped("name", values)

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode.errors import MissingPackageError
@@ -21,6 +21,7 @@ def test_pca_is_that_of_scikit_learn(blobs):
     assert "of the variance" in layout.told()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 9))
 def test_plane_shows_no_more_than_all_of_the_variance(count, dim, seed):
     vectors = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)

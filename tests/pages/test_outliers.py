@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode.pages.outliers import deviations, mean_distances, outliers
@@ -42,6 +42,7 @@ def test_score_is_the_modified_z_score():
     np.testing.assert_allclose(deviations(values), 0.6745 * (values - 3) / 1.0, rtol=1e-4)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 2), min_size=1, max_size=30), st.floats(0.5, 4), st.floats(-1, 1))
 def test_score_depends_on_neither_scale_nor_place(values, scale, shift):
     values = np.round(np.array(values), 3)
