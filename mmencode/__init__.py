@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .embeddings import search as search
     from .embeddings import similarity as similarity
     from .encoder import Encoder as Encoder
+    from .index import Index as Index
     from .inputs import Limits as Limits
     from .inputs import Waveform as Waveform
     from .loading import encode as encode
@@ -52,6 +53,7 @@ _LAZY = {
     "Embeddings": "embeddings",
     "Encoder": "encoder",
     "IdentityProjection": "projection",
+    "Index": "index",
     "LabelAnchored": "projection",
     "Limits": "inputs",
     "Linear": "projection",

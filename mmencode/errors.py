@@ -17,7 +17,9 @@ MmencodeError
 ├── LabelError                 labels, their prompts or examples make no classifier (ValueError)
 ├── FitError                   nothing can be fitted to this, or not well enough (ValueError)
 ├── EncoderError               an encoder broke its contract                     (RuntimeError)
-└── ClosedError                a space was used after close()                    (RuntimeError)
+├── StoreError                 an index's folder can't be read or written        (RuntimeError)
+│   └── BusyError              another process is writing to it
+└── ClosedError                a space or an index was used after close()        (RuntimeError)
 ```
 
 Each message has four parts: the fact with its values, the culprit, and the remedy.
@@ -136,5 +138,13 @@ class EncoderError(MmencodeError, RuntimeError):
     """An encoder broke its contract: wrong shape, wrong type, or a crash inside its forward pass."""
 
 
+class StoreError(MmencodeError, RuntimeError):
+    """The folder of an index can't be read or written: damaged, no index at all, or on a full disk."""
+
+
+class BusyError(StoreError):
+    """Another process has been writing to the index for too long to wait for it."""
+
+
 class ClosedError(MmencodeError, RuntimeError):
-    """A space was used after `close()`."""
+    """A space or an index was used after `close()`."""

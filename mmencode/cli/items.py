@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
 
 from ..errors import InputError, MmencodeError
-from ..spec import AUDIO, IMAGE, TEXT
-
-# Only a folder's files are chosen by their ending; what is named is read as what it is said to be.
-ENDINGS = {
-    IMAGE: (
-        *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
-        *(".mpo", ".ppm", ".pgm", ".pbm", ".pnm"),
-    ),
-    AUDIO: (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"),
-}
+from ..spec import TEXT
 
 
 @dataclass(slots=True)
@@ -61,6 +52,8 @@ def gather(modality: str, arguments: Sequence[str], list_file: Path | None = Non
 
 
 def _endings(modality: str) -> tuple[str, ...]:
+    from ..inputs.walking import ENDINGS
+
     if modality not in ENDINGS:
         raise typer.BadParameter(
             f"folders are searched for {' and '.join(ENDINGS)}, not {modality!r}: name the files one by one"
@@ -82,26 +75,10 @@ def _lines(path: Path | None) -> list[str]:
 
 
 def _walk(modality: str, folder: str, found: Items) -> None:
-    """Add a folder's files in sorted order, hidden ones left out, links followed once."""
-    endings = _endings(modality)
+    """Add a folder's files, and the folders of it that can't be listed."""
+    from ..inputs.walking import files
 
-    def note(error: OSError) -> None:
-        reason = f"it can't be listed: {error.strerror}"
-        found.errors.append(InputError(reason, source=str(error.filename), remedy="check its permissions"))
+    def note(path: str, reason: str) -> None:
+        found.errors.append(InputError(reason, source=path, remedy="check its permissions"))
 
-    for root, names in _folders(folder, note):
-        chosen = (name for name in names if name.lower().endswith(endings) and not name.startswith("."))
-        found.batch += [os.path.join(root, name) for name in sorted(chosen)]
-
-
-def _folders(top: str, onerror: object) -> Iterator[tuple[str, list[str]]]:
-    """Each folder below `top` once, however links lead to it, with its file names."""
-    seen: set[tuple[int, int]] = set()
-    for root, folders, names in os.walk(top, followlinks=True, onerror=onerror):  # type: ignore[arg-type]
-        state = os.stat(root)
-        if (state.st_dev, state.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield root, names
+    found.batch += files(folder, _endings(modality), note)

@@ -16,6 +16,9 @@ SpaceName = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+Html = Annotated[
+    Path | None, typer.Option("--html", help="Write a page that shows them, in this file.", metavar="FILE")
+]
 ListFile = Annotated[
     Path | None,
     typer.Option("--file", help="A file with one more item on each line.", exists=True, dir_okay=False),
@@ -27,3 +30,13 @@ def open_space(name: str | None, device: str) -> Space:
     from .. import load, registry
 
     return load(registry().default_space() if name is None else name, device=device)
+
+
+def require_folder_of(path: Path | None, option: str) -> None:
+    """Find out before the work rather than after it that a file couldn't be written."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder: name a file", param_hint=option)
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {path.parent}", param_hint=option)

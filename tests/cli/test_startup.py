@@ -39,6 +39,8 @@ except SystemExit:
         ["list"],
         ["plugins"],
         ["demo", "--help"],
+        ["search", "--help"],
+        ["map", "--help"],
         ["compose", "--help"],
         ["eval", "--help"],
         ["eval", "zero-shot", "--help"],
@@ -98,5 +100,16 @@ def test_no_arguments_print_the_help(run):
 
 
 def test_every_command_has_an_example_in_its_help(run):
-    for command in ("demo", "encode", "classify", "search", "list", "plugins", "info", "compose", "verify"):
+    for command in (
+        "demo",
+        "encode",
+        "classify",
+        "search",
+        "map",
+        "list",
+        "plugins",
+        "info",
+        "compose",
+        "verify",
+    ):
         assert f"Example: mmencode {command}" in run(command, "--help").stdout

@@ -15,7 +15,7 @@ from .. import output
 from ..classify import ranking
 from ..failures import as_documents, report, require_some
 from ..options import Json, open_space
-from . import page, photographs
+from . import photographs
 from .sections import Collection, Section, ask
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def demo(
         collections.append(sounds.collection())
     sections, failed = _ask_all(space, collections)
     require_some(len(sections), failed)
+    from . import page  # imports numpy
+
     written = page.write(out, space.id, sections, collections, notes)
     _print(space, sections, written, failed, json)
     for note in notes:

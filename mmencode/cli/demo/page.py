@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from ..output import score as shown_score
+from ...pages.document import document, escaped, shown_score
 from .media import media
 from .sections import Collection, Ranked, Section
 
@@ -18,20 +17,7 @@ _INTRODUCTION = (
     "knows, and a few to show what it doesn't; the scores are as they came, mistakes included."
 )
 
-# The policy makes the browser itself refuse whatever isn't in the page.
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>mmencode demo</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
+_BODY = """<header>
 <h1>mmencode demo</h1>
 <p>{introduction}</p>
 {notes}
@@ -39,10 +25,7 @@ _PAGE = """<!doctype html>
 <main>
 {sections}
 </main>
-<footer>Vectors of the space <code>{space}</code></footer>
-</body>
-</html>
-"""
+<footer>Vectors of the space <code>{space}</code></footer>"""
 
 
 def write(
@@ -55,16 +38,16 @@ def write(
     """Write `index.html` in the folder, which is made if it isn't there, and give its path."""
     asked = {name for section in sections for name, _ in section.rows}
     uris = {name: uri for collection in collections for name, uri in media(collection, asked).items()}
-    content = _PAGE.format(
-        style=files(__package__).joinpath("page.css").read_text(encoding="utf-8"),
-        introduction=escape(_INTRODUCTION),
-        notes="\n".join(f'<p class="note">{escape(note)}</p>' for note in notes),
+    body = _BODY.format(
+        introduction=escaped(_INTRODUCTION),
+        notes="\n".join(f'<p class="note">{escaped(note)}</p>' for note in notes),
         sections="\n".join(_section(section, uris) for section in sections),
-        space=escape(space),
+        space=escaped(space),
     )
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    path.write_text(content, encoding="utf-8")
+    path.write_text(document("mmencode demo", body, style=style), encoding="utf-8")
     return path
 
 
@@ -75,7 +58,7 @@ def _section(section: Section, uris: Mapping[str, str]) -> str:
         for name, best in section.rows
     )
     return (
-        f"<section>\n<h2>{escape(section.title)}</h2>\n<p>{escape(section.about)}</p>\n"
+        f"<section>\n<h2>{escaped(section.title)}</h2>\n<p>{escaped(section.about)}</p>\n"
         f'<div class="{"labelled" if asked_items else "found"}">\n{cards}\n</div>\n</section>'
     )
 
@@ -83,31 +66,31 @@ def _section(section: Section, uris: Mapping[str, str]) -> str:
 def _labelled_card(name: str, best: Ranked, uris: Mapping[str, str]) -> str:
     """An item with its labels, each with a bar as long as its score."""
     lines = "".join(
-        f'<li><span>{escape(label)}</span><span class="score">{shown_score(score)}</span>'
+        f'<li><span>{escaped(label)}</span><span class="score">{shown_score(score)}</span>'
         f'<i style="width:{100 * max(0.0, min(1.0, score)):.0f}%"></i></li>'
         for label, score in best
     )
-    return f'<article id="{escape(name)}">{_figure(name, uris)}<ol>{lines}</ol></article>'
+    return f'<article id="{escaped(name)}">{_figure(name, uris)}<ol>{lines}</ol></article>'
 
 
 def _found_card(sentence: str, best: Ranked, uris: Mapping[str, str]) -> str:
     """A sentence with the items found for it."""
     figures = "".join(_answer(name, shown_score(score), uris) for name, score in best)
-    return f"<article><h3>{escape(sentence)}</h3><div>{figures}</div></article>"
+    return f"<article><h3>{escaped(sentence)}</h3><div>{figures}</div></article>"
 
 
 def _answer(name: str, score: str, uris: Mapping[str, str]) -> str:
     """A found image once more; a found sound as a link to its player, which would double the page."""
     if uris[name].startswith("data:image/"):
         return _figure(name, uris, score)
-    return f'<p><a href="#{escape(name)}">{escape(name)}</a> <span class="score">{score}</span></p>'
+    return f'<p><a href="#{escaped(name)}">{escaped(name)}</a> <span class="score">{score}</span></p>'
 
 
 def _figure(name: str, uris: Mapping[str, str], score: str = "") -> str:
     uri = uris[name]
     shown = (
-        f'<img src="{uri}" alt="{escape(name)}">'
+        f'<img src="{uri}" alt="{escaped(name)}">'
         if uri.startswith("data:image/")
         else f'<audio controls src="{uri}"></audio>'
     )
-    return f"<figure>{shown}<figcaption>{escape(name)} <b>{score}</b></figcaption></figure>"
+    return f"<figure>{shown}<figcaption>{escaped(name)} <b>{score}</b></figcaption></figure>"

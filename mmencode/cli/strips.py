@@ -1,0 +1,176 @@
+"""Images that were found, drawn below the table: in a terminal's graphics, or in half blocks of colour."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import InputError
+from ..spec import IMAGE
+from . import output
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+COLUMNS, ROWS = 20, 8  # character cells of one image
+GAP = 2
+CELL = (10, 20)  # pixels, where the terminal doesn't say: those of a VT340
+
+_KITTY = ("xterm-kitty", "xterm-ghostty")
+_SIXEL = ("foot", "foot-extra", "mlterm", "contour", "yaft-256color")
+
+
+def show(items: Sequence[tuple[str, str]], wanted: bool | None) -> None:
+    """Draw those of `(modality, path)` that are images, each under its rank; all others have no picture.
+
+    With None, only where somebody looks at a terminal that can show them; True draws anywhere.
+    """
+    protocol = detected(os.environ)
+    looked_at = output.is_terminal(sys.stdout)
+    if wanted is False or (wanted is None and not (looked_at and protocol)):
+        return
+    pictures = [(rank, path) for rank, (modality, path) in enumerate(items, 1) if modality == IMAGE]
+    each = max(1, shutil.get_terminal_size().columns // (COLUMNS + GAP))
+    for start in range(0, len(pictures), each):
+        row = pictures[start : start + each]
+        typer.echo("".join(f"{rank:<{COLUMNS + GAP}}" for rank, _ in row).rstrip())
+        typer.echo(drawn([path for _, path in row], protocol or "blocks"))
+
+
+def detected(environment: Mapping[str, str]) -> str:
+    """What the terminal says of itself: "kitty", "iterm2", "sixel", "blocks" for true colour, or ""."""
+    term, program = environment.get("TERM", ""), environment.get("TERM_PROGRAM", "")
+    if "TMUX" not in environment and not term.startswith(("screen", "tmux")):
+        if "KITTY_WINDOW_ID" in environment or term in _KITTY or program == "ghostty":
+            return "kitty"
+        if program in ("iTerm.app", "WezTerm") or environment.get("LC_TERMINAL") == "iTerm2":
+            return "iterm2"
+        if term in _SIXEL:
+            return "sixel"
+    return "blocks" if environment.get("COLORTERM") in ("truecolor", "24bit") else ""
+
+
+def drawn(paths: Sequence[str], protocol: str) -> str:
+    """One line of images as what makes a terminal show them; what can't be read is left blank."""
+    pixels = (1, 2) if protocol == "blocks" else cell()
+    return _DRAW[protocol](sheet(paths, pixels), (COLUMNS + GAP) * len(paths))
+
+
+def cell() -> tuple[int, int]:
+    """Width and height of a character in pixels, as the terminal gives them, or CELL."""
+    try:
+        import fcntl
+        import struct
+        import termios
+
+        size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
+        rows, columns, width, height = struct.unpack("4H", size)
+    except (ImportError, OSError, ValueError):
+        return CELL
+    return (width // columns, height // rows) if width and height and rows and columns else CELL
+
+
+def sheet(paths: Sequence[str], pixels: tuple[int, int]) -> Image.Image:
+    """The images side by side on a transparent ground, each in COLUMNS by ROWS cells of so many pixels."""
+    from PIL import Image
+
+    from ..inputs import Limits, reader
+
+    width, height = COLUMNS * pixels[0], ROWS * pixels[1]
+    step = (COLUMNS + GAP) * pixels[0]
+    ground = Image.new("RGBA", (step * len(paths), height), (0, 0, 0, 0))
+    for place, path in enumerate(paths):
+        try:
+            image = reader(IMAGE, least=2 * max(width, height))(path, Limits())
+        except InputError:
+            continue
+        image.thumbnail((width, height))
+        ground.paste(image, (place * step, 0))
+    return ground
+
+
+def _blocks(image: Image.Image, columns: int) -> str:
+    """Each character two pixels: the upper in its own colour, the lower behind it."""
+    import numpy as np
+
+    pixels = np.asarray(image)
+    lines = []
+    for upper, lower in zip(pixels[::2].tolist(), pixels[1::2].tolist(), strict=True):
+        cells = [_block(top, bottom) for top, bottom in zip(upper, lower, strict=True)]
+        lines.append("".join(cells).rstrip() + "\x1b[0m")
+    return "\n".join(lines)
+
+
+def _block(top: Sequence[int], bottom: Sequence[int]) -> str:
+    front, behind = "{};{};{}".format(*top[:3]), "{};{};{}".format(*bottom[:3])
+    if top[3] and bottom[3]:
+        return f"\x1b[38;2;{front};48;2;{behind}m\u2580"
+    if top[3]:
+        return f"\x1b[0;38;2;{front}m\u2580"
+    return f"\x1b[0;38;2;{behind}m\u2584" if bottom[3] else "\x1b[0m "
+
+
+def _kitty(image: Image.Image, columns: int) -> str:
+    """The Kitty graphics protocol: a PNG in pieces of 4096 characters, over so many cells."""
+    content = _png(image)
+    pieces = [content[start : start + 4096] for start in range(0, len(content), 4096)]
+    first = f"a=T,f=100,q=2,c={columns},r={ROWS},"
+    return "".join(
+        f"\x1b_G{first if place == 0 else ''}m={int(place < len(pieces) - 1)};{piece}\x1b\\"
+        for place, piece in enumerate(pieces)
+    )
+
+
+def _iterm2(image: Image.Image, columns: int) -> str:
+    """The inline images protocol of iTerm2."""
+    size = f"width={columns};height={ROWS}"
+    return f"\x1b]1337;File=inline=1;{size};preserveAspectRatio=1:{_png(image)}\a"
+
+
+def _sixel(image: Image.Image, columns: int) -> str:
+    """DEC's sixels: bands of six rows, each colour of a band in turn; what is transparent stays unpainted."""
+    import numpy as np
+
+    indexed = image.convert("RGB").quantize(255)
+    opaque = np.asarray(image)[..., 3] > 0
+    pixels = np.where(opaque, np.asarray(indexed), 255)
+    palette = np.array(indexed.getpalette()).reshape(-1, 3) * 100 // 255
+    colours = "".join(f"#{place};2;{red};{green};{blue}" for place, (red, green, blue) in enumerate(palette))
+    bands = "-".join(_band(pixels[top : top + 6]) for top in range(0, len(pixels), 6))
+    return f'\x1bP0;1q"1;1;{image.width};{image.height}{colours}{bands}\x1b\\'
+
+
+def _band(pixels: object) -> str:
+    """Up to six rows of pixels: a character for each column and colour, runs of them counted."""
+    import numpy as np
+
+    rows = np.asarray(pixels)
+    bits = 1 << np.arange(len(rows))
+    lines = []
+    for colour in np.unique(rows[rows < 255]).tolist():
+        column = (bits @ (rows == colour) + 63).tolist()
+        runs = ((chr(value), len(list(same))) for value, same in groupby(column))
+        lines.append(f"#{colour}" + "".join(f"!{count}{sign}" for sign, count in runs))
+    return "$".join(lines)
+
+
+def _png(image: Image.Image) -> str:
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+_DRAW: Mapping[str, Callable[[Image.Image, int], str]] = {
+    "kitty": _kitty,
+    "iterm2": _iterm2,
+    "sixel": _sixel,
+    "blocks": _blocks,
+}

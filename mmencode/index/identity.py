@@ -1,0 +1,121 @@
+"""Whose vectors an index holds: its card, and the refusal of any other space's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from ..card import SpaceCard
+from ..errors import (
+    EncoderError,
+    IdentityError,
+    MmencodeError,
+    SpaceMismatchError,
+    UnknownNameError,
+    WeightsError,
+)
+from ..folders import Saved, shipped_card, write_folder
+from ..loading import load
+from ..registry import registry
+from ..runtime import Auto
+from ..space import Space
+
+
+def write_card(space: Space, folder: Path) -> None:
+    """Make the folder of the space, from which `load_space` makes it again where that is possible.
+
+    That takes encoders that plugins declare, and projections that can be saved. The card has the vectors to
+    verify that the space's own folder or its plugin has; a composed space's are encoded.
+    """
+    card = space.card
+    if space.projections and not card.probes:
+        try:
+            return space.save(folder)
+        except (UnknownNameError, EncoderError):  # it can't be shared: then who opens the index gives it
+            return write_folder(folder, Saved(card, {}, {}))
+    shipped = None if card.probes else shipped_card(space.specs.values())
+    if shipped is not None and shipped.fingerprint == card.fingerprint:
+        card = replace(card, probes=shipped.probes)
+    write_folder(folder, Saved(card, _plugins(space), space.projections))
+
+
+def _plugins(space: Space) -> Mapping[str, str]:
+    """The distributions of the encoders that one declares."""
+    found = {}
+    for spec in space.specs.values():
+        with suppress(UnknownNameError):
+            found[spec.name] = registry().distribution(spec.name)
+    return found
+
+
+def load_space(folder: Path, *, device: str | Auto, dtype: str | Auto) -> Space:
+    """The space of an index's folder; raises as `load`."""
+    try:
+        return load(folder, device=device, dtype=dtype)
+    except (UnknownNameError, WeightsError) as error:
+        error.remedy += "; or give the space itself: Index.open(path, space=space)"
+        raise
+
+
+def require_card(card: SpaceCard, other: SpaceCard, doing: str) -> None:
+    """SpaceMismatchError, with what differs, unless both are of one fingerprint."""
+    if card.fingerprint != other.fingerprint:
+        raise _mismatch(card.id, other.id, doing, differences(card, other))
+
+
+def require_id(card: SpaceCard, space: str, doing: str) -> None:
+    """The same for vectors, which have but the id; what differs is said where that space is installed."""
+    if space.rpartition("@")[2] != card.id.rpartition("@")[2]:
+        other = _installed(space)
+        raise _mismatch(card.id, space, doing, differences(card, other) if other else [])
+
+
+def explained(card: SpaceCard, space: Space, modality: str, cause: IdentityError) -> MmencodeError:
+    """What to raise when an encoder, once loaded, isn't the one that the index was made with."""
+    with space._exact(checked=False) as exact:
+        found = exact._tower(modality).card
+    towers = tuple(found if tower.modality == modality else tower for tower in card.towers)
+    changed = replace(card, towers=towers)
+    changes = differences(card, changed)
+    return _mismatch(card.id, changed.id, "searched or added", changes) if changes else cause
+
+
+def differences(card: SpaceCard, other: SpaceCard) -> list[str]:
+    """What differs in words, a field at a time."""
+    facts, others = _facts(card), _facts(other)
+    return [
+        f"{name} is {facts.get(name, '')!r:.80} in the index and {others.get(name, '')!r:.80} there"
+        for name in sorted(facts.keys() | others.keys())
+        if facts.get(name) != others.get(name)
+    ]
+
+
+def _facts(card: SpaceCard) -> dict[str, Any]:
+    found: dict[str, Any] = {"dim": card.dim, "normalisation": card.normalisation, "inputs": card.inputs}
+    for tower in card.towers:
+        found[f"{tower.modality}: encoder"] = tower.encoder
+        found |= {f"{tower.modality}: {name}": value for name, value in asdict(tower.identity).items()}
+    return found
+
+
+def _installed(space: str) -> SpaceCard | None:
+    """The card of that id, if it is that of an installed space whose encoders declare their identities."""
+    try:
+        specs = registry().space(space.rpartition("@")[0])
+    except MmencodeError:
+        return None
+    if any(spec.identity is None or spec.dim is None for spec in specs):
+        return None
+    card = Space(specs[0].space_name, specs).card
+    return card if card.fingerprint.startswith(space.rpartition("@")[2]) else None
+
+
+def _mismatch(index: str, other: str, doing: str, changes: list[str]) -> SpaceMismatchError:
+    what = f": {'; '.join(changes)}" if changes else ""
+    return SpaceMismatchError(
+        f"the index holds vectors of {index}, and vectors of {other} can't be {doing} in it{what}",
+        remedy="encode with the index's own space, Index.open(path).space, or make another index for these",
+    )

@@ -1,0 +1,341 @@
+"""An index in a folder: add, search, delete, and always the space whose vectors it holds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from ..card import SpaceCard
+from ..embeddings import Embeddings
+from ..engine import OnError
+from ..errors import ClosedError, IdentityError, StoreError, UnknownModalityError
+from ..folders import CARD, read_card, require_new
+from ..inputs.batches import check_on_error, require_many
+from ..loading import load
+from ..runtime import Auto
+from ..space import Space
+from .ann import FROM_ROWS
+from .columns import require_unit
+from .entries import Entry, Source, entries
+from .escaping import both, escape, one_of
+from .filling import Filling
+from .identity import explained, load_space, require_card, require_id, write_card
+from .reading import read_failures, read_rows, sampled
+from .results import Added, Failure, Hit, Rows, State
+from .searching import Query, find, means
+from .store import ROWS, Store, package
+from .writing import Line, write_rows
+
+Metadata = Mapping[str, Any]
+
+
+class Index:
+    """Rows of any modalities of one space, in a folder, on LanceDB: vectors, keys and metadata.
+
+    A key names one row. Writers take turns, across processes; each commit is atomic, and readers see the
+    latest. One index may be used from several threads. `with` closes it at the end.
+    """
+
+    def __init__(self, path: Path, space: Space | None, *, device: str | Auto, dtype: str | Auto) -> None:
+        self.path = path
+        self.card: SpaceCard = read_card(path / CARD)
+        if space is not None:
+            require_card(self.card, space.card, "searched or added")
+        self._open_store: Store | None = Store(path)
+        self._space = space
+        self._own = space is None
+        self._runtime: tuple[str | Auto, str | Auto] = (device, dtype)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], space: Space | str | None = None) -> Index:
+        """Make an empty index in a folder that isn't there yet, which appears whole or not at all.
+
+        `space` is one that is loaded, a name or a folder for `load`, or the default one. Raises
+        FileExistsError, FileNotFoundError where there is no place for it, MissingPackageError without
+        LanceDB, StoreError.
+        """
+        target = Path(os.path.abspath(os.fsdecode(path)))
+        require_new(target)
+        package("lancedb")
+        loaded = space if isinstance(space, Space) else load(space)
+        aside = target.with_name(f".{target.name}.{uuid4().hex}.part")
+        try:
+            write_card(loaded, aside)
+            Store.make(aside, loaded.dim)
+            require_new(target)
+            aside.rename(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        index = cls(target, loaded, device="auto", dtype="auto")
+        index._own = loaded is not space
+        return index
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        space: Space | None = None,
+        device: str | Auto = "auto",
+        dtype: str | Auto = "auto",
+    ) -> Index:
+        """Open an index; its space is loaded when vectors are first encoded, unless it is given.
+
+        Raises StoreError for what is no index or a damaged one, WeightsError or IdentityError for a damaged
+        card, SpaceMismatchError, with what differs, for a space of another fingerprint.
+        """
+        target = Path(os.path.abspath(os.fsdecode(path)))
+        package("lancedb")
+        if not cls.is_index(target):
+            raise StoreError(
+                f"there is no index at {target}",
+                remedy="make one with mmencode.Index.create or `mmencode index add`",
+            )
+        return cls(target, space, device=device, dtype=dtype)
+
+    @staticmethod
+    def is_index(path: str | os.PathLike[str]) -> bool:
+        """Whether the folder has a card and tables, without a look into them."""
+        return os.path.isfile(os.path.join(path, CARD)) and os.path.isdir(os.path.join(path, f"{ROWS}.lance"))
+
+    @property
+    def space(self) -> Space:
+        """The space of the index, loaded; raises as `load`."""
+        with self._store.guard:
+            if self._space is None:
+                self._space = load_space(self.path, device=self._runtime[0], dtype=self._runtime[1])
+            return self._space
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that have rows, sorted."""
+        return self._store.modalities()
+
+    def __len__(self) -> int:
+        return self._store.count()
+
+    def add(
+        self,
+        modality: str,
+        items: Iterable[Any],
+        *,
+        keys: Iterable[str | os.PathLike[str]] | None = None,
+        metadata: Iterable[Metadata] | None = None,
+        on_error: OnError = "raise",
+        retry: bool = False,
+        progress: bool = False,
+    ) -> Added:
+        """Encode items, of an iterable of any length, and write rows as they are done.
+
+        Without `keys`, paths and texts are their own. A row whose key is there is replaced, and not encoded
+        again where its content is the same: of paths, bytes and texts this is known. `metadata` has a mapping
+        for each item, of str, bool, int, float or None; columns are added when first seen.
+
+        With on_error="skip", items that fail are listed in `failures()`, lose an older row of their key, and
+        aren't tried again while unchanged, but with `retry`. With "raise" the first raises InputError. In any
+        case the rows before it stay.
+
+        Raises ValueError and TypeError for keys that come twice or lack, and metadata that no column can
+        hold; SpaceMismatchError when the space isn't what it was; StoreError, on a full disk, say; BusyError.
+        """
+        check_on_error(on_error)
+        require_many(modality, items)
+        given = entries(modality, items, keys, metadata)
+        return self._fill(modality, given, on_error=on_error, retry=retry, progress=progress)
+
+    def add_embeddings(self, embeddings: Embeddings, *, metadata: Iterable[Metadata] | None = None) -> Added:
+        """Write vectors that have keys, in one commit, in place of rows with the same keys.
+
+        Raises SpaceMismatchError for vectors of another space, ValueError without keys, otherwise as `add`.
+        """
+        require_id(self.card, embeddings.space, "added")
+        if embeddings.keys is None:
+            raise ValueError("the embeddings have no keys: give them some, embeddings.named(names)")
+        require_unit(embeddings.vectors)
+        given = entries(embeddings.modality, embeddings.keys, embeddings.keys, metadata)
+        lines = [Line(_without_source(entry), Source(), {}) for entry in given]
+        if lines:
+            with self._store.writing():
+                write_rows(self._store, lines, embeddings.vectors)
+            self._settle()
+        return Added(len(lines), 0)
+
+    def search(
+        self,
+        modality: str,
+        queries: Sequence[Any],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        among: str | Iterable[str] | None = None,
+        centred: bool = False,
+        exact: bool = False,
+    ) -> list[list[Hit]]:
+        """The `k` rows nearest to each query, best first; raises as `encode` and `search_embeddings`."""
+        return self.search_embeddings(
+            self._encode(modality, queries), k, where=where, among=among, centred=centred, exact=exact
+        )
+
+    def search_embeddings(
+        self,
+        queries: Embeddings,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        among: str | Iterable[str] | None = None,
+        centred: bool = False,
+        exact: bool = False,
+    ) -> list[list[Hit]]:
+        """The `k` rows nearest to each query by cosine similarity, best first.
+
+        `where` is a condition in SQL over key, modality and metadata; `among` the modalities of the rows.
+        With `centred`, the mean of each modality's rows is subtracted from them, and that of the queries'
+        modality from these where it has rows, which takes away the gap between modalities (Liang et al.,
+        "Mind the Gap", NeurIPS 2022). Large indexes are searched approximately unless `exact`.
+
+        Raises SpaceMismatchError for vectors of another space, ValueError for a `where` that isn't
+        understood, UnknownModalityError for `among`, StoreError.
+        """
+        require_id(self.card, queries.space, "searched")
+        if type(k) is not int or k < 1:
+            raise ValueError(f"k is {k!r}: make it a positive int")
+        condition = both(escape(where) if where is not None else None, self._among(among))
+        query = Query(
+            queries.vectors,
+            queries.modality,
+            k,
+            condition,
+            exact,
+            means(self._store) if centred else None,
+        )
+        try:
+            return find(self._store, query)
+        except StoreError:
+            self._store.require_condition(condition)
+            raise
+
+    def rows(self, where: str | None = None) -> Rows:
+        """All rows, or those that meet the condition, in the order of their keys; raises as `search`."""
+        return read_rows(self._store, self.card.id, where)
+
+    def delete(
+        self, where: str | None = None, *, keys: Iterable[str | os.PathLike[str]] | None = None
+    ) -> int:
+        """Delete the rows that meet a condition, or have these keys; how many there were."""
+        if (where is None) == (keys is None):
+            raise ValueError("say which rows: where='...' or keys=[...]; where='true' is all of them")
+        store = self._store
+        with store.writing():
+            if where is None:
+                return store.delete(store.rows, [escape(os.fsdecode(key)) for key in keys or ()])
+            store.require_condition(escape(where))
+            return store.delete_where(store.rows, escape(where))
+
+    def compact(self) -> None:
+        """Join small files, drop old versions, and bring the approximate index up to date.
+
+        That one is built from 200 000 rows on, here or by the addition that reaches so many.
+        """
+        self._store.compact()
+
+    def failures(self) -> tuple[Failure, ...]:
+        """The items that couldn't be encoded, in the order of their keys."""
+        return read_failures(self._store)
+
+    def recall(self, k: int = 10, *, queries: Embeddings | None = None, sample: int = 100) -> float:
+        """The share of the exact `k` nearest rows that an approximate search finds; 1 while all are exact.
+
+        By default for rows drawn at random, which leave themselves out. Queries of another modality than the
+        rows may find less: give some.
+        """
+        own = queries is None
+        asked = sampled(self._store, self.card.id, sample) if queries is None else queries
+        found, expected = (self.search_embeddings(asked, k + own, exact=exact) for exact in (False, True))
+        shares = []
+        for row, (hits, truth) in enumerate(zip(found, expected, strict=True)):
+            itself = asked.keys[row] if own and asked.keys else None
+            best = {hit.key for hit in truth if hit.key != itself}
+            shares.append(len(best & {hit.key for hit in hits}) / max(1, len(best)))
+        return float(np.mean(shares)) if shares else 1.0
+
+    def state(self) -> State:
+        """Rows by modality, failures, size, and the approximate index."""
+        store = self._store
+        counts = {modality: store.count(modality) for modality in self.modalities}
+        return State(counts, len(self.failures()), store.bytes(), store.method(), store.covered())
+
+    def close(self) -> None:
+        """Let the tables go, and the space if it was loaded here; later use raises ClosedError."""
+        self._open_store = None
+        if self._own and self._space is not None:
+            self._space.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Index of {self.card.id} at {os.fspath(self.path)!r}>"
+
+    @property
+    def _store(self) -> Store:
+        if self._open_store is None:
+            raise ClosedError(f"the index at {self.path} is closed", remedy="open it again")
+        return self._open_store
+
+    def _fill(
+        self,
+        modality: str,
+        given: Iterable[Entry],
+        *,
+        on_error: OnError = "skip",
+        retry: bool = False,
+        progress: bool = False,
+    ) -> Added:
+        filling = Filling(self._store, self.space, modality, on_error, retry=retry, progress=progress)
+        try:
+            return filling.run(given)
+        except IdentityError as cause:
+            raise explained(self.card, self.space, modality, cause) from cause
+        finally:
+            self._settle()
+
+    def _encode(self, modality: str, queries: Sequence[Any]) -> Embeddings:
+        try:
+            return self.space.encode(modality, queries)
+        except IdentityError as cause:
+            raise explained(self.card, self.space, modality, cause) from cause
+
+    def _settle(self) -> None:
+        """Compact once so many rows have come that searching them exactly is slow."""
+        store = self._store
+        if store.count() >= FROM_ROWS and store.count() - store.covered() >= FROM_ROWS:
+            store.compact()
+
+    def _among(self, among: str | Iterable[str] | None) -> str | None:
+        """The condition on the modality; None where it leaves nothing out."""
+        if among is None:
+            return None
+        named = [among] if isinstance(among, str) else list(among)
+        held = self.modalities
+        known = {*held, *(tower.modality for tower in self.card.towers)}
+        if unknown := [modality for modality in named if modality not in known]:
+            raise UnknownModalityError(
+                f"the index has no rows of {unknown[0]!r}, and its space no such encoder",
+                remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
+            )
+        return None if set(held) <= set(named) else one_of("modality", map(escape, named))
+
+
+def _without_source(entry: Entry) -> Entry:
+    """The entry of a vector, which says all there is to say of its row."""
+    return replace(entry, item=None, path=None, metadata=entry.metadata or {})

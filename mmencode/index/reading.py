@@ -1,0 +1,51 @@
+"""Rows and failures as they are, in the order of their keys."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from ..embeddings import Embeddings
+from .columns import metadata_of, vectors_of
+from .escaping import escape, one_of, unescape
+from .results import Failure, Rows
+from .store import Store, storing
+
+
+def read_rows(store: Store, space: str, where: str | None) -> Rows:
+    """The rows that meet the condition, or all."""
+    condition = None if where is None else escape(where)
+    store.require_condition(condition)
+    found = _read(store, store.rows, condition)
+    modalities = tuple(map(unescape, found.column("modality").to_pylist()))
+    kinds = set(modalities)
+    embeddings = Embeddings(
+        vectors_of(found.column("vector")),
+        space=space,
+        modality=kinds.pop() if len(kinds) == 1 else "mixed",
+        keys=[unescape(key) for key in found.column("key").to_pylist()],
+    )
+    return Rows(embeddings, modalities, tuple(metadata_of(found)))
+
+
+def read_failures(store: Store) -> tuple[Failure, ...]:
+    """All of them."""
+    found = _read(store, store.failures, None)
+    columns = [map(unescape, found.column(name).to_pylist()) for name in ("key", "modality", "reason")]
+    return tuple(Failure(*facts) for facts in zip(*columns, strict=True))
+
+
+def sampled(store: Store, space: str, count: int) -> Embeddings:
+    """The vectors of rows drawn at random, always the same of the same rows."""
+    with storing(store.folder, "read"):
+        keys = store.rows.search().select(["key"]).to_arrow().column("key").to_pylist()
+    chosen = random.Random(0).sample(sorted(keys), min(count, len(keys)))
+    return read_rows(store, space, one_of("key", chosen)).embeddings
+
+
+def _read(store: Store, table: Any, condition: str | None) -> Any:
+    with storing(store.folder, "read"):
+        search = table.search()
+        if condition is not None:
+            search = search.where(condition)
+        return search.to_arrow().sort_by("key")

@@ -1,0 +1,285 @@
+"""The tables of an index on LanceDB: opened, written and compacted, one atomic commit at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import MissingPackageError, MmencodeError, StoreError
+from .ann import build, covered, method
+from .columns import FORMAT, OWN, failure_schema, metadata_of, row_schema
+from .escaping import both, escape, literal, one_of, unescape
+from .locking import WriteLock
+
+ROWS, FAILURES, LOCK = "rows", "failures", "lock"
+IN_USE = timedelta(minutes=5)  # for so long a search in another process may read a version that was replaced
+BLOCK = 1024  # keys in one condition
+DAMAGED = "restore the folder from a copy, or make the index again from its files"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an item from an earlier addition; `reason` is why it failed, None where it didn't."""
+
+    modality: str
+    hash: str | None
+    size: int | None
+    time: int | None
+    reason: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """The two tables of an index's folder.
+
+    Readers see the latest commit; whoever writes holds `lock`. What LanceDB raises becomes StoreError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = WriteLock(folder / LOCK)
+        self.guard = threading.RLock()  # of what this object remembers, between threads
+        with storing(folder, "opened"):
+            database = _connect(folder)
+            self.rows = database.open_table(ROWS)
+            self.failures = database.open_table(FAILURES)
+            found = [dict(table.schema.metadata or {}) for table in (self.rows, self.failures)]
+            names = self.rows.schema.names[: len(OWN)]
+        if any(facts != _bytes(FORMAT) for facts in found) or names != list(OWN):
+            raise StoreError(
+                f"its tables aren't those of an index of format {FORMAT}",
+                culprit=str(folder),
+                remedy="an index of a newer format needs a newer mmencode; other tables aren't for it",
+            )
+        self._keys = _Keys(-1)
+        self._modalities: tuple[int, tuple[str, ...]] | None = None
+
+    @staticmethod
+    def make(folder: Path, dim: int) -> None:
+        """Make empty tables in a folder."""
+        with storing(folder, "written"):
+            database = _connect(folder)
+            database.create_table(ROWS, schema=row_schema(dim))
+            database.create_table(FAILURES, schema=failure_schema())
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the right to write; BusyError when it can't be had."""
+        with self.lock.held():
+            yield
+
+    def put(self, table: Any) -> None:
+        """Write rows in one commit, in place of those with the same keys; to be called while `writing`."""
+        keys = table.column("key").to_pylist()
+        with self.guard, storing(self.folder, "written"):
+            if self._maybe(keys):
+                self._keys.version = _replace(self.rows, table)
+            else:
+                self._keys.version = self.rows.add(table).version
+            self._keys.add(keys)
+
+    def put_failures(self, table: Any) -> None:
+        """The same for failures."""
+        with storing(self.folder, "written"):
+            _replace(self.failures, table)
+
+    def touch(self, table: Any) -> None:
+        """Write anew where rows come from, which leaves their vectors; to be called while `writing`."""
+        with storing(self.folder, "written"):
+            done = self.rows.merge_insert("key").when_matched_update_all().execute(table)
+            self._keys.version = done.version
+
+    def known(self, keys: Sequence[str]) -> tuple[dict[str, Known], dict[str, Known]]:
+        """What is known of these escaped keys, from rows and from failures."""
+        with storing(self.folder, "read"):
+            maybe = self._maybe(keys)
+            rows = _known(self.rows, maybe)
+            failures = _known(self.failures, keys) if self.failures.count_rows() else {}
+        return rows, failures
+
+    def add_columns(self, fields: list[Any]) -> None:
+        """Add columns of nulls; to be called while `writing`."""
+        if fields:
+            with storing(self.folder, "written"):
+                self.rows.add_columns(fields)
+                self._keys.version = self.rows.version
+
+    def delete(self, table: Any, keys: Sequence[str]) -> int:
+        """Delete the rows of a table with these escaped keys; to be called while `writing`."""
+        count = 0
+        for start in range(0, len(keys), BLOCK):
+            condition = one_of("key", keys[start : start + BLOCK])
+            count += self.delete_where(table, condition)
+        return count
+
+    def delete_where(self, table: Any, condition: str) -> int:
+        """The same for what meets the condition."""
+        with storing(self.folder, "written"):
+            if not table.count_rows(condition):  # for a commit of nothing is one, too
+                return 0
+            done = table.delete(condition)
+            if table is self.rows:
+                self._keys.version = done.version
+            return int(done.num_deleted_rows)
+
+    def compact(self) -> None:
+        """Join small files, bring the approximate index up to date, drop versions that nobody reads."""
+        with self.writing(), storing(self.folder, "written"):
+            build(self.rows)
+            for table in (self.rows, self.failures):
+                table.optimize(cleanup_older_than=IN_USE, delete_unverified=True)
+            self._keys.version = self.rows.version
+
+    def _maybe(self, keys: Sequence[str]) -> list[str]:
+        """Those of the keys that may be there."""
+        with self.guard:
+            if self._keys.version != self.rows.version:
+                self._keys = _Keys(self.rows.version)
+                for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
+                    self._keys.add(batch.column("key").to_pylist())
+            return self._keys.among(keys)
+
+    def keys(self, table: Any, modality: str) -> Iterator[str]:
+        """The escaped keys of a modality's rows that come from somewhere, not those of vectors given."""
+        condition = f"modality = {literal(escape(modality))} AND (_hash IS NOT NULL OR _size IS NOT NULL"
+        condition += " OR reason IS NOT NULL)" if table is self.failures else ")"
+        with storing(self.folder, "read"):
+            for batch in table.search().where(condition).select(["key"]).to_batches(BLOCK * 64):
+                yield from batch.column("key").to_pylist()
+
+    def modalities(self) -> tuple[str, ...]:
+        """Those of the rows, sorted."""
+        with storing(self.folder, "read"):
+            version = self.rows.version
+            if self._modalities is None or self._modalities[0] != version:
+                found: set[str] = set()
+                for batch in self.rows.search().select(["modality"]).to_batches(BLOCK * 64):
+                    found.update(batch.column("modality").unique().to_pylist())
+                self._modalities = (version, tuple(sorted(map(unescape, found))))
+        return self._modalities[1]
+
+    def bytes(self) -> int:
+        """The size of all files in the folder."""
+        return sum(
+            os.lstat(os.path.join(root, name)).st_size
+            for root, _, names in os.walk(self.folder)
+            for name in names
+        )
+
+    def method(self) -> str:
+        """The kind of the approximate index, "" when there is none."""
+        with storing(self.folder, "read"):
+            return method(self.rows)
+
+    def covered(self) -> int:
+        """How many rows the approximate index has."""
+        with storing(self.folder, "read"):
+            return covered(self.rows)
+
+    def count(self, modality: str | None = None, where: str | None = None) -> int:
+        """How many rows there are of a modality, or in all."""
+        with storing(self.folder, "read"):
+            own = None if modality is None else f"modality = {literal(escape(modality))}"
+            return int(self.rows.count_rows(both(where, own)))
+
+    def require_condition(self, where: str | None) -> None:
+        """ValueError for a condition that LanceDB doesn't understand."""
+        if where is None:
+            return
+        try:
+            self.rows.search().where(where).select(["key"]).limit(1).to_arrow()
+        except Exception as cause:
+            names = ", ".join(name for name in self.rows.schema.names if not name.startswith("_"))
+            raise ValueError(
+                f"where is {where!r:.200}, SQL over {names}, and isn't understood: {_first_line(cause)}"
+            ) from cause
+
+
+class _Keys:
+    """The hashes of all keys of one version of the table, so that new ones needn't be looked up in it."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self._hashes = np.empty(0, np.int64)
+
+    def add(self, keys: Iterable[str]) -> None:
+        new = np.unique(_hashes(keys))
+        self._hashes = np.insert(self._hashes, np.searchsorted(self._hashes, new), new)
+
+    def among(self, keys: Sequence[str]) -> list[str]:
+        if not len(self._hashes):
+            return []
+        asked = _hashes(keys)
+        places = np.minimum(np.searchsorted(self._hashes, asked), len(self._hashes) - 1)
+        found = np.flatnonzero(self._hashes[places] == asked)
+        return [keys[place] for place in found.tolist()]
+
+
+def _hashes(keys: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.fromiter((hash(key) for key in keys), np.int64)
+
+
+@contextmanager
+def storing(folder: Path, doing: str) -> Iterator[None]:
+    """Make StoreError of what LanceDB raises; it has the folder and LanceDB's own words."""
+    try:
+        yield
+    except (MmencodeError, GeneratorExit):
+        raise
+    except Exception as cause:  # LanceDB has no classes of its own: it raises ValueError, OSError and others
+        words = _first_line(cause)
+        full = "No space left" in words or "File too large" in words or "Disk quota" in words
+        raise StoreError(
+            f"the index can't be {doing}: {'the disk is full: ' if full else ''}{words}",
+            culprit=str(folder),
+            remedy="make room and do it again; what was added before is there" if full else DAMAGED,
+        ) from cause
+
+
+def _first_line(cause: Exception) -> str:
+    return str(cause).partition("\n")[0][:500] or type(cause).__name__
+
+
+def _connect(folder: Path) -> Any:
+    return package("lancedb").connect(os.path.abspath(folder), read_consistency_interval=timedelta(0))
+
+
+def package(name: str) -> Any:
+    """Import what an index needs; MissingPackageError without it."""
+    try:
+        return import_module(name)
+    except ImportError as cause:
+        raise MissingPackageError(
+            f"an index needs {name.partition('.')[0]}: {cause}", remedy="pip install 'mmencode[index]'"
+        ) from cause
+
+
+def _replace(table: Any, rows: Any) -> int:
+    merge = table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
+    return int(merge.execute(rows).version)
+
+
+def _known(table: Any, keys: Sequence[str]) -> dict[str, Known]:
+    names = [name for name in table.schema.names if name != "vector"]
+    found = {}
+    for start in range(0, len(keys), BLOCK):
+        condition = one_of("key", keys[start : start + BLOCK])
+        part = table.search().where(condition).select(names).to_arrow()
+        for row, said in zip(part.to_pylist(), metadata_of(part), strict=True):
+            found[row["key"]] = Known(
+                row["modality"], row["_hash"], row["_size"], row["_time"], row.get("reason"), said
+            )
+    return found
+
+
+def _bytes(facts: dict[str, str]) -> dict[bytes, bytes]:
+    return {name.encode(): value.encode() for name, value in facts.items()}

@@ -1,0 +1,70 @@
+"""Groups of vectors that lie together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..embeddings import Vectors
+from ..errors import MissingPackageError
+from .layout import INSTALL
+
+Members = np.ndarray[Any, np.dtype[np.int64]]
+
+MOST = 10  # clusters that are tried, when their number isn't given
+SAMPLE = 2000  # rows that a number of clusters is judged by
+
+
+def clustered(vectors: Vectors, count: int | None = None, *, seed: int = 0) -> Members:
+    """The cluster of each vector, `[n]`, from 0 for the largest; the same each time.
+
+    By k-means (Lloyd, "Least squares quantization in PCM", 1982) from scikit-learn; of unit vectors, squared
+    distances are cosines. Without a count, the one of 2 to MOST is taken that has the largest mean silhouette
+    (Rousseeuw, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis", 1987)
+    on at most SAMPLE rows. A count above that of distinct vectors is cut to it.
+
+    ValueError for a count that isn't 1 to n; MissingPackageError without scikit-learn.
+    """
+    if count is not None and not 1 <= count <= len(vectors):
+        raise ValueError(f"clusters is {count!r}, of {len(vectors)} rows: make it 1 to {len(vectors)}")
+    if count is None:
+        count = _best_count(vectors[np.random.default_rng(seed).permutation(len(vectors))[:SAMPLE]], seed)
+    return _by_size(_fitted(vectors, count, seed))
+
+
+def _best_count(vectors: Vectors, seed: int) -> int:
+    """The number of clusters whose silhouette is largest; 1 where no two can be told apart."""
+    counts = range(2, min(MOST, _distinct(vectors) - 1) + 1)
+    scores = {count: _silhouette(vectors, _fitted(vectors, count, seed)) for count in counts}
+    return max(scores, key=scores.__getitem__, default=1)
+
+
+def _distinct(vectors: Vectors) -> int:
+    return len(np.unique(vectors, axis=0))
+
+
+def _silhouette(vectors: Vectors, members: Members) -> float:
+    """The mean silhouette of the clusters, -1 to 1."""
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(vectors, members))
+
+
+def _fitted(vectors: Vectors, count: int, seed: int) -> Members:
+    try:
+        from sklearn.cluster import KMeans
+    except ImportError as cause:
+        raise MissingPackageError("clusters need scikit-learn", remedy=INSTALL) from cause
+    found = KMeans(min(count, _distinct(vectors)), n_init=4, random_state=seed).fit_predict(vectors)
+    return np.asarray(found, np.int64)
+
+
+def _by_size(members: Members) -> Members:
+    """The same clusters, numbered from the largest on; equal ones by their first row."""
+    names, first, sizes = np.unique(members, return_index=True, return_counts=True)
+    order = np.lexsort((first, -sizes))
+    numbers = np.empty(len(names), np.int64)
+    numbers[order] = np.arange(len(names))
+    renamed: Members = numbers[np.searchsorted(names, members)]
+    return renamed

@@ -1,0 +1,102 @@
+"""Vectors of many numbers as points of a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..embeddings import Vectors
+from ..errors import MissingPackageError
+
+Method = Literal["pca", "umap"]
+Points = np.ndarray[Any, np.dtype[np.float64]]
+
+INSTALL = "pip install 'mmencode[map]'"
+NEIGHBOURS = 15
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Layout:
+    """Points `[n, 2]`; `shares` are the parts of the variance that the two axes show, by PCA only."""
+
+    method: Method
+    points: Points
+    shares: tuple[float, float] | None = None
+
+    def told(self) -> str:
+        """How the points were found, in a sentence, with what they can't show."""
+        if self.shares is None:
+            return "UMAP: neighbours stay neighbours; distances between far groups mean little."
+        first, second = self.shares
+        return (
+            f"PCA: the two axes show {first + second:.0%} of the variance ({first:.0%} and {second:.0%}); "
+            "points that lie together may differ in the rest."
+        )
+
+
+def laid_out(vectors: Vectors, method: Method = "pca", *, seed: int = 0) -> Layout:
+    """Lay vectors `[n, dim]` out on a plane, the same each time.
+
+    "pca" turns them so that the plane shows the most of their variance (Pearson, "On lines and planes of
+    closest fit to systems of points in space", 1901). "umap" keeps neighbours together (McInnes, Healy &
+    Melville, "UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction", 2018), by the
+    cosine, starting from PCA; MissingPackageError without umap-learn. ValueError for another method.
+    """
+    if method not in ("pca", "umap"):
+        raise ValueError(f"method is {method!r}: make it 'pca' or 'umap'")
+    layout = _pca(vectors)
+    if method == "pca" or len(vectors) <= 2:
+        return layout
+    return Layout("umap", _umap(vectors, layout.points, seed))
+
+
+def centred(vectors: Vectors, modalities: Sequence[str]) -> Vectors:
+    """Vectors from which the mean of all of their modality is taken: what tells modalities apart goes.
+
+    Towers of one space put their vectors in regions of their own (Liang et al., "Mind the Gap: Understanding
+    the Modality Gap in Multi-modal Contrastive Representation Learning", NeurIPS 2022). Lengths aren't 1.
+    """
+    moved = np.array(vectors, np.float32)
+    for modality in set(modalities):
+        rows = np.flatnonzero(np.array(modalities) == modality)
+        moved[rows] -= moved[rows].mean(axis=0)
+    return moved
+
+
+def _pca(vectors: Vectors) -> Layout:
+    moved = np.asarray(vectors, np.float64)
+    moved = moved - moved.mean(axis=0) if len(moved) else moved
+    sizes, axes = np.linalg.eigh(moved.T @ moved)  # ascending; of [dim, dim], whatever the number of rows
+    best = _pointed(axes[:, ::-1][:, :2])
+    points = np.zeros((len(moved), 2))
+    points[:, : best.shape[1]] = moved @ best
+    variance = np.maximum(sizes[::-1], 0)
+    shares = variance / variance.sum() if variance.sum() else variance
+    first, second = [*shares[:2].tolist(), 0.0][:2]
+    return Layout("pca", points, (first, second))
+
+
+def _pointed(axes: Points) -> Points:
+    """Axes `[dim, 2]` whose largest number is positive: their sign is arbitrary otherwise."""
+    largest = np.abs(axes).argmax(axis=0)
+    pointed: Points = axes * np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1, 1)
+    return pointed
+
+
+def _umap(vectors: Vectors, start: Points, seed: int) -> Points:
+    try:
+        import umap
+    except ImportError as cause:
+        raise MissingPackageError("a map by UMAP needs umap-learn", remedy=INSTALL) from cause
+    spread = np.abs(start).max() or 1.0
+    drawn = umap.UMAP(
+        n_neighbors=min(NEIGHBOURS, len(vectors) - 1),
+        metric="cosine",
+        init=(10 * start / spread).astype(np.float32),
+        random_state=seed,
+        n_jobs=1,  # several threads would not give the same points twice
+    ).fit_transform(vectors)
+    return np.asarray(drawn, np.float64)

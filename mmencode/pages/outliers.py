@@ -1,0 +1,85 @@
+"""Rows that lie far from all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..embeddings import Vectors
+
+Distances = np.ndarray[Any, np.dtype[np.float64]]
+
+NEIGHBOURS = 10
+THRESHOLD = 3.5
+LEAST = 8  # rows of a modality without which nothing is usual
+_BLOCK = 2**24  # similarities held at once: 64 MiB
+# From a median of absolute deviations, or their mean, to the standard deviation of a normal distribution.
+_MEDIAN, _MEAN = 1.4826, 1.2533
+_NOISE = 1e-6  # what float32 makes of the distance between equal vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """A row, its mean cosine distance to its neighbours, and how many robust deviations that is too many."""
+
+    row: int
+    distance: float
+    deviations: float
+
+
+def outliers(
+    vectors: Vectors,
+    modalities: Sequence[str],
+    *,
+    neighbours: int = NEIGHBOURS,
+    threshold: float = THRESHOLD,
+) -> list[Outlier]:
+    """Rows far from their nearest neighbours, farthest first; vectors are of unit length.
+
+    A row's distance is the mean cosine distance to its nearest neighbours (Angiulli & Pizzuti, "Fast outlier
+    detection in high dimensional spaces", PKDD 2002) among the rows of its modality, since modalities lie
+    apart. It is an outlier when this is more than `threshold` deviations above the modality's median, by the
+    modified z-score (Iglewicz & Hoaglin, "How to Detect and Handle Outliers", 1993), which takes the median
+    absolute deviation, or the mean one where more than half of the distances are equal. A modality of fewer
+    than LEAST rows has none.
+    """
+    found: list[Outlier] = []
+    named = np.array(modalities)
+    for modality in dict.fromkeys(modalities):
+        rows = np.flatnonzero(named == modality)
+        if len(rows) < LEAST:
+            continue
+        distances = mean_distances(vectors[rows], neighbours)
+        scores = deviations(distances)
+        found += [
+            Outlier(int(rows[place]), float(distances[place]), float(scores[place]))
+            for place in np.flatnonzero(scores > threshold)
+        ]
+    return sorted(found, key=lambda outlier: (-outlier.deviations, outlier.row))
+
+
+def mean_distances(vectors: Vectors, neighbours: int = NEIGHBOURS) -> Distances:
+    """The mean cosine distance of each unit vector to its nearest other ones, `[n]`; 0 for a single one."""
+    count = min(neighbours, len(vectors) - 1)
+    distances = np.zeros(len(vectors))
+    if count < 1:
+        return distances
+    step = max(1, _BLOCK // len(vectors))
+    for start in range(0, len(vectors), step):
+        block = vectors[start : start + step] @ vectors.T  # [step, n]
+        own = np.arange(len(block))
+        block[own, start + own] = -np.inf  # a row is no neighbour of itself; its duplicate is
+        nearest = np.partition(block, -count, axis=1)[:, -count:]
+        distances[start : start + step] = 1 - nearest.mean(axis=1, dtype=np.float64)
+    return np.maximum(distances, 0)
+
+
+def deviations(values: Distances) -> Distances:
+    """How many robust standard deviations each value is above the median, `[n]`."""
+    above = values - np.median(values)
+    sizes = np.abs(above)
+    spreads = [spread for spread in (_MEDIAN * np.median(sizes), _MEAN * sizes.mean()) if spread > _NOISE]
+    return np.asarray(above / spreads[0] if spreads else np.zeros(len(values)), np.float64)
