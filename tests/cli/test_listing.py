@@ -140,23 +140,18 @@ def test_long_list_on_a_terminal_says_once_what_all_rows_share(run, install, ter
     assert run("list", "many1*").stdout.split()[:3] == ["Encoders", "name", "modality"]
 
 
-def test_known_checkpoints_are_listed_quickly_and_without_their_libraries():
+def test_known_checkpoints_are_listed_without_their_libraries():
     for pattern, count in (("timm/*", 1800), ("openclip/*", 390), ("torchaudio/*", 30)):
         code = f"""
-import sys, time
-start = time.perf_counter()
+import sys
 from mmencode.cli import app, output
 output.is_terminal = lambda stream: True
 app(["list", "{pattern}"], standalone_mode=False)
-heavy = {{"torch", "timm", "open_clip", "torchaudio", "numpy"}} & set(sys.modules)
-print(time.perf_counter() - start, *heavy, file=sys.stderr)
+print(*{{"torch", "timm", "open_clip", "torchaudio", "numpy"}} & set(sys.modules), file=sys.stderr)
 """
-        runs = [
-            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            for _ in range(3)
-        ]
-        assert len(runs[0].stdout.splitlines()) > count
-        assert min(float(done.stderr) for done in runs) < 1  # a number alone: no heavy module
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert len(done.stdout.splitlines()) > count
+        assert done.stderr == "\n"
 
 
 def test_name_that_nothing_has_is_an_error_with_suggestions(run):
