@@ -15,6 +15,7 @@ from ..spec import TEXT
 from .store import Known
 
 _RACY = 2_000_000_000  # ns within which a file may change again and keep its time
+_UNSETTLED = -1
 _PIECE = 2**20
 
 
@@ -100,7 +101,7 @@ def same(known: Known, found: Source) -> bool:
 def looks_same(known: Known, stated: Source) -> bool:
     """Whether size and time say so already."""
     as_before = (known.size, known.time) == (stated.size, stated.time)
-    return known.hash is not None and stated.size is not None and as_before
+    return known.hash is not None and stated.time not in (None, _UNSETTLED) and as_before
 
 
 def _stated(path: str) -> Source:
@@ -114,7 +115,7 @@ def _of(status: os.stat_result, digest: str | None = None) -> Source:
     if not stat.S_ISREG(status.st_mode):
         return Source()
     settled = time.time_ns() - status.st_mtime_ns > _RACY
-    return Source(digest, status.st_size, status.st_mtime_ns if settled else -1)
+    return Source(digest, status.st_size, status.st_mtime_ns if settled else _UNSETTLED)
 
 
 def _read(path: str) -> Source:

@@ -139,8 +139,8 @@ class Index:
         for each item, of str, bool, int, float or None; columns are added when first seen.
 
         With on_error="skip", items that fail are listed in `failures()`, lose an older row of their key, and
-        aren't tried again while unchanged, but with `retry`. With "raise" the first raises InputError. In any
-        case the rows before it stay.
+        aren't tried again while unchanged, but with `retry`. With "raise" the first raises InputError.
+        Whatever ends it, what was written stays.
 
         Raises ValueError and TypeError for keys that come twice or lack, and metadata that no column can
         hold; SpaceMismatchError when the space isn't what it was; StoreError, on a full disk, say; BusyError.

@@ -94,9 +94,8 @@ class Store:
 
     def touch(self, table: Any) -> None:
         """Write anew where rows come from, which leaves their vectors; to be called while `writing`."""
-        with storing(self.folder, "written"):
-            done = self.rows.merge_insert("key").when_matched_update_all().execute(table)
-            self._keys.version = done.version
+        with self._changing():
+            self.rows.merge_insert("key").when_matched_update_all().execute(table)
 
     def known(self, keys: Sequence[str]) -> tuple[dict[str, Known], dict[str, Known]]:
         """What is known of these escaped keys, from rows and from failures."""
@@ -109,9 +108,8 @@ class Store:
     def add_columns(self, fields: list[Any]) -> None:
         """Add columns of nulls; to be called while `writing`."""
         if fields:
-            with storing(self.folder, "written"):
+            with self._changing():
                 self.rows.add_columns(fields)
-                self._keys.version = self.rows.version
 
     def delete(self, table: Any, keys: Sequence[str]) -> int:
         """Delete the rows of a table with these escaped keys; to be called while `writing`."""
@@ -123,21 +121,26 @@ class Store:
 
     def delete_where(self, table: Any, condition: str) -> int:
         """The same for what meets the condition."""
-        with storing(self.folder, "written"):
+        with self._changing():
             if not table.count_rows(condition):  # for a commit of nothing is one, too
                 return 0
-            done = table.delete(condition)
-            if table is self.rows:
-                self._keys.version = done.version
-            return int(done.num_deleted_rows)
+            return int(table.delete(condition).num_deleted_rows)
 
     def compact(self) -> None:
         """Join small files, bring the approximate index up to date, drop versions that nobody reads."""
-        with self.writing(), storing(self.folder, "written"):
+        with self.writing(), self._changing():
             build(self.rows)
             for table in (self.rows, self.failures):
                 table.optimize(cleanup_older_than=IN_USE, delete_unverified=True)
-            self._keys.version = self.rows.version
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Write what adds no keys: those that are remembered, of the version before, hold for the next."""
+        with self.guard, storing(self.folder, "written"):
+            current = self._keys.version == self.rows.version
+            yield
+            if current:
+                self._keys.version = self.rows.version
 
     def _maybe(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that may be there."""
