@@ -6,12 +6,14 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from ..spec import TEXT
+from .escaping import escape
 from .store import Known
 
 _RACY = 2_000_000_000  # ns within which a file may change again and keep its time
@@ -79,6 +81,16 @@ def entries(
         seen.add(key)
         said = None if metadata is None else parts[-1]
         yield Entry(key, modality, item, place, _path(modality, item), said)
+
+
+def escaped_keys(keys: Sequence[str] | None) -> list[str]:
+    """The keys of vectors as they are stored; ValueError without any, or where one comes twice."""
+    if keys is None:
+        raise ValueError("the embeddings have no keys: give them some, embeddings.named(names)")
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, count in Counter(keys).items() if count > 1)
+        raise ValueError(f"the key {twice!r} comes more than once: give each row its own")
+    return list(keys) if "".join(keys).isascii() else [escape(key) for key in keys]
 
 
 def own_key(item: Any, place: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,7 +22,7 @@ from ..runtime import Auto
 from ..space import Space
 from .ann import FROM_ROWS
 from .columns import require_unit
-from .entries import Entry, Source, entries
+from .entries import Entry, entries, escaped_keys
 from .escaping import both, escape, one_of
 from .filling import Filling
 from .identity import explained, load_space, require_card, require_id, write_card
@@ -31,7 +30,7 @@ from .reading import read_failures, read_rows, sampled
 from .results import Added, Failure, Hit, Rows, State
 from .searching import Query, find, means
 from .store import ROWS, Store, package
-from .writing import Line, write_rows
+from .writing import Block, write_rows
 
 Metadata = Mapping[str, Any]
 
@@ -156,16 +155,17 @@ class Index:
         Raises SpaceMismatchError for vectors of another space, ValueError without keys, otherwise as `add`.
         """
         require_id(self.card, embeddings.space, "added")
-        if embeddings.keys is None:
-            raise ValueError("the embeddings have no keys: give them some, embeddings.named(names)")
         require_unit(embeddings.vectors)
-        given = entries(embeddings.modality, embeddings.keys, embeddings.keys, metadata)
-        lines = [Line(_without_source(entry), Source(), {}) for entry in given]
-        if lines:
+        keys = escaped_keys(embeddings.keys)
+        said = None if metadata is None else list(metadata)
+        if said is not None and len(said) != len(keys):
+            raise ValueError(f"{len(keys)} vectors have metadata for {len(said)}: give as many")
+        if keys:
             with self._store.writing():
-                write_rows(self._store, lines, embeddings.vectors)
+                modalities = [escape(embeddings.modality)] * len(keys)
+                write_rows(self._store, Block(keys, modalities, metadata=said), embeddings.vectors)
             self._settle()
-        return Added(len(lines), 0)
+        return Added(len(keys), 0)
 
     def search(
         self,
@@ -334,8 +334,3 @@ class Index:
                 remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
             )
         return None if set(held) <= set(named) else one_of("modality", map(escape, named))
-
-
-def _without_source(entry: Entry) -> Entry:
-    """The entry of a vector, which says all there is to say of its row."""
-    return replace(entry, item=None, path=None, metadata=entry.metadata or {})

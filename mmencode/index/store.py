@@ -114,6 +114,8 @@ class Store:
     def delete(self, table: Any, keys: Sequence[str]) -> int:
         """Delete the rows of a table with these escaped keys; to be called while `writing`."""
         count = 0
+        if not table.count_rows():
+            return 0
         for start in range(0, len(keys), BLOCK):
             condition = one_of("key", keys[start : start + BLOCK])
             count += self.delete_where(table, condition)

@@ -232,35 +232,29 @@ def test_index_of_a_composed_space_brings_its_projections_along(tmp_path, instal
 # kill -9
 
 PLUGIN = """
-import sys, time
 from dataclasses import replace
-from pathlib import Path
 import mmencode
 from mmencode.testing import fake_specs
 
 
 @mmencode.hookimpl
 def mmencode_encoders():
-    for spec in fake_specs("slow"):
-        if spec.modality == "image":
-            yield replace(spec, aliases=("default",), target="slow_encoder:SlowImage")
+    from mmencode.index import filling
+
+    filling.SECONDS, filling.CHUNK = 0.03, 4  # so that a kill meets many commits
+    image = next(spec for spec in fake_specs("slow") if spec.modality == "image")
+    yield replace(image, target="slow_encoder:SlowImage")
 """
 ENCODER = """
 import time
 from pathlib import Path
-from mmencode.index import filling
 from mmencode.testing.fakes import FakeImage
-
-filling.SECONDS, filling.CHUNK = 0.03, 4  # so that a kill meets many commits
 
 
 class SlowImage(FakeImage):
-    def __init__(self):
-        super().__init__()
-        Path("started").touch()
-
     def preprocess(self, item):
-        time.sleep(0.01)
+        Path("started").touch()
+        time.sleep(0.02)
         return super().preprocess(item)
 """
 
@@ -289,7 +283,7 @@ def slow(tmp_path, monkeypatch):
     def start(name):
         (tmp_path / "started").unlink(missing_ok=True)
         command = [sys.executable, "-m", "mmencode.cli", "index", "add", name, "photos", "--space", "slow"]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     return start
 
@@ -306,37 +300,43 @@ def _content(path):
 
 @pytest.mark.slow
 def test_index_whose_making_is_killed_twenty_times_is_the_same_in_the_end(slow, tmp_path):
-    """At random moments, from its being made to its being compacted; each is resumed to the end."""
+    """At random moments, from the start of the process to its last commit; each is resumed to its end."""
+    begun = time.monotonic()
     whole = slow("whole")
-    out, err = whole.communicate()
-    assert whole.returncode == 0, err
-    keys, vectors, failures = _content(tmp_path / "whole")
-    assert (len(keys), len(failures)) == (135, 15)
+    _wait(whole, tmp_path / "started")
+    starting = time.monotonic() - begun
+    assert whole.wait() == 0
+    encoding = time.monotonic() - begun - starting
+    expected = _content(tmp_path / "whole")
+    assert (len(expected[0]), len(expected[2])) == (135, 15)
     draw = random.Random(0)
-    killed = makings = 0
-    progress = []
-    while killed < 20:
+    counts, makings = [], 0
+    while len(counts) < 20:
         makings += 1
-        name = f"killed{makings}"
-        while killed < 20:
-            child = slow(name)
-            while not (tmp_path / "started").exists() and child.poll() is None:
-                time.sleep(0.005)
-            time.sleep(draw.uniform(0, 1.5))
-            if child.poll() is not None:
-                child.communicate()
-                break
-            child.kill()
-            child.communicate()
-            killed += 1
-            if Index.is_index(tmp_path / name):
-                with Index.open(tmp_path / name) as index:
-                    progress.append(len(index))
-        last = slow(name)
-        out, err = last.communicate()
-        assert last.returncode == 0, err
-        found = _content(tmp_path / name)
-        assert found[0] == keys
-        np.testing.assert_array_equal(found[1], vectors)
-        assert found[2] == failures
-    assert len({count for count in progress if 0 < count < 135}) >= 3, progress
+        path = tmp_path / f"killed{makings}"
+        while len(counts) < 20 and _killed(slow(path.name), tmp_path, draw, starting, encoding):
+            counts.append(len(_content(path)[0]) if Index.is_index(path) else 0)
+        assert slow(path.name).wait() == 0
+        found = _content(path)
+        assert found[0] == expected[0]
+        np.testing.assert_array_equal(found[1], expected[1])
+        assert found[2] == expected[2]
+    assert len({count for count in counts if 0 < count < 135}) >= 3, counts
+
+
+def _killed(child, folder, draw, starting, encoding):
+    """Kill the process at a random moment, one time in four while it starts; False when it ended before."""
+    if draw.random() < 0.25:
+        time.sleep(draw.uniform(0, starting))
+    else:
+        _wait(child, folder / "started")
+        time.sleep(draw.uniform(0, encoding / 2))
+    ended = child.poll() is not None
+    child.kill()
+    child.wait()
+    return not ended
+
+
+def _wait(child, marker):
+    while not marker.exists() and child.poll() is None:
+        time.sleep(0.005)

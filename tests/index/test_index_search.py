@@ -5,16 +5,26 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmencode import Embeddings, similarity
+from mmencode import Embeddings, EncoderSpec, Runtime, Space, similarity
 from mmencode.index import ann
+from mmencode.testing.fakes import FakeText
 
 
 def _keys(hits):
     return [[hit.key for hit in found] for found in hits]
 
 
+class Wide(FakeText):
+    """A fake whose vectors are long enough for codes."""
+
+    width = 128
+
+    def preprocess(self, item):
+        return {"hidden": super().preprocess(item)["hidden"].repeat(1, 16)}
+
+
 def _many(space, count, seed=0, modality="image"):
-    rows = np.random.default_rng(seed).standard_normal((count, 8)).astype(np.float32)
+    rows = np.random.default_rng(seed).standard_normal((count, space.dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     keys = [f"{modality}{number:05}" for number in range(count)]
     return Embeddings(rows, space=space.id, modality=modality, keys=keys)
@@ -86,8 +96,24 @@ def test_the_only_row_of_a_modality_is_its_mean_and_similar_to_nothing(index, sp
     assert [hit.score for hit in hits] == [0.0]
 
 
+@pytest.fixture(params=["IVF_RQ", "IVF_FLAT"])
+def method(request):
+    return request.param
+
+
 @pytest.fixture
-def large(index, space, monkeypatch):
+def space(request, space):
+    """A space of long vectors for IVF_RQ, of short ones otherwise."""
+    if "method" not in request.fixturenames or request.getfixturevalue("method") == "IVF_FLAT":
+        yield space
+        return
+    spec = EncoderSpec(name="wide", modality="text", target=f"{__name__}:Wide", dim=128)
+    with Space("wide", [spec], runtime=Runtime("cpu")) as wide:
+        yield wide
+
+
+@pytest.fixture
+def large(method, index, space, monkeypatch):
     """An index that counts as large, with 2000 rows in it and 10 that came later."""
     monkeypatch.setattr(ann, "FROM_ROWS", 1000)
     monkeypatch.setattr("mmencode.index.index.FROM_ROWS", 1000)
@@ -96,9 +122,9 @@ def large(index, space, monkeypatch):
     return index
 
 
-def test_large_index_is_approximate_by_itself_and_says_so(large):
+def test_large_index_is_approximate_by_itself_and_says_so(large, method):
     state = large.state()
-    assert (state.method, state.covered, sum(state.rows.values())) == ("IVF_PQ", 2000, 2010)
+    assert (state.method, state.covered, sum(state.rows.values())) == (method, 2000, 2010)
 
 
 def test_recall_of_a_large_index_is_measured_and_high(large, space):
@@ -112,6 +138,7 @@ def test_recall_of_a_small_index_is_one(index, space):
     assert index.state().method == ""
 
 
+@pytest.mark.parametrize("method", ["IVF_RQ"], indirect=True)
 def test_recall_shows_what_the_approximation_loses(large, monkeypatch):
     monkeypatch.setattr("mmencode.index.searching.PROBES", 1)
     monkeypatch.setattr("mmencode.index.searching.REFINED", 1)
@@ -140,6 +167,14 @@ def test_rows_that_came_after_the_approximate_index_are_found(large, space):
     large.compact()
     assert large.state().covered == 2010
     assert large.search_embeddings(later[3], 1)[0][0].key == later.keys[3]
+
+
+def test_approximate_index_that_is_outgrown_is_made_anew(large, space):
+    large.add_embeddings(_many(space, 7000, seed=6, modality="text"))
+    large.compact()
+    assert large.state().covered == 9010
+    assert ann._held(large._store.rows) == [9010]
+    assert large.recall(sample=50) > 0.7  # random vectors are the hardest
 
 
 def test_rare_condition_on_a_large_index_finds_all_that_meet_it(large, space):
