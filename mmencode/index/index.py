@@ -47,6 +47,7 @@ class Index:
         self.card: SpaceCard = read_card(path / CARD)
         if space is not None:
             require_card(self.card, space.card, "searched or added")
+        self._id = self.card.id
         self._open_store: Store | None = Store(path)
         self._space = space
         self._own = space is None
@@ -154,7 +155,7 @@ class Index:
 
         Raises SpaceMismatchError for vectors of another space, ValueError without keys, otherwise as `add`.
         """
-        require_id(self.card, embeddings.space, "added")
+        require_id(self.card, self._id, embeddings.space, "added")
         require_unit(embeddings.vectors)
         keys = escaped_keys(embeddings.keys)
         said = None if metadata is None else list(metadata)
@@ -203,7 +204,7 @@ class Index:
         Raises SpaceMismatchError for vectors of another space, ValueError for a `where` that isn't
         understood, UnknownModalityError for `among`, StoreError.
         """
-        require_id(self.card, queries.space, "searched")
+        require_id(self.card, self._id, queries.space, "searched")
         if type(k) is not int or k < 1:
             raise ValueError(f"k is {k!r}: make it a positive int")
         condition = both(escape(where) if where is not None else None, self._among(among))
@@ -223,7 +224,7 @@ class Index:
 
     def rows(self, where: str | None = None) -> Rows:
         """All rows, or those that meet the condition, in the order of their keys; raises as `search`."""
-        return read_rows(self._store, self.card.id, where)
+        return read_rows(self._store, self._id, where)
 
     def delete(
         self, where: str | None = None, *, keys: Iterable[str | os.PathLike[str]] | None = None
@@ -256,7 +257,7 @@ class Index:
         rows may find less: give some.
         """
         own = queries is None
-        asked = sampled(self._store, self.card.id, sample) if queries is None else queries
+        asked = sampled(self._store, self._id, sample) if queries is None else queries
         found, expected = (self.search_embeddings(asked, k + own, exact=exact) for exact in (False, True))
         shares = []
         for row, (hits, truth) in enumerate(zip(found, expected, strict=True)):
@@ -284,7 +285,7 @@ class Index:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Index of {self.card.id} at {os.fspath(self.path)!r}>"
+        return f"<Index of {self._id} at {os.fspath(self.path)!r}>"
 
     @property
     def _store(self) -> Store:
@@ -318,7 +319,7 @@ class Index:
     def _settle(self) -> None:
         """Compact once so many rows have come that searching them exactly is slow."""
         store = self._store
-        if store.count() >= FROM_ROWS and store.count() - store.covered() >= FROM_ROWS:
+        if store.may_have(FROM_ROWS) and store.count() - store.covered() >= FROM_ROWS:
             store.compact()
 
     def _among(self, among: str | Iterable[str] | None) -> str | None:

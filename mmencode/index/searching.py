@@ -14,7 +14,7 @@ from .ann import METRIC, PROBES, REFINED
 from .columns import metadata_names, metadata_of, vectors_of
 from .escaping import literal, one_of, unescape
 from .results import Hit
-from .store import BLOCK, Store, storing
+from .store import BLOCK, Store
 
 FEW = 4  # queries up to which LanceDB is quicker than one pass for all of them
 _PIECE, _QUERIES = 8192, 1024
@@ -39,7 +39,7 @@ class Query:
 
 def find(store: Store, query: Query) -> list[list[Hit]]:
     """The best rows of each query, best first, equal ones in the order of their keys."""
-    with storing(store.folder, "searched"):
+    with store.reading("searched"):
         if query.means is None and len(query.vectors) <= FEW:
             return _by_lancedb(store, query)
         approximate = not query.exact and store.method() != ""
@@ -53,7 +53,7 @@ def means(store: Store) -> dict[str, Vectors]:
     """The mean of each modality's vectors."""
     sums: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     counts: dict[str, int] = {}
-    with storing(store.folder, "read"):
+    with store.reading():
         for batch in _batches(store, None, ["modality", "vector"]):
             modalities = np.array(batch.column("modality").to_pylist(), dtype=object)
             vectors = vectors_of(batch.column("vector"))

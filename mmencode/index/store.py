@@ -75,6 +75,16 @@ class Store:
     def writing(self) -> Iterator[None]:
         """Hold the right to write; BusyError when it can't be had."""
         with self.lock.held():
+            with storing(self.folder, "read"):
+                self.rows.checkout_latest()
+                self.failures.checkout_latest()
+            yield
+
+    @contextmanager
+    def reading(self, doing: str = "read") -> Iterator[None]:
+        """See the rows of the latest commit, whoever made it."""
+        with storing(self.folder, doing):
+            self.rows.checkout_latest()
             yield
 
     def put(self, table: Any) -> None:
@@ -99,9 +109,9 @@ class Store:
 
     def known(self, keys: Sequence[str]) -> tuple[dict[str, Known], dict[str, Known]]:
         """What is known of these escaped keys, from rows and from failures."""
-        with storing(self.folder, "read"):
-            maybe = self._maybe(keys)
-            rows = _known(self.rows, maybe)
+        with self.reading():
+            self.failures.checkout_latest()
+            rows = _known(self.rows, self._maybe(keys))
             failures = _known(self.failures, keys) if self.failures.count_rows() else {}
         return rows, failures
 
@@ -144,11 +154,16 @@ class Store:
             if current:
                 self._keys.version = self.rows.version
 
+    def may_have(self, count: int) -> bool:
+        """Whether there may be so many rows; asked after writing, it costs nothing where there aren't."""
+        return len(self._keys) >= count and self.count() >= count
+
     def _maybe(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that may be there."""
         with self.guard:
-            if self._keys.version != self.rows.version:
-                self._keys = _Keys(self.rows.version)
+            version = self.rows.version
+            if self._keys.version != version:
+                self._keys = _Keys(version)
                 for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
                     self._keys.add(batch.column("key").to_pylist())
             return self._keys.among(keys)
@@ -157,13 +172,13 @@ class Store:
         """The escaped keys of a modality's rows that come from somewhere, not those of vectors given."""
         condition = f"modality = {literal(escape(modality))} AND (_hash IS NOT NULL OR _size IS NOT NULL"
         condition += " OR reason IS NOT NULL)" if table is self.failures else ")"
-        with storing(self.folder, "read"):
+        with self.reading():
             for batch in table.search().where(condition).select(["key"]).to_batches(BLOCK * 64):
                 yield from batch.column("key").to_pylist()
 
     def modalities(self) -> tuple[str, ...]:
         """Those of the rows, sorted."""
-        with storing(self.folder, "read"):
+        with self.reading():
             version = self.rows.version
             if self._modalities is None or self._modalities[0] != version:
                 found: set[str] = set()
@@ -182,17 +197,17 @@ class Store:
 
     def method(self) -> str:
         """The kind of the approximate index, "" when there is none."""
-        with storing(self.folder, "read"):
+        with self.reading():
             return method(self.rows)
 
     def covered(self) -> int:
         """How many rows the approximate index has."""
-        with storing(self.folder, "read"):
+        with self.reading():
             return covered(self.rows)
 
     def count(self, modality: str | None = None, where: str | None = None) -> int:
         """How many rows there are of a modality, or in all."""
-        with storing(self.folder, "read"):
+        with self.reading():
             own = None if modality is None else f"modality = {literal(escape(modality))}"
             return int(self.rows.count_rows(both(where, own)))
 
@@ -201,6 +216,7 @@ class Store:
         if where is None:
             return
         try:
+            self.rows.checkout_latest()
             self.rows.search().where(where).select(["key"]).limit(1).to_arrow()
         except Exception as cause:
             names = ", ".join(name for name in self.rows.schema.names if not name.startswith("_"))
@@ -219,6 +235,9 @@ class _Keys:
     def add(self, keys: Iterable[str]) -> None:
         new = np.unique(_hashes(keys))
         self._hashes = np.insert(self._hashes, np.searchsorted(self._hashes, new), new)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
 
     def among(self, keys: Sequence[str]) -> list[str]:
         if not len(self._hashes):
@@ -255,7 +274,7 @@ def _first_line(cause: Exception) -> str:
 
 
 def _connect(folder: Path) -> Any:
-    return package("lancedb").connect(os.path.abspath(folder), read_consistency_interval=timedelta(0))
+    return package("lancedb").connect(os.path.abspath(folder))
 
 
 def package(name: str) -> Any:
