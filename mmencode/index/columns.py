@@ -70,7 +70,7 @@ def vectors_of(column: Any) -> Vectors:
 
 def metadata_names(schema: Any) -> list[str]:
     """The columns of metadata."""
-    return [name for name in schema.names if name not in OWN]
+    return [name for name in schema.names if name not in (*OWN, "reason")]
 
 
 def new_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:

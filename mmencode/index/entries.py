@@ -6,15 +6,18 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from ..spec import TEXT
+from .escaping import escape
 from .store import Known
 
 _RACY = 2_000_000_000  # ns within which a file may change again and keep its time
+_UNSETTLED = -1
 _PIECE = 2**20
 
 
@@ -80,6 +83,16 @@ def entries(
         yield Entry(key, modality, item, place, _path(modality, item), said)
 
 
+def escaped_keys(keys: Sequence[str] | None) -> list[str]:
+    """The keys of vectors as they are stored; ValueError without any, or where one comes twice."""
+    if keys is None:
+        raise ValueError("the embeddings have no keys: give them some, embeddings.named(names)")
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, count in Counter(keys).items() if count > 1)
+        raise ValueError(f"the key {twice!r} comes more than once: give each row its own")
+    return list(keys) if "".join(keys).isascii() else [escape(key) for key in keys]
+
+
 def own_key(item: Any, place: int) -> str:
     """A path's or a text's own words; ValueError for an item without a name."""
     if isinstance(item, (str, os.PathLike)):
@@ -100,7 +113,7 @@ def same(known: Known, found: Source) -> bool:
 def looks_same(known: Known, stated: Source) -> bool:
     """Whether size and time say so already."""
     as_before = (known.size, known.time) == (stated.size, stated.time)
-    return known.hash is not None and stated.size is not None and as_before
+    return known.hash is not None and stated.time not in (None, _UNSETTLED) and as_before
 
 
 def _stated(path: str) -> Source:
@@ -114,7 +127,7 @@ def _of(status: os.stat_result, digest: str | None = None) -> Source:
     if not stat.S_ISREG(status.st_mode):
         return Source()
     settled = time.time_ns() - status.st_mtime_ns > _RACY
-    return Source(digest, status.st_size, status.st_mtime_ns if settled else -1)
+    return Source(digest, status.st_size, status.st_mtime_ns if settled else _UNSETTLED)
 
 
 def _read(path: str) -> Source:

@@ -19,7 +19,7 @@ from .entries import Entry, Source, looks_same, same
 from .escaping import escape
 from .results import Added, Failure
 from .store import BLOCK, Known, Store
-from .writing import Line, write_failures, write_rows, write_sources
+from .writing import Block, Line, write_failures, write_rows, write_sources
 
 CHUNK = 256  # items that are encoded at once
 SECONDS, MOST = 2.0, 8192  # a commit comes after so long, or after so many items
@@ -118,7 +118,7 @@ class Filling:
         with self.store.writing():
             write_failures(self.store, wrong)
             if lines:
-                write_rows(self.store, lines, Embeddings.concatenate(parts).vectors)
+                write_rows(self.store, Block.of(lines), Embeddings.concatenate(parts).vectors)
         for place in [*places, *(error.index or 0 for error in errors)]:
             del sent[place]
         self.added += len(lines)

@@ -66,11 +66,14 @@ def require_card(card: SpaceCard, other: SpaceCard, doing: str) -> None:
         raise _mismatch(card.id, other.id, doing, differences(card, other))
 
 
-def require_id(card: SpaceCard, space: str, doing: str) -> None:
-    """The same for vectors, which have but the id; what differs is said where that space is installed."""
-    if space.rpartition("@")[2] != card.id.rpartition("@")[2]:
+def require_id(card: SpaceCard, own: str, space: str, doing: str) -> None:
+    """The same for vectors, which have but the id; what differs is said where that space is installed.
+
+    `own` is the card's id, which takes a while to compute.
+    """
+    if space.rpartition("@")[2] != own.rpartition("@")[2]:
         other = _installed(space)
-        raise _mismatch(card.id, space, doing, differences(card, other) if other else [])
+        raise _mismatch(own, space, doing, differences(card, other) if other else [])
 
 
 def explained(card: SpaceCard, space: Space, modality: str, cause: IdentityError) -> MmencodeError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,7 +22,7 @@ from ..runtime import Auto
 from ..space import Space
 from .ann import FROM_ROWS
 from .columns import require_unit
-from .entries import Entry, Source, entries
+from .entries import Entry, entries, escaped_keys
 from .escaping import both, escape, one_of
 from .filling import Filling
 from .identity import explained, load_space, require_card, require_id, write_card
@@ -31,7 +30,7 @@ from .reading import read_failures, read_rows, sampled
 from .results import Added, Failure, Hit, Rows, State
 from .searching import Query, find, means
 from .store import ROWS, Store, package
-from .writing import Line, write_rows
+from .writing import Block, write_rows
 
 Metadata = Mapping[str, Any]
 
@@ -48,6 +47,7 @@ class Index:
         self.card: SpaceCard = read_card(path / CARD)
         if space is not None:
             require_card(self.card, space.card, "searched or added")
+        self._id = self.card.id
         self._open_store: Store | None = Store(path)
         self._space = space
         self._own = space is None
@@ -139,8 +139,8 @@ class Index:
         for each item, of str, bool, int, float or None; columns are added when first seen.
 
         With on_error="skip", items that fail are listed in `failures()`, lose an older row of their key, and
-        aren't tried again while unchanged, but with `retry`. With "raise" the first raises InputError. In any
-        case the rows before it stay.
+        aren't tried again while unchanged, but with `retry`. With "raise" the first raises InputError.
+        Whatever ends it, what was written stays.
 
         Raises ValueError and TypeError for keys that come twice or lack, and metadata that no column can
         hold; SpaceMismatchError when the space isn't what it was; StoreError, on a full disk, say; BusyError.
@@ -155,17 +155,18 @@ class Index:
 
         Raises SpaceMismatchError for vectors of another space, ValueError without keys, otherwise as `add`.
         """
-        require_id(self.card, embeddings.space, "added")
-        if embeddings.keys is None:
-            raise ValueError("the embeddings have no keys: give them some, embeddings.named(names)")
+        require_id(self.card, self._id, embeddings.space, "added")
         require_unit(embeddings.vectors)
-        given = entries(embeddings.modality, embeddings.keys, embeddings.keys, metadata)
-        lines = [Line(_without_source(entry), Source(), {}) for entry in given]
-        if lines:
+        keys = escaped_keys(embeddings.keys)
+        said = None if metadata is None else list(metadata)
+        if said is not None and len(said) != len(keys):
+            raise ValueError(f"{len(keys)} vectors have metadata for {len(said)}: give as many")
+        if keys:
             with self._store.writing():
-                write_rows(self._store, lines, embeddings.vectors)
+                modalities = [escape(embeddings.modality)] * len(keys)
+                write_rows(self._store, Block(keys, modalities, metadata=said), embeddings.vectors)
             self._settle()
-        return Added(len(lines), 0)
+        return Added(len(keys), 0)
 
     def search(
         self,
@@ -203,7 +204,7 @@ class Index:
         Raises SpaceMismatchError for vectors of another space, ValueError for a `where` that isn't
         understood, UnknownModalityError for `among`, StoreError.
         """
-        require_id(self.card, queries.space, "searched")
+        require_id(self.card, self._id, queries.space, "searched")
         if type(k) is not int or k < 1:
             raise ValueError(f"k is {k!r}: make it a positive int")
         condition = both(escape(where) if where is not None else None, self._among(among))
@@ -223,7 +224,7 @@ class Index:
 
     def rows(self, where: str | None = None) -> Rows:
         """All rows, or those that meet the condition, in the order of their keys; raises as `search`."""
-        return read_rows(self._store, self.card.id, where)
+        return read_rows(self._store, self._id, where)
 
     def delete(
         self, where: str | None = None, *, keys: Iterable[str | os.PathLike[str]] | None = None
@@ -256,7 +257,7 @@ class Index:
         rows may find less: give some.
         """
         own = queries is None
-        asked = sampled(self._store, self.card.id, sample) if queries is None else queries
+        asked = sampled(self._store, self._id, sample) if queries is None else queries
         found, expected = (self.search_embeddings(asked, k + own, exact=exact) for exact in (False, True))
         shares = []
         for row, (hits, truth) in enumerate(zip(found, expected, strict=True)):
@@ -284,7 +285,7 @@ class Index:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Index of {self.card.id} at {os.fspath(self.path)!r}>"
+        return f"<Index of {self._id} at {os.fspath(self.path)!r}>"
 
     @property
     def _store(self) -> Store:
@@ -318,7 +319,7 @@ class Index:
     def _settle(self) -> None:
         """Compact once so many rows have come that searching them exactly is slow."""
         store = self._store
-        if store.count() >= FROM_ROWS and store.count() - store.covered() >= FROM_ROWS:
+        if store.may_have(FROM_ROWS) and store.count() - store.covered() >= FROM_ROWS:
             store.compact()
 
     def _among(self, among: str | Iterable[str] | None) -> str | None:
@@ -334,8 +335,3 @@ class Index:
                 remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
             )
         return None if set(held) <= set(named) else one_of("modality", map(escape, named))
-
-
-def _without_source(entry: Entry) -> Entry:
-    """The entry of a vector, which says all there is to say of its row."""
-    return replace(entry, item=None, path=None, metadata=entry.metadata or {})

@@ -9,7 +9,7 @@ from ..embeddings import Embeddings
 from .columns import metadata_of, vectors_of
 from .escaping import escape, one_of, unescape
 from .results import Failure, Rows
-from .store import Store, storing
+from .store import Store
 
 
 def read_rows(store: Store, space: str, where: str | None) -> Rows:
@@ -37,14 +37,15 @@ def read_failures(store: Store) -> tuple[Failure, ...]:
 
 def sampled(store: Store, space: str, count: int) -> Embeddings:
     """The vectors of rows drawn at random, always the same of the same rows."""
-    with storing(store.folder, "read"):
+    with store.reading():
         keys = store.rows.search().select(["key"]).to_arrow().column("key").to_pylist()
     chosen = random.Random(0).sample(sorted(keys), min(count, len(keys)))
     return read_rows(store, space, one_of("key", chosen)).embeddings
 
 
 def _read(store: Store, table: Any, condition: str | None) -> Any:
-    with storing(store.folder, "read"):
+    with store.reading():
+        table.checkout_latest()
         search = table.search()
         if condition is not None:
             search = search.where(condition)

@@ -14,7 +14,7 @@ from .ann import METRIC, PROBES, REFINED
 from .columns import metadata_names, metadata_of, vectors_of
 from .escaping import literal, one_of, unescape
 from .results import Hit
-from .store import BLOCK, Store, storing
+from .store import BLOCK, Store
 
 FEW = 4  # queries up to which LanceDB is quicker than one pass for all of them
 _PIECE, _QUERIES = 8192, 1024
@@ -39,21 +39,21 @@ class Query:
 
 def find(store: Store, query: Query) -> list[list[Hit]]:
     """The best rows of each query, best first, equal ones in the order of their keys."""
-    with storing(store.folder, "searched"):
-        approximate = not query.exact and store.method() != ""
-        if query.means is not None:
-            vectors = _centred_queries(query)
-            return _by_pass(store, query, vectors) if not approximate else _rescored(store, query, vectors)
-        if approximate or len(query.vectors) <= FEW:
+    with store.reading("searched"):
+        if query.means is None and len(query.vectors) <= FEW:
             return _by_lancedb(store, query)
-        return _by_pass(store, query, query.vectors)
+        approximate = not query.exact and store.method() != ""
+        vectors = query.vectors if query.means is None else _centred_queries(query)
+        if not approximate:
+            return _by_pass(store, query, vectors)
+        return _by_lancedb(store, query) if query.means is None else _rescored(store, query, vectors)
 
 
 def means(store: Store) -> dict[str, Vectors]:
     """The mean of each modality's vectors."""
     sums: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
     counts: dict[str, int] = {}
-    with storing(store.folder, "read"):
+    with store.reading():
         for batch in _batches(store, None, ["modality", "vector"]):
             modalities = np.array(batch.column("modality").to_pylist(), dtype=object)
             vectors = vectors_of(batch.column("vector"))
@@ -68,16 +68,19 @@ def _by_lancedb(store: Store, query: Query) -> list[list[Hit]]:
     names = ["key", "modality", *metadata_names(store.rows.schema), "_distance"]
     hits: list[list[Hit]] = []
     for vector in query.vectors:
-        search = store.rows.search(vector, vector_column_name="vector").distance_type(METRIC)
-        if query.exact:
-            search = search.bypass_vector_index()
-        else:
-            search = search.nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINED)
-        if query.where is not None:
-            search = search.where(query.where, prefilter=True)
+        search = _nearest(store, vector, query.where, exact=query.exact)
         found = search.select(names).limit(query.k).to_arrow()
         hits.append(_hits(found, 1 - found.column("_distance").to_numpy()))
     return hits
+
+
+def _nearest(store: Store, vector: Vectors, where: str | None, *, exact: bool) -> Any:
+    """LanceDB's search; where a condition leaves few rows, it goes on until it has found enough."""
+    search = store.rows.search(vector, vector_column_name="vector").distance_type(METRIC)
+    search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINED)
+    if where is None:
+        return search
+    return (search if exact else search.maximum_nprobes(0)).where(where, prefilter=True)
 
 
 def _hits(found: Any, scores: Any) -> list[Hit]:
@@ -188,8 +191,7 @@ def _candidates(store: Store, query: Query, vector: Vectors) -> list[Hit]:
     for modality in query.means or {}:
         own = f"modality = {literal(modality)}"
         where = own if query.where is None else f"({query.where}) AND {own}"
-        search = store.rows.search(vector, vector_column_name="vector").distance_type(METRIC)
-        search = search.nprobes(PROBES).maximum_nprobes(0).refine_factor(REFINED).where(where, prefilter=True)
+        search = _nearest(store, vector, where, exact=False)
         found = search.select(names).limit(max(100, _WIDER * query.k)).to_arrow().combine_chunks()
         hits += _hits(found.drop_columns(["vector"]), _rows(found, query.means) @ vector)
     return sorted(hits, key=lambda hit: (-hit.score, hit.key))[: query.k]

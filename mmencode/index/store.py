@@ -75,6 +75,16 @@ class Store:
     def writing(self) -> Iterator[None]:
         """Hold the right to write; BusyError when it can't be had."""
         with self.lock.held():
+            with storing(self.folder, "read"):
+                self.rows.checkout_latest()
+                self.failures.checkout_latest()
+            yield
+
+    @contextmanager
+    def reading(self, doing: str = "read") -> Iterator[None]:
+        """See the rows of the latest commit, whoever made it."""
+        with storing(self.folder, doing):
+            self.rows.checkout_latest()
             yield
 
     def put(self, table: Any) -> None:
@@ -94,28 +104,28 @@ class Store:
 
     def touch(self, table: Any) -> None:
         """Write anew where rows come from, which leaves their vectors; to be called while `writing`."""
-        with storing(self.folder, "written"):
-            done = self.rows.merge_insert("key").when_matched_update_all().execute(table)
-            self._keys.version = done.version
+        with self._changing():
+            self.rows.merge_insert("key").when_matched_update_all().execute(table)
 
     def known(self, keys: Sequence[str]) -> tuple[dict[str, Known], dict[str, Known]]:
         """What is known of these escaped keys, from rows and from failures."""
-        with storing(self.folder, "read"):
-            maybe = self._maybe(keys)
-            rows = _known(self.rows, maybe)
+        with self.reading():
+            self.failures.checkout_latest()
+            rows = _known(self.rows, self._maybe(keys))
             failures = _known(self.failures, keys) if self.failures.count_rows() else {}
         return rows, failures
 
     def add_columns(self, fields: list[Any]) -> None:
         """Add columns of nulls; to be called while `writing`."""
         if fields:
-            with storing(self.folder, "written"):
+            with self._changing():
                 self.rows.add_columns(fields)
-                self._keys.version = self.rows.version
 
     def delete(self, table: Any, keys: Sequence[str]) -> int:
         """Delete the rows of a table with these escaped keys; to be called while `writing`."""
         count = 0
+        if not table.count_rows():
+            return 0
         for start in range(0, len(keys), BLOCK):
             condition = one_of("key", keys[start : start + BLOCK])
             count += self.delete_where(table, condition)
@@ -123,27 +133,37 @@ class Store:
 
     def delete_where(self, table: Any, condition: str) -> int:
         """The same for what meets the condition."""
-        with storing(self.folder, "written"):
+        with self._changing():
             if not table.count_rows(condition):  # for a commit of nothing is one, too
                 return 0
-            done = table.delete(condition)
-            if table is self.rows:
-                self._keys.version = done.version
-            return int(done.num_deleted_rows)
+            return int(table.delete(condition).num_deleted_rows)
 
     def compact(self) -> None:
         """Join small files, bring the approximate index up to date, drop versions that nobody reads."""
-        with self.writing(), storing(self.folder, "written"):
+        with self.writing(), self._changing():
             build(self.rows)
             for table in (self.rows, self.failures):
                 table.optimize(cleanup_older_than=IN_USE, delete_unverified=True)
-            self._keys.version = self.rows.version
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Write what adds no keys: those that are remembered, of the version before, hold for the next."""
+        with self.guard, storing(self.folder, "written"):
+            current = self._keys.version == self.rows.version
+            yield
+            if current:
+                self._keys.version = self.rows.version
+
+    def may_have(self, count: int) -> bool:
+        """Whether there may be so many rows; asked after writing, it costs nothing where there aren't."""
+        return len(self._keys) >= count and self.count() >= count
 
     def _maybe(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that may be there."""
         with self.guard:
-            if self._keys.version != self.rows.version:
-                self._keys = _Keys(self.rows.version)
+            version = self.rows.version
+            if self._keys.version != version:
+                self._keys = _Keys(version)
                 for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
                     self._keys.add(batch.column("key").to_pylist())
             return self._keys.among(keys)
@@ -152,13 +172,13 @@ class Store:
         """The escaped keys of a modality's rows that come from somewhere, not those of vectors given."""
         condition = f"modality = {literal(escape(modality))} AND (_hash IS NOT NULL OR _size IS NOT NULL"
         condition += " OR reason IS NOT NULL)" if table is self.failures else ")"
-        with storing(self.folder, "read"):
+        with self.reading():
             for batch in table.search().where(condition).select(["key"]).to_batches(BLOCK * 64):
                 yield from batch.column("key").to_pylist()
 
     def modalities(self) -> tuple[str, ...]:
         """Those of the rows, sorted."""
-        with storing(self.folder, "read"):
+        with self.reading():
             version = self.rows.version
             if self._modalities is None or self._modalities[0] != version:
                 found: set[str] = set()
@@ -177,17 +197,17 @@ class Store:
 
     def method(self) -> str:
         """The kind of the approximate index, "" when there is none."""
-        with storing(self.folder, "read"):
+        with self.reading():
             return method(self.rows)
 
     def covered(self) -> int:
         """How many rows the approximate index has."""
-        with storing(self.folder, "read"):
+        with self.reading():
             return covered(self.rows)
 
     def count(self, modality: str | None = None, where: str | None = None) -> int:
         """How many rows there are of a modality, or in all."""
-        with storing(self.folder, "read"):
+        with self.reading():
             own = None if modality is None else f"modality = {literal(escape(modality))}"
             return int(self.rows.count_rows(both(where, own)))
 
@@ -196,6 +216,7 @@ class Store:
         if where is None:
             return
         try:
+            self.rows.checkout_latest()
             self.rows.search().where(where).select(["key"]).limit(1).to_arrow()
         except Exception as cause:
             names = ", ".join(name for name in self.rows.schema.names if not name.startswith("_"))
@@ -214,6 +235,9 @@ class _Keys:
     def add(self, keys: Iterable[str]) -> None:
         new = np.unique(_hashes(keys))
         self._hashes = np.insert(self._hashes, np.searchsorted(self._hashes, new), new)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
 
     def among(self, keys: Sequence[str]) -> list[str]:
         if not len(self._hashes):
@@ -250,7 +274,7 @@ def _first_line(cause: Exception) -> str:
 
 
 def _connect(folder: Path) -> Any:
-    return package("lancedb").connect(os.path.abspath(folder), read_consistency_interval=timedelta(0))
+    return package("lancedb").connect(os.path.abspath(folder))
 
 
 def package(name: str) -> Any:

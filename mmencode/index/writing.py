@@ -34,21 +34,58 @@ class Line:
         return self.before if self.entry.metadata is None else self.entry.metadata
 
 
-def write_rows(store: Store, lines: Sequence[Line], vectors: Vectors) -> None:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows to be, a list for each column: escaped keys, where they come from and metadata where known."""
+
+    keys: Sequence[str]
+    modalities: Sequence[str]
+    sources: Sequence[Source] | None = None
+    metadata: Sequence[Mapping[str, Any]] | None = None
+
+    @staticmethod
+    def of(lines: Sequence[Line]) -> Block:
+        """Those of these lines."""
+        return Block(
+            [escape(line.entry.key) for line in lines],
+            [escape(line.entry.modality) for line in lines],
+            [line.source for line in lines],
+            [line.metadata for line in lines],
+        )
+
+    def columns(self, schema: Any) -> dict[str, Any]:
+        """All columns of rows but the vectors."""
+        import pyarrow as pa
+
+        found = {"key": pa.array(self.keys, pa.string()), "modality": pa.array(self.modalities, pa.string())}
+        found |= self._source_columns()
+        if self.metadata is None:
+            names = metadata_names(schema)
+            return found | {name: pa.nulls(len(self.keys), schema.field(name).type) for name in names}
+        said = metadata_columns(schema, self.metadata)
+        return found | dict(zip(metadata_names(schema), said, strict=True))
+
+    def _source_columns(self) -> dict[str, Any]:
+        import pyarrow as pa
+
+        fields = source_fields()
+        if self.sources is None:
+            return {field.name: pa.nulls(len(self.keys), field.type) for field in fields}
+        values = [(source.hash, source.size, source.time) for source in self.sources]
+        columns = zip(*values, strict=True)
+        return {
+            field.name: pa.array(column, field.type) for field, column in zip(fields, columns, strict=True)
+        }
+
+
+def write_rows(store: Store, block: Block, vectors: Vectors) -> None:
     """Put rows in one commit, then delete the failures of their keys; to be called while `writing`.
 
     TypeError and ValueError for metadata that no column can hold, before anything is written.
     """
-    import pyarrow as pa
-
-    said = [line.metadata for line in lines]
-    store.add_columns(new_columns(store.rows.schema, said))
-    schema = store.rows.schema
-    names = ["key", "modality", "vector", *(field.name for field in source_fields()), *metadata_names(schema)]
-    columns = [*_names(lines), vector_column(vectors), *_sources(lines), *metadata_columns(schema, said)]
-    store.put(pa.table(dict(zip(names, columns, strict=True))).select(schema.names).cast(schema))
-    if store.failures.count_rows():
-        store.delete(store.failures, [escape(line.entry.key) for line in lines])
+    schema = _with_columns(store, block)
+    store.put(_table({**block.columns(schema), "vector": vector_column(vectors)}, schema))
+    store.delete(store.failures, block.keys)
 
 
 def write_failures(store: Store, failed: Sequence[tuple[Line, str]]) -> None:
@@ -57,10 +94,11 @@ def write_failures(store: Store, failed: Sequence[tuple[Line, str]]) -> None:
 
     if not failed:
         return
-    lines = [line for line, _ in failed]
+    block = Block.of([line for line, _ in failed])
     reasons = pa.array([escape(reason) for _, reason in failed], pa.string())
-    store.put_failures(pa.table([*_names(lines), reasons, *_sources(lines)], schema=failure_schema()))
-    rows, _ = store.known([escape(line.entry.key) for line in lines])
+    schema = failure_schema()
+    store.put_failures(_table({**block.columns(schema), "reason": reasons}, schema))
+    rows, _ = store.known(block.keys)
     store.delete(store.rows, list(rows))
 
 
@@ -68,29 +106,24 @@ def write_sources(store: Store, lines: Sequence[Line]) -> None:
     """Write anew where rows come from, and their metadata where it is said; to be called while `writing`."""
     import pyarrow as pa
 
-    if not lines:
-        return
-    said = [line.metadata for line in lines]
-    store.add_columns(new_columns(store.rows.schema, said))
+    if lines:
+        block = Block.of(lines)
+        columns = block.columns(_with_columns(store, block))
+        del columns["modality"]
+        store.touch(pa.table(columns))
+
+
+def _with_columns(store: Store, block: Block) -> Any:
+    """The schema of rows, once it has all that the metadata needs."""
     schema = store.rows.schema
-    names = ["key", *(field.name for field in source_fields()), *metadata_names(schema)]
-    columns = [_names(lines)[0], *_sources(lines), *metadata_columns(schema, said)]
-    store.touch(pa.table(dict(zip(names, columns, strict=True))))
+    if block.metadata is None:
+        return schema
+    fields = new_columns(schema, block.metadata)
+    store.add_columns(fields)
+    return store.rows.schema if fields else schema
 
 
-def _names(lines: Sequence[Line]) -> list[Any]:
+def _table(columns: Mapping[str, Any], schema: Any) -> Any:
     import pyarrow as pa
 
-    keys = [escape(line.entry.key) for line in lines]
-    return [pa.array(keys, pa.string()), pa.array([line.entry.modality for line in lines], pa.string())]
-
-
-def _sources(lines: Sequence[Line]) -> list[Any]:
-    import pyarrow as pa
-
-    sources = [line.source for line in lines]
-    return [
-        pa.array([source.hash for source in sources], pa.string()),
-        pa.array([source.size for source in sources], pa.int64()),
-        pa.array([source.time for source in sources], pa.int64()),
-    ]
+    return pa.table([columns[name] for name in schema.names], schema=schema)

@@ -14,7 +14,18 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "performance.md"
 START, END = "<!-- benchmarks -->\n", "<!-- end -->\n"
-NAMES = ("peers", "limits", "gains", "latency", "startup", "offline", "memory", "classification")
+NAMES = (
+    "peers",
+    "limits",
+    "gains",
+    "latency",
+    "startup",
+    "offline",
+    "memory",
+    "classification",
+    "index_search",
+    "index_add",
+)
 
 
 def main() -> None:

@@ -1,0 +1,93 @@
+"""Vectors into an index, against plain LanceDB writes of the same table in the same batches.
+
+python tests/benchmarks/index_add.py [--rows 100000] [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from common import machine, ratios, table, timed
+
+import mmencode
+from mmencode import Embeddings, Index, Space
+from mmencode.index.columns import row_schema, vector_column
+
+
+class Adding:
+    """The same rows, a batch at a time, into an index and into a table of LanceDB's."""
+
+    def __init__(self, folder: Path, space: Space, rows: int, batch: int) -> None:
+        self.folder, self.space = folder, space
+        folder.mkdir()
+        vectors = np.random.default_rng(0).standard_normal((rows, space.dim), dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        keys = [f"photos/{number:08}.jpg" for number in range(rows)]
+        every = Embeddings(vectors, space=space.id, modality="image", keys=keys)
+        self.batches = [every[at : at + batch] for at in range(0, rows, batch)]
+        Index.create(folder / "empty", space).close()
+
+    def into_index(self) -> None:
+        """Into an empty index."""
+        with Index.open(self._fresh(), space=self.space) as index:
+            for batch in self.batches:
+                index.add_embeddings(batch)
+
+    def plainly(self) -> None:
+        """Into an empty table with the same columns, trusting that no key is there."""
+        rows = lancedb.connect(self._fresh()).open_table("rows")
+        for batch in self.batches:
+            rows.add(_rows(batch))
+
+    def merged(self) -> None:
+        """The same, with LanceDB's own way to keep keys unique."""
+        rows = lancedb.connect(self._fresh()).open_table("rows")
+        for batch in self.batches:
+            merge = rows.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
+            merge.execute(_rows(batch))
+
+    def _fresh(self) -> Path:
+        target = self.folder / "filled"
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(self.folder / "empty", target)
+        return target
+
+
+def _rows(batch: Embeddings) -> pa.Table:
+    count, schema = len(batch), row_schema(batch.dim)
+    columns = [pa.array(batch.keys), pa.array(["image"] * count), vector_column(batch.vectors)]
+    return pa.table([*columns, *(pa.nulls(count, field.type) for field in list(schema)[3:])], schema=schema)
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    print(machine("lancedb", "pyarrow", "mmencode"))
+    lines = [("rows in a batch", "side", "rows/s", "÷ plain LanceDB")]
+    with mmencode.load("default") as space, tempfile.TemporaryDirectory() as folder:
+        for batch in (1000, 10_000):
+            adding = Adding(Path(folder) / str(batch), space, asked.rows, batch)
+            sides = {
+                "plain LanceDB, add": adding.plainly,
+                "LanceDB, merge_insert": adding.merged,
+                "mmencode.Index": adding.into_index,
+            }
+            found = ratios(sides, asked.rounds)
+            speed = asked.rows / min(timed(adding.plainly) for _ in range(asked.rounds))
+            lines += [
+                (f"{batch}", name, f"{speed * ratio:.0f}", f"{ratio:.2f}") for name, ratio in found.items()
+            ]
+    table(f"Adding {asked.rows} vectors of {adding.batches[0].dim} to an empty index", lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""An index that follows a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmencode.index import sync
+
+
+def _names(index):
+    return [os.path.basename(key) for key in index.rows().embeddings.keys]
+
+
+@pytest.fixture
+def encoded(index, monkeypatch):
+    """The names of the files that are encoded from now on."""
+    names = []
+    stream = type(index.space).stream
+
+    def watched(space, modality, items, **options):
+        seen = (names.append(os.path.basename(item)) or item for item in items)
+        return stream(space, modality, seen, **options)
+
+    monkeypatch.setattr(type(index.space), "stream", watched)
+    return names
+
+
+def _draw(path, seed):
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+
+
+def test_files_are_rows_under_absolute_paths_and_bad_ones_failures(index, photos, space, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    done = sync(index, "photos")
+    assert (done.added, done.unchanged, done.removed) == (12, 0, 0)
+    assert [failure.key for failure in done.failed] == [str(photos / "broken.png")]
+    assert index.failures() == done.failed
+    rows = index.rows().embeddings
+    assert rows.keys[0] == str(photos / "00.png")
+    np.testing.assert_allclose(rows.vectors, space.encode("image", rows.keys).vectors, atol=1e-6)
+
+
+def test_second_time_nothing_is_encoded(index, photos, encoded):
+    first = sync(index, photos)
+    encoded.clear()
+    second = sync(index, photos)
+    assert (second.added, second.unchanged, second.failed) == (0, 12, first.failed)
+    assert encoded == []
+
+
+def test_touched_file_is_read_and_not_encoded_again(index, photos, encoded):
+    sync(index, photos)
+    encoded.clear()
+    os.utime(photos / "00.png", (1, 1))
+    assert sync(index, photos).unchanged == 12
+    os.utime(photos / "01.png", (1, 1))
+    assert sync(index, photos).unchanged == 12
+    assert encoded == []
+
+
+def test_changed_new_and_deleted_files_are_followed(index, photos, encoded, space):
+    sync(index, photos)
+    encoded.clear()
+    _draw(photos / "00.png", 100)
+    _draw(photos / "new.png", 101)
+    (photos / "01.png").unlink()
+    (photos / "broken.png").unlink()
+    done = sync(index, photos)
+    assert (done.added, done.unchanged, done.removed, done.failed) == (2, 10, 1, ())
+    assert encoded == ["00.png", "new.png"]
+    assert index.failures() == ()
+    rows = index.rows().embeddings
+    np.testing.assert_allclose(rows.vectors, space.encode("image", rows.keys).vectors, atol=1e-6)
+
+
+def test_file_that_changes_within_its_time_and_size_is_noticed(index, photos, encoded):
+    sync(index, photos)
+    encoded.clear()
+    path = photos / "00.png"
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 255  # the size stays
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    sync(index, photos)
+    assert encoded == ["00.png"]
+
+
+def test_mended_file_is_a_row_and_no_failure(index, photos):
+    sync(index, photos)
+    _draw(photos / "broken.png", 50)
+    assert sync(index, photos).failed == ()
+    assert index.failures() == ()
+    assert "broken.png" in _names(index)
+
+
+def test_broken_file_is_tried_again_on_demand_only(index, photos, encoded):
+    sync(index, photos)
+    encoded.clear()
+    sync(index, photos, retry=True)
+    assert encoded == ["broken.png"]
+
+
+def test_rows_of_other_folders_and_vectors_that_were_given_stay(index, photos, tmp_path, vectors):
+    other = tmp_path / "photos2"
+    shutil.copytree(photos, other)
+    sync(index, photos)
+    sync(index, other)
+    index.add_embeddings(vectors(str(photos / "given.png")))
+    shutil.rmtree(photos)
+    photos.mkdir()
+    assert sync(index, photos).removed == 12
+    assert len(index) == 13
+    assert len(index.failures()) == 1
+
+
+def test_without_remove_rows_of_files_that_are_gone_stay(index, photos):
+    sync(index, photos)
+    (photos / "01.png").unlink()
+    assert sync(index, photos, remove=False).removed == 0
+    assert "01.png" in _names(index)
+
+
+def test_what_is_in_a_folder_that_cannot_be_listed_is_not_taken_for_gone(index, photos, monkeypatch):
+    sync(index, photos)
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    done = sync(index, photos)
+    assert done.removed == 0
+    assert "it can't be listed: Permission denied" in [failure.reason for failure in done.failed]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' file names are text")
+def test_names_that_are_no_utf_8_and_quotes_in_names_survive(index, photos):
+    names = [b"\xff\xfe.png", "日本.png".encode(), b'it\'s "x".png', b"new\nline.png"]
+    for place, name in enumerate(names):
+        _draw(os.fsdecode(os.path.join(os.fsencode(photos), name)), place)
+    assert sync(index, photos).added == 16
+    assert sync(index, photos).unchanged == 16
+    assert {os.fsencode(name) for name in _names(index)} >= set(names)
+    for name in names:
+        os.unlink(os.path.join(os.fsencode(photos), name))
+    assert sync(index, photos).removed == 4
+
+
+def test_links_that_loop_or_lead_nowhere_are_no_trouble(index, photos):
+    (photos / "sub" / "up").symlink_to(photos, target_is_directory=True)
+    (photos / "nowhere.png").symlink_to("nothing")
+    (photos / "self.png").symlink_to("self.png")
+    done = sync(index, photos)
+    assert done.added == 12
+    failed = {os.path.basename(failure.key) for failure in done.failed}
+    assert failed == {"broken.png", "nowhere.png", "self.png"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_pipe_in_a_folder_is_not_waited_for(index, photos):
+    os.mkfifo(photos / "pipe.png")
+    assert "not a regular file" in " ".join(failure.reason for failure in sync(index, photos).failed)
+
+
+def test_thousands_of_unreadable_files_are_as_many_failures(index, tmp_path):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    for number in range(3000):
+        (folder / f"{number}.png").write_bytes(b"bad")
+    assert len(sync(index, folder).failed) == 3000
+    assert len(index.failures()) == 3000
+    assert len(sync(index, folder).failed) == 3000
+
+
+def test_row_and_failure_of_one_file_are_told_apart_by_its_content(index, photos, encoded):
+    """As a process leaves them that is killed between its two commits."""
+    sync(index, photos)
+    store = index._store
+    failure = store.failures.search().to_arrow()
+    good, bad = str(photos / "00.png"), str(photos / "broken.png")
+    for key in (good, bad):
+        row = store.rows.search().where(f"key = '{good}'").to_arrow().to_pylist()[0]
+        digest = "other" if key == good else failure.to_pylist()[0]["_hash"]
+        store.failures.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(
+            [{"key": key, "modality": "image", "reason": "r", "_hash": digest, "_size": 0, "_time": 0}]
+        )
+        if key == bad:
+            store.rows.add([{**row, "key": bad}])
+    encoded.clear()
+    done = sync(index, photos)
+    assert (done.unchanged, encoded) == (12, [])
+    assert [failure.key for failure in index.failures()] == [bad]
+    assert bad not in index.rows().embeddings.keys
+
+
+def test_metadata_stays_with_a_file_that_changes(index, photos):
+    path = str(photos / "00.png")
+    index.add("image", [path], metadata=[{"album": "one"}])
+    _draw(path, 99)
+    assert sync(index, photos).added == 12
+    assert index.rows(f"key = '{path}'").metadata == ({"album": "one"},)
+
+
+def test_folder_that_is_not_there_and_modalities_without_files_are_refused(index, photos):
+    with pytest.raises(NotADirectoryError):
+        sync(index, photos / "nothing")
+    with pytest.raises(ValueError, match="not 'text'"):
+        sync(index, photos, ["text"])
