@@ -11,7 +11,7 @@ import pytest
 from mmencode import Embeddings
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[browser.Browser]:
     if browser.found() is None:
         pytest.skip(f"no browser is installed: none of {', '.join(browser.NAMES)} is on the path")
