@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +23,7 @@ from .locking import WriteLock
 ROWS, FAILURES, LOCK = "rows", "failures", "lock"
 IN_USE = timedelta(minutes=5)  # for so long a search in another process may read a version that was replaced
 BLOCK = 1024  # keys in one condition
+Hashes = np.ndarray[Any, np.dtype[np.int64]]
 DAMAGED = "restore the folder from a copy, or make the index again from its files"
 
 
@@ -87,15 +88,17 @@ class Store:
             self.rows.checkout_latest()
             yield
 
-    def put(self, table: Any) -> None:
+    def put(self, table: Any, keys: Sequence[str]) -> None:
         """Write rows in one commit, in place of those with the same keys; to be called while `writing`."""
-        keys = table.column("key").to_pylist()
         with self.guard, storing(self.folder, "written"):
-            if self._maybe(keys):
+            self._remember()
+            new = _hashes(keys)
+            there = self._keys.have(new)
+            if there.any():
                 self._keys.version = _replace(self.rows, table)
             else:
                 self._keys.version = self.rows.add(table).version
-            self._keys.add(keys)
+            self._keys.add(new[~there])
 
     def put_failures(self, table: Any) -> None:
         """The same for failures."""
@@ -161,12 +164,17 @@ class Store:
     def _maybe(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that may be there."""
         with self.guard:
-            version = self.rows.version
-            if self._keys.version != version:
-                self._keys = _Keys(version)
-                for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
-                    self._keys.add(batch.column("key").to_pylist())
-            return self._keys.among(keys)
+            self._remember()
+            found = np.flatnonzero(self._keys.have(_hashes(keys)))
+        return [keys[place] for place in found.tolist()]
+
+    def _remember(self) -> None:
+        """Read the keys of the rows again where another has written since they were read."""
+        version = self.rows.version
+        if self._keys.version != version:
+            self._keys = _Keys(version)
+            for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
+                self._keys.add(_hashes(batch.column("key").to_pylist()))
 
     def keys(self, table: Any, modality: str) -> Iterator[str]:
         """The escaped keys of a modality's rows that come from somewhere, not those of vectors given."""
@@ -232,24 +240,24 @@ class _Keys:
         self.version = version
         self._hashes = np.empty(0, np.int64)
 
-    def add(self, keys: Iterable[str]) -> None:
-        new = np.unique(_hashes(keys))
+    def add(self, hashes: Hashes) -> None:
+        new = np.sort(hashes)
         self._hashes = np.insert(self._hashes, np.searchsorted(self._hashes, new), new)
 
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def among(self, keys: Sequence[str]) -> list[str]:
+    def have(self, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
         if not len(self._hashes):
-            return []
-        asked = _hashes(keys)
-        places = np.minimum(np.searchsorted(self._hashes, asked), len(self._hashes) - 1)
-        found = np.flatnonzero(self._hashes[places] == asked)
-        return [keys[place] for place in found.tolist()]
+            return np.zeros(len(hashes), bool)
+        places = np.searchsorted(self._hashes, hashes)
+        found: np.ndarray[Any, np.dtype[np.bool_]]
+        found = self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes
+        return found
 
 
-def _hashes(keys: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.fromiter((hash(key) for key in keys), np.int64)
+def _hashes(keys: Sequence[str]) -> Hashes:
+    return np.fromiter(map(hash, keys), np.int64, len(keys))
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def write_rows(store: Store, block: Block, vectors: Vectors) -> None:
     TypeError and ValueError for metadata that no column can hold, before anything is written.
     """
     schema = _with_columns(store, block)
-    store.put(_table({**block.columns(schema), "vector": vector_column(vectors)}, schema))
+    store.put(_table({**block.columns(schema), "vector": vector_column(vectors)}, schema), block.keys)
     store.delete(store.failures, block.keys)
 
 
