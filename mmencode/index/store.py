@@ -18,6 +18,7 @@ from ..errors import MissingPackageError, MmencodeError, StoreError
 from .ann import build, covered, method
 from .columns import FORMAT, OWN, failure_schema, metadata_of, row_schema
 from .escaping import both, escape, literal, one_of, unescape
+from .latest import Latest
 from .locking import WriteLock
 
 ROWS, FAILURES, LOCK = "rows", "failures", "lock"
@@ -53,8 +54,13 @@ class Store:
             database = _connect(folder)
             self.rows = database.open_table(ROWS)
             self.failures = database.open_table(FAILURES)
-            found = [dict(table.schema.metadata or {}) for table in (self.rows, self.failures)]
-            names = self.rows.schema.names[: len(OWN)]
+            self.latest = Latest(self.rows, folder / f"{ROWS}.lance")
+            self.latest_failures = Latest(self.failures, folder / f"{FAILURES}.lance")
+            for latest in (self.latest, self.latest_failures):
+                latest.refresh()
+            schemas = (self.latest.schema, self.latest_failures.schema)
+            found = [dict(schema.metadata or {}) for schema in schemas]
+            names = schemas[0].names[: len(OWN)]
         if any(facts != _bytes(FORMAT) for facts in found) or names != list(OWN):
             raise StoreError(
                 f"its tables aren't those of an index of format {FORMAT}",
@@ -77,15 +83,15 @@ class Store:
         """Hold the right to write; BusyError when it can't be had."""
         with self.lock.held():
             with storing(self.folder, "read"):
-                self.rows.checkout_latest()
-                self.failures.checkout_latest()
+                self.latest.refresh()
+                self.latest_failures.refresh()
             yield
 
     @contextmanager
     def reading(self, doing: str = "read") -> Iterator[None]:
         """See the rows of the latest commit, whoever made it."""
         with storing(self.folder, doing):
-            self.rows.checkout_latest()
+            self.latest.refresh()
             yield
 
     def put(self, table: Any, keys: Sequence[str]) -> None:
@@ -95,15 +101,18 @@ class Store:
             new = _hashes(keys)
             there = self._keys.have(new)
             if there.any():
-                self._keys.version = _replace(self.rows, table)
+                _replace(self.rows, table)
+                self.latest.refresh()
             else:
-                self._keys.version = self.rows.add(table).version
+                self.latest.appended(self.rows.add(table).version, len(keys))
             self._keys.add(new[~there])
+            self._keys.version = self.latest.version
 
     def put_failures(self, table: Any) -> None:
         """The same for failures."""
         with storing(self.folder, "written"):
             _replace(self.failures, table)
+            self.latest_failures.refresh()
 
     def touch(self, table: Any) -> None:
         """Write anew where rows come from, which leaves their vectors; to be called while `writing`."""
@@ -113,9 +122,9 @@ class Store:
     def known(self, keys: Sequence[str]) -> tuple[dict[str, Known], dict[str, Known]]:
         """What is known of these escaped keys, from rows and from failures."""
         with self.reading():
-            self.failures.checkout_latest()
+            self.latest_failures.refresh()
             rows = _known(self.rows, self._maybe(keys))
-            failures = _known(self.failures, keys) if self.failures.count_rows() else {}
+            failures = _known(self.failures, keys) if self.latest_failures.count else {}
         return rows, failures
 
     def add_columns(self, fields: list[Any]) -> None:
@@ -127,7 +136,7 @@ class Store:
     def delete(self, table: Any, keys: Sequence[str]) -> int:
         """Delete the rows of a table with these escaped keys; to be called while `writing`."""
         count = 0
-        if not table.count_rows():
+        if table is self.failures and not self.latest_failures.count:
             return 0
         for start in range(0, len(keys), BLOCK):
             condition = one_of("key", keys[start : start + BLOCK])
@@ -152,10 +161,12 @@ class Store:
     def _changing(self) -> Iterator[None]:
         """Write what adds no keys: those that are remembered, of the version before, hold for the next."""
         with self.guard, storing(self.folder, "written"):
-            current = self._keys.version == self.rows.version
+            current = self._keys.version == self.latest.version
             yield
+            self.latest.refresh()
+            self.latest_failures.refresh()
             if current:
-                self._keys.version = self.rows.version
+                self._keys.version = self.latest.version
 
     def may_have(self, count: int) -> bool:
         """Whether there may be so many rows; asked after writing, it costs nothing where there aren't."""
@@ -170,7 +181,7 @@ class Store:
 
     def _remember(self) -> None:
         """Read the keys of the rows again where another has written since they were read."""
-        version = self.rows.version
+        version = self.latest.version
         if self._keys.version != version:
             self._keys = _Keys(version)
             for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
@@ -187,7 +198,7 @@ class Store:
     def modalities(self) -> tuple[str, ...]:
         """Those of the rows, sorted."""
         with self.reading():
-            version = self.rows.version
+            version = self.latest.version
             if self._modalities is None or self._modalities[0] != version:
                 found: set[str] = set()
                 for batch in self.rows.search().select(["modality"]).to_batches(BLOCK * 64):
@@ -224,10 +235,10 @@ class Store:
         if where is None:
             return
         try:
-            self.rows.checkout_latest()
+            self.latest.refresh()
             self.rows.search().where(where).select(["key"]).limit(1).to_arrow()
         except Exception as cause:
-            names = ", ".join(name for name in self.rows.schema.names if not name.startswith("_"))
+            names = ", ".join(name for name in self.latest.schema.names if not name.startswith("_"))
             raise ValueError(
                 f"where is {where!r:.200}, SQL over {names}, and isn't understood: {_first_line(cause)}"
             ) from cause
@@ -295,9 +306,8 @@ def package(name: str) -> Any:
         ) from cause
 
 
-def _replace(table: Any, rows: Any) -> int:
-    merge = table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
-    return int(merge.execute(rows).version)
+def _replace(table: Any, rows: Any) -> None:
+    table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
 
 def _known(table: Any, keys: Sequence[str]) -> dict[str, Known]:

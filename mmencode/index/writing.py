@@ -115,12 +115,12 @@ def write_sources(store: Store, lines: Sequence[Line]) -> None:
 
 def _with_columns(store: Store, block: Block) -> Any:
     """The schema of rows, once it has all that the metadata needs."""
-    schema = store.rows.schema
+    schema = store.latest.schema
     if block.metadata is None:
         return schema
     fields = new_columns(schema, block.metadata)
     store.add_columns(fields)
-    return store.rows.schema if fields else schema
+    return store.latest.schema
 
 
 def _table(columns: Mapping[str, Any], schema: Any) -> Any:
