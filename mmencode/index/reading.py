@@ -45,7 +45,7 @@ def sampled(store: Store, space: str, count: int) -> Embeddings:
 
 def _read(store: Store, table: Any, condition: str | None) -> Any:
     with store.reading():
-        table.checkout_latest()
+        store.latest_failures.refresh()
         search = table.search()
         if condition is not None:
             search = search.where(condition)

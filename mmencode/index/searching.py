@@ -65,7 +65,7 @@ def means(store: Store) -> dict[str, Vectors]:
 
 
 def _by_lancedb(store: Store, query: Query) -> list[list[Hit]]:
-    names = ["key", "modality", *metadata_names(store.rows.schema), "_distance"]
+    names = ["key", "modality", *metadata_names(store.latest.schema), "_distance"]
     hits: list[list[Hit]] = []
     for vector in query.vectors:
         search = _nearest(store, vector, query.where, exact=query.exact)
@@ -135,7 +135,7 @@ def _best(scores: Vectors, rows: Any, k: int) -> tuple[Vectors, Any]:
 
 def _looked_up(store: Store, keys: Any, scores: Vectors) -> list[list[Hit]]:
     """Hits of keys `[q, k]` and their scores; a row that was deleted meanwhile is none."""
-    names = ["key", "modality", *metadata_names(store.rows.schema)]
+    names = ["key", "modality", *metadata_names(store.latest.schema)]
     known: dict[str, Hit] = {}
     asked = sorted(set(keys.ravel().tolist()))
     for start in range(0, len(asked), BLOCK):
@@ -186,7 +186,7 @@ def _rescored(store: Store, query: Query, vectors: Vectors) -> list[list[Hit]]:
 
 
 def _candidates(store: Store, query: Query, vector: Vectors) -> list[Hit]:
-    names = ["key", "modality", *metadata_names(store.rows.schema), "vector", "_distance"]
+    names = ["key", "modality", *metadata_names(store.latest.schema), "vector", "_distance"]
     hits: list[Hit] = []
     for modality in query.means or {}:
         own = f"modality = {literal(modality)}"

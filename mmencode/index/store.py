@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,11 +18,13 @@ from ..errors import MissingPackageError, MmencodeError, StoreError
 from .ann import build, covered, method
 from .columns import FORMAT, OWN, failure_schema, metadata_of, row_schema
 from .escaping import both, escape, literal, one_of, unescape
+from .latest import Latest
 from .locking import WriteLock
 
 ROWS, FAILURES, LOCK = "rows", "failures", "lock"
 IN_USE = timedelta(minutes=5)  # for so long a search in another process may read a version that was replaced
 BLOCK = 1024  # keys in one condition
+Hashes = np.ndarray[Any, np.dtype[np.int64]]
 DAMAGED = "restore the folder from a copy, or make the index again from its files"
 
 
@@ -52,8 +54,13 @@ class Store:
             database = _connect(folder)
             self.rows = database.open_table(ROWS)
             self.failures = database.open_table(FAILURES)
-            found = [dict(table.schema.metadata or {}) for table in (self.rows, self.failures)]
-            names = self.rows.schema.names[: len(OWN)]
+            self.latest = Latest(self.rows, folder / f"{ROWS}.lance")
+            self.latest_failures = Latest(self.failures, folder / f"{FAILURES}.lance")
+            for latest in (self.latest, self.latest_failures):
+                latest.refresh()
+            schemas = (self.latest.schema, self.latest_failures.schema)
+            found = [dict(schema.metadata or {}) for schema in schemas]
+            names = schemas[0].names[: len(OWN)]
         if any(facts != _bytes(FORMAT) for facts in found) or names != list(OWN):
             raise StoreError(
                 f"its tables aren't those of an index of format {FORMAT}",
@@ -76,31 +83,36 @@ class Store:
         """Hold the right to write; BusyError when it can't be had."""
         with self.lock.held():
             with storing(self.folder, "read"):
-                self.rows.checkout_latest()
-                self.failures.checkout_latest()
+                self.latest.refresh()
+                self.latest_failures.refresh()
             yield
 
     @contextmanager
     def reading(self, doing: str = "read") -> Iterator[None]:
         """See the rows of the latest commit, whoever made it."""
         with storing(self.folder, doing):
-            self.rows.checkout_latest()
+            self.latest.refresh()
             yield
 
-    def put(self, table: Any) -> None:
+    def put(self, table: Any, keys: Sequence[str]) -> None:
         """Write rows in one commit, in place of those with the same keys; to be called while `writing`."""
-        keys = table.column("key").to_pylist()
         with self.guard, storing(self.folder, "written"):
-            if self._maybe(keys):
-                self._keys.version = _replace(self.rows, table)
+            self._remember()
+            new = _hashes(keys)
+            there = self._keys.have(new)
+            if there.any():
+                _replace(self.rows, table)
+                self.latest.refresh()
             else:
-                self._keys.version = self.rows.add(table).version
-            self._keys.add(keys)
+                self.latest.appended(self.rows.add(table).version, len(keys))
+            self._keys.add(new[~there])
+            self._keys.version = self.latest.version
 
     def put_failures(self, table: Any) -> None:
         """The same for failures."""
         with storing(self.folder, "written"):
             _replace(self.failures, table)
+            self.latest_failures.refresh()
 
     def touch(self, table: Any) -> None:
         """Write anew where rows come from, which leaves their vectors; to be called while `writing`."""
@@ -110,9 +122,9 @@ class Store:
     def known(self, keys: Sequence[str]) -> tuple[dict[str, Known], dict[str, Known]]:
         """What is known of these escaped keys, from rows and from failures."""
         with self.reading():
-            self.failures.checkout_latest()
+            self.latest_failures.refresh()
             rows = _known(self.rows, self._maybe(keys))
-            failures = _known(self.failures, keys) if self.failures.count_rows() else {}
+            failures = _known(self.failures, keys) if self.latest_failures.count else {}
         return rows, failures
 
     def add_columns(self, fields: list[Any]) -> None:
@@ -124,7 +136,7 @@ class Store:
     def delete(self, table: Any, keys: Sequence[str]) -> int:
         """Delete the rows of a table with these escaped keys; to be called while `writing`."""
         count = 0
-        if not table.count_rows():
+        if table is self.failures and not self.latest_failures.count:
             return 0
         for start in range(0, len(keys), BLOCK):
             condition = one_of("key", keys[start : start + BLOCK])
@@ -149,10 +161,12 @@ class Store:
     def _changing(self) -> Iterator[None]:
         """Write what adds no keys: those that are remembered, of the version before, hold for the next."""
         with self.guard, storing(self.folder, "written"):
-            current = self._keys.version == self.rows.version
+            current = self._keys.version == self.latest.version
             yield
+            self.latest.refresh()
+            self.latest_failures.refresh()
             if current:
-                self._keys.version = self.rows.version
+                self._keys.version = self.latest.version
 
     def may_have(self, count: int) -> bool:
         """Whether there may be so many rows; asked after writing, it costs nothing where there aren't."""
@@ -161,12 +175,17 @@ class Store:
     def _maybe(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that may be there."""
         with self.guard:
-            version = self.rows.version
-            if self._keys.version != version:
-                self._keys = _Keys(version)
-                for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
-                    self._keys.add(batch.column("key").to_pylist())
-            return self._keys.among(keys)
+            self._remember()
+            found = np.flatnonzero(self._keys.have(_hashes(keys)))
+        return [keys[place] for place in found.tolist()]
+
+    def _remember(self) -> None:
+        """Read the keys of the rows again where another has written since they were read."""
+        version = self.latest.version
+        if self._keys.version != version:
+            self._keys = _Keys(version)
+            for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
+                self._keys.add(_hashes(batch.column("key").to_pylist()))
 
     def keys(self, table: Any, modality: str) -> Iterator[str]:
         """The escaped keys of a modality's rows that come from somewhere, not those of vectors given."""
@@ -179,7 +198,7 @@ class Store:
     def modalities(self) -> tuple[str, ...]:
         """Those of the rows, sorted."""
         with self.reading():
-            version = self.rows.version
+            version = self.latest.version
             if self._modalities is None or self._modalities[0] != version:
                 found: set[str] = set()
                 for batch in self.rows.search().select(["modality"]).to_batches(BLOCK * 64):
@@ -216,10 +235,10 @@ class Store:
         if where is None:
             return
         try:
-            self.rows.checkout_latest()
+            self.latest.refresh()
             self.rows.search().where(where).select(["key"]).limit(1).to_arrow()
         except Exception as cause:
-            names = ", ".join(name for name in self.rows.schema.names if not name.startswith("_"))
+            names = ", ".join(name for name in self.latest.schema.names if not name.startswith("_"))
             raise ValueError(
                 f"where is {where!r:.200}, SQL over {names}, and isn't understood: {_first_line(cause)}"
             ) from cause
@@ -232,24 +251,24 @@ class _Keys:
         self.version = version
         self._hashes = np.empty(0, np.int64)
 
-    def add(self, keys: Iterable[str]) -> None:
-        new = np.unique(_hashes(keys))
+    def add(self, hashes: Hashes) -> None:
+        new = np.sort(hashes)
         self._hashes = np.insert(self._hashes, np.searchsorted(self._hashes, new), new)
 
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def among(self, keys: Sequence[str]) -> list[str]:
+    def have(self, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
         if not len(self._hashes):
-            return []
-        asked = _hashes(keys)
-        places = np.minimum(np.searchsorted(self._hashes, asked), len(self._hashes) - 1)
-        found = np.flatnonzero(self._hashes[places] == asked)
-        return [keys[place] for place in found.tolist()]
+            return np.zeros(len(hashes), bool)
+        places = np.searchsorted(self._hashes, hashes)
+        found: np.ndarray[Any, np.dtype[np.bool_]]
+        found = self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes
+        return found
 
 
-def _hashes(keys: Iterable[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.fromiter((hash(key) for key in keys), np.int64)
+def _hashes(keys: Sequence[str]) -> Hashes:
+    return np.fromiter(map(hash, keys), np.int64, len(keys))
 
 
 @contextmanager
@@ -287,9 +306,8 @@ def package(name: str) -> Any:
         ) from cause
 
 
-def _replace(table: Any, rows: Any) -> int:
-    merge = table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
-    return int(merge.execute(rows).version)
+def _replace(table: Any, rows: Any) -> None:
+    table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
 
 def _known(table: Any, keys: Sequence[str]) -> dict[str, Known]:

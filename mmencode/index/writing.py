@@ -84,7 +84,7 @@ def write_rows(store: Store, block: Block, vectors: Vectors) -> None:
     TypeError and ValueError for metadata that no column can hold, before anything is written.
     """
     schema = _with_columns(store, block)
-    store.put(_table({**block.columns(schema), "vector": vector_column(vectors)}, schema))
+    store.put(_table({**block.columns(schema), "vector": vector_column(vectors)}, schema), block.keys)
     store.delete(store.failures, block.keys)
 
 
@@ -115,12 +115,12 @@ def write_sources(store: Store, lines: Sequence[Line]) -> None:
 
 def _with_columns(store: Store, block: Block) -> Any:
     """The schema of rows, once it has all that the metadata needs."""
-    schema = store.rows.schema
+    schema = store.latest.schema
     if block.metadata is None:
         return schema
     fields = new_columns(schema, block.metadata)
     store.add_columns(fields)
-    return store.rows.schema if fields else schema
+    return store.latest.schema
 
 
 def _table(columns: Mapping[str, Any], schema: Any) -> Any:
