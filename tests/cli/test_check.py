@@ -206,14 +206,6 @@ def save_openclip(folder):
     return f"openclip/local-dir:{folder}"
 
 
-def save_torchaudio(folder):
-    import torchaudio
-
-    bundle = torchaudio.pipelines.WAV2VEC2_BASE  # the smallest that is published: 95 million parameters
-    save_file(torchaudio.models.wav2vec2_model(**bundle._params).state_dict(), folder / "base.safetensors")
-    return f"torchaudio/WAV2VEC2_BASE/{folder}/base.safetensors"
-
-
 def checked(name, threads=1):
     """What the command says to an installed encoder, in a process of its own.
 
@@ -247,12 +239,6 @@ def test_timm_encoder_of_a_local_file_keeps_the_contract(families):
 @pytest.mark.slow
 def test_openclip_encoders_of_a_local_folder_keep_the_contract(families):
     assert_kept(families["save_openclip"].result(), "openclip-image", "openclip-text")
-
-
-@pytest.mark.slow
-def test_torchaudio_encoder_of_a_local_file_keeps_the_contract(tmp_path):
-    torch.manual_seed(7)
-    assert_kept(checked(save_torchaudio(tmp_path), threads=2), "torchaudio")
 
 
 @pytest.mark.slow
