@@ -241,12 +241,6 @@ def test_openclip_encoders_of_a_local_folder_keep_the_contract(families):
     assert_kept(families["save_openclip"].result(), "openclip-image", "openclip-text")
 
 
-@pytest.mark.slow
-def test_default_space_keeps_the_contract():
-    pytest.importorskip("mmencode_offline")
-    assert_kept(checked("default"), "offline", "offline", "offline")
-
-
 def test_help_has_an_example_and_hides_how_items_are_parsed(run):
     shown = run("check", "--help").stdout
     assert "Example: mmencode check" in shown
