@@ -163,8 +163,8 @@ class Index:
             raise ValueError(f"{len(keys)} vectors have metadata for {len(said)}: give as many")
         if keys:
             with self._store.writing():
-                modalities = [escape(embeddings.modality)] * len(keys)
-                write_rows(self._store, Block(keys, modalities, metadata=said), embeddings.vectors)
+                block = Block(keys, escape(embeddings.modality), metadata=said)
+                write_rows(self._store, block, embeddings.vectors)
             self._settle()
         return Added(len(keys), 0)
 

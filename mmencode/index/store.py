@@ -98,14 +98,12 @@ class Store:
         """Write rows in one commit, in place of those with the same keys; to be called while `writing`."""
         with self.guard, storing(self.folder, "written"):
             self._remember()
-            new = _hashes(keys)
-            there = self._keys.have(new)
-            if there.any():
-                _replace(self.rows, table)
-                self.latest.refresh()
-            else:
-                self.latest.appended(self.rows.add(table).version, len(keys))
-            self._keys.add(new[~there])
+            with self._keys.joined_by(_hashes(keys)) as some_are_there:
+                if some_are_there:
+                    _replace(self.rows, table)
+                    self.latest.refresh()
+                else:
+                    self.latest.appended(self.rows.add(table).version, len(keys))
             self._keys.version = self.latest.version
 
     def put_failures(self, table: Any) -> None:
@@ -251,17 +249,28 @@ class _Keys:
         self.version = version
         self._hashes = np.empty(0, np.int64)
 
-    def add(self, hashes: Hashes) -> None:
-        new = np.sort(hashes)
-        self._hashes = np.insert(self._hashes, np.searchsorted(self._hashes, new), new)
-
     def __len__(self) -> int:
         return len(self._hashes)
 
     def have(self, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return self._found(hashes, np.searchsorted(self._hashes, hashes))
+
+    def add(self, hashes: Hashes) -> None:
+        with self.joined_by(hashes):
+            pass
+
+    @contextmanager
+    def joined_by(self, hashes: Hashes) -> Iterator[bool]:
+        """Yield whether some of them are there; have those that weren't once the block is done."""
+        new = np.sort(hashes)  # which are found quicker in order
+        places = np.searchsorted(self._hashes, new)
+        there = self._found(new, places)
+        yield bool(there.any())
+        self._hashes = np.insert(self._hashes, places[~there], new[~there])
+
+    def _found(self, hashes: Hashes, places: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
         if not len(self._hashes):
             return np.zeros(len(hashes), bool)
-        places = np.searchsorted(self._hashes, hashes)
         found: np.ndarray[Any, np.dtype[np.bool_]]
         found = self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes
         return found

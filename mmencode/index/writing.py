@@ -36,19 +36,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows to be, a list for each column: escaped keys, where they come from and metadata where known."""
+    """Rows to be, of one modality: escaped keys, where they come from, metadata where there is any."""
 
     keys: Sequence[str]
-    modalities: Sequence[str]
+    modality: str
     sources: Sequence[Source] | None = None
     metadata: Sequence[Mapping[str, Any]] | None = None
 
     @staticmethod
     def of(lines: Sequence[Line]) -> Block:
-        """Those of these lines."""
+        """Those of these lines, of which there is one at least."""
         return Block(
             [escape(line.entry.key) for line in lines],
-            [escape(line.entry.modality) for line in lines],
+            escape(lines[0].entry.modality),
             [line.source for line in lines],
             [line.metadata for line in lines],
         )
@@ -57,8 +57,8 @@ class Block:
         """All columns of rows but the vectors."""
         import pyarrow as pa
 
-        found = {"key": pa.array(self.keys, pa.string()), "modality": pa.array(self.modalities, pa.string())}
-        found |= self._source_columns()
+        modality = pa.repeat(pa.scalar(self.modality, pa.string()), len(self.keys))
+        found = {"key": pa.array(self.keys, pa.string()), "modality": modality, **self._source_columns()}
         if self.metadata is None:
             names = metadata_names(schema)
             return found | {name: pa.nulls(len(self.keys), schema.field(name).type) for name in names}
