@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers as hf
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 TEXTS = [
@@ -34,10 +36,10 @@ _WAVE = {
     "num_conv_pos_embeddings": 8,
     "num_conv_pos_embedding_groups": 2,
 }
-_LONGEST = 48
+LONGEST = 64
 
 
-def tokenizer(kind: str = "bert", longest: int = _LONGEST, side: str = "right") -> Any:
+def tokenizer(kind: str = "bert", longest: int = LONGEST, side: str = "right") -> Any:
     """A fast tokenizer trained on the texts above, with the marks of BERT, RoBERTa, T5, GPT-2 or CLIP."""
     marks = {
         "bert": ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
@@ -98,7 +100,9 @@ def _random(kind: Any, config: Any) -> Any:
         model = kind(config).eval()
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                if "norm" not in name.lower() and parameter.ndim > 1:
+                if name.endswith("bias"):  # zeros would make silence the zero vector
+                    parameter.normal_(0, 0.02)
+                elif "norm" not in name.lower() and parameter.ndim > 1:
                     parameter.normal_(0, 0.3 if "embed" in name else 0.15)
     return model
 
@@ -109,32 +113,32 @@ def _text(kind: Any, config: Any, words: Any, folder: Path) -> None:
 
 
 def bert(folder: Path) -> None:
-    config = hf.BertConfig(vocab_size=400, max_position_embeddings=_LONGEST, **_SMALL)
+    config = hf.BertConfig(vocab_size=400, max_position_embeddings=LONGEST, **_SMALL)
     _text(hf.BertForMaskedLM, config, tokenizer(), folder)
 
 
 def roberta(folder: Path) -> None:
     config = hf.RobertaConfig(
-        vocab_size=400, max_position_embeddings=_LONGEST + 2, pad_token_id=1, type_vocab_size=1, **_SMALL
+        vocab_size=400, max_position_embeddings=LONGEST + 2, pad_token_id=1, type_vocab_size=1, **_SMALL
     )
     _text(hf.RobertaModel, config, tokenizer("roberta", int(1e30)), folder)
 
 
 def mpnet(folder: Path) -> None:
-    config = hf.MPNetConfig(vocab_size=400, max_position_embeddings=_LONGEST + 2, pad_token_id=1, **_SMALL)
+    config = hf.MPNetConfig(vocab_size=400, max_position_embeddings=LONGEST + 2, pad_token_id=1, **_SMALL)
     _text(hf.MPNetModel, config, tokenizer("roberta", 512), folder)
 
 
 def distilbert(folder: Path) -> None:
     config = hf.DistilBertConfig(
-        vocab_size=400, max_position_embeddings=_LONGEST, dim=32, n_layers=2, n_heads=4, hidden_dim=48
+        vocab_size=400, max_position_embeddings=LONGEST, dim=32, n_layers=2, n_heads=4, hidden_dim=48
     )
     _text(hf.DistilBertModel, config, tokenizer(), folder)
 
 
 def modernbert(folder: Path) -> None:
     config = hf.ModernBertConfig(
-        vocab_size=400, max_position_embeddings=_LONGEST, pad_token_id=0, local_attention=8, **_SMALL
+        vocab_size=400, max_position_embeddings=LONGEST, pad_token_id=0, local_attention=8, **_SMALL
     )
     _text(hf.ModernBertModel, config, tokenizer(), folder)
 
@@ -148,13 +152,13 @@ def t5(folder: Path) -> None:
 
 def bart(folder: Path) -> None:
     config = hf.BartConfig(
-        vocab_size=400, max_position_embeddings=_LONGEST, pad_token_id=1, **_D_MODEL, **_HEADS
+        vocab_size=400, max_position_embeddings=LONGEST, pad_token_id=1, **_D_MODEL, **_HEADS
     )
     _text(hf.BartModel, config, tokenizer("roberta"), folder)
 
 
 def gpt2(folder: Path, side: str = "right") -> None:
-    config = hf.GPT2Config(vocab_size=400, n_positions=_LONGEST, n_embd=32, n_layer=2, n_head=4, n_inner=48)
+    config = hf.GPT2Config(vocab_size=400, n_positions=LONGEST, n_embd=32, n_layer=2, n_head=4, n_inner=48)
     _text(hf.GPT2LMHeadModel, config, tokenizer("gpt2", side=side), folder)
 
 
@@ -164,7 +168,7 @@ def gpt2_left(folder: Path) -> None:
 
 def llama(folder: Path) -> None:
     config = hf.LlamaConfig(
-        vocab_size=400, max_position_embeddings=_LONGEST, num_key_value_heads=2, pad_token_id=None, **_SMALL
+        vocab_size=400, max_position_embeddings=LONGEST, num_key_value_heads=2, pad_token_id=None, **_SMALL
     )
     _text(hf.LlamaForCausalLM, config, tokenizer("gpt2", side="left"), folder)
 
@@ -172,7 +176,7 @@ def llama(folder: Path) -> None:
 def clap(folder: Path, fused: bool = False) -> None:
     audio = {
         "spec_size": 64,
-        "num_mel_bins": 16,
+        "num_mel_bins": 64,
         "patch_size": 4,
         "patch_stride": [4, 4],
         "window_size": 4,
@@ -189,7 +193,7 @@ def clap(folder: Path, fused: bool = False) -> None:
     text = {
         **_SMALL,
         "vocab_size": 400,
-        "max_position_embeddings": _LONGEST + 2,
+        "max_position_embeddings": LONGEST + 2,
         "pad_token_id": 1,
         "projection_dim": 24,
     }
@@ -200,7 +204,7 @@ def clap(folder: Path, fused: bool = False) -> None:
     model.save_pretrained(folder)
     tokenizer("roberta").save_pretrained(folder)
     hf.ClapFeatureExtractor(
-        feature_size=16,
+        feature_size=64,
         sampling_rate=8000,
         hop_length=160,
         max_length_s=5,
@@ -297,3 +301,25 @@ def ast(folder: Path) -> None:
     )
     _random(hf.ASTForAudioClassification, config).save_pretrained(folder)
     hf.ASTFeatureExtractor(num_mel_bins=16, max_length=64).save_pretrained(folder)
+
+
+def sentence(folder: Path) -> None:
+    """A checkpoint as sentence-transformers writes it: mean pooling, a layer, unit length, a prompt."""
+    bert(folder)
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense", "3_Normalize": "Normalize"}
+    listed = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    prompts = {"prompts": {"query": "query: "}, "default_prompt_name": "query"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    for path, settings in {
+        "1_Pooling": {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True},
+        "2_Dense": {"in_features": 32, "out_features": 16, "activation_function": "torch.nn.modules.Tanh"},
+    }.items():
+        (folder / path).mkdir()
+        (folder / path / "config.json").write_text(json.dumps(settings))
+    layer = torch.nn.Linear(32, 16)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(0, 0.2, generator=torch.Generator().manual_seed(0))
+    weights = {f"linear.{name}": tensor for name, tensor in layer.state_dict().items()}
+    save_file(weights, folder / "2_Dense" / "model.safetensors")
