@@ -1,4 +1,4 @@
-"""One checkpoint of each family keeps the contract; those of the other architectures do so, too, when asked."""
+"""One checkpoint of each family keeps the contract, and with --slow one of each architecture."""
 
 from __future__ import annotations
 

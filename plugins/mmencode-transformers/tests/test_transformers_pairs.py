@@ -39,7 +39,7 @@ def test_texts_equal_transformers(name, checkpoint, load):
     folder, texts = checkpoint(name), ["a dog", "a photo of a CAR", "the quiet harbour by the road"]
     model, words = hf.AutoModel.from_pretrained(folder), hf.AutoTokenizer.from_pretrained(folder)
     padding = True if name == "clip" else "max_length"
-    tensors = words(texts, padding=padding, max_length=24, truncation=True, return_tensors="pt")
+    tensors = words(texts, padding=padding, max_length=tiny.LONGEST, truncation=True, return_tensors="pt")
     tensors.pop("token_type_ids", None)
     with torch.inference_mode():
         expected = model.get_text_features(**tensors).pooler_output
@@ -54,7 +54,7 @@ def test_probabilities_are_those_of_the_model(name, checkpoint, load):
     words = hf.AutoTokenizer.from_pretrained(folder)
     padding = True if name == "clip" else "max_length"
     prompts = [f"a photo of a {label}" for label in labels]
-    tensors = words(prompts, padding=padding, truncation=True, max_length=24, return_tensors="pt")
+    tensors = words(prompts, padding=padding, truncation=True, max_length=tiny.LONGEST, return_tensors="pt")
     tensors.pop("token_type_ids", None)
     with torch.inference_mode():
         logits = model(**tensors, **processor(images=images, return_tensors="pt")).logits_per_image
@@ -77,8 +77,8 @@ def test_patches_fill_the_grid_and_those_of_one_size_change(checkpoint, load):
 
 def test_long_texts_are_cut_before_the_mark_of_their_end(checkpoint, load):
     space = load(f"transformers/clip/{checkpoint('clip')}")
-    with pytest.warns(UserWarning, match="longer than 24 tokens"):
-        long, longer = space.encode("text", ["harbour " * 40, "harbour " * 40 + "a dog"]).vectors
+    with pytest.warns(UserWarning, match="longer than 64 tokens"):
+        long, longer = space.encode("text", ["harbour " * 90, "harbour " * 90 + "a dog"]).vectors
     np.testing.assert_allclose(long, longer, atol=1e-6)
 
 

@@ -175,7 +175,7 @@ def llama(folder: Path) -> None:
 
 def clap(folder: Path, fused: bool = False) -> None:
     audio = {
-        "spec_size": 64,
+        "spec_size": 128,
         "num_mel_bins": 64,
         "patch_size": 4,
         "patch_stride": [4, 4],
@@ -226,29 +226,29 @@ def clip(folder: Path) -> None:
     text = {
         **_SMALL,
         "vocab_size": 400,
-        "max_position_embeddings": 24,
+        "max_position_embeddings": LONGEST,
         "eos_token_id": tokenizer("clip").eos_token_id,
     }
     config = hf.CLIPConfig(text_config=text, vision_config=_VISION, projection_dim=24)
     _random(hf.CLIPModel, config).save_pretrained(folder)
-    tokenizer("clip", 24).save_pretrained(folder)
+    tokenizer("clip").save_pretrained(folder)
     hf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32, **_PIXELS).save_pretrained(folder)
 
 
 def siglip(folder: Path) -> None:
-    text = {**_SMALL, "vocab_size": 400, "max_position_embeddings": 24, "projection_size": 32}
+    text = {**_SMALL, "vocab_size": 400, "max_position_embeddings": LONGEST, "projection_size": 32}
     config = hf.SiglipConfig(text_config=text, vision_config=_VISION)
     _random(hf.SiglipModel, config).save_pretrained(folder)
-    tokenizer("siglip", 24).save_pretrained(folder)
+    tokenizer("siglip").save_pretrained(folder)
     hf.SiglipImageProcessor(size={"height": 32, "width": 32}, **_PIXELS).save_pretrained(folder)
 
 
 def siglip2(folder: Path) -> None:
-    text = {**_SMALL, "vocab_size": 400, "max_position_embeddings": 24, "projection_size": 32}
+    text = {**_SMALL, "vocab_size": 400, "max_position_embeddings": LONGEST, "projection_size": 32}
     vision = {**_SMALL, "patch_size": 8, "num_patches": 16}
     config = hf.Siglip2Config(text_config=text, vision_config=vision)
     _random(hf.Siglip2Model, config).save_pretrained(folder)
-    tokenizer("siglip", 24).save_pretrained(folder)
+    tokenizer("siglip").save_pretrained(folder)
     hf.Siglip2ImageProcessor(patch_size=8, max_num_patches=24, **_PIXELS).save_pretrained(folder)
 
 
