@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 from transformers import AutoFeatureExtractor
 from transformers.audio_utils import spectrogram, window_function
@@ -38,7 +38,7 @@ class ClapAudio(Windowed):
     and of three crops: the middle ones of those that training drew from. Short recordings are repeated.
     """
 
-    def __init__(self, tower: Any, projection: nn.Module, settings: Any, scoring: Scoring) -> None:
+    def __init__(self, tower: Any, projection: Any, settings: Any, scoring: Scoring) -> None:
         super().__init__()
         self.tower = tower
         self.projection = projection

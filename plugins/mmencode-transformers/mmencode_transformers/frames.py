@@ -103,13 +103,14 @@ def whisper(model: Any, settings: Any) -> Shape:
 def ast(model: Any, settings: Any) -> Shape:
     """A spectrum of 25 ms every 10 ms, in patches that overlap."""
     config = model.config
+    stride = int(config.time_stride)
     hop, frame = settings.sampling_rate // 100, settings.sampling_rate // 40
     bands = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
-    places = (config.max_length - config.patch_size) // config.time_stride + 1
+    places = int(config.max_length - config.patch_size) // stride + 1
     length = frame + hop * (int(settings.max_length) - 1)
 
     def steps(count: int) -> int:
         spectra = 1 + (count - frame) // hop
-        return max(1, min(places, -(-spectra // config.time_stride)))
+        return max(1, min(places, -(-spectra // stride)))
 
     return Shape("input_values", length, frame, bands, 2, steps)

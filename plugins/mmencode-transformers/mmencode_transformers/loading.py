@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from mmencode.errors import WeightsError
 
@@ -122,6 +122,7 @@ def described(processor: Any) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' bars and reports: what matters of them is raised."""
+    logging: Any = transformers_logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -54,7 +54,7 @@ class Windowed(Encoder):
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]`: the mean over an item's windows."""
-        found = self.vectors(tensors).split(tensors["counts"].tolist())
+        found = self.vectors(tensors).split_with_sizes(tensors["counts"].tolist())
         return torch.stack([windows.mean(dim=0) for windows in found])
 
 
@@ -62,7 +62,8 @@ def in_rows(windows: Tensor, mask: Tensor, counts: Tensor) -> tuple[Tensor, Tens
     """Frames `[windows, t, width]` with their mask as one row for each item, and the mask of that."""
     numbers = counts.tolist()
     rows = [
-        frames[own] for frames, own in zip(windows.split(numbers), mask.split(numbers), strict=True)
+        frames[own]
+        for frames, own in zip(windows.split_with_sizes(numbers), mask.split_with_sizes(numbers), strict=True)
     ]  # [frames, width] each
     lengths = torch.tensor([len(row) for row in rows], device=windows.device)
     padded = pad_sequence(rows, batch_first=True)
