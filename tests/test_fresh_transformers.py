@@ -1,4 +1,4 @@
-"""mmencode-transformers, installed by pip beside mmencode into a fresh virtual environment, and nothing else."""
+"""mmencode-transformers, installed by pip beside mmencode into a fresh virtual environment."""
 
 from __future__ import annotations
 

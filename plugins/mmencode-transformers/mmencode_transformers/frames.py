@@ -104,7 +104,7 @@ def ast(model: Any, settings: Any) -> Shape:
     """A spectrum of 25 ms every 10 ms, in patches that overlap."""
     config = model.config
     stride = int(config.time_stride)
-    hop, frame = settings.sampling_rate // 100, settings.sampling_rate // 40
+    hop, frame = int(settings.sampling_rate) // 100, int(settings.sampling_rate) // 40
     bands = (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1
     places = int(config.max_length - config.patch_size) // stride + 1
     length = frame + hop * (int(settings.max_length) - 1)

@@ -98,13 +98,16 @@ def extractor(checkpoint: Checkpoint, kind: Any) -> Any:
     """The image processor or feature extractor of a checkpoint, made by an Auto class of transformers."""
     checkpoint.require("preprocessor_config.json", "processor_config.json")
     try:
-        return kind.from_pretrained(checkpoint.folder, **SAFELY)
+        made = kind.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # unknown kinds and malformed settings fail in their own ways
         raise WeightsError(
             f"the preprocessing of {checkpoint.name!r} can't be read: {brief(cause)}",
             culprit=str(checkpoint.folder / "preprocessor_config.json"),
             remedy="put the checkpoint's own preprocessor_config.json there",
         ) from cause
+    if getattr(made, "dither", 0.0):  # noise, drawn anew each time
+        made.dither = 0.0
+    return made
 
 
 def described(processor: Any) -> str:

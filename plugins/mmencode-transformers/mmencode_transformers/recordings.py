@@ -61,10 +61,8 @@ class Windowed(Encoder):
 def in_rows(windows: Tensor, mask: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Frames `[windows, t, width]` with their mask as one row for each item, and the mask of that."""
     numbers = counts.tolist()
-    rows = [
-        frames[own]
-        for frames, own in zip(windows.split_with_sizes(numbers), mask.split_with_sizes(numbers), strict=True)
-    ]  # [frames, width] each
+    items = zip(windows.split_with_sizes(numbers), mask.split_with_sizes(numbers), strict=True)
+    rows = [frames[own] for frames, own in items]  # [frames, width] each
     lengths = torch.tensor([len(row) for row in rows], device=windows.device)
     padded = pad_sequence(rows, batch_first=True)
     return padded, torch.arange(padded.shape[1], device=windows.device) < lengths[:, None]

@@ -46,6 +46,7 @@ class Words:
     ) -> None:
         plain = _load(checkpoint)
         self.plain = plain
+        self._context = context
         self.masked = "attention_mask" in plain.model_input_names
         self.padding = _first(getattr(config, "pad_token_id", None), plain.pad_token_id, 0)
         limits = [limit for limit in (most, plain.model_max_length) if limit and limit < _ENDLESS]
@@ -71,9 +72,10 @@ class Words:
 
     @property
     def rule(self) -> str:
-        """What becomes of long texts, in words."""
-        side = "the first" if self.plain.truncation_side == "right" else "the last"
-        return f"{side} {self.most} tokens" if self.most else "all tokens"
+        """What becomes of long texts, and of short ones where those are filled up, in words."""
+        which = "the first" if self.plain.truncation_side == "right" else "the last"
+        padded = f", padded on the {self.plain.padding_side} to {self._context}" if self._context else ""
+        return f"{which} {self.most} tokens{padded}" if self.most else f"all tokens{padded}"
 
     def read(self, text: str) -> tuple[Tensor, Tensor]:
         """Ids `[t]` and the mask `[t]` of the text's own; ValueError when nothing is left of it."""

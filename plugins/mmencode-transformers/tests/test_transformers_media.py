@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +101,18 @@ def test_ast_pools_its_two_tokens_or_the_patches_of_the_recording(checkpoint, lo
     )
     tagged = load(f"transformers/speech/cls:{folder}").encode("audio", [(clip, RATE)])
     np.testing.assert_allclose(tagged.vectors[0], unit(hidden[:2].mean(dim=0)), atol=1e-5)
+
+
+def test_noise_that_an_extractor_would_add_is_left_out(checkpoint, load, tmp_path):
+    folder = tmp_path / "whisper"
+    shutil.copytree(checkpoint("whisper"), folder)
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps({**settings, "dither": 0.5}))
+    found = [
+        load(f"transformers/speech/mean:{path}").encode("audio", [(noise(0.7), RATE)]).vectors
+        for path in (folder, checkpoint("whisper"))
+    ]
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize(("name", "length"), [("whisper", 2 * RATE), ("ast", 400 + 63 * 160)])
