@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .loading import described
-from .recordings import Samples, Tensors, Windowed, consecutive, in_rows
+from .recordings import Samples, Tensors, Windowed, consecutive, in_parts, in_rows
 from .text import POOLINGS
 
 
@@ -80,7 +80,7 @@ class Spectrogram(Windowed):
 
         AST's are patches of frequency and time: the lowest band's first, in order of time.
         """
-        frames, mask = self._own(self._hidden(tensors), tensors["steps"])
+        frames, mask = self._own(in_parts(self._hidden, tensors), tensors["steps"])
         return in_rows(frames, mask, tensors["counts"])
 
     def _hidden(self, tensors: Tensors) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,6 +14,16 @@ from mmencode import Encoder, Waveform
 
 Tensors = dict[str, Tensor]
 Samples = np.ndarray[tuple[int], np.dtype[np.float32]]
+
+
+_AT_ONCE = 16  # windows in one pass: an hour's would take gigabytes
+
+
+def in_parts(compute: Callable[[Tensors], Tensor], tensors: Tensors) -> Tensor:
+    """What `compute` makes of the windows `[windows, ...]`, a few at a time."""
+    windows = {key: value.split(_AT_ONCE) for key, value in tensors.items() if key != "counts"}  # type: ignore[no-untyped-call]
+    parts = (dict(zip(windows, values, strict=True)) for values in zip(*windows.values(), strict=True))
+    return torch.cat([compute(part) for part in parts])
 
 
 def consecutive(samples: Samples, length: int, least: int = 1) -> list[Samples]:
@@ -54,7 +65,7 @@ class Windowed(Encoder):
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]`: the mean over an item's windows."""
-        found = self.vectors(tensors).split_with_sizes(tensors["counts"].tolist())
+        found = in_parts(self.vectors, tensors).split_with_sizes(tensors["counts"].tolist())
         return torch.stack([windows.mean(dim=0) for windows in found])
 
 

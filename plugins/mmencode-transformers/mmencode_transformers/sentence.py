@@ -95,8 +95,10 @@ def _build(checkpoint: Checkpoint, prompt: str) -> SentenceEncoder:
     inner = checkpoint.part(listed[0]["path"])
     settings = _settings(inner)
     model = text_model(inner)
-    most = min(filter(None, (context(model), settings.get("max_seq_length"))), default=None)
-    words = Words(inner, model.config, most, lower=bool(settings.get("do_lower_case")))
+    longest = settings.get("max_seq_length")
+    most = min(filter(None, (context(model), longest)), default=None)
+    lower = bool(settings.get("do_lower_case"))
+    words = Words(inner, model.config, most, own=not longest, lower=lower)
     modules = [(_kind(module), checkpoint.part(module["path"])) for module in listed[1:]]
     return SentenceEncoder(model, words, head(modules, int(model.config.hidden_size)), prompt)
 

@@ -17,8 +17,9 @@ from mmencode.errors import UnknownNameError, WeightsError
 
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
 _SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]
-_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", "[0-9]*_*/model.safetensors"]
-_PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin", "[0-9]*_*/pytorch_model.bin"]
+_LAYERS = ["[0-9]*_*/model.safetensors", "[0-9]*_*/pytorch_model.bin"]  # behind a text model, and small
+_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS]
+_PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,13 @@ class Checkpoint:
             )
 
     def part(self, path: str) -> Checkpoint:
-        """A folder inside this one; WeightsError for a path that leads out of it."""
+        """A folder inside this one; WeightsError for a path out of it, and for settings that ask for code."""
         inner = (self.folder / path).resolve()
         if not inner.is_relative_to(self.folder.resolve()):
             raise WeightsError(f"{self.name!r} names files outside itself: {path!r}", remedy="fetch it again")
-        return Checkpoint(self.folder / path, self.name)
+        part = Checkpoint(self.folder / path, self.name)
+        _refuse(part)
+        return part
 
 
 def find(rest: str, family: str) -> Checkpoint:
@@ -128,7 +131,7 @@ def _refuse(checkpoint: Checkpoint) -> None:
             culprit=str(checkpoint.folder / "adapter_config.json"),
             remedy="merge it into its base model (peft's merge_and_unload), and name the folder of that",
         )
-    for path in sorted(checkpoint.folder.glob("**/*.json")):
+    for path in sorted(checkpoint.folder.glob("*.json")):
         if "config" in path.name or path.name == "modules.json":
             file = path.relative_to(checkpoint.folder).as_posix()
             for reason in _demands(checkpoint.read(file)):

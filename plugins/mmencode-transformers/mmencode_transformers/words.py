@@ -36,20 +36,28 @@ class Words:
     The tokenizer of the tokenizers library itself is used, whose settings nobody changes after this: its
     encoding is safe in threads, which that of transformers isn't.
 
-    most     the longest row, the tokenizer's own limit if that is lower; None leaves it to the tokenizer
+    most     the longest row; None for no limit
+    own      whether the tokenizer's own limit counts where it is lower
     lower    whether texts are put into lower case before all else
     context  pads every row to so many tokens; 0 pads to the longest of a batch, behind its tokens
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, config: Any, most: int | None, *, lower: bool = False, context: int = 0
+        self,
+        checkpoint: Checkpoint,
+        config: Any,
+        most: int | None,
+        *,
+        own: bool = True,
+        lower: bool = False,
+        context: int = 0,
     ) -> None:
         plain = _load(checkpoint)
         self.plain = plain
         self._context = context
         self.masked = "attention_mask" in plain.model_input_names
         self.padding = _first(getattr(config, "pad_token_id", None), plain.pad_token_id, 0)
-        limits = [limit for limit in (most, plain.model_max_length) if limit and limit < _ENDLESS]
+        limits = [limit for limit in (most, own and plain.model_max_length) if limit and limit < _ENDLESS]
         self.most = min(limits, default=None)
         self._tokenizer = Tokenizer.from_str(plain.backend_tokenizer.to_str())
         self._tokenizer.encode_special_tokens = plain.backend_tokenizer.encode_special_tokens

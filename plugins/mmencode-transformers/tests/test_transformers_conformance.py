@@ -55,6 +55,7 @@ class TestClapAudio(Conformance):
     family, kind = "clap-audio/", "clap"
 
 
+@pytest.mark.slow
 class TestClapText(Conformance):
     __test__ = True
     family, kind = "clap-text/", "clap"
@@ -172,3 +173,14 @@ class TestSiglip2Image(Conformance):
 class TestSiglip2Text(Conformance):
     __test__ = True
     family, kind = "clip-text/", "siglip2"
+
+
+@pytest.mark.slow
+class TestByName(Conformance):
+    """What only another process can tell."""
+
+    __test__ = True
+
+    @pytest.fixture(autouse=True, scope="class")
+    def declare(self, request, checkpoint):
+        request.cls.name = f"transformers/sentence/{checkpoint('sentence')}"

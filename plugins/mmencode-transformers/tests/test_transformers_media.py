@@ -123,6 +123,15 @@ def test_long_recordings_are_the_mean_over_windows(name, length, checkpoint, loa
     np.testing.assert_allclose(whole.rows[0], features.rows.mean(axis=0), atol=1e-5)
 
 
+def test_recordings_of_more_windows_than_one_pass_takes_are_whole(checkpoint, load):
+    space = load(f"transformers/speech/mean:{checkpoint('whisper')}")
+    samples = noise(40)
+    (whole,) = space.features("audio", [(samples, RATE)])
+    (each,) = space.features("audio", [(window, RATE) for window in np.split(samples, 20)])
+    np.testing.assert_allclose(whole.rows[0], each.rows.mean(axis=0), atol=1e-5)
+    assert len(space.encode_tokens("audio", [(samples, RATE)])[0]) == 20 * 100
+
+
 @pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wavlm", "whisper", "ast"])
 def test_silence_and_a_single_sample_have_vectors(name, checkpoint, load):
     clips = [(np.zeros(RATE, np.float32), RATE), (np.full(1, 0.1, np.float32), RATE)]

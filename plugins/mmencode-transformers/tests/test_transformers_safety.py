@@ -16,6 +16,7 @@ from mmencode_transformers import sources
 from mmencode_transformers.clap import audio
 from mmencode_transformers.clip import image
 from mmencode_transformers.image import build as build_image
+from mmencode_transformers.sentence import build as build_sentence
 from mmencode_transformers.speech import build as build_speech
 from mmencode_transformers.text import build
 
@@ -62,6 +63,15 @@ def test_checkpoints_with_their_own_code_are_refused(file, bert):
 def test_settings_can_switch_nothing_on(settings, said, bert):
     rewrite(bert / "config.json", **settings)
     assert said in refused(bert)
+
+
+def test_modules_in_folders_of_their_own_can_bring_no_code_either(bert, tmp_path):
+    rewrite(bert / "config.json", auto_map={"AutoModel": "code.Model"})
+    (tmp_path / "st").mkdir()
+    bert.rename(tmp_path / "st" / "0_Transformer")
+    listed = [{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]
+    (tmp_path / "st" / "modules.json").write_text(json.dumps(listed))
+    assert "auto_map" in refused(tmp_path / "st", build_sentence, "")
 
 
 def test_adapters_are_refused_since_their_base_is_elsewhere(bert):
@@ -202,7 +212,7 @@ def test_hub_ids_and_revisions_are_fetched_as_safetensors(bert, hub):
     ((repository, revision, patterns),) = asked
     assert (repository, revision) == ("someone/model", "v1.0")
     assert "model.safetensors" in patterns
-    assert not any(pattern.endswith((".bin", ".py")) for pattern in patterns)
+    assert not {"pytorch_model.bin", "*.bin", "*.py"} & set(patterns)
 
 
 def test_pickled_weights_are_fetched_only_where_there_are_no_others(bert, hub):

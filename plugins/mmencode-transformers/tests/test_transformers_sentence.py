@@ -78,6 +78,7 @@ def test_length_and_lower_case_are_those_of_the_checkpoint(checkpoint, load, tmp
     settings = json.loads((tmp_path / "st" / "sentence_bert_config.json").read_text())
     lower = {**settings, "do_lower_case": True, "max_seq_length": 12}
     (tmp_path / "st" / "sentence_bert_config.json").write_text(json.dumps(lower))
+    rewrite(tmp_path / "st" / "tokenizer_config.json", model_max_length=6)  # the checkpoint's own length wins
     reference = st.SentenceTransformer(str(tmp_path / "st"), device="cpu")
     space = load(f"transformers/sentence/{tmp_path}/st")
     with pytest.warns(UserWarning, match="longer than 12 tokens"):
