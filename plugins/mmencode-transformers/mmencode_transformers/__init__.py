@@ -1,0 +1,86 @@
+"""Checkpoints of Hugging Face transformers and sentence-transformers as encoders of mmencode.
+
+Declaring them imports nothing heavy; the README has the table of names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmencode import EncoderSpec, hookimpl
+
+__version__ = "0.1.0"
+
+_SOURCE = "https://github.com/huggingface/transformers"
+
+
+@hookimpl
+def mmencode_encoders() -> Iterator[EncoderSpec]:
+    """Declare the families; the rest of a name is a hub's id, `<id>@<revision>`, or a local folder."""
+    yield _family(
+        "text",
+        "text",
+        "text:build",
+        "BERT and its kin, T5, BART, decoders: transformers/text/<cls, mean, max or last>:<id or folder>",
+    )
+    yield _family(
+        "sentence",
+        "text",
+        "sentence:build",
+        "sentence-transformers checkpoints: transformers/sentence/<id or folder>, or <prompt>:<id or folder>",
+    )
+    for modality in ("text", "query"):
+        yield _family(
+            f"retrieval-{modality}",
+            modality,
+            f"sentence:{modality}",
+            "sentence-transformers checkpoints with prompts for documents (text) and queries",
+            space="retrieval",
+        )
+    yield _family(
+        "image",
+        "image",
+        "image:build",
+        "DINOv2, DINOv3, ViT: transformers/image/<cls or mean>:<id or folder>",
+    )
+    yield _family(
+        "speech",
+        "audio",
+        "speech:build",
+        "wav2vec 2.0, HuBERT, WavLM, Whisper, AST: transformers/speech/<mean or max>:<id or folder>",
+    )
+    for modality in ("image", "text"):
+        prompt = "a photo of a {label}" if modality == "image" else "{label}"
+        yield _family(
+            f"clip-{modality}",
+            modality,
+            f"clip:{modality}",
+            "CLIP, SigLIP, SigLIP 2: transformers/clip/<id or folder>",
+            space="clip",
+            prompt=prompt,
+        )
+    for modality in ("audio", "text"):
+        prompt = "the sound of {label}" if modality == "audio" else "{label}"
+        yield _family(
+            f"clap-{modality}",
+            modality,
+            f"clap:{modality}",
+            "CLAP: transformers/clap/<id or folder>",
+            space="clap",
+            prompt=prompt,
+        )
+
+
+def _family(
+    name: str, modality: str, target: str, description: str, *, space: str = "", prompt: str = "{label}"
+) -> EncoderSpec:
+    return EncoderSpec(
+        name=f"transformers/{name}/*",
+        modality=modality,
+        target=f"mmencode_transformers.{target}",
+        space=f"transformers/{space}/*" if space else "",
+        prompt=prompt,
+        description=description,
+        licence="each checkpoint its own",
+        source=_SOURCE,
+    )

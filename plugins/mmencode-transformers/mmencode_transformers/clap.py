@@ -1,0 +1,151 @@
+"""CLAP: sounds and texts in one space, without chance.
+
+transformers' own extractor takes a random crop of a long recording, or three random ones beside a shrunken
+whole, and of a batch without long recordings it marks a random one as long. Here a recording has one vector.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize
+from transformers import AutoFeatureExtractor
+from transformers.audio_utils import spectrogram, window_function
+
+from mmencode.errors import WeightsError
+from mmencode.spec import Scoring
+
+from .loading import configuration, described, extractor, load, require_kind, require_whole
+from .recordings import Samples, Tensors, Windowed
+from .sources import Checkpoint, find
+from .text import context
+from .towers import TowerText
+from .words import Words
+
+_FAMILY = "transformers/clap/"
+Mel = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+
+class ClapAudio(Windowed):
+    """The audio tower of a CLAP model.
+
+    Without feature fusion a long recording is the mean over windows of 10 s, whose unit vectors count the
+    same; the last one ends where the recording does. With feature fusion (Wu et al., "Large-scale
+    Contrastive Language-Audio Pretraining", 2023, section 3.3) it is what that makes of the whole, shrunk,
+    and of three crops: the middle ones of those that training drew from. Short recordings are repeated.
+    """
+
+    def __init__(self, tower: Any, projection: Any, settings: Any, scoring: Scoring) -> None:
+        super().__init__()
+        self.tower = tower
+        self.projection = projection
+        self.width = int(projection.linear2.out_features)
+        self.rate = int(settings.sampling_rate)
+        self._settings = settings
+        self._scoring = scoring
+        self._fused = bool(tower.config.enable_fusion)
+        self._length = int(settings.nb_max_samples)
+        self.preprocessing = f"{described(settings)}, of the filters {'htk' if self._fused else 'slaney'}"
+        self.pooling = "the audio tower's own, projected"
+        long = (
+            "the whole, shrunk, and the middle one of the crops in each third, fused"
+            if self._fused
+            else "the mean over the unit vectors of consecutive windows, the last one ending with it"
+        )
+        self.windows = f"{self._length} samples; a longer recording is {long}; a shorter one is repeated"
+
+    def cut(self, samples: Samples) -> list[Samples]:
+        """Windows of 10 s; all of a recording for feature fusion."""
+        last = len(samples) - self._length
+        if last <= 0 or self._fused:
+            return [samples]
+        starts = [*range(0, last, self._length), last]
+        return [samples[start : start + self._length] for start in starts]
+
+    def inputs(self, window: Samples) -> Tensors:
+        """The log-mel spectrogram `[1, frames, bins]`, or `[4, frames, bins]` for fusion, and which it is."""
+        mel = self._mel(_padded(window, self._length, self._settings.padding))
+        if not self._fused:
+            return {"mel": torch.from_numpy(mel)[None], "longer": torch.tensor(False)}
+        frames = self._length // self._settings.hop_length + 1
+        if len(mel) <= frames:
+            return {"mel": torch.from_numpy(mel).expand(4, -1, -1), "longer": torch.tensor(False)}
+        return {"mel": _fusion(mel, frames), "longer": torch.tensor(True)}
+
+    def vectors(self, tensors: Tensors) -> Tensor:
+        """The windows' unit vectors."""
+        longer = tensors["longer"][:, None] if self._fused else None
+        found = self.tower(input_features=tensors["mel"], is_longer=longer).pooler_output
+        return normalize(self.projection(found), dim=-1)
+
+    def _mel(self, samples: Samples) -> Mel:
+        settings = self._settings
+        found = spectrogram(
+            samples,
+            window_function(settings.fft_window_size, "hann"),
+            frame_length=settings.fft_window_size,
+            hop_length=settings.hop_length,
+            power=2.0,
+            mel_filters=settings.mel_filters if self._fused else settings.mel_filters_slaney,
+            log_mel="dB",
+        )
+        return np.ascontiguousarray(found.T, np.float32)
+
+    @property
+    def scoring(self) -> Scoring:
+        """The scale for comparing a sound with texts that the model was trained with."""
+        return self._scoring
+
+
+def audio(variant: str) -> ClapAudio:
+    """The audio tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
+    checkpoint, model, missing = _model(variant)
+    require_whole(checkpoint, model, missing, model.audio_model, model.audio_projection)
+    settings = extractor(checkpoint, AutoFeatureExtractor)
+    expected = "fusion" if model.config.audio_config.enable_fusion else "rand_trunc"
+    if settings.truncation != expected:
+        raise WeightsError(
+            f"the extractor of {checkpoint.name!r} has truncation {settings.truncation!r}, and its model was "
+            f"made for {expected!r}",
+            culprit=str(checkpoint.folder / "preprocessor_config.json"),
+            remedy="put the preprocessor_config.json of these weights there",
+        )
+    scoring = Scoring(kind="softmax", scale=float(model.logit_scale_a.detach().exp()))
+    return ClapAudio(model.audio_model, model.audio_projection, settings, scoring)
+
+
+def text(variant: str) -> TowerText:
+    """The text tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
+    checkpoint, model, missing = _model(variant)
+    require_whole(checkpoint, model, missing, model.text_model, model.text_projection)
+    words = Words(checkpoint, model.config.text_config, context(model.text_model))
+    width = int(model.text_projection.linear2.out_features)
+    return TowerText(model.text_model, model.text_projection, width, words)
+
+
+def _model(variant: str) -> tuple[Checkpoint, Any, set[str]]:
+    checkpoint = find(variant, _FAMILY)
+    config = configuration(checkpoint)
+    require_kind(checkpoint, config, ("clap",), _FAMILY)
+    return checkpoint, *load(checkpoint, config)
+
+
+def _padded(samples: Samples, length: int, padding: str) -> Samples:
+    """At least `length` samples: repeated and filled up with zeros, repeated and cut, or filled up only."""
+    if len(samples) < length and padding == "repeat":
+        return np.tile(samples, length // len(samples) + 1)[:length]
+    if len(samples) < length and padding == "repeatpad":
+        samples = np.tile(samples, length // len(samples))
+    return np.pad(samples, (0, max(0, length - len(samples))))
+
+
+def _fusion(mel: Mel, frames: int) -> Tensor:
+    """The whole shrunk to so many frames, and a crop of them from each third, `[4, frames, bins]`."""
+    thirds = np.array_split(np.arange(len(mel) - frames + 1), 3)
+    starts = [int(third[len(third) // 2]) if len(third) else 0 for third in thirds]
+    whole = torch.from_numpy(mel)[None, None]
+    shrunk = interpolate(whole, size=[frames, mel.shape[1]], mode="bilinear", align_corners=False)[0, 0]
+    return torch.stack([shrunk, *(torch.from_numpy(mel[start : start + frames]) for start in starts)])

@@ -1,0 +1,86 @@
+"""CLIP, SigLIP and SigLIP 2 as transformers has them: image and text towers of one space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AutoImageProcessor
+
+from mmencode.spec import Scoring
+
+from .image import ImageTower
+from .loading import configuration, extractor, load, require_kind, require_whole
+from .sources import Checkpoint, find
+from .towers import TowerText
+from .words import Words
+
+_FAMILY = "transformers/clip/"
+_KINDS = ("clip", "siglip", "siglip2")
+
+Tensors = dict[str, Tensor]
+
+
+class ClipImage(ImageTower):
+    """The image tower, its own pooling and projection."""
+
+    def __init__(
+        self, tower: Any, projection: nn.Module, width: int, processor: Any, scoring: Scoring
+    ) -> None:
+        super().__init__(tower, processor, tower.config.patch_size)
+        self.projection = projection
+        self.width = width
+        self._scoring = scoring
+        self.pooling = f"{type(tower).__name__}, its own pooling"
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, width]`, as the model's `get_image_features` gives them."""
+        features: Tensor = self.projection(self.outputs(tensors).pooler_output)
+        return features
+
+    @property
+    def scoring(self) -> Scoring:
+        """The scale, and SigLIP's bias, that the model was trained with."""
+        return self._scoring
+
+
+def image(variant: str) -> ClipImage:
+    """The image tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
+    checkpoint, model, missing = _model(variant)
+    projection = getattr(model, "visual_projection", nn.Identity())
+    require_whole(checkpoint, model, missing, model.vision_model, projection)
+    processor = extractor(checkpoint, AutoImageProcessor)
+    return ClipImage(model.vision_model, projection, _width(model), processor, _scoring(model))
+
+
+def text(variant: str) -> TowerText:
+    """The text tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
+    checkpoint, model, missing = _model(variant)
+    projection = getattr(model, "text_projection", nn.Identity())
+    require_whole(checkpoint, model, missing, model.text_model, projection)
+    config = model.config.text_config
+    context = int(config.max_position_embeddings)
+    padded = 0 if model.config.model_type == "clip" else context
+    words = Words(checkpoint, config, context, context=padded)
+    return TowerText(model.text_model, projection, _width(model), words)
+
+
+def _model(variant: str) -> tuple[Checkpoint, Any, set[str]]:
+    checkpoint = find(variant, _FAMILY)
+    config = configuration(checkpoint)
+    require_kind(checkpoint, config, _KINDS, _FAMILY)
+    return checkpoint, *load(checkpoint, config)
+
+
+def _width(model: Any) -> int:
+    config = model.config
+    if config.model_type == "clip":
+        return int(config.projection_dim)
+    return int(getattr(config.text_config, "projection_size", None) or config.vision_config.hidden_size)
+
+
+def _scoring(model: Any) -> Scoring:
+    scale, bias = float(model.logit_scale.detach().exp()), getattr(model, "logit_bias", None)
+    if bias is None:
+        return Scoring(kind="softmax", scale=scale)
+    return Scoring(kind="sigmoid", scale=scale, bias=float(bias.detach()))

@@ -1,0 +1,99 @@
+"""DINOv2, DINOv3 and ViT: images of one size as patches, pooled as the name says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoImageProcessor
+
+from mmencode import Encoder
+
+from .loading import configuration, described, drop, extractor, load, require_kind, require_whole
+from .sources import find
+from .text import option
+
+FAMILY = "transformers/image/"
+_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
+
+Tensors = dict[str, Tensor]
+
+
+class ImageTower(Encoder):
+    """A vision transformer with the checkpoint's own image processor; a subclass says how it is pooled."""
+
+    def __init__(self, tower: Any, processor: Any, patch: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.width = int(tower.config.hidden_size)
+        self._processor = processor
+        self._patch = int(patch)
+        self.preprocessing = described(processor)
+
+    def preprocess(self, item: Image.Image) -> Tensors:
+        """What the processor makes of an image: `pixel_values` `[3, h, w]`, or SigLIP 2's patches."""
+        found = self._processor(images=item, return_tensors="pt")
+        return {key: value[0] for key, value in found.items()}
+
+    def outputs(self, tensors: Tensors) -> Any:
+        """What the tower makes of a batch."""
+        return self.tower(**tensors)
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """The last layer's outputs of the patches `[b, t, hidden]`, and the mask of the image's own.
+
+        Class and register tokens are left out, so that the rest fills `grid`.
+        """
+        hidden = self.outputs(tensors).last_hidden_state
+        mask = tensors.get("pixel_attention_mask")
+        if mask is not None:
+            return hidden, mask.bool()
+        patches = hidden[:, hidden.shape[1] - self._count(tensors) :]
+        return patches, torch.ones(patches.shape[:2], dtype=torch.bool, device=hidden.device)
+
+    def _count(self, tensors: Tensors) -> int:
+        height, width = tensors["pixel_values"].shape[-2:]
+        return (height // self._patch) * (width // self._patch)
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """The rows and columns of patches; None where they change from image to image."""
+        size = self.preprocess(Image.new("RGB", (64, 64)))
+        if "pixel_attention_mask" in size:
+            return None
+        height, width = size["pixel_values"].shape[-2:]
+        return height // self._patch, width // self._patch
+
+
+class ImageEncoder(ImageTower):
+    """A vision transformer's class token (`cls`), or the mean over its patches (`mean`)."""
+
+    def __init__(self, tower: Any, processor: Any, pooled: str) -> None:
+        super().__init__(tower, processor, tower.config.patch_size)
+        self._pooled = pooled
+        self.pooling = f"{tower.config.model_type}, {pooled}"
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, width]`."""
+        if self._pooled == "cls":
+            first: Tensor = self.outputs(tensors).last_hidden_state[:, 0]
+            return first
+        return self.forward_tokens(tensors)[0].mean(dim=1)
+
+
+def build(variant: str) -> ImageEncoder:
+    """The encoder `<cls or mean>:<id or folder>`.
+
+    Raises UnknownNameError for a pooling or an id that there isn't, WeightsError for a checkpoint that is
+    refused, isn't whole, or is of another architecture.
+    """
+    pooled, rest = option(variant, ("cls", "mean"), FAMILY)
+    checkpoint = find(rest, f"{FAMILY}{pooled}:")
+    config = configuration(checkpoint)
+    require_kind(checkpoint, config, _KINDS, FAMILY)
+    model, missing = load(checkpoint, config)
+    drop(model, "pooler")
+    require_whole(checkpoint, model, missing, model)
+    return ImageEncoder(model, extractor(checkpoint, AutoImageProcessor), pooled)

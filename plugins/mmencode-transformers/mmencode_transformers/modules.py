@@ -1,0 +1,197 @@
+"""What follows the text model of a sentence-transformers checkpoint: pooling, layers, normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from mmencode import pooling
+from mmencode.errors import WeightsError
+
+from .sources import Checkpoint, brief
+
+_FLAGS = {  # as older checkpoints write them; several are joined in this order
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+_ACTIVATIONS = {
+    kind.__name__: kind
+    for kind in (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.LeakyReLU)
+}
+
+
+class Head(nn.Module):
+    """Pooling and the layers behind it: token outputs and their mask to features `[b, width]`."""
+
+    def __init__(self, modes: list[str], include_prompt: bool, layers: list[nn.Module], width: int) -> None:
+        super().__init__()
+        self.modes, self.include_prompt, self.width = modes, include_prompt, width
+        self.layers = nn.Sequential(*layers)
+        names = [str(layer) for layer in layers]
+        self.words = ", ".join(["+".join(modes), *names])
+
+    def forward(self, tokens: Tensor, mask: Tensor, excluded: int = 0) -> Tensor:
+        """Features of tokens `[b, t, width]`; the first `excluded` of them aren't pooled."""
+        mask = mask.clone()
+        mask[:, :excluded] = False
+        features: Tensor = self.layers(torch.cat([_MODES[mode](tokens, mask) for mode in self.modes], dim=-1))
+        return features
+
+
+class Dense(nn.Module):
+    """A linear layer and its activation, as sentence-transformers names their weights."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool, activation: nn.Module, residual: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=bias)
+        self.activation = activation
+        self.added = residual
+        if residual and inputs != outputs:
+            self.residual = nn.Linear(inputs, outputs, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features `[b, inputs]` to `[b, outputs]`."""
+        found: Tensor = self.activation(self.linear(features))
+        if not self.added:
+            return found
+        return found + (self.residual(features) if hasattr(self, "residual") else features)
+
+    def extra_repr(self) -> str:
+        """Whether the input is added, which the layers don't show."""
+        return "residual" if self.added else ""
+
+
+class Normed(nn.Module):
+    """A layer norm, as sentence-transformers names its weights."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features `[b, width]` to the same shape."""
+        found: Tensor = self.norm(features)
+        return found
+
+
+class Normalize(nn.Module):
+    """Unit length."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features `[b, width]` to the same shape."""
+        return normalize(features, dim=-1)
+
+
+def head(modules: list[tuple[str, Checkpoint]], width: int) -> Head:
+    """The head that the entries of modules.json behind the Transformer describe, for outputs of that width.
+
+    Raises WeightsError for modules of other kinds, or without their weights.
+    """
+    if not modules or modules[0][0] != "Pooling":
+        raise WeightsError(
+            "modules.json has no Pooling behind its Transformer",
+            remedy="choose a checkpoint that gives one vector for each text",
+        )
+    settings = modules[0][1].settings("config.json")
+    modes = _pooling(settings)
+    layers: list[nn.Module] = []
+    reached = width * len(modes)
+    for kind, part in modules[1:]:
+        if kind not in _LAYERS:
+            raise WeightsError(
+                f"modules.json of {part.name!r} has a {kind}",
+                remedy=f"behind the pooling only {', '.join(_LAYERS)} are computed",
+            )
+        layer, reached = _LAYERS[kind](part, reached)
+        layers.append(layer)
+    return Head(modes, bool(settings.get("include_prompt", True)), layers, reached)
+
+
+def _pooling(settings: dict[str, Any]) -> list[str]:
+    named = settings.get("pooling_mode")
+    modes = [named] if isinstance(named, str) else list(named or [])
+    modes = modes or [mode for flag, mode in _FLAGS.items() if settings.get(flag)] or ["mean"]
+    if unknown := [mode for mode in modes if mode not in _MODES]:
+        raise WeightsError(f"there is no pooling {unknown[0]!r}", remedy=f"there are {', '.join(_MODES)}")
+    return modes
+
+
+def _dense(part: Checkpoint, width: int) -> tuple[nn.Module, int]:
+    settings = part.settings("config.json")
+    name = str(settings.get("activation_function") or "torch.nn.modules.activation.Tanh")
+    activation = _ACTIVATIONS.get(name.rpartition(".")[2]) if name.startswith("torch.nn.") else None
+    places = {settings.get(key) for key in ("module_input_name", "module_output_name")}
+    if activation is None or not places <= {None, "sentence_embedding"}:
+        raise WeightsError(
+            f"{str(part.folder)!r} is a Dense that isn't computed here: {settings}",
+            remedy=f"its activation must be one of {', '.join(_ACTIVATIONS)}, its input the pooled vector",
+        )
+    inputs, outputs = int(settings["in_features"]), int(settings["out_features"])
+    bias, residual = bool(settings.get("bias", True)), bool(settings.get("use_residual"))
+    return _filled(Dense(inputs, outputs, bias, activation(), residual), part), outputs
+
+
+def _layer_norm(part: Checkpoint, width: int) -> tuple[nn.Module, int]:
+    return _filled(Normed(int(part.settings("config.json")["dimension"])), part), width
+
+
+def _filled(layer: nn.Module, part: Checkpoint) -> nn.Module:
+    """The layer with its weights, from safetensors, or else from a pickle that holds tensors only."""
+    part.require("model.safetensors", "pytorch_model.bin")
+    file = part.folder / "model.safetensors"
+    try:
+        if file.is_file():
+            layer.load_state_dict(load_file(file))
+        else:
+            pickled = part.folder / "pytorch_model.bin"
+            layer.load_state_dict(torch.load(pickled, map_location="cpu", weights_only=True))
+    except Exception as cause:  # safetensors, zipfile, pickle and torch each fail in their own way
+        raise WeightsError(
+            f"the weights in {str(part.folder)!r} can't be loaded: {brief(cause)}",
+            remedy="put its model.safetensors there, whole and of the sizes in config.json",
+        ) from cause
+    return layer
+
+
+def _sum(hidden: Tensor, weights: Tensor) -> Tensor:
+    return (hidden * weights.unsqueeze(-1).to(hidden.dtype)).sum(dim=1)
+
+
+def _cls(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The first token that counts."""
+    return hidden[torch.arange(len(hidden), device=hidden.device), mask.int().argmax(dim=1)]
+
+
+def _mean_sqrt(hidden: Tensor, mask: Tensor) -> Tensor:
+    return _sum(hidden, mask) / mask.sum(dim=1, keepdim=True).sqrt()
+
+
+def _weighted(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Later tokens count more (SGPT; Muennighoff, "GPT Sentence Embeddings for Semantic Search", 2022)."""
+    weights = mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return _sum(hidden, weights) / weights.sum(dim=1, keepdim=True)
+
+
+_MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": _cls,
+    "max": pooling.max,
+    "mean": pooling.mean,
+    "mean_sqrt_len_tokens": _mean_sqrt,
+    "weightedmean": _weighted,
+    "lasttoken": pooling.last_token,
+}
+_LAYERS: dict[str, Callable[[Checkpoint, int], tuple[nn.Module, int]]] = {
+    "Dense": _dense,
+    "LayerNorm": _layer_norm,
+    "Normalize": lambda part, width: (Normalize(), width),
+    "Dropout": lambda part, width: (nn.Identity(), width),
+}

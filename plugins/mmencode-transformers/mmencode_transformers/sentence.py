@@ -1,0 +1,147 @@
+"""sentence-transformers checkpoints: their own modules, prompts and lengths, without that library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from mmencode.errors import UnknownNameError, WeightsError
+
+from .modules import Head, head
+from .sources import Checkpoint, find
+from .text import Tensors, TextEncoder, context, text_model
+from .words import Words
+
+_FAMILY, _RETRIEVAL = "transformers/sentence/", "transformers/retrieval/"
+_PROMPTS = {"query": ("query",), "text": ("document", "passage", "corpus")}
+_PLAIN = {"method": "forward", "method_output_name": "last_hidden_state"}
+
+
+class SentenceEncoder(TextEncoder):
+    """A text model of transformers, and the modules that follow it in `modules.json`.
+
+    Every text gets the prompt before it, without a space in between. `forward_tokens` gives the text
+    model's own outputs, of the prompt, too.
+    """
+
+    def __init__(self, model: Any, words: Words, head: Head, prompt: str) -> None:
+        super().__init__(model, words, "modules.json")
+        self.head = head
+        self.width = head.width
+        self._prompt = prompt
+        self._excluded = words.length(prompt) if prompt and not head.include_prompt else 0
+        self.preprocessing = f"{words.rule}, prompt {prompt!r}"
+        self.pooling = f"{model.config.model_type}, {head.words}" + (
+            f", without {self._excluded} tokens of the prompt" if self._excluded else ""
+        )
+
+    def preprocess(self, item: str) -> Tensors:
+        """Token ids `[t]` of prompt and text, cut to the checkpoint's length."""
+        if not isinstance(item, str) or not item.strip():  # queries are no modality that core reads
+            raise ValueError("it is no text, or a blank one")
+        return super().preprocess(self._prompt + item)
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, width]`, as SentenceTransformer.encode gives them."""
+        tokens, mask = self.forward_tokens(tensors)
+        features: Tensor = self.head(tokens, mask, self._excluded)
+        return features
+
+
+def build(variant: str) -> SentenceEncoder:
+    """The encoder `<id or folder>` with the checkpoint's default prompt, or `<prompt>:<id or folder>`.
+
+    Raises UnknownNameError for a prompt or an id that there isn't, WeightsError for a checkpoint that is
+    refused, isn't whole, or has modules of other kinds.
+    """
+    name, colon, rest = variant.partition(":")
+    if not colon or "/" in name or "\\" in name:
+        name, rest = "", variant
+    checkpoint = find(rest, f"{_FAMILY}{name}{':' if name else ''}")
+    prompts, default = _prompts(checkpoint)
+    if name and name not in prompts:
+        raise UnknownNameError(
+            f"the checkpoint {rest!r} has no prompt {name!r}",
+            remedy=f"its prompts are {', '.join(prompts) or 'none'}; without one: {_FAMILY}{rest}",
+        )
+    return _build(checkpoint, prompts[name] if name else default)
+
+
+def text(variant: str) -> SentenceEncoder:
+    """Documents: the prompt `document`, `passage` or `corpus`, the first that there is, or none."""
+    return _role(variant, "text")
+
+
+def query(variant: str) -> SentenceEncoder:
+    """Queries: the prompt `query`, or none."""
+    return _role(variant, "query")
+
+
+def _role(variant: str, role: str) -> SentenceEncoder:
+    checkpoint = find(variant, _RETRIEVAL)
+    prompts, _ = _prompts(checkpoint)
+    return _build(checkpoint, next((prompts[name] for name in _PROMPTS[role] if prompts.get(name)), ""))
+
+
+def _build(checkpoint: Checkpoint, prompt: str) -> SentenceEncoder:
+    listed = checkpoint.read("modules.json")
+    if not isinstance(listed, list) or not listed or _kind(listed[0]) != "Transformer":
+        raise WeightsError(
+            f"modules.json of {checkpoint.name!r} doesn't begin with a Transformer",
+            culprit=str(checkpoint.folder),
+            remedy="models of words, CLIP and routers aren't read here",
+        )
+    inner = checkpoint.part(listed[0]["path"])
+    settings = _settings(inner)
+    model = text_model(inner)
+    longest = settings.get("max_seq_length")
+    most = min(filter(None, (context(model), longest)), default=None)
+    lower = bool(settings.get("do_lower_case"))
+    words = Words(inner, model.config, most, own=not longest, lower=lower)
+    modules = [(_kind(module), checkpoint.part(module["path"])) for module in listed[1:]]
+    return SentenceEncoder(model, words, head(modules, int(model.config.hidden_size)), prompt)
+
+
+def _kind(module: Any) -> str:
+    """The class that an entry of modules.json names, where that is one of the library's own."""
+    kind = str(module.get("type", ""))
+    if not kind.startswith("sentence_transformers."):
+        raise WeightsError(
+            f"modules.json names {kind!r}, which is code of the checkpoint's own",
+            remedy="choose a checkpoint with modules of sentence-transformers; others are never run",
+        )
+    return kind.rpartition(".")[2]
+
+
+def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The Transformer module's own settings; WeightsError when they ask for more than its last layer."""
+    file = "sentence_bert_config.json"
+    if not (checkpoint.folder / file).is_file():
+        return {}
+    settings = checkpoint.settings(file)
+    task = settings.get("transformer_task", "feature-extraction")
+    way = settings.get("modality_config", {"text": _PLAIN}).get("text")
+    if task != "feature-extraction" or way != _PLAIN or settings.get("processing_kwargs"):
+        raise WeightsError(
+            f"{file} of {checkpoint.name!r} asks for more than the outputs of a text model: {settings}",
+            culprit=str(checkpoint.folder / file),
+            remedy="texts are read as they are, and the last layer is taken; choose another checkpoint",
+        )
+    return settings
+
+
+def _prompts(checkpoint: Checkpoint) -> tuple[dict[str, str], str]:
+    """The checkpoint's prompts by name, and the one that every text gets unless something else is said."""
+    file = "config_sentence_transformers.json"
+    checkpoint.require("modules.json")
+    settings = checkpoint.settings(file) if (checkpoint.folder / file).is_file() else {}
+    prompts = {str(name): str(prompt or "") for name, prompt in (settings.get("prompts") or {}).items()}
+    default = settings.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise WeightsError(
+            f"{file} of {checkpoint.name!r} has no prompt called {default!r}, its default",
+            culprit=str(checkpoint.folder / file),
+            remedy="make default_prompt_name one of its prompts, or null",
+        )
+    return prompts, prompts[default] if default is not None else ""

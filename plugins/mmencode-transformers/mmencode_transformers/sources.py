@@ -1,0 +1,163 @@
+"""Where a checkpoint is: the rest of an encoder's name becomes a folder whose settings can't run code."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+from mmencode.errors import UnknownNameError, WeightsError
+
+_HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
+_SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]
+_LAYERS = ["[0-9]*_*/model.safetensors", "[0-9]*_*/pytorch_model.bin"]  # behind a text model, and small
+_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS]
+_PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder with a checkpoint's files; `name` is what the user asked for."""
+
+    folder: Path
+    name: str
+
+    def settings(self, file: str) -> dict[str, Any]:
+        """The JSON object in one of its files; WeightsError that names the file when it isn't there."""
+        found = self.read(file)
+        if not isinstance(found, dict):
+            raise WeightsError(f"{str(self.folder / file)!r} holds no JSON object", remedy="fetch it again")
+        return found
+
+    def read(self, file: str) -> Any:
+        """What JSON one of its files holds; WeightsError that names the file when there is none."""
+        path = self.folder / file
+        self.require(file)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as cause:
+            raise WeightsError(
+                f"{str(path)!r} can't be read: {brief(cause)}", remedy="fetch it again"
+            ) from cause
+
+    def require(self, *files: str) -> None:
+        """WeightsError unless one of these files is there."""
+        if not any((self.folder / file).is_file() for file in files):
+            raise WeightsError(
+                f"the checkpoint {self.name!r} has no {' or '.join(files)}",
+                culprit=str(self.folder),
+                remedy=f"put {files[0]} there; it belongs to the files that save_pretrained writes",
+            )
+
+    def part(self, path: str) -> Checkpoint:
+        """A folder inside this one; WeightsError for a path out of it, and for settings that ask for code."""
+        inner = (self.folder / path).resolve()
+        if not inner.is_relative_to(self.folder.resolve()):
+            raise WeightsError(f"{self.name!r} names files outside itself: {path!r}", remedy="fetch it again")
+        part = Checkpoint(self.folder / path, self.name)
+        _refuse(part)
+        return part
+
+
+def find(rest: str, family: str) -> Checkpoint:
+    """The checkpoint that the rest of a name stands for: an id of the hub, `id@revision`, or a folder.
+
+    A folder begins with /, ./, ../ or ~, and no hub is asked then. Raises UnknownNameError for what can be
+    neither and for ids that the hub doesn't have; WeightsError for a folder that isn't there, a hub that
+    can't be reached, and settings that ask for code, for adapters or for quantised weights.
+    """
+    local = rest.startswith((".", "/", "~")) or Path(rest).is_absolute()
+    checkpoint = Checkpoint(_folder(rest) if local else _fetched(rest, family), rest)
+    checkpoint.require("config.json", "modules.json")
+    _refuse(checkpoint)
+    return checkpoint
+
+
+def brief(cause: BaseException) -> str:
+    """An exception of a library in one line."""
+    return textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise WeightsError(
+            f"there is no folder {path!r}",
+            remedy="name the folder that holds config.json, the weights and the tokenizer's files",
+        )
+    return folder
+
+
+def _fetched(rest: str, family: str) -> Path:
+    """The snapshot of a repository in the hub's own cache, fetched where it isn't there yet."""
+    named = _HUB_ID.fullmatch(rest)
+    if named is None:
+        raise UnknownNameError(
+            f"{rest!r} is neither the id of a checkpoint nor a folder",
+            remedy=f"write {family}<organisation>/<name>, {family}<id>@<revision> or {family}/path/to/folder",
+        )
+    where: dict[str, Any] = {"repo_id": named["id"], "revision": named["revision"]}
+    try:
+        folder = Path(snapshot_download(**where, allow_patterns=_SETTINGS + _WEIGHTS))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(**where, allow_patterns=_SETTINGS + _WEIGHTS + _PICKLED))
+        return folder
+    except (RepositoryNotFoundError, RevisionNotFoundError) as cause:
+        raise UnknownNameError(
+            f"the hub has no checkpoint {rest!r}, or it asks for a login: {brief(cause)}",
+            remedy=f"check its id; a local folder is named by its path: {family}/path/to/folder",
+        ) from cause
+    except Exception as cause:  # networks, proxies, disks and the hub's own checks each fail in their way
+        raise WeightsError(
+            f"the checkpoint {rest!r} can't be fetched: {brief(cause)}",
+            culprit="it asked the Hugging Face hub, through its cache (HF_HOME)",
+            remedy="load it once where there is a network, or copy that machine's cache; or put its files "
+            f"into a folder and name that, a path that begins with /, ./, ../ or ~: {family}./{named['id']}",
+        ) from cause
+
+
+def _refuse(checkpoint: Checkpoint) -> None:
+    """WeightsError when the checkpoint's settings would make a library run code or fetch other weights."""
+    if (checkpoint.folder / "adapter_config.json").is_file():
+        raise WeightsError(
+            f"the checkpoint {checkpoint.name!r} is an adapter, whose base model is elsewhere",
+            culprit=str(checkpoint.folder / "adapter_config.json"),
+            remedy="merge it into its base model (peft's merge_and_unload), and name the folder of that",
+        )
+    for path in sorted(checkpoint.folder.glob("*.json")):
+        if "config" in path.name or path.name == "modules.json":
+            file = path.relative_to(checkpoint.folder).as_posix()
+            for reason in _demands(checkpoint.read(file)):
+                raise WeightsError(
+                    f"the checkpoint {checkpoint.name!r} is refused: {reason}",
+                    culprit=str(path),
+                    remedy="choose a checkpoint that transformers itself can load in full precision; a "
+                    "checkpoint's code is never run",
+                )
+
+
+def _demands(settings: Any) -> Iterator[str]:
+    """What settings, at any depth, ask for that this plugin doesn't do."""
+    inner = (
+        settings.values() if isinstance(settings, dict) else settings if isinstance(settings, list) else ()
+    )
+    for value in inner:
+        yield from _demands(value)
+    if not isinstance(settings, dict):
+        return
+    if settings.get("auto_map"):
+        yield f"it brings its own code, auto_map: {settings['auto_map']}"
+    if settings.get("trust_remote_code"):
+        yield "it wants code from elsewhere to be trusted, trust_remote_code"
+    if settings.get("quantization_config"):
+        yield "its weights are quantised, quantization_config"
+    for key, value in settings.items():
+        if "attn_implementation" in key and "/" in str(value):
+            yield f"it wants an attention kernel from a hub, {key}: {value}"

@@ -1,0 +1,48 @@
+"""Speech and sound encoders: wav2vec 2.0, HuBERT, WavLM, Whisper's encoder and AST, frames as tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import AutoFeatureExtractor
+
+from mmencode import Encoder
+
+from .frames import Spectrogram, ast, whisper
+from .loading import configuration, extractor, load, require_kind, require_whole
+from .sources import find
+from .text import option
+from .waves import WaveEncoder
+
+FAMILY = "transformers/speech/"
+
+_Builder = Callable[[Any, Any, str], Encoder]
+_BUILDERS: dict[str, _Builder] = {
+    "wav2vec2": WaveEncoder,
+    "hubert": WaveEncoder,
+    "wavlm": WaveEncoder,
+    "whisper": lambda model, settings, pooled: Spectrogram(model, settings, pooled, whisper(model, settings)),
+    "audio-spectrogram-transformer": lambda model, settings, pooled: Spectrogram(
+        model, settings, pooled, ast(model, settings)
+    ),
+}
+
+
+def build(variant: str) -> Encoder:
+    """The encoder `<mean or max>:<id or folder>`; AST also has `cls`, its class and distillation tokens.
+
+    Raises UnknownNameError for a pooling or an id that there isn't, WeightsError for a checkpoint that is
+    refused, isn't whole, or is of another architecture.
+    """
+    pooled, rest = option(variant, ("mean", "max", "cls"), FAMILY)
+    checkpoint = find(rest, f"{FAMILY}{pooled}:")
+    config = configuration(checkpoint)
+    require_kind(checkpoint, config, tuple(_BUILDERS), FAMILY)
+    if pooled == "cls" and config.model_type != "audio-spectrogram-transformer":
+        pooled, rest = option("cls", ("mean", "max"), FAMILY)  # which says what there is
+    whole, missing = load(checkpoint, config)
+    model = whole.get_encoder() if config.is_encoder_decoder else whole
+    vars(model)["_parameters"].pop("masked_spec_embed", None)  # used in training only, and often not saved
+    require_whole(checkpoint, whole, missing, model)
+    return _BUILDERS[config.model_type](model, extractor(checkpoint, AutoFeatureExtractor), pooled)

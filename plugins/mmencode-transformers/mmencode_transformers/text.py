@@ -1,0 +1,132 @@
+"""Text encoders, the encoder halves of encoder-decoders, and decoders, pooled as the name says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModel
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+    AutoModelForTextEncoding,
+)
+
+from mmencode import Encoder, pooling
+from mmencode.errors import UnknownNameError, WeightsError
+
+from .loading import configuration, drop, load, require_whole
+from .sources import Checkpoint, find
+from .words import Words
+
+FAMILY = "transformers/text/"
+POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cls": pooling.cls,
+    "mean": pooling.mean,
+    "max": pooling.max,
+    "last": pooling.last_token,
+}
+
+Tensors = dict[str, Tensor]
+
+
+class TextEncoder(Encoder):
+    """A text model of transformers, its last layer's outputs pooled.
+
+    Rows are padded behind their tokens, whatever side the checkpoint's tokenizer takes: with the mask, no
+    token of a text sees padding, and positions count from its first token. So a decoder's vectors are those
+    of padding before the tokens with the positions corrected for it.
+    """
+
+    def __init__(self, model: Any, words: Words, pooled: str) -> None:
+        super().__init__()
+        self.model = model
+        self.width = int(model.config.hidden_size)
+        self.words = words
+        self.pooled = pooled
+        self.preprocessing = words.rule
+        self.tokenizer = words.identity
+        self.pooling = f"{model.config.model_type}, {pooled}"
+
+    def preprocess(self, item: str) -> Tensors:
+        """Token ids `[t]`, cut to the model's context."""
+        ids, _ = self.words.read(item)
+        return {"ids": ids}
+
+    def collate(self, items: list[Tensors]) -> Tensors:
+        """Ids and mask `[b, t]`, padded to the longest."""
+        rows = [item["ids"] for item in items]
+        return self.words.join(rows, [torch.ones_like(row, dtype=torch.bool) for row in rows])
+
+    def cost(self, tensors: Tensors) -> int:
+        """The number of tokens."""
+        return len(tensors["ids"])
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, width]`."""
+        return POOLINGS[self.pooled](*self.forward_tokens(tensors))
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """The last layer's outputs `[b, t, width]` and the mask `[b, t]`, marks of start and end included."""
+        ids, mask = tensors["ids"], tensors["mask"]
+        return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask
+
+
+def build(variant: str) -> TextEncoder:
+    """The encoder `<pooling>:<id or folder>`.
+
+    Raises UnknownNameError for a pooling or an id that there isn't, WeightsError for a checkpoint that is
+    refused, isn't whole, or is no text model.
+    """
+    pooled, rest = option(variant, tuple(POOLINGS), FAMILY)
+    checkpoint = find(rest, f"{FAMILY}{pooled}:")
+    model = text_model(checkpoint)
+    return TextEncoder(model, Words(checkpoint, model.config, context(model)), pooled)
+
+
+def option(variant: str, choices: tuple[str, ...], family: str) -> tuple[str, str]:
+    """The word before the colon and what is behind it; UnknownNameError when it is none of the choices."""
+    word, colon, rest = variant.partition(":")
+    if not colon or word not in choices:
+        raise UnknownNameError(
+            f"{family}{variant} doesn't say how it is pooled",
+            remedy=f"write {' or '.join(f'{family}{choice}:<id or folder>' for choice in choices)}",
+        )
+    return word, rest
+
+
+def text_model(checkpoint: Checkpoint) -> Any:
+    """The part of a checkpoint that reads text, without heads; WeightsError when it is no text model."""
+    config = configuration(checkpoint)
+    if config.sub_configs:
+        raise WeightsError(
+            f"the checkpoint {checkpoint.name!r} is a {config.model_type}, which consists of several models",
+            remedy="CLIP and SigLIP are transformers/clip/<id or folder>; CLAP, transformers/clap/<the same>",
+        )
+    config.use_cache = False
+    encoding = config.model_type in MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
+    whole, missing = load(checkpoint, config, AutoModelForTextEncoding if encoding else AutoModel)
+    halved = config.is_encoder_decoder and not encoding
+    model = whole.get_encoder() if halved else whole
+    if model.main_input_name != "input_ids":
+        raise WeightsError(
+            f"the checkpoint {checkpoint.name!r} is a {config.model_type} and takes {model.main_input_name}",
+            remedy="`mmencode list` shows the families for other modalities",
+        )
+    drop(model, "pooler")
+    require_whole(checkpoint, whole, missing, model)
+    return model
+
+
+def context(model: Any) -> int | None:
+    """How many tokens the model has positions for; None where it has no such limit.
+
+    The positions of RoBERTa and its kin begin behind that of padding.
+    """
+    most = getattr(model.config, "max_position_embeddings", None)
+    if not most or most < 0:
+        return None
+    positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(positions, "padding_idx", None)
+    return int(most) - (0 if padding is None else int(padding) + 1)

@@ -1,0 +1,136 @@
+"""A checkpoint's fast tokenizer, used so that threads can share it."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from contextlib import suppress
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.normalizers import Lowercase, Sequence
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoTokenizer
+
+from mmencode.errors import WeightsError
+
+from .loading import SAFELY
+from .sources import Checkpoint, brief
+
+_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+_ENDLESS = 10**9  # transformers writes a model_max_length of 1e30 where there is none
+
+
+class Words:
+    """Texts to token ids, cut to `most` tokens with one warning; `padding` is the id behind short rows.
+
+    The tokenizer of the tokenizers library itself is used, whose settings nobody changes after this: its
+    encoding is safe in threads, which that of transformers isn't.
+
+    most     the longest row; None for no limit
+    own      whether the tokenizer's own limit counts where it is lower
+    lower    whether texts are put into lower case before all else
+    context  pads every row to so many tokens; 0 pads to the longest of a batch, behind its tokens
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        config: Any,
+        most: int | None,
+        *,
+        own: bool = True,
+        lower: bool = False,
+        context: int = 0,
+    ) -> None:
+        plain = _load(checkpoint)
+        self.plain = plain
+        self._context = context
+        self.masked = "attention_mask" in plain.model_input_names
+        self.padding = _first(getattr(config, "pad_token_id", None), plain.pad_token_id, 0)
+        limits = [limit for limit in (most, own and plain.model_max_length) if limit and limit < _ENDLESS]
+        self.most = min(limits, default=None)
+        self._tokenizer = Tokenizer.from_str(plain.backend_tokenizer.to_str())
+        self._tokenizer.encode_special_tokens = plain.backend_tokenizer.encode_special_tokens
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        if lower:
+            _lower(self._tokenizer)
+        digest = hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
+        self.identity = f"sha256:{digest}"
+        if self.most:
+            self._tokenizer.enable_truncation(self.most, direction=plain.truncation_side)
+        if context:
+            self._tokenizer.enable_padding(
+                direction=plain.padding_side,
+                pad_id=_first(plain.pad_token_id, 0),
+                pad_token=plain.pad_token or "",
+                length=context,
+            )
+        self._unsaid = [f"a text is longer than {self.most} tokens, and the rest is left out; said once"]
+
+    @property
+    def rule(self) -> str:
+        """What becomes of long texts, and of short ones where those are filled up, in words."""
+        which = "the first" if self.plain.truncation_side == "right" else "the last"
+        padded = f", padded on the {self.plain.padding_side} to {self._context}" if self._context else ""
+        return f"{which} {self.most} tokens{padded}" if self.most else f"all tokens{padded}"
+
+    def read(self, text: str) -> tuple[Tensor, Tensor]:
+        """Ids `[t]` and the mask `[t]` of the text's own; ValueError when nothing is left of it."""
+        found = self._tokenizer.encode(text)
+        if found.overflowing:
+            with suppress(IndexError):  # the first thread says it
+                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+        if not any(found.attention_mask):
+            raise ValueError("the tokenizer makes no token of it")
+        return torch.tensor(found.ids), torch.tensor(found.attention_mask, dtype=torch.bool)
+
+    def length(self, prompt: str) -> int:
+        """How many tokens a prompt puts before a text, marks at the start included."""
+        ids = self._tokenizer.encode(prompt).ids
+        return len(ids) - (bool(ids) and ids[-1] in self.plain.all_special_ids)
+
+    def join(self, rows: list[Tensor], masks: list[Tensor]) -> dict[str, Tensor]:
+        """Ids and mask `[b, t]`, padded behind to the longest row."""
+        return {
+            "ids": pad_sequence(rows, batch_first=True, padding_value=self.padding),
+            "mask": pad_sequence(masks, batch_first=True, padding_value=False),
+        }
+
+
+def _load(checkpoint: Checkpoint) -> Any:
+    checkpoint.require(*_FILES)
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **SAFELY)
+    except Exception as cause:  # missing packages, broken files and unknown kinds fail in their own ways
+        raise WeightsError(
+            f"the tokenizer of {checkpoint.name!r} can't be loaded: {brief(cause)}",
+            culprit=str(checkpoint.folder),
+            remedy="put its tokenizer.json and tokenizer_config.json there",
+        ) from cause
+    if not tokenizer.is_fast:
+        raise WeightsError(
+            f"the tokenizer of {checkpoint.name!r} is a {type(tokenizer).__name__}, which has no fast form",
+            culprit=str(checkpoint.folder),
+            remedy="put a tokenizer.json there, and name a fast tokenizer_class in tokenizer_config.json",
+        )
+    return tokenizer
+
+
+def _lower(tokenizer: Tokenizer) -> None:
+    own = tokenizer.normalizer
+    tokenizer.normalizer = Lowercase() if own is None else Sequence([Lowercase(), own])
+
+
+def _first(*values: int | None) -> int:
+    return next(int(value) for value in values if value is not None)

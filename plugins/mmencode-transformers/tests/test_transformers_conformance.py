@@ -1,0 +1,186 @@
+"""One checkpoint of each family keeps the contract, and with --slow one of each architecture."""
+
+from __future__ import annotations
+
+import pytest
+
+import mmencode
+from mmencode.testing import EncoderConformance
+
+
+class Conformance(EncoderConformance):
+    """Checks a tiny checkpoint, which is made when the class is first used."""
+
+    __test__ = False
+    family = ""
+    kind = ""
+
+    @pytest.fixture(autouse=True, scope="class")
+    def declare(self, request, checkpoint):
+        request.cls.spec = mmencode.registry()[f"transformers/{self.family}{checkpoint(self.kind)}"]
+
+
+class TestText(Conformance):
+    __test__ = True
+    family, kind = "text/mean:", "bert"
+
+
+class TestSentence(Conformance):
+    __test__ = True
+    family, kind = "sentence/", "sentence"
+
+
+class TestImage(Conformance):
+    __test__ = True
+    family, kind = "image/cls:", "dinov2"
+
+
+class TestSpeech(Conformance):
+    __test__ = True
+    family, kind = "speech/mean:", "wav2vec2"
+
+
+class TestClipImage(Conformance):
+    __test__ = True
+    family, kind = "clip-image/", "clip"
+
+
+class TestClipText(Conformance):
+    __test__ = True
+    family, kind = "clip-text/", "clip"
+
+
+class TestClapAudio(Conformance):
+    __test__ = True
+    family, kind = "clap-audio/", "clap"
+
+
+@pytest.mark.slow
+class TestClapText(Conformance):
+    __test__ = True
+    family, kind = "clap-text/", "clap"
+
+
+@pytest.mark.slow
+class TestRoberta(Conformance):
+    __test__ = True
+    family, kind = "text/cls:", "roberta"
+
+
+@pytest.mark.slow
+class TestMPNet(Conformance):
+    __test__ = True
+    family, kind = "text/max:", "mpnet"
+
+
+@pytest.mark.slow
+class TestDistilBert(Conformance):
+    __test__ = True
+    family, kind = "text/mean:", "distilbert"
+
+
+@pytest.mark.slow
+class TestModernBert(Conformance):
+    __test__ = True
+    family, kind = "text/mean:", "modernbert"
+
+
+@pytest.mark.slow
+class TestT5(Conformance):
+    __test__ = True
+    family, kind = "text/mean:", "t5"
+
+
+@pytest.mark.slow
+class TestBart(Conformance):
+    __test__ = True
+    family, kind = "text/mean:", "bart"
+
+
+@pytest.mark.slow
+class TestGPT2(Conformance):
+    __test__ = True
+    family, kind = "text/last:", "gpt2"
+
+
+@pytest.mark.slow
+class TestLlama(Conformance):
+    __test__ = True
+    family, kind = "text/last:", "llama"
+
+
+@pytest.mark.slow
+class TestDinoV3(Conformance):
+    __test__ = True
+    family, kind = "image/mean:", "dinov3"
+
+
+@pytest.mark.slow
+class TestVit(Conformance):
+    __test__ = True
+    family, kind = "image/cls:", "vit"
+
+
+@pytest.mark.slow
+class TestHubert(Conformance):
+    __test__ = True
+    family, kind = "speech/max:", "hubert"
+
+
+@pytest.mark.slow
+class TestWavLM(Conformance):
+    __test__ = True
+    family, kind = "speech/mean:", "wavlm"
+
+
+@pytest.mark.slow
+class TestWhisper(Conformance):
+    __test__ = True
+    family, kind = "speech/mean:", "whisper"
+
+
+@pytest.mark.slow
+class TestAst(Conformance):
+    __test__ = True
+    family, kind = "speech/cls:", "ast"
+
+
+@pytest.mark.slow
+class TestClapFusedAudio(Conformance):
+    __test__ = True
+    family, kind = "clap-audio/", "clap_fused"
+
+
+@pytest.mark.slow
+class TestSiglipImage(Conformance):
+    __test__ = True
+    family, kind = "clip-image/", "siglip"
+
+
+@pytest.mark.slow
+class TestSiglipText(Conformance):
+    __test__ = True
+    family, kind = "clip-text/", "siglip"
+
+
+@pytest.mark.slow
+class TestSiglip2Image(Conformance):
+    __test__ = True
+    family, kind = "clip-image/", "siglip2"
+
+
+@pytest.mark.slow
+class TestSiglip2Text(Conformance):
+    __test__ = True
+    family, kind = "clip-text/", "siglip2"
+
+
+@pytest.mark.slow
+class TestByName(Conformance):
+    """What only another process can tell."""
+
+    __test__ = True
+
+    @pytest.fixture(autouse=True, scope="class")
+    def declare(self, request, checkpoint):
+        request.cls.name = f"transformers/sentence/{checkpoint('sentence')}"
