@@ -23,7 +23,7 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A folder with config.json and the weights, the name that stood for it, and the size that was asked for."""
+    """A folder with config.json and the weights, the name that stood for it, and the size, if any was named."""
 
     folder: Path
     name: str
@@ -50,7 +50,7 @@ def find(variant: str) -> Source:
     parts = _VARIANT.fullmatch(variant)
     if parts is None:
         raise _unknown(variant)
-    place, size = parts["place"], parts["size"] and int(parts["size"])
+    place, size = parts["place"], int(parts["size"]) if parts["size"] else None
     path = Path(place).expanduser()
     if path.is_dir():
         return Source(_whole(path), place, size)
@@ -77,7 +77,11 @@ def model(source: Source) -> Any:
         )
     except Exception as cause:  # diffusers, safetensors and torch each fail in their own way
         raise _unfit(source, _words(cause)) from cause
-    wrong = [f"{key}: {found[key][:3]}" for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if found[key]]
+    wrong = [
+        f"{key}: {found[key][:3]}"
+        for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        if found[key]
+    ]
     if wrong or found["error_msgs"]:
         raise _unfit(source, _short("; ".join([*wrong, *found["error_msgs"]])))
     return loaded.float().eval()
@@ -91,8 +95,8 @@ def _whole(folder: Path) -> Path:
         if not (folder / name).is_file():
             raise WeightsError(
                 f"there is no file {str(folder / name)!r}",
-                remedy="save the VAE by its save_pretrained(folder), which writes both files; weights of other "
-                "kinds, .bin for one, may hold code and aren't read",
+                remedy="save the VAE by its save_pretrained(folder), which writes both files; weights of "
+                "other kinds, .bin for one, may hold code and aren't read",
             )
     return folder
 
@@ -120,7 +124,8 @@ def _config(path: Path) -> dict[str, Any]:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
         raise WeightsError(
-            f"{str(path)!r} can't be read: {_words(cause)}", remedy="restore the file that was saved with the VAE"
+            f"{str(path)!r} can't be read: {_words(cause)}",
+            remedy="restore the file that was saved with the VAE",
         ) from cause
     kind = found.get("_class_name") if isinstance(found, dict) else None
     if kind not in KINDS:

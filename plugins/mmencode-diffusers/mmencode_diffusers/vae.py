@@ -28,15 +28,15 @@ class Vae(Encoder):
     vae    the model
     size   of the square that is cut from the middle of each image and resized, in pixels
 
-    Latents are as a diffusion model gets them: the mean of what the VAE's encoder says, minus the shift, times
-    the scale, both of the VAE's config. EncoderError for a VAE that doesn't take RGB, ValueError for a size
-    that its grid doesn't divide.
+    Latents are as a diffusion model gets them: the mean of the VAE's distribution, minus the shift, times the
+    scale, both of its config. EncoderError for a VAE that doesn't take RGB, ValueError for a size that its
+    grid doesn't divide.
     """
 
     def __init__(self, vae: nn.Module, size: int = SIZE) -> None:
         super().__init__()
         self.vae: Any = vae
-        config = self.vae.config
+        config: Any = self.vae.config
         _require_rgb(config)
         self.factor = factor(config)
         if size < self.factor or size % self.factor:
@@ -86,8 +86,10 @@ class Vae(Encoder):
         """
         rows, columns = self.grid
         if tokens.ndim != 3 or tokens.shape[1:] != (rows * columns, self.width):
-            raise ValueError(f"latents of shape {list(tokens.shape)}: make it [b, {rows * columns}, {self.width}]")
-        latents = tokens.transpose(1, 2).unflatten(2, (rows, columns))  # [b, c, rows, columns]
+            raise ValueError(
+                f"latents of shape {list(tokens.shape)}: make it [b, {rows * columns}, {self.width}]"
+            )
+        latents = tokens.transpose(1, 2).reshape(-1, self.width, rows, columns)  # [b, c, rows, columns]
         latents = (latents / self.scale + self.shift).to(self._dtype)
         with torch.inference_mode():
             pixels: Tensor = self.vae.decode(latents).sample  # [b, 3, size, size], -1 to 1
@@ -120,7 +122,7 @@ def encoder(variant: str) -> Vae:
 
 
 def psnr(found: Tensor, expected: Tensor) -> float:
-    """How near two images of values from 0 to 1 are, in decibels: the ratio of 1 to the mean squared error."""
+    """How near two images of values from 0 to 1 are, in decibels: 1 over the mean squared error."""
     return float(-10 * torch.log10((found - expected).square().mean()))
 
 

@@ -1,4 +1,4 @@
-"""The VAE encoder computes what diffusers computes, on the same weights, and says what is wrong with others."""
+"""The VAE encoder computes what diffusers computes on the same weights, and says what is wrong with others."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def photo(width: int = 96, height: int = 64) -> Image.Image:
 def pixels_of(image: Image.Image) -> torch.Tensor:
     """The middle square, 64 by 64, from -1 to 1, by the plainest code; the width is even."""
     left = (image.width - image.height) // 2
-    square = image.crop((left, 0, left + image.height, image.height)).resize((64, 64), Image.Resampling.BICUBIC)
+    square = image.crop((left, 0, left + image.height, image.height)).resize(
+        (64, 64), Image.Resampling.BICUBIC
+    )
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).float() / 127.5 - 1
 
 
@@ -155,7 +157,9 @@ def test_latents_of_another_shape_are_refused(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_any_size_of_image_has_the_same_latents_alone_and_in_a_batch(size: tuple[int, int], saved: Path) -> None:
+def test_any_size_of_image_has_the_same_latents_alone_and_in_a_batch(
+    size: tuple[int, int], saved: Path
+) -> None:
     found = encoder(f"{saved / 'kl'}@64")
     items = [found.preprocess(photo(*other)) for other in SIZES]
     with torch.inference_mode():
@@ -209,9 +213,7 @@ def test_missing_file_is_named(name: str, tmp_path: Path) -> None:
         encoder(str(tmp_path / "vae"))
 
 
-def test_missing_folder_is_named_and_no_hub_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_folder_is_named_and_no_hub_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "hf_hub_download", lambda *_, **__: pytest.fail("a hub was asked"))
     with pytest.raises(WeightsError, match="no folder"):
         encoder(f"{tmp_path}/nowhere")

@@ -6,10 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 from torch import Tensor
 
 from mmencode import Embeddings, Space
@@ -29,8 +30,8 @@ class Split:
 
 
 def definitions(limit: int | None = None) -> list[str]:
-    """The synonyms and the definition of each of the 21 841 synsets of ImageNet-22k, or of `limit` of them."""
-    info = ImageNetInfo("imagenet-22k")
+    """The synonyms and the definition of each of ImageNet-22k's 21 841 synsets, or of `limit` of them."""
+    info: Any = ImageNetInfo("imagenet-22k")
     count = info.num_classes()
     chosen = np.linspace(0, count - 1, min(limit or count, count)).round().astype(int)
     return [info.index_to_description(int(index), detailed=True) for index in chosen]
@@ -60,7 +61,7 @@ def taught(space: Space, texts: Sequence[str], cache: Path | None = None) -> Ten
 
 
 def split(texts: Sequence[str], vectors: Tensor, seed: int) -> Split:
-    """Texts and their vectors, divided by the seed: 1000 to measure with and 500 to stop by, or fewer of few."""
+    """Texts and vectors, divided by the seed: 1000 to measure with and 500 to stop by, or fewer of few."""
     order = np.random.default_rng(seed).permutation(len(texts))
     test, stop = min(_TEST, len(texts) // 5), min(_STOP, len(texts) // 10)
     if stop < 2:

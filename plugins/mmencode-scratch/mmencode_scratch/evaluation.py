@@ -24,7 +24,7 @@ _HEAD = "| text encoder | recall@1 | 95 % | recall@5 | angle | numbers |\n|---|-
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one encoder gives on the held-out texts; `angle` is the mean to the teacher's vector, in degrees."""
+    """What one encoder gives on held-out texts; `angle` is the mean to the teacher's vector, in degrees."""
 
     name: str
     recall: Recall

@@ -65,8 +65,8 @@ class ScratchText(Encoder):
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(shape.tokens)
         self._unsaid = [
-            f"a text is longer than {shape.tokens} tokens, and the rest is left out; split long texts to keep "
-            "them whole. Said once for each time the encoder is loaded"
+            f"a text is longer than {shape.tokens} tokens, and the rest is left out; split long texts to "
+            "keep them whole. Said once for each time the encoder is loaded"
         ]  # one thread gets it; taking an entry from a list is atomic
 
     def preprocess(self, item: str) -> Tensors:

@@ -35,8 +35,8 @@ def train(
 ) -> mmencode.Projection:
     """Train on `limit` definitions or all, write the folder, and give the projection into the space.
 
-    Its report says how often held-out texts find the teacher's vectors of themselves. FileExistsError when the
-    folder is there.
+    Its report says how often held-out texts find the teacher's vectors of themselves. FileExistsError when
+    the folder is there.
     """
     if folder.exists():
         raise FileExistsError(f"{str(folder)!r} is there already: name a new folder")
@@ -60,7 +60,9 @@ def train(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m mmencode_scratch.train", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m mmencode_scratch.train", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("out", type=Path, help="the folder to write, which mustn't be there")
     parser.add_argument("--space", default="default", help="whose text vectors are learnt")
     parser.add_argument("--limit", type=int, help="so many definitions rather than all 21 841")

@@ -199,7 +199,8 @@ def _loss(student: Student, batch: list[Pair], recipe: Recipe, bag: bool) -> Ten
     cosines = found @ targets.T  # [b, b]
     places = torch.arange(len(batch))
     contrast = cross_entropy(cosines / recipe.temperature, places)
-    return contrast + recipe.closeness * (1 - cosines.diagonal().mean())
+    loss: Tensor = contrast + recipe.closeness * (1 - cosines.diagonal().mean())
+    return loss
 
 
 @torch.no_grad()

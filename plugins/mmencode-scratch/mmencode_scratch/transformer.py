@@ -56,7 +56,8 @@ class Attention(nn.Module):
 
     def _split(self, rows: Tensor) -> Tensor:
         """Rows `[b, t, d]` into heads `[b, h, t, d / h]`."""
-        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        b, t, d = rows.shape
+        return rows.view(b, t, self.heads, d // self.heads).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -78,7 +79,7 @@ class Layer(nn.Module):
     """Attention, then the feed-forward net; each is added to its input, and the sum is normalised (3.1).
 
     The norm stands behind the sum, as in the paper; many later models put it before. What is added goes
-    through dropout while training (5.4).
+    through dropout while training (5.4). A new layer adds nothing, since the last matrices are zero.
     """
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float = 0.0) -> None:
@@ -88,6 +89,9 @@ class Layer(nn.Module):
         self.feed_forward = FeedForward(width, inner)
         self.fed = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
+        for last in (self.attention.output, self.feed_forward.narrow):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Hidden `[b, t, d]` to the same shape; mask `[b, t]` is true where a token counts."""
@@ -99,14 +103,20 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """Token ids to contextual tokens: embeddings with positions (3.4, 3.5), then a stack of layers.
 
-    A new one's layers add nothing yet, since their last matrices are zero: it begins as a normalised bag of
-    embeddings, and what the layers add is learnt.
+    A new one is a normalised bag of embeddings, since its layers add nothing yet.
     """
 
     positions: Tensor
 
     def __init__(
-        self, vocabulary: int, width: int, layers: int, heads: int, inner: int, tokens: int, dropout: float = 0.0
+        self,
+        vocabulary: int,
+        width: int,
+        layers: int,
+        heads: int,
+        inner: int,
+        tokens: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
@@ -114,10 +124,6 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("positions", sinusoids(tokens, width), persistent=False)  # [tokens, d]
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
-        for layer in self.layers:
-            for last in (layer.attention.output, layer.feed_forward.narrow):
-                nn.init.zeros_(last.weight)
-                nn.init.zeros_(last.bias)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Ids `[b, t]`, t at most `tokens`, and their mask `[b, t]` to contextual tokens `[b, t, d]`."""

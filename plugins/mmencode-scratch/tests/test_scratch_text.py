@@ -154,4 +154,6 @@ def test_space_has_the_folders_name(folder: Path) -> None:
 def test_declaring_imports_nothing_heavy() -> None:
     code = "import sys, mmencode_scratch as m; list(m.mmencode_encoders()); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not [name for name in ("torch", "numpy", "timm", "tokenizers", "sklearn") if repr(name) in done.stdout]
+    assert not [
+        name for name in ("torch", "numpy", "timm", "tokenizers", "sklearn") if repr(name) in done.stdout
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,7 +83,8 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(
 ) -> None:
     parts, recipe = split(texts, targets, 0), replace(SMALL, bag_epochs=1, epochs=1)
     one, again, other = (
-        distil(parts.train, parts.stop, replace(recipe, seed=seed), silent)[0].state_dict() for seed in (0, 0, 1)
+        distil(parts.train, parts.stop, replace(recipe, seed=seed), silent)[0].state_dict()
+        for seed in (0, 0, 1)
     )
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
@@ -99,7 +101,10 @@ def test_training_stops_when_held_out_loss_no_longer_falls(
 
 
 def test_batches_hold_every_text_once(texts: list[str], targets: torch.Tensor) -> None:
-    pairs = [({"ids": torch.zeros(len(text), dtype=torch.int64)}, target) for text, target in zip(texts, targets)]
+    pairs = [
+        ({"ids": torch.zeros(len(text), dtype=torch.int64)}, target)
+        for text, target in zip(texts, targets, strict=True)
+    ]
     rows = [pair[1] for batch in training._batches(pairs, 16) for pair in batch]
     assert sorted(map(tuple, torch.stack(rows).tolist())) == sorted(map(tuple, targets.tolist()))
 
@@ -118,15 +123,23 @@ def test_cache_is_written_read_and_refused_for_another_space(texts: list[str], t
         assert torch.equal(taught(space, texts[10:20], path), found[10:20])
         with pytest.raises(ValueError, match="lacks 1 of 31 texts"):
             taught(space, texts[:31], path)
-    with Space("other", fake_specs()) as other, pytest.raises(SpaceMismatchError, match=r"teacher\.safetensors"):
+    with (
+        Space("other", fake_specs()) as other,
+        pytest.raises(SpaceMismatchError, match=r"teacher\.safetensors"),
+    ):
         taught(other, texts[:30], path)
 
 
 def test_trained_folder_composes_into_the_space_and_is_loaded_by_name(tmp_path: Path) -> None:
     said: list[str] = []
     with Space("fake", fake_specs()) as space:
-        projection = train.train(tmp_path / "mine", space, limit=100, recipe=SMALL, evaluate=True, say=said.append)
-        part = (f"scratch/{tmp_path / 'mine'}", mmencode.load_projection(tmp_path / "mine" / train.PROJECTION))
+        projection = train.train(
+            tmp_path / "mine", space, limit=100, recipe=SMALL, evaluate=True, say=said.append
+        )
+        part = (
+            f"scratch/{tmp_path / 'mine'}",
+            mmencode.load_projection(tmp_path / "mine" / train.PROJECTION),
+        )
         with mmencode.compose("mine", {"text": part}) as mine:
             vectors = mine.encode("text", ["a bird of the sea"]).vectors
         assert vectors.shape == (1, space.dim)
@@ -149,7 +162,7 @@ def test_folder_that_is_there_is_refused_before_training(tmp_path: Path) -> None
 def test_missing_scikit_learn_is_an_error_with_the_pip_line(
     texts: list[str], targets: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.linear_model", None)
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(MissingPackageError) as caught:
         evaluation.regression(split(texts, targets, 0))
     assert "mmencode-scratch[evaluate]" in caught.value.remedy

@@ -97,7 +97,7 @@ def test_step_between_positions_is_one_rotation_wherever_it_begins(step: int, st
 
 def test_order_of_words_counts() -> None:
     torch.manual_seed(0)
-    network = Transformer(10, 16, 1, 2, 8, 6).eval()
+    network = Transformer(vocabulary=10, width=16, layers=1, heads=2, inner=8, tokens=6).eval()
     drawn(network)
     mask = torch.ones(1, 3, dtype=torch.bool)
     one, other = (network(torch.tensor([ids]), mask).mean(dim=1) for ids in ([1, 2, 3], [3, 2, 1]))
@@ -106,7 +106,7 @@ def test_order_of_words_counts() -> None:
 
 def test_new_transformer_is_a_normalised_bag_of_embeddings() -> None:
     torch.manual_seed(0)
-    network = Transformer(10, 16, 3, 2, 8, 6).eval()
+    network = Transformer(vocabulary=10, width=16, layers=3, heads=2, inner=8, tokens=6).eval()
     ids, mask = torch.tensor([[1, 2, 3]]), torch.ones(1, 3, dtype=torch.bool)
     expected = nn.functional.layer_norm(network.embed(ids), (16,))
     torch.testing.assert_close(network(ids, mask), expected, rtol=0, atol=1e-4)
