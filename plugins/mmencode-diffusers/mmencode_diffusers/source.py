@@ -23,7 +23,7 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A folder with config.json and the weights, the name that stood for it, and the size, if any was named."""
+    """A folder with config.json and weights, the name that stood for it, and the size if one was named."""
 
     folder: Path
     name: str

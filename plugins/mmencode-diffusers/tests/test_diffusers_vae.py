@@ -1,4 +1,4 @@
-"""The VAE encoder computes what diffusers computes on the same weights, and says what is wrong with others."""
+"""The VAE encoder computes what diffusers computes on the same weights, and names what is wrong elsewhere."""
 
 from __future__ import annotations
 

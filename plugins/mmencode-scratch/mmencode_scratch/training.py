@@ -35,20 +35,20 @@ class Recipe:
     closeness     how much the distance in cosine counts beside it
     """
 
-    vocabulary: int = 12_000
+    vocabulary: int = 24_000
     width: int = 256
     layers: int = 2
     heads: int = 4
     inner: int = 512
     tokens: int = 128
     batch: int = 256
-    bag_epochs: int = 10
-    epochs: int = 2
+    bag_epochs: int = 15
+    epochs: int = 4
     patience: int = 2
-    bag_rate: float = 5e-3
-    rate: float = 1e-3
+    bag_rate: float = 2e-3
+    rate: float = 5e-4
     temperature: float = 0.05
-    closeness: float = 5.0
+    closeness: float = 10.0
     dropout: float = 0.1
     seed: int = 0
 

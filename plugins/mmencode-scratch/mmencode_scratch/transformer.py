@@ -123,7 +123,8 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(width, heads, inner, dropout) for _ in range(layers))
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("positions", sinusoids(tokens, width), persistent=False)  # [tokens, d]
-        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        # Small beside the positions, so that a word that training hardly ever shows adds little noise.
+        nn.init.normal_(self.embedding.weight, std=0.02 * width**-0.5)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Ids `[b, t]`, t at most `tokens`, and their mask `[b, t]` to contextual tokens `[b, t, d]`."""
