@@ -20,11 +20,19 @@ from torch.nn.utils.rnn import pad_sequence
 from mmencode import Encoder, pooling
 from mmencode.errors import WeightsError
 
-from .transformer import Transformer
+from .transformer import Transformer, sinusoids
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "weights.safetensors"
 FORMAT = 1
-_MOST = 2**20  # of any size in a config: more is a mistake, and would take all memory
+# More in a config is a mistake, and would take all memory.
+_MOST = {
+    "vocabulary": 2**20,
+    "width": 2**14,
+    "layers": 2**8,
+    "heads": 2**10,
+    "inner": 2**16,
+    "tokens": 2**14,
+}
 
 Tensors = dict[str, Tensor]
 
@@ -42,8 +50,8 @@ class Shape:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if type(value) is not int or not 0 < value <= _MOST:
-                raise ValueError(f"{name} is {value!r}: make it an int from 1 to {_MOST}")
+            if type(value) is not int or not 0 < value <= _MOST[name]:
+                raise ValueError(f"{name} is {value!r}: make it an int from 1 to {_MOST[name]}")
         if self.width % (2 * self.heads):
             raise ValueError(f"a width of {self.width} can't be divided among {self.heads} heads, in pairs")
 
@@ -116,15 +124,17 @@ def encoder(variant: str) -> ScratchText:
     shape = _shape(_existing(folder, CONFIG))
     path = _existing(folder, TOKENIZER)
     try:
-        loaded = ScratchText(shape, path.read_text(encoding="utf-8"))
+        with torch.device("meta"):  # no memory before the weights are seen to have these sizes
+            loaded = ScratchText(shape, path.read_text(encoding="utf-8"))
     except Exception as cause:  # tokenizers raises plain Exceptions
         raise _unfit(path, cause, "make it a tokenizer of the library tokenizers, saved as JSON") from cause
     path = _existing(folder, WEIGHTS)
     _require_vocabulary(loaded, folder)
     try:
-        loaded.transformer.load_state_dict(load_file(path))
+        loaded.transformer.load_state_dict(load_file(path), assign=True)
     except Exception as cause:  # safetensors and torch each fail in their own way
         raise _unfit(path, cause, f"save it again with the {CONFIG} that it was trained with") from cause
+    loaded.transformer.positions = sinusoids(shape.tokens, shape.width)
     return loaded.eval().requires_grad_(False)
 
 

@@ -120,6 +120,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
     "another format": (CONFIG, _config(format=2)),
     "an unknown size": (CONFIG, _config(colour=2)),
     "a huge size": (CONFIG, _config(width=10**9)),
+    "sizes that no memory holds": (WEIGHTS, _config(vocabulary=2**20, width=2**14, inner=2**16)),
     "no number": (CONFIG, _config(layers="two")),
     "odd heads": (CONFIG, _config(heads=5)),
     "small vocabulary": (TOKENIZER, _config(vocabulary=10)),
