@@ -303,6 +303,7 @@ class TestKL(EncoderConformance):
         type(self).name = f"vae/{saved / 'kl-shift'}@64"
 
 
+@pytest.mark.slow
 class TestTiny(EncoderConformance):
     @pytest.fixture(autouse=True, scope="class")
     def _name(self, saved: Path) -> None:
