@@ -151,11 +151,11 @@ def _fit(
     bag: bool,
     say: Say,
 ) -> None:
-    """Train for some epochs, and leave the student in the state with the smallest held-out loss."""
+    """Train for some epochs, and leave the student in the state with the smallest held-out loss of all."""
     steps = epochs * math.ceil(len(train) / recipe.batch)
     optimiser = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
-    best, kept, waited = math.inf, copy.deepcopy(student.state_dict()), 0
+    best, kept, waited = _held_out(student, held_out, recipe, bag), copy.deepcopy(student.state_dict()), 0
     for epoch in range(1, epochs + 1):
         student.train()
         for batch in _batches(train, recipe.batch):

@@ -93,11 +93,25 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(
 def test_training_stops_when_held_out_loss_no_longer_falls(
     texts: list[str], targets: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losses = iter([3.0, 2.0, 2.5, 2.1, *range(10)])
+    losses = iter([9.0, 3.0, 2.0, 2.5, 2.1, *range(10)])
     monkeypatch.setattr(training, "_held_out", lambda *_: next(losses))
     parts, said = split(texts, targets, 0), []
     distil(parts.train, parts.stop, replace(SMALL, bag_epochs=9, epochs=0, patience=2), said.append)
     assert said[-1] == "embeddings, epoch 4: held-out loss 2.1000"
+
+
+def test_training_that_helps_nothing_leaves_the_student_as_it_was(
+    texts: list[str], targets: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, still = split(texts, targets, 0), replace(SMALL, bag_epochs=0, epochs=0)
+    losses = iter(range(10))
+    monkeypatch.setattr(training, "_held_out", lambda *_: next(losses))
+    worse = distil(parts.train, parts.stop, replace(still, bag_epochs=2), silent)[0]
+    losses = iter(range(10))
+    expected = distil(parts.train, parts.stop, still, silent)[0]
+    assert all(
+        torch.equal(worse.state_dict()[name], tensor) for name, tensor in expected.state_dict().items()
+    )
 
 
 def test_batches_hold_every_text_once(texts: list[str], targets: torch.Tensor) -> None:
