@@ -1,0 +1,160 @@
+"""The VAE of latent diffusion: an image becomes a grid of latents, and the grid an image again.
+
+Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", CVPR 2022.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import pil_to_tensor
+
+from mmencode import Encoder
+from mmencode.errors import EncoderError
+
+from .source import find, model
+
+SIZE = 256
+
+Tensors = dict[str, Tensor]
+
+
+class Vae(Encoder):
+    """An `AutoencoderKL` or `AutoencoderTiny` of diffusers; the encoder takes it over.
+
+    vae    the model
+    size   of the square that is cut from the middle of each image and resized, in pixels
+
+    Latents are as a diffusion model gets them: the mean of the VAE's distribution, minus the shift, times the
+    scale, both of its config. EncoderError for a VAE that doesn't take RGB, ValueError for a size that its
+    grid doesn't divide.
+    """
+
+    def __init__(self, vae: nn.Module, size: int = SIZE) -> None:
+        super().__init__()
+        self.vae: Any = vae
+        config: Any = self.vae.config
+        _require_rgb(config)
+        self.factor = factor(config)
+        if size < self.factor or size % self.factor:
+            near = max(1, round(size / self.factor)) * self.factor
+            raise ValueError(f"size is {size}: make it a multiple of {self.factor}, such as {near}")
+        self.size = self.resolution = size
+        self.width = int(config.latent_channels)
+        shift, scale = _standardisation(config)
+        self.register_buffer("shift", shift, persistent=False)  # [1, c, 1, 1]
+        self.register_buffer("scale", scale, persistent=False)
+        self.shift: Tensor
+        self.scale: Tensor
+        self.preprocessing = f"RGB, the middle square, bicubic to {size}x{size}, -1 to 1"
+        self.pooling = (
+            f"diffusers {type(vae).__name__}, mean over positions of the latents' means, "
+            f"shift {_numbers(shift)}, scale {_numbers(scale)}"
+        )
+        self.eval().requires_grad_(False)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The rows and columns of the latents."""
+        return self.size // self.factor, self.size // self.factor
+
+    def preprocess(self, item: Image.Image) -> Tensors:
+        """Pixels `[3, size, size]`, uint8: the largest square in the middle, made larger or smaller."""
+        side = min(item.size)
+        left, top = (item.width - side) / 2, (item.height - side) / 2
+        square = item.resize(
+            (self.size, self.size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+        )
+        return {"pixels": pil_to_tensor(square)}
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Features `[b, c]`: the mean over all positions."""
+        return self._latents(tensors).mean(dim=(2, 3))
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Latents `[b, rows * columns, c]`, row by row, and a mask that is true everywhere."""
+        tokens = self._latents(tensors).flatten(2).transpose(1, 2)
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Images `[b, 3, size, size]` of values from 0 to 1, from latents as `forward_tokens` gives them.
+
+        ValueError for latents of another shape.
+        """
+        rows, columns = self.grid
+        if tokens.ndim != 3 or tokens.shape[1:] != (rows * columns, self.width):
+            raise ValueError(
+                f"latents of shape {list(tokens.shape)}: make it [b, {rows * columns}, {self.width}]"
+            )
+        latents = tokens.transpose(1, 2).reshape(-1, self.width, rows, columns)  # [b, c, rows, columns]
+        latents = (latents / self.scale + self.shift).to(self._dtype)
+        with torch.inference_mode():
+            pixels: Tensor = self.vae.decode(latents).sample  # [b, 3, size, size], -1 to 1
+        return (pixels.float() / 2 + 0.5).clamp(0, 1)
+
+    def _latents(self, tensors: Tensors) -> Tensor:
+        """Latents `[b, c, rows, columns]` of pixels `[b, 3, size, size]`."""
+        pixels = (tensors["pixels"].float() / 127.5 - 1).to(self._dtype)
+        found = self.vae.encode(pixels)
+        # A tiny VAE gives its latents, the other one a distribution of them.
+        latents: Tensor = found.latent_dist.mode() if "latent_dist" in found else found.latents
+        return (latents - self.shift) * self.scale
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self.shift.dtype
+        return dtype
+
+
+def encoder(variant: str) -> Vae:
+    """The VAE of a local folder or a hub's `org/repo`, with `@size` behind it or at 256 pixels.
+
+    Raises WeightsError when it isn't whole, can't be fetched, or isn't one of the two kinds;
+    UnknownNameError for a size that doesn't fit it.
+    """
+    source = find(variant)
+    loaded = model(source)
+    size = source.fitting(SIZE, factor(loaded.config))
+    return Vae(loaded, size)
+
+
+def psnr(found: Tensor, expected: Tensor) -> float:
+    """How near two images of values from 0 to 1 are, in decibels: 1 over the mean squared error."""
+    return float(-10 * torch.log10((found - expected).square().mean()))
+
+
+def factor(config: Any) -> int:
+    """How many pixels a latent is wide: each block of the encoder but one halves the image."""
+    blocks = config.get("encoder_block_out_channels") or config["block_out_channels"]
+    return int(2 ** (len(blocks) - 1))
+
+
+def _require_rgb(config: Any) -> None:
+    if (config["in_channels"], config["out_channels"]) != (3, 3):
+        raise EncoderError(
+            f"the VAE takes images of {config['in_channels']} channels and gives {config['out_channels']}",
+            remedy="choose one of RGB images",
+        )
+
+
+def _standardisation(config: Any) -> tuple[Tensor, Tensor]:
+    """What diffusers' pipelines subtract from latents, and what they multiply the rest by, `[1, c, 1, 1]`."""
+    channels, scale = int(config["latent_channels"]), float(config["scaling_factor"])
+    shift, spread = config.get("shift_factor") or 0.0, 1.0
+    if config.get("latents_mean") is not None and config.get("latents_std") is not None:
+        shift, spread = config["latents_mean"], config["latents_std"]
+    shape = (1, channels, 1, 1)
+    return _column(shift, shape), scale / _column(spread, shape)
+
+
+def _column(value: Any, shape: tuple[int, ...]) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float32).reshape(-1).expand(shape[1]).reshape(shape).clone()
+
+
+def _numbers(column: Tensor) -> str:
+    """A buffer's numbers, once where all are the same."""
+    found = [f"{value:g}" for value in column.flatten().tolist()]
+    return found[0] if len(set(found)) == 1 else " ".join(found)
