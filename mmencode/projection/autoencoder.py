@@ -85,7 +85,7 @@ class Autoencoder(Projection):
         return _like(embeddings, self._through(embeddings, self._there_and_back), embeddings.space)
 
     def errors(self, embeddings: Embeddings) -> Numbers:
-        """The squared distance `[n]` of each vector to its reconstruction: large for what is unlike all seen."""
+        """The squared distance `[n]` of each vector to its reconstruction: large for the unlike."""
         off: Numbers = self._through(embeddings, self._there_and_back) - embeddings.vectors
         squared: Numbers = (off**2).sum(axis=1)
         return squared
