@@ -11,7 +11,7 @@ import numpy as np
 
 DEPTHS = (1, 5, 10)
 _SIGMAS = 3.1  # of the mean rank: once in a thousand by chance
-_EQUAL = 1e-6  # what float32 doesn't tell apart among cosines
+EQUAL = 1e-6  # what float32 doesn't tell apart among cosines
 _BLOCK = 2**24  # scores held at once: 64 MiB
 Rows = np.ndarray[Any, np.dtype[np.float32]]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -75,8 +75,8 @@ def recall(groups: Iterable[tuple[Rows, Rows]], *, truth: Truth = "partners") ->
         above, variance = above + found, variance + spread
         candidates = np.full(len(queries), len(queries))
         for k in DEPTHS:
-            hits[k] += float(_drawn(ranks.beside + ranks.best, ranks.best, k - ranks.before).sum())
-            blind[k] += float(_drawn(candidates, ranks.partners, np.full(len(queries), k)).sum())
+            hits[k] += float(drawn(ranks.beside + ranks.best, ranks.best, k - ranks.before).sum())
+            blind[k] += float(drawn(candidates, ranks.partners, np.full(len(queries), k)).sum())
     at = {k: hits[k] / max(1, count) for k in DEPTHS}
     chance = {k: blind[k] / max(1, count) for k in DEPTHS}
     return Recall(count, at, chance, _wilson(at[1], count), above / sqrt(variance) if variance else 0.0)
@@ -109,14 +109,17 @@ class _Ranks:
 
 
 def _ranks(queries: Rows, partners: Rows, truth: Truth) -> _Ranks:
-    ranks = _Ranks(*np.empty((6, len(queries))))
-    copies = np.concatenate([np.empty(0), *(_equal(partners, places).sum(1) for places in _blocks(partners))])
-    for places in _blocks(partners):
+    count = len(queries)
+    ranks = _Ranks(*np.empty((6, count)))
+    copies = np.concatenate(
+        [np.empty(0), *(_equal(partners, places).sum(1) for places in blocks(count, count))]
+    )
+    for places in blocks(count, count):
         scores = queries[places] @ partners.T  # [block, n]
         right = _equal(partners if truth == "partners" else queries, places)
         ahead = scores - np.where(right, scores, -inf).max(axis=1, keepdims=True)
         ahead_of_own = scores - scores[np.arange(len(places)), places][:, None]
-        tied, tied_with_own = np.abs(ahead) <= _EQUAL, np.abs(ahead_of_own) <= _EQUAL
+        tied, tied_with_own = np.abs(ahead) <= EQUAL, np.abs(ahead_of_own) <= EQUAL
         ranks.partners[places] = right.sum(axis=1)
         ranks.best[places] = (right & tied).sum(axis=1)
         ranks.before[places] = (~right & ~tied & (ahead > 0)).sum(axis=1)
@@ -127,15 +130,15 @@ def _ranks(queries: Rows, partners: Rows, truth: Truth) -> _Ranks:
     return ranks
 
 
-def _blocks(rows: Rows) -> Iterator[Places]:
-    """The places of all rows, as many at a time as scores may be held of."""
-    step = max(1, _BLOCK // max(1, len(rows)))
-    return (np.arange(start, min(start + step, len(rows))) for start in range(0, len(rows), step))
+def blocks(queries: int, candidates: int) -> Iterator[Places]:
+    """The places of all queries, as many at a time as scores with all candidates may be held of."""
+    step = max(1, _BLOCK // max(1, candidates))
+    return (np.arange(start, min(start + step, queries)) for start in range(0, queries, step))
 
 
 def _equal(rows: Rows, places: Places) -> Flags:
     """Which rows those at some places equal, `[places, n]`."""
-    equal: Flags = rows[places] @ rows.T > 1 - _EQUAL
+    equal: Flags = rows[places] @ rows.T > 1 - EQUAL
     equal[np.arange(len(places)), places] = True  # of a row of zeros, too
     return equal
 
@@ -155,12 +158,17 @@ def _evidence(ranks: _Ranks, *, shared: bool) -> tuple[float, float]:
     return float((0.5 - share).sum()), float((1 / 12 + weights / 6 + together * weights / 12).sum())
 
 
-def _drawn(candidates: Numbers, same: Numbers, draws: Numbers) -> Numbers:
-    """The probability that so many draws, ten at most, from the candidates give one that is the `same`."""
+def drawn(candidates: Numbers, same: Numbers, draws: Numbers) -> Numbers:
+    """The probability that so many draws, at most as many as candidates, give one that is the `same`.
+
+    Each `[n]`: of n sets of candidates, drawn from without putting back.
+    """
     missed = np.ones(len(same))
-    for drawn in range(max(DEPTHS)):
-        left = np.maximum(candidates - drawn, 1)
-        missed *= np.where(drawn < draws, np.clip((left - same) / left, 0, 1), 1)
+    for done in range(int(np.max(draws, initial=0))):
+        left = np.maximum(candidates - done, 1)
+        missed *= np.where(done < draws, np.clip((left - same) / left, 0, 1), 1)
+        if not missed.any():
+            break
     return 1 - missed
 
 

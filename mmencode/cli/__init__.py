@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import check, classify, encode, info, listing, new_plugin, search, spaces
+from . import check, classify, encode, eval, info, listing, new_plugin, search, spaces
 from .demo import command as demo
 from .failures import Commands
 
@@ -41,6 +41,7 @@ app.command("demo")(demo.demo)
 app.command("encode")(encode.encode)
 app.command("classify")(classify.classify)
 app.command("search")(search.search)
+app.add_typer(eval.app, name="eval")
 app.command("list")(listing.list_encoders)
 app.command("plugins")(listing.list_plugins)
 app.command("info")(info.info)

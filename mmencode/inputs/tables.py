@@ -23,11 +23,19 @@ def read_pairs(path: str | os.PathLike[str], columns: tuple[str, str] | None = N
     it is read InputError, with the row's number from 0, where a row lacks a value, and MissingPackageError
     without pyarrow.
     """
+    return _pairs(read_rows(path), Path(path), columns)
+
+
+def read_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
+    """The rows of a table, one after another, by column; values as they are, some of which may be empty.
+
+    Raises as `read_pairs`, but for values that a row lacks.
+    """
     source = Path(path)
     reader = _READERS.get(source.suffix.lower())
     if reader is None:
         raise ValueError(f"{source} is no table that can be read: make it one of {', '.join(_READERS)}")
-    return _pairs(reader, source, columns)
+    return _rows(reader, source)
 
 
 def located(item: Any, modality: str, folder: Path) -> Any:
@@ -37,18 +45,20 @@ def located(item: Any, modality: str, folder: Path) -> Any:
     return item
 
 
-def _pairs(
-    reader: Callable[[Path], Iterator[Row]], source: Path, columns: tuple[str, str] | None
-) -> Iterator[Pair]:
+def _rows(reader: Callable[[Path], Iterator[Row]], source: Path) -> Iterator[Row]:
     try:
-        for number, row in enumerate(reader(source)):
-            columns = columns or _first_two(row, source)
-            for name in columns:
-                if row.get(name) in (None, ""):
-                    raise _bad_row(source, number, f"has no {name!r}, of {', '.join(row)}")
-            yield row[columns[0]], row[columns[1]]
+        yield from reader(source)
     except (OSError, UnicodeDecodeError, csv.Error) as cause:
         raise InputError(f"it can't be read: {cause}", source=str(source), remedy="check the file") from cause
+
+
+def _pairs(rows: Iterator[Row], source: Path, columns: tuple[str, str] | None) -> Iterator[Pair]:
+    for number, row in enumerate(rows):
+        columns = columns or _first_two(row, source)
+        for name in columns:
+            if row.get(name) in (None, ""):
+                raise _bad_row(source, number, f"has no {name!r}, of {', '.join(row)}")
+        yield row[columns[0]], row[columns[1]]
 
 
 def _first_two(row: Row, source: Path) -> tuple[str, str]:

@@ -40,6 +40,8 @@ except SystemExit:
         ["plugins"],
         ["demo", "--help"],
         ["compose", "--help"],
+        ["eval", "--help"],
+        ["eval", "zero-shot", "--help"],
         ["verify", "--help"],
         ["compose", "mine"],
     ],

@@ -1,0 +1,147 @@
+"""Items with a label each: from a folder for each class, or from a table."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..inputs.tables import FILES, located, read_pairs
+from .origin import LeftOut, Origin, blank, key_in_table, require_column, table_rows, word
+
+Names = str | os.PathLike[str]
+TWICE = "it stands there before"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Items, the label of each, and where they come from."""
+
+    items: tuple[Any, ...]
+    labels: tuple[str, ...]
+    origin: Origin
+
+
+def labelled_folder(
+    folder: str | os.PathLike[str], modality: str = "image", *, names: Names | None = None
+) -> Labelled:
+    """The files of a folder that has a folder for each class, called as the class is.
+
+    All their files count, in folders below them too, but hidden ones; those beside the classes' folders are
+    left out. `names` is a table whose first two columns are a folder and the name to use instead.
+
+    Raises InputError for a class without files, no class at all, and names that don't fit; ValueError for a
+    modality whose items are no files.
+    """
+    if modality not in FILES:
+        raise ValueError(f"folders have items of {' and '.join(FILES)}, not {modality!r}: pass a table")
+    top = Path(folder)
+    entries = sorted(path for path in top.iterdir() if not path.name.startswith("."))
+    files = {path.name: sorted(_files(path)) for path in entries if path.is_dir()}
+    for name, found in files.items():
+        if not found:
+            raise InputError(
+                f"class {name!r} has no files",
+                source=str(top / name),
+                remedy="add some, or remove the folder",
+            )
+    if not files:
+        raise InputError("it has no folders", source=str(top), remedy="put each class's files in one")
+    renamed = _renamed(files, names)
+    paths = [(path, renamed[name]) for name, found in files.items() for path in found]
+    beside = (path for path in entries if not path.is_dir())
+    left_out = tuple(LeftOut(path.name, "it lies in no class's folder") for path in beside)
+    keys = tuple(path.relative_to(top).as_posix() for path, _ in paths)
+    return Labelled(
+        tuple(path for path, _ in paths),
+        tuple(label for _, label in paths),
+        Origin(str(folder), keys, left_out),
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder that aren't hidden; links to folders aren't followed."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root, name) for name in names if not name.startswith("."))
+
+
+def labelled_table(
+    path: str | os.PathLike[str],
+    modality: str = "image",
+    *,
+    items: str | None = None,
+    labels: str | None = None,
+    names: Names | None = None,
+) -> Labelled:
+    """The rows of a table (.csv, .jsonl, .parquet) with a column of items and one of labels.
+
+    By default these are the first column and the first of the others; files are relative to the table. Rows
+    in which either is empty, and those that stand there before, are left out. `names` is a table of labels
+    and the names to use instead.
+
+    Raises InputError for a table without rows or those columns, for an item with two labels, and for names
+    that don't fit.
+    """
+    rows, columns = table_rows(path)
+    items = require_column(items or columns[0], columns, path)
+    others = [name for name in columns if name != items]
+    labels = require_column(labels or (others or ["label"])[0], columns, path)
+    found, left_out = _distinct(rows, items, labels, modality, path)
+    renamed = _renamed(dict.fromkeys(label for _, label in found.values()), names)
+    return Labelled(
+        tuple(located(item, modality, Path(path).parent) for item, _ in found.values()),
+        tuple(renamed[label] for _, label in found.values()),
+        Origin(f"{path}, columns {items!r} and {labels!r}", tuple(found), tuple(left_out)),
+    )
+
+
+def _distinct(
+    rows: list[dict[str, Any]], items: str, labels: str, modality: str, path: str | os.PathLike[str]
+) -> tuple[dict[str, tuple[Any, str]], list[LeftOut]]:
+    """Item and label of each key, and the rows that give none."""
+    found: dict[str, tuple[Any, str]] = {}
+    left_out = []
+    for number, row in enumerate(rows):
+        empty = [name for name in (items, labels) if blank(row.get(name))]
+        if empty:
+            left_out.append(LeftOut(f"row {number}", f"it has no {empty[0]!r}"))
+            continue
+        key, label = key_in_table(row[items], modality, path, number), word(row[labels], path, number)
+        if key not in found:
+            found[key] = (row[items], label)
+        elif found[key][1] == label:
+            left_out.append(LeftOut(f"row {number}", TWICE))
+        else:
+            raise InputError(
+                f"row {number} gives {key!r} the label {label!r}, and a row before it {found[key][1]!r}",
+                source=str(path),
+                remedy="keep one of them: an item has one right label here",
+                index=number,
+            )
+    return found, left_out
+
+
+def _renamed(labels: Mapping[str, object], names: Names | None) -> dict[str, str]:
+    """The name of each label: its own, or that of the table. InputError where one is missing or shared."""
+    if names is None:
+        return {label: label for label in labels}
+    table: dict[str, str] = {}
+    for label, name in read_pairs(names):
+        if table.setdefault(str(label), str(name).strip()) != str(name).strip():
+            raise _misnamed(names, f"it gives {label!r} two names", "keep one of them")
+    missing = [label for label in labels if label not in table]
+    if missing:
+        raise _misnamed(names, f"it has no name for {', '.join(map(repr, missing))}", "add a row for each")
+    shared = [name for name, count in Counter(table[label] for label in labels).items() if count > 1]
+    if shared:
+        raise _misnamed(names, f"it gives two classes the name {shared[0]!r}", "tell them apart")
+    return {label: table[label] for label in labels}
+
+
+def _misnamed(names: Names, fact: str, remedy: str) -> InputError:
+    return InputError(fact, source=str(names), remedy=remedy)

@@ -1,0 +1,188 @@
+"""Retrieval of items by captions and of captions by items, measured."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..card import hashed
+from ..errors import InputError
+from ..retrieval import DEPTHS, Numbers
+from ..space import Space
+from ..spec import TEXT
+from . import chance
+from .bootstrap import Sampling
+from .classification import depths_of, require_some
+from .origin import LeftOut, Origin
+from .ranking import Ranking, ranking
+from .report import Figure, Report, card_of
+
+TWICE = "the pair stands there before"
+ALONE = "all its partners are left out"
+Vector = np.ndarray[Any, np.dtype[np.float32]]
+
+
+def retrieval(
+    space: Space,
+    pairs: Iterable[tuple[Any, str]],
+    *,
+    modality: str = "image",
+    k: Sequence[int] | None = None,
+    sampling: Sampling | None = None,
+    origin: Origin | None = None,
+    progress: bool = False,
+) -> Report:
+    """Search all items by each caption and all captions by each item, and look where the right ones stand.
+
+    Items with one key (path, text, content) are one item with several captions, equal captions are one with
+    several items; each is one query and one candidate. recall@k is the share of queries with any right
+    answer among the first k, as CLIP_benchmark and open_clip count it; the ranks are those of the first right
+    answer; mAP is the mean average precision over all right answers. Equal scores count as their order were
+    drawn. By default k is 1, 5 and 10, as far as there are so many candidates. A sample is drawn of the
+    items, with all their captions. Pairs of which either side can't be encoded are left out and listed.
+
+    Raises InputError for what is no pair, for a k above the number of candidates of either side, and when no
+    pair can be measured; ValueError for a k below 1.
+    """
+    sampling, origin = sampling or Sampling(), origin or Origin()
+    rows, twice = _sampled(_read(pairs), sampling, origin)
+    require_some(len(rows), origin.left_out, origin.source)
+    depths_of(k, _fewest(rows), "candidates", DEPTHS)  # refuses before the work
+    found = _encoded(space, modality, rows, progress)
+    left_out = (*origin.left_out, *twice, *found.left_out)
+    require_some(len(found.rows), left_out, origin.source)
+    depths, notes = depths_of(k, _fewest(found.rows), "candidates", DEPTHS)
+    ways = {f"{modality} to text": False, f"text to {modality}": True}
+    return Report(
+        task="retrieval",
+        card=card_of(space),
+        modalities=(modality, TEXT),
+        source=origin.source,
+        counts={"pairs": len(found.rows), "items": len(found.items), "captions": len(found.captions)},
+        digest=hashed({"rows": sorted((row.key, row.caption) for row in found.rows)}),
+        sampling=sampling,
+        figures=tuple(
+            figure
+            for of, reverse in ways.items()
+            for figure in _figures(found.ranking(reverse=reverse), depths, sampling, of)
+        ),
+        left_out=left_out,
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An item with its key and one of its captions."""
+
+    key: str
+    item: Any
+    caption: str
+
+
+def _read(pairs: Iterable[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    read = []
+    for place, pair in enumerate(pairs):
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[1], str):
+            raise InputError(
+                "it is no pair of an item and a text",
+                source=f"{pair!r:.100}",
+                remedy='give tuples such as ("cat.jpg", "a cat on a mat")',
+                index=place,
+            )
+        read.append((pair[0], pair[1]))
+    return read
+
+
+def _sampled(
+    pairs: list[tuple[Any, str]], sampling: Sampling, origin: Origin
+) -> tuple[list[Row], list[LeftOut]]:
+    """The pairs of the items that were drawn, each once, and those that stand there twice."""
+    keys = origin.keys_of([item for item, _ in pairs])
+    distinct = list(dict.fromkeys(keys))
+    drawn = {distinct[place] for place in sampling.chosen(distinct)}
+    rows: dict[tuple[str, str], Row] = {}
+    left_out = []
+    for key, (item, caption) in zip(keys, pairs, strict=True):
+        if key not in drawn:
+            continue
+        if (key, caption) in rows:
+            left_out.append(LeftOut(f"{key}: {caption}", TWICE))
+        rows.setdefault((key, caption), Row(key, item, caption))
+    return list(rows.values()), left_out
+
+
+def _fewest(rows: Sequence[Row]) -> int:
+    """How many candidates there are at least, whichever side is searched."""
+    return min(len({row.key for row in rows}), len({row.caption for row in rows}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The pairs that could be encoded, and the vectors of all items and captions in them, by key."""
+
+    rows: Sequence[Row]
+    items: Mapping[str, Vector]
+    captions: Mapping[str, Vector]
+    left_out: Sequence[LeftOut]
+
+    def ranking(self, *, reverse: bool) -> Ranking:
+        """Of all captions for each item; in reverse, of all items for each caption."""
+        pairs = [(row.caption, row.key) if reverse else (row.key, row.caption) for row in self.rows]
+        queries, candidates = (self.captions, self.items) if reverse else (self.items, self.captions)
+        places = {name: place for place, name in enumerate(candidates)}
+        right: dict[str, list[int]] = defaultdict(list)
+        for query, candidate in pairs:
+            right[query].append(places[candidate])
+        answers = [np.array(right[query], np.int64) for query in queries]
+        return ranking(np.stack(list(queries.values())), np.stack(list(candidates.values())), answers)
+
+
+def _encoded(space: Space, modality: str, rows: Sequence[Row], progress: bool) -> _Found:
+    """Encode each item and each caption once, and leave out pairs that lack either."""
+    items, bad_items = _vectors(space, modality, {row.key: row.item for row in rows}, progress)
+    captions, bad_captions = _vectors(space, TEXT, {row.caption: row.caption for row in rows}, progress)
+    kept = [row for row in rows if row.key in items and row.caption in captions]
+    keys, words = {row.key for row in kept}, {row.caption for row in kept}
+    alone = [name for name in items if name not in keys] + [name for name in captions if name not in words]
+    return _Found(
+        kept,
+        {key: vector for key, vector in items.items() if key in keys},
+        {caption: vector for caption, vector in captions.items() if caption in words},
+        [*bad_items, *bad_captions, *(LeftOut(name, ALONE) for name in alone)],
+    )
+
+
+def _vectors(
+    space: Space, modality: str, items: Mapping[str, Any], progress: bool
+) -> tuple[dict[str, Vector], list[LeftOut]]:
+    """The vector of each item by its key, and those that couldn't be encoded."""
+    keys = list(items)
+    found = space.encode(modality, list(items.values()), on_error="skip", progress=progress)
+    places = found.positions.tolist()
+    vectors = {keys[place]: vector for place, vector in zip(places, found.vectors, strict=True)}
+    return vectors, [LeftOut(keys[error.index or 0], error.fact) for error in found.errors]
+
+
+def _figures(ranks: Ranking, depths: Sequence[int], sampling: Sampling, of: str) -> Iterator[Figure]:
+    values = np.stack([*(ranks.found(k) for k in depths), ranks.precision, ranks.first], axis=1)
+    found = _statistics(values)
+    intervals = sampling.intervals(values, _statistics) if len(values) > 1 else [None] * len(found)
+    blind = [
+        *(chance.found(ranks, k) for k in depths),
+        chance.average_precision(ranks),
+        chance.mean_rank(ranks),
+        chance.median_rank(ranks),
+    ]
+    names = [*(f"recall@{k}" for k in depths), "mAP", "mean rank", "median rank"]
+    for name, value, interval, guess in zip(names, found.tolist(), intervals, blind, strict=True):
+        yield Figure(name, value, interval, guess, of=of, rank=name.endswith("rank"))
+
+
+def _statistics(values: Numbers) -> Numbers:
+    """The means of all columns, and the median of the last one, the ranks."""
+    return np.append(values.mean(axis=0), np.median(values[:, -1]))

@@ -1,0 +1,69 @@
+"""Pairs of an item and its caption, from a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..inputs.tables import located
+from .origin import LeftOut, Origin, blank, key_in_table, require_column, table_rows, word
+
+Pair = tuple[Any, str]
+SLOT = "{label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Pairs of an item and its caption, and where they come from."""
+
+    pairs: tuple[Pair, ...]
+    origin: Origin
+
+
+def paired_table(
+    path: str | os.PathLike[str],
+    modality: str = "image",
+    *,
+    items: str | None = None,
+    captions: Sequence[str] = (),
+    template: str = SLOT,
+) -> Paired:
+    """The rows of a table (.csv, .jsonl, .parquet) with a column of items and one or more of captions.
+
+    By default these are the first column and the first of the others; files are relative to the table. A
+    caption may be a list of them, and what it says is put in the place of "{label}" in the template. Captions
+    that are empty, and rows without an item, are left out.
+
+    Raises InputError for a table without rows or those columns, ValueError for a template without "{label}".
+    """
+    if SLOT not in template:
+        raise ValueError(f'template {template!r} has no "{SLOT}" in it')
+    rows, columns = table_rows(path)
+    items = require_column(items or columns[0], columns, path)
+    others = [name for name in columns if name != items]
+    names = [require_column(name, columns, path) for name in captions or others[:1] or ["caption"]]
+    pairs: list[Pair] = []
+    keys: list[str] = []
+    left_out = []
+    for number, row in enumerate(rows):
+        for name, caption in _captions(row, names):
+            empty = items if blank(row.get(items)) else name if blank(caption) else ""
+            if empty:
+                left_out.append(LeftOut(f"row {number}", f"it has no {empty!r}"))
+                continue
+            said = template.replace(SLOT, word(caption, path, number))
+            pairs.append((located(row[items], modality, Path(path).parent), said))
+            keys.append(key_in_table(row[items], modality, path, number))
+    source = f"{path}, columns {', '.join(map(repr, [items, *names]))}"
+    source += f" as {template!r}" if template != SLOT else ""
+    return Paired(tuple(pairs), Origin(source, tuple(keys), tuple(left_out)))
+
+
+def _captions(row: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Each caption of a row with its column; a list is several, an empty one is none."""
+    for name in names:
+        value = row.get(name)
+        yield from ((name, caption) for caption in (value or [None] if isinstance(value, list) else [value]))
