@@ -14,7 +14,8 @@ MmencodeError
 ├── DeviceError                the device isn't there
 ├── InputError                 an item can't be read or encoded                  (ValueError)
 ├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
-├── FitError                   a projection can't be fitted to this, or not well enough (ValueError)
+├── LabelError                 labels, their prompts or examples make no classifier (ValueError)
+├── FitError                   nothing can be fitted to this, or not well enough (ValueError)
 ├── EncoderError               an encoder broke its contract                     (RuntimeError)
 └── ClosedError                a space was used after close()                    (RuntimeError)
 ```
@@ -123,8 +124,12 @@ class SpaceMismatchError(MmencodeError, ValueError):
     """Vectors of two spaces were to be compared, joined or searched together."""
 
 
+class LabelError(MmencodeError, ValueError):
+    """Labels, templates, prompts or labelled items make no classifier; the message names the label."""
+
+
 class FitError(MmencodeError, ValueError):
-    """A projection can't be fitted to these pairs, or says nothing about others."""
+    """A projection or a classifier can't be fitted to these items, or says nothing about others."""
 
 
 class EncoderError(MmencodeError, RuntimeError):

@@ -27,11 +27,11 @@ from .parts import chunks, counted, joined, merged
 from .projection import Projection
 from .registry import registry
 from .runtime import Runtime
-from .spec import EncoderSpec, Scoring
+from .spec import TEXT, EncoderSpec, Scoring
 from .tokens import Tokens
 from .towers import Tower, load_tower
 from .verification import Verification, probed, verify
-from .zeroshot import Classifier
+from .zeroshot import Bank, Classifier, Source, described
 
 
 class Space:
@@ -62,6 +62,7 @@ class Space:
         self.limits = Limits() if limits is None else limits
         self.fast = fast
         self._towers: dict[str, tuple[Tower, ...]] = {}
+        self._bank = Bank()
         self._card: SpaceCard | None = None
         self._id: str | None = None
         self._closed = False
@@ -216,13 +217,31 @@ class Space:
             vectors[kept], space=self.id, modality="mixed", positions=np.flatnonzero(kept), errors=errors
         )
 
-    def classifier(self, labels: Sequence[str], templates: Sequence[str] | None = None) -> Classifier:
-        """A zero-shot classifier over `labels`; each template has "{label}" in it.
+    def classifier(
+        self,
+        labels: Sequence[str] | Mapping[str, Sequence[Any]],
+        templates: str | Sequence[str] | None = None,
+        *,
+        by: str = TEXT,
+        synonyms: Mapping[str, Sequence[str]] | None = None,
+        null: Sequence[Any] = (),
+        multi_label: bool = False,
+    ) -> Classifier:
+        """A zero-shot classifier over `labels`, whose descriptions are encoded once for all classifiers.
 
-        Without templates, each modality's own prompt is used: "a photo of a {label}" for images, say.
+        labels       names, or a mapping from each name to whole prompts, or to items of the modality `by`
+        templates    texts with "{label}" in them, or the name of a set: "openai", "simple" or "sounds".
+                     By default each modality has its own prompt: "a photo of a {label}" for images, say
+        synonyms     other names of some labels, which go into every template, too
+        null         prompts or items of nothing in particular: what is nearer to them is none of the labels
+        multi_label  judge each label by itself, so that an item may have several or none
+
+        Raises LabelError where these make no classifier, UnknownNameError for an unknown set of templates.
         """
+        found = described(labels, templates, by=by, synonyms=synonyms, null=null)
         prompts = {modality: spec.prompt for modality, spec in self.specs.items()}
-        return Classifier(self.encode, labels, templates=templates, prompts=prompts, scoring=self.scoring)
+        source = Source(self.encode, prompts, self.scoring, self._bank)
+        return Classifier(source, found, multi_label=multi_label)
 
     def scoring(self, modality: str) -> Scoring | None:
         """How cosines of this modality with texts become probabilities; None where nothing says so."""
@@ -287,6 +306,7 @@ class Space:
         with self._lock:
             self._closed = True
             self._towers.clear()
+        self._bank.clear()
 
     def __enter__(self) -> Space:
         return self

@@ -55,11 +55,10 @@ def zero_shot(
     ] = None,
     template: Annotated[
         list[str] | None,
-        typer.Option(
-            "--template",
-            "--templates",
-            help='How a label reads: "a photo of a {label}". Several are averaged.',
-        ),
+        typer.Option(help='How a label reads: "a photo of a {label}". Several are averaged.'),
+    ] = None,
+    template_set: Annotated[
+        str | None, typer.Option(help="A set of templates instead: openai, simple, sounds.", metavar="NAME")
     ] = None,
     k: Depths = None,
     sample: Sample = None,
@@ -81,7 +80,7 @@ def zero_shot(
     from .. import evaluation
 
     _check_out(out)
-    templates = _templates(template)
+    templates = _templates(template, template_set)
     with _usage():
         read = _labelled(data, modality, file_column, column, names)
     found = evaluation.zero_shot(
@@ -147,14 +146,16 @@ def retrieval(
     _give(found, out, json)
 
 
-def _templates(given: list[str] | None) -> list[str] | None:
+def _templates(given: list[str] | None, name: str | None) -> str | list[str] | None:
     """The templates, checked before anything is read; None where the encoder's own prompt is to be used."""
+    if given and name:
+        raise typer.BadParameter("pass --template or --template-set, not both", param_hint="--template-set")
     for template in given or ():
         if "{label}" not in template:
             raise typer.BadParameter(f'{template!r} has no "{{label}}" in it', param_hint="--template")
     if given and len(set(given)) < len(given):
         raise typer.BadParameter("a template is there twice", param_hint="--template")
-    return given or None
+    return name or given or None
 
 
 def _labelled(

@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "performance.md"
 START, END = "<!-- benchmarks -->\n", "<!-- end -->\n"
-NAMES = ("peers", "limits", "gains", "latency", "startup", "offline", "memory")
+NAMES = ("peers", "limits", "gains", "latency", "startup", "offline", "memory", "classification")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 import mmencode
+from mmencode.spec import Scoring
 
 LABELS = ("--labels", "cat, dog,car")
 
@@ -74,3 +75,89 @@ def test_control_characters_of_file_names_are_escaped(run, folder):
     output = run("classify", folder / "a\x1b[31m\t.png", *LABELS).stdout
     assert "a\\x1b[31m\\t.png\t" in output
     assert "\x1b" not in output
+
+
+def test_set_of_templates_is_taken_by_name(run_json, folder):
+    document = run_json("classify", folder, *LABELS, "--template-set", "simple", "-k", 1)
+    names = [row["item"] for row in document["results"]]
+    expected = mmencode.load("fake").classifier(["cat", "dog", "car"], "simple").classify("image", names)
+    assert [row["labels"][0]["score"] for row in document["results"]] == [
+        row[0][1] for row in expected.top(1)
+    ]
+
+
+def test_synonyms_come_from_a_file(run_json, folder, tmp_path):
+    path = tmp_path / "synonyms.txt"
+    path.write_text("car: automobile, motor car\n\ncat: kitten\n")
+    document = run_json("classify", folder / "a.png", *LABELS, "--synonyms-file", path)
+    others = {"car": ["automobile", "motor car"], "cat": ["kitten"]}
+    classifier = mmencode.load("fake").classifier(["cat", "dog", "car"], synonyms=others)
+    expected = classifier.classify("image", [str(folder / "a.png")])
+    found = [(best["label"], best["score"]) for best in document["results"][0]["labels"]]
+    assert found == expected.top(3)[0]
+
+
+@pytest.mark.parametrize("line", ["car", "car:", ": auto", "car: auto\ncar: van", "lorry: truck"])
+def test_synonyms_that_name_no_label_or_no_word_are_exit_code_two(run, folder, tmp_path, line):
+    path = tmp_path / "synonyms.txt"
+    path.write_text(line)
+    run("classify", folder, *LABELS, "--synonyms-file", path, code=2)
+
+
+def test_labels_below_the_threshold_are_not_shown(run_json, folder):
+    shown = run_json("classify", folder / "a.png", *LABELS)["results"][0]["labels"]
+    between = (shown[0]["score"] + shown[1]["score"]) / 2
+    document = run_json("classify", folder / "a.png", *LABELS, "--threshold", between)
+    assert document["results"][0]["labels"] == shown[:1]
+    document = run_json("classify", folder / "a.png", *LABELS, "--threshold", 2)
+    assert document["results"][0]["labels"] == []
+
+
+def test_item_without_labels_keeps_its_row_and_all_columns(run, folder):
+    lines = run("classify", folder / "a.png", *LABELS, "--threshold", 2).stdout.splitlines()
+    assert lines == ["item\t1.\tscore 1", f"{folder / 'a.png'}\t\t"]
+
+
+def test_multi_label_shows_all_labels_that_count(run_json, folder):
+    labels = ("--labels", "cat,dog,car,tree,house")
+    document = run_json("classify", folder / "a.png", *labels, "--multi-label", "--threshold", -1)
+    assert len(document["results"][0]["labels"]) == 5
+    document = run_json("classify", folder / "a.png", *labels, "--multi-label", "--threshold", -1, "-k", 2)
+    assert len(document["results"][0]["labels"]) == 2
+
+
+def test_what_fits_a_null_text_better_has_no_label(run_json, folder):
+    best = run_json("classify", folder / "a.png", *LABELS)["results"][0]["labels"][0]["label"]
+    others = ",".join(label for label in ("cat", "dog", "car") if label != best)
+    document = run_json("classify", folder / "a.png", "--labels", others, "--null", best)
+    assert document["results"][0]["labels"] == []
+
+
+def test_probabilities_are_shown_where_the_space_has_a_scale(run_json, run, folder, monkeypatch):
+    scoring = Scoring(kind="softmax", scale=10.0)
+    monkeypatch.setattr("mmencode.space.Space.scoring", lambda space, modality: scoring)
+    labels = run_json("classify", folder / "a.png", *LABELS)["results"][0]["labels"]
+    assert sum(best["probability"] for best in labels) == pytest.approx(1)
+    lines = run("classify", folder / "a.png", *LABELS, "-k", 1).stdout.splitlines()
+    assert lines[0] == "item\t1.\tscore 1\tprobability 1"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--template-set", "nonsense"),
+        ("--template-set", "simple", "--template", "{label}"),
+        ("--multi-label",),
+        ("--labels", "?!"),
+        ("--threshold", "nan"),
+    ],
+)
+def test_options_that_make_no_classifier_are_exit_code_two(run, folder, options):
+    run("classify", folder, *LABELS, *options, code=2)
+
+
+@pytest.mark.parametrize("option", ["--labels-file", "--synonyms-file"])
+def test_file_that_is_no_text_is_exit_code_two(run, folder, tmp_path, option):
+    path = tmp_path / "words.txt"
+    path.write_bytes(b"caf\xe9: \xff\xfe")
+    run("classify", folder, *LABELS, option, path, code=2)

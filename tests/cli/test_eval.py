@@ -79,7 +79,7 @@ def test_file_column_and_names_are_taken(run_json, table, tmp_path):
 
 
 def test_templates_depths_samples_and_seeds_are_taken(run_json, labels):
-    options = ("--template", "a {label}", "--templates", "{label}", "-k", 2, "--sample", 2, "--seed", 5)
+    options = ("--template", "a {label}", "--template", "{label}", "-k", 2, "--sample", 2, "--seed", 5)
     document = run_json("eval", "zero-shot", labels, *options, *QUICK)
     assert document["templates"] == ["a {label}", "{label}"]
     assert [figure["name"] for figure in document["figures"]] == ["top-2", "mean per class"]
@@ -188,3 +188,10 @@ def test_table_that_is_not_there_is_exit_code_one(run, tmp_path, kind):
 @pytest.mark.parametrize("kind", ["zero-shot", "retrieval"])
 def test_each_has_an_example_in_its_help(run, kind):
     assert f"Example: mmencode eval {kind}" in run("eval", kind, "--help").stdout
+
+
+def test_set_of_templates_goes_by_its_name(run_json, run, classes):
+    found = run_json("eval", "zero-shot", classes, "--template-set", "simple")
+    assert found["templates"] == ["simple"]
+    wrong = run("eval", "zero-shot", classes, "--template-set", "simpel", code=1)
+    assert "did you mean simple" in wrong.stderr

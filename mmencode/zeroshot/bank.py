@@ -1,0 +1,104 @@
+"""The vectors of prompts: each text goes through the text tower once for all classifiers of a space."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..embeddings import Embeddings, Vectors
+from ..errors import LabelError
+from ..spec import TEXT
+
+Encode = Callable[..., Embeddings]
+_AT_ONCE = 2**14  # prompts whose vectors are gathered at once: 32 MiB at 512 numbers each
+_SMALLEST = 1e-6  # a shorter mean of unit vectors is the rounding of opposite ones
+
+
+class Bank:
+    """The vectors of the texts that a space's classifiers have asked for, those used last.
+
+    It holds at most `numbers` float32 numbers: by default 256 MiB, which is 131 072 texts of 512 numbers.
+    A text that had to go is encoded again when it is asked for.
+    """
+
+    def __init__(self, numbers: int = 2**26) -> None:
+        self._numbers = numbers
+        self._vectors: OrderedDict[str, Vectors] = OrderedDict()
+        self._space = ""
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def clear(self) -> None:
+        """Let all vectors go."""
+        with self._lock:
+            self._vectors.clear()
+
+    def means(self, encode: Encode, names: Sequence[str], groups: Sequence[Sequence[str]]) -> Embeddings:
+        """The mean of each group's vectors, normalised again, `[groups, dim]`; `names` are for messages."""
+        parts: list[Vectors] = []
+        with self._lock:
+            for start, stop in _chunks([len(group) for group in groups]):
+                texts = [text for group in groups[start:stop] for text in group]
+                vectors = self._encoded(encode, texts)
+                parts.append(mean_rows(vectors, groups[start:stop], names[start:stop]))
+        return Embeddings(np.concatenate(parts), space=self._space, modality=TEXT)
+
+    def _encoded(self, encode: Encode, texts: Sequence[str]) -> Vectors:
+        """The vectors of the texts, `[texts, dim]`; those that aren't here are encoded, each once."""
+        distinct = list(dict.fromkeys(texts))
+        found = {text: self._vectors[text] for text in distinct if text in self._vectors}
+        missing = [text for text in distinct if text not in found]
+        if missing:
+            encoded = encode(TEXT, missing)
+            self._space = encoded.space
+            found |= zip(missing, map(np.copy, encoded.vectors), strict=True)  # rows that can go one by one
+        self._keep(found)
+        return np.stack([found[text] for text in texts])
+
+    def _keep(self, found: dict[str, Vectors]) -> None:
+        for text, vector in found.items():
+            self._vectors[text] = vector
+            self._vectors.move_to_end(text)
+        dim = len(next(iter(found.values())))
+        while len(self._vectors) * dim > self._numbers:
+            self._vectors.popitem(last=False)
+
+
+def mean_rows(vectors: Vectors, groups: Sequence[Sequence[Any]], names: Sequence[str]) -> Vectors:
+    """The mean of each group's rows of `[n, dim]`, which follow each other, normalised again.
+
+    Raises LabelError for a group whose vectors cancel each other out.
+    """
+    starts = np.cumsum([0, *map(len, groups)])
+    means = np.stack([vectors[start:stop].mean(axis=0) for start, stop in pairwise(starts)])
+    return unit_means(means, names)
+
+
+def unit_means(means: Vectors, names: Sequence[str]) -> Vectors:
+    """Means of unit vectors, brought to unit length; LabelError for one that points nowhere."""
+    lengths = np.linalg.norm(means, axis=1, keepdims=True)
+    nowhere = np.flatnonzero(~(lengths[:, 0] > _SMALLEST))
+    if len(nowhere):
+        raise LabelError(
+            f"the vectors that stand for {names[nowhere[0]]!r} cancel each other out: their mean is zero",
+            remedy="use fewer or other prompts or examples for it",
+        )
+    return np.asarray(means / lengths, np.float32)
+
+
+def _chunks(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Ranges of groups with about as many members in each as may be gathered at once."""
+    ends, total = [0], 0
+    for place, size in enumerate(sizes):
+        if total and total + size > _AT_ONCE:
+            ends.append(place)
+            total = 0
+        total += size
+    return list(zip(ends, [*ends[1:], len(sizes)], strict=True))

@@ -1,0 +1,122 @@
+"""Scales, biases and thresholds for scores, each the optimum of a loss with one minimum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import FitError
+from ..spec import Scoring
+from .results import Flags
+
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
+_DOUBLINGS, _HALVINGS, _STEPS = 40, 40, 100
+_TINY = 1e-12
+
+
+def fit_temperature(scores: Numbers, targets: Flags) -> Scoring:
+    """The scale of a softmax that makes the labels of items most likely; 0 where no scale beats chance.
+
+    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; the scale is one over their
+    temperature. Each target gives up 1 / (n + 1) of its weight to all labels alike, as Platt's targets do,
+    since items that are all right would otherwise ask for an infinite scale.
+    """
+    given_up = 1 / (len(scores) + 1)
+    wanted = (1 - given_up) * targets + given_up / targets.shape[1]
+    aimed = (wanted * scores).sum(axis=1).mean()
+
+    def slope(scale: float) -> float:
+        return float((softmax(scale * scores) * scores).sum(axis=1).mean() - aimed)
+
+    if slope(0.0) >= -_TINY:
+        return Scoring(kind="softmax", scale=0.0)
+    high = 1.0
+    for _ in range(_DOUBLINGS):
+        if slope(high) >= 0:
+            break
+        high *= 2
+    low = 0.0 if high == 1 else high / 2
+    for _ in range(_HALVINGS):  # the loss is convex, so that its slope passes zero once
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return Scoring(kind="softmax", scale=(low + high) / 2)
+
+
+def fit_platt(scores: Numbers, targets: Flags) -> Scoring:
+    """The scale and bias of a sigmoid for each (item, label) pair by itself; scale 0 where none helps.
+
+    Platt, "Probabilistic Outputs for Support Vector Machines", 1999, with his targets; by Newton's method
+    with a line search (Lin, Lin and Weng, "A note on Platt's probabilistic outputs", 2007).
+    """
+    with_label, pairs = int(targets.sum()), targets.size
+    high, low = (with_label + 1) / (with_label + 2), 1 / (pairs - with_label + 2)
+    wanted = np.where(targets.ravel(), high, low)
+    mean, spread = float(scores.mean()), float(scores.std())
+    if spread < _TINY:
+        return Scoring(kind="sigmoid", scale=0.0, bias=_logit(float(wanted.mean())))
+    inputs = np.stack([(scores.ravel() - mean) / spread, np.ones(pairs)], axis=1)
+    weights = _newton(inputs, wanted)
+    scale = float(weights[0]) / spread
+    return Scoring(kind="sigmoid", scale=scale, bias=float(weights[1]) - scale * mean)
+
+
+def _newton(inputs: Numbers, wanted: Numbers) -> Numbers:
+    """Weights of the logistic regression of `wanted`, which may be shares, on `inputs`."""
+    weights = np.zeros(inputs.shape[1])
+    weights[-1] = _logit(float(wanted.mean()))
+    loss = _cross_entropy(inputs @ weights, wanted)
+    for _ in range(_STEPS):
+        found = sigmoid(inputs @ weights)
+        gradient = inputs.T @ (found - wanted)
+        curvature = (inputs * (found * (1 - found))[:, None]).T @ inputs + _TINY * np.eye(len(weights))
+        step = np.linalg.solve(curvature, gradient)
+        size, better = 1.0, loss
+        while size > _TINY and (better := _cross_entropy(inputs @ (weights - size * step), wanted)) > loss:
+            size /= 2
+        weights, gained, loss = weights - size * step, loss - better, better
+        if gained <= _TINY * (1 + abs(loss)):
+            break
+    return weights
+
+
+def fit_threshold(highest: Numbers, nones: Flags) -> float:
+    """The score with the most accepted of the others plus rejected of `nones`, as shares of each.
+
+    It lies halfway between two scores (the point of Youden's index; Youden 1950). FitError when no score
+    is better than to accept everything.
+    """
+    order = np.argsort(highest, kind="stable")
+    sorted_scores, sorted_nones = highest[order], nones[order]
+    gained = np.cumsum(sorted_nones) / nones.sum() - np.cumsum(~sorted_nones) / (~nones).sum()
+    between = sorted_scores[1:] > sorted_scores[:-1]
+    gained = np.where(between, gained[:-1], -1.0)
+    if not len(gained) or gained.max() <= 0:
+        raise FitError(
+            "items that are none of the labels score as high as those that are one",
+            remedy="describe the labels otherwise, or give a null class",
+        )
+    place = int(gained.argmax())
+    return float((sorted_scores[place] + sorted_scores[place + 1]) / 2)
+
+
+def softmax(logits: Numbers) -> Numbers:
+    """In float64, for fitting."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Numbers = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return found
+
+
+def sigmoid(logits: Numbers) -> Numbers:
+    """1 / (1 + exp(-x)) in a form that overflows nowhere."""
+    found: Numbers = 0.5 * (1 + np.tanh(0.5 * logits))
+    return found
+
+
+def _cross_entropy(logits: Numbers, wanted: Numbers) -> float:
+    return float((np.logaddexp(0, logits) - wanted * logits).sum())
+
+
+def _logit(share: float) -> float:
+    return float(np.log(share / (1 - share)))

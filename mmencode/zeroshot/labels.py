@@ -1,0 +1,195 @@
+"""What the labels are: their names, and the prompts or examples that stand for each."""
+
+from __future__ import annotations
+
+import string
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from ..errors import LabelError
+from ..inputs.batches import as_items
+from ..spec import TEXT
+from .templates import PLACE, templates_of
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Labels:
+    """Labels as they were described.
+
+    names      what results call them
+    by         the modality of what stands for them
+    items      the prompts or examples of each; None where templates make prompts of names
+    others     synonyms of each, which go into the templates, too
+    templates  None for the prompt of the modality that is classified
+    null       prompts or examples of nothing in particular
+    """
+
+    names: tuple[str, ...]
+    by: str
+    items: tuple[Sequence[Any], ...] | None
+    others: tuple[tuple[str, ...], ...]
+    templates: tuple[str, ...] | None
+    null: Sequence[Any]
+
+    def groups(self, template: str) -> tuple[Sequence[Any], ...]:
+        """What stands for each label and, last, for the null class where there is one.
+
+        `template` takes the place of templates that weren't given.
+        """
+        null = (self.null,) if len(self.null) else ()
+        if self.items is not None:
+            return (*self.items, *null)
+        templates = self.templates or (template,)
+        words = zip(self.names, self.others, strict=True)
+        prompts = [_prompts(templates, (name, *others)) for name, others in words]
+        return (*prompts, *null)
+
+    def place(self, name: object) -> int:
+        """The place of a label, found by its exact name; LabelError with the nearest names."""
+        if name not in self.names:
+            raise LabelError(f"{name!r} is none of the labels", remedy=_meant(name, self.names))
+        return self.names.index(name)
+
+
+def described(
+    labels: Sequence[str] | Mapping[str, Sequence[Any]],
+    templates: str | Sequence[str] | None = None,
+    *,
+    by: str = TEXT,
+    synonyms: Mapping[str, Sequence[str]] | None = None,
+    null: Sequence[Any] = (),
+) -> Labels:
+    """Labels as `Space.classifier` takes them, checked; LabelError says which one is wrong."""
+    names = _names(labels)
+    items = _items(labels, by) if isinstance(labels, Mapping) else None
+    if items is None and by != TEXT:
+        raise TypeError(f'with by="{by}", labels must be a mapping from each label to its items')
+    if items is not None and (templates is not None or synonyms):
+        raise TypeError("templates and synonyms are for labels that are names, not for a mapping")
+    found = Labels(
+        names=names,
+        by=by,
+        items=items,
+        others=_others(names, synonyms or {}),
+        templates=None if templates is None else templates_of(templates),
+        null=_group(null, by, "the null class") if len(null) else (),
+    )
+    if by == TEXT:
+        _require_different(names, found.groups(PLACE))
+    return found
+
+
+def _prompts(templates: Sequence[str], words: Sequence[str]) -> list[str]:
+    return [template.replace(PLACE, word) for word in words for template in templates]
+
+
+def _names(labels: Sequence[str] | Mapping[str, Any]) -> tuple[str, ...]:
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise TypeError(f"labels must be a list of strings, or a mapping from strings, not {labels!r}")
+    names = tuple(labels)
+    if not names:
+        raise LabelError("labels must be at least one", remedy="name some")
+    for name in names:
+        _require_word(name)
+    _require_once(names)
+    return names
+
+
+def _require_word(name: str) -> None:
+    if not name.strip():
+        raise LabelError(f"labels must be words: {name!r} is blank", remedy="leave it out")
+    if all(character in string.punctuation or _is_mark(character) for character in name):
+        raise LabelError(
+            f"labels must be words: {name!r} has nothing but punctuation, which encoders of text may drop",
+            remedy="write it out, as in 'question mark'",
+        )
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is punctuation, a separator, a control character or a lone accent."""
+    return unicodedata.category(character)[0] in "PZCM"
+
+
+def _require_once(names: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for name in names:
+        if fold(name) in first:
+            other = first[fold(name)]
+            twice = "is there twice" if other == name else f"is {other!r} but for case and spaces"
+            raise LabelError(f"labels must be distinct: {name!r} {twice}", remedy="leave one of them out")
+        first[fold(name)] = name
+
+
+def fold(word: str) -> str:
+    """The word without what makes no difference: case, spaces, and how its characters are composed."""
+    return " ".join(unicodedata.normalize("NFKC", word).casefold().split())
+
+
+def _items(labels: Mapping[str, Sequence[Any]], by: str) -> tuple[Sequence[Any], ...]:
+    return tuple(_group(items, by, f"label {name!r}") for name, items in labels.items())
+
+
+def _group(items: Any, by: str, whose: str) -> Sequence[Any]:
+    try:
+        found = as_items(by, items)
+    except TypeError as cause:
+        raise TypeError(
+            f"{whose} must have a list of items of {by!r}, not one {type(items).__name__}"
+        ) from cause
+    if not len(found):
+        raise LabelError(
+            f"{whose} has no items that stand for it", remedy="give one or more, or leave it out"
+        )
+    if by == TEXT:
+        for prompt in found:
+            if not isinstance(prompt, str):
+                raise TypeError(f"{whose} must have strings as prompts, not {prompt!r}")
+            if not prompt.strip():
+                raise LabelError(f"{whose} has a blank prompt", remedy="leave it out")
+    return found
+
+
+def _others(names: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    for name, words in synonyms.items():
+        if name not in names:
+            raise LabelError(
+                f"there are synonyms for {name!r}, which is none of the labels", remedy=_meant(name, names)
+            )
+        if isinstance(words, str) or not all(isinstance(word, str) for word in words):
+            raise TypeError(f"the synonyms of {name!r} must be a list of strings, not {words!r}")
+        for word in words:
+            _require_word(word)
+        _require_new(name, words)
+    return tuple(tuple(synonyms.get(name, ())) for name in names)
+
+
+def _require_new(name: str, words: Iterable[str]) -> None:
+    seen = {fold(name)}
+    for word in words:
+        if fold(word) in seen:
+            raise LabelError(
+                f"synonym {word!r} of label {name!r} is there already and would count twice",
+                remedy="leave it out",
+            )
+        seen.add(fold(word))
+
+
+def _require_different(names: Sequence[str], groups: Sequence[Sequence[str]]) -> None:
+    first: dict[frozenset[str], str] = {}
+    for name, prompts in zip((*names, "the null class"), groups, strict=False):
+        other = first.setdefault(frozenset(map(fold, prompts)), name)
+        if other != name:
+            raise LabelError(
+                f"labels {other!r} and {name!r} have the same prompts, so that nothing tells them apart",
+                remedy="leave one of them out, or give it other prompts",
+            )
+
+
+def _meant(name: object, names: Sequence[str]) -> str:
+    by_fold = {fold(known): known for known in names}
+    near = get_close_matches(fold(str(name)), by_fold, n=3, cutoff=0.5)
+    shown = ", ".join(repr(by_fold[found]) for found in near) or ", ".join(map(repr, names[:5]))
+    return f"did you mean {shown}?" if near else f"the labels are {shown}{', ...' if len(names) > 5 else ''}"

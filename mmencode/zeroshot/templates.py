@@ -1,0 +1,71 @@
+"""Sets of templates by name, and one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+from ..errors import LabelError, UnknownNameError
+
+PLACE = "{label}"
+SETS = ("openai", "simple", "sounds")
+_SOUNDS = (
+    "{label}",
+    "the sound of {label}",
+    "a recording of {label}",
+    "a short clip of {label}",
+    "a noisy recording of {label}",
+    "a field recording of {label}",
+    "{label} in the background",
+    "one can hear {label}",
+)
+
+
+def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
+    """The templates of a set, or one's own, each with "{label}" in it.
+
+    "openai" are the 80 for ImageNet (Radford et al., "Learning Transferable Visual Models From Natural
+    Language Supervision", 2021) and "simple" the seven of them that its authors found to suffice, both as
+    open_clip has them; "sounds" are eight of our own for recordings.
+
+    Raises UnknownNameError for another name, LabelError for templates that are no templates.
+    """
+    if isinstance(given, str):
+        return _named(given)
+    templates = tuple(given)
+    if not all(isinstance(template, str) for template in templates):
+        raise TypeError(f"templates must be a list of strings or the name of a set, not {given!r}")
+    if not templates:
+        raise LabelError(
+            "templates must be at least one", remedy="leave them out for the modality's own prompt"
+        )
+    for template in templates:
+        if PLACE not in template:
+            raise LabelError(
+                f'template {template!r} has no "{PLACE}" in it', remedy=f'write "a photo of a {PLACE}", say'
+            )
+    twice = [template for place, template in enumerate(templates) if template in templates[:place]]
+    if twice:
+        raise LabelError(
+            f"template {twice[0]!r} is there twice and would count twice", remedy="leave one of them out"
+        )
+    return templates
+
+
+def _named(name: str) -> tuple[str, ...]:
+    if name == "sounds":
+        return _SOUNDS
+    if name not in SETS:
+        near = get_close_matches(name, SETS, n=2, cutoff=0.5)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UnknownNameError(
+            f"there is no set of templates called {name!r}",
+            remedy=f"{meant}The sets are {', '.join(SETS)}; one's own templates are a list: "
+            f'["a photo of a {PLACE}"]',
+        )
+    from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
+
+    functions: Sequence[Callable[[str], str]] = (
+        OPENAI_IMAGENET_TEMPLATES if name == "openai" else SIMPLE_IMAGENET_TEMPLATES
+    )
+    return tuple(function(PLACE) for function in functions)
