@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .inputs import Waveform as Waveform
     from .loading import encode as encode
     from .loading import load as load
+    from .projection import Autoencoder as Autoencoder
     from .projection import Chain as Chain
     from .projection import IdentityProjection as IdentityProjection
     from .projection import LabelAnchored as LabelAnchored
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from .projection import Perceptron as Perceptron
     from .projection import Projection as Projection
     from .projection import Truncation as Truncation
+    from .projection import autoencode as autoencode
     from .projection import load_projection as load_projection
     from .projection import save_projection as save_projection
     from .quantised import Quantised as Quantised
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from .verification import Verification as Verification
 
 _LAZY = {
+    "Autoencoder": "projection",
     "Chain": "projection",
     "Embeddings": "embeddings",
     "Encoder": "encoder",
@@ -69,6 +72,7 @@ _LAZY = {
     "Verification": "verification",
     "Waveform": "inputs",
     "align": "alignment",
+    "autoencode": "projection",
     "bridge": "bridging",
     "compose": "composition",
     "encode": "loading",

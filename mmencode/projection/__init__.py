@@ -2,6 +2,9 @@
 
 from .anchored import Activation as Activation
 from .anchored import LabelAnchored as LabelAnchored
+from .autoencoder import Autoencoder as Autoencoder
+from .autoencoder import Reconstruction as Reconstruction
+from .autoencoder import autoencode as autoencode
 from .base import IdentityProjection as IdentityProjection
 from .base import Projection as Projection
 from .chain import Chain as Chain

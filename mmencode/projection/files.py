@@ -15,6 +15,7 @@ from safetensors.torch import save
 from ..errors import EncoderError, WeightsError
 from ..files import written_aside
 from .anchored import LabelAnchored
+from .autoencoder import Autoencoder
 from .base import IdentityProjection, Projection, Settings
 from .chain import Chain
 from .contrastive import Perceptron
@@ -22,7 +23,8 @@ from .linear import Linear, Truncation
 
 FORMAT = 1
 KINDS: Mapping[str, type[Projection]] = {
-    kind.kind: kind for kind in (IdentityProjection, LabelAnchored, Linear, Perceptron, Truncation, Chain)
+    kind.kind: kind
+    for kind in (Autoencoder, IdentityProjection, LabelAnchored, Linear, Perceptron, Truncation, Chain)
 }
 _FACTS = {"format", "kind", "into", "note", "report", "settings"}
 _DAMAGE = (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
