@@ -11,8 +11,12 @@ import os
 import subprocess
 import sys
 import sysconfig
-from importlib.metadata import entry_points
+import zipfile
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, PathDistribution, distribution, entry_points
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 # Builds without an environment of their own: a false value turns that off, whatever the name says.
@@ -27,13 +31,19 @@ def build(folder: Path, *projects: Path) -> list[Path]:
     return sorted(folder.glob("*.whl"))
 
 
-def install(folder: Path, *wheels: Path) -> Path:
-    """Make the virtual environment `folder` with these wheels, and give its interpreter."""
+def install(folder: Path, *wheels: Path, needs: Iterable[str] | None = None) -> Path:
+    """Make the virtual environment `folder` with these wheels, and give its interpreter.
+
+    With `needs`, only these requirements and what the wheels declare are borrowed, and nothing else is there.
+    """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
     site = next((folder / "lib").iterdir()) / "site-packages"
     # Lower in the path than the environment's own packages, so mmencode is the one installed here.
-    (site / "borrowed.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    sources = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    if needs is not None:
+        sources = [link(folder / "borrowed", declared(wheels, [*needs, "pip", "pytest", "hatchling"]))]
+    (site / "borrowed.pth").write_text("".join(f"{source}\n" for source in sources))
     for name in ("pip", "pytest"):
         (script,) = entry_points(group="console_scripts", name=name)
         path = folder / "bin" / name
@@ -42,6 +52,49 @@ def install(folder: Path, *wheels: Path) -> Path:
     pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed"]
     subprocess.run([*pip, *wheels], check=True, env=environment(python))
     return python
+
+
+def declared(wheels: Iterable[Path], needs: Iterable[str]) -> list[Distribution]:
+    """The distributions installed here that these wheels or requirements ask for, or what they ask for does."""
+    found: dict[tuple[str, str], Distribution] = {}
+    left = [requirement for wheel in wheels for requirement in asked(metadata(wheel), "")]
+    left += map(Requirement, needs)
+    while left:
+        wanted = left.pop()
+        for extra in ("", *wanted.extras):
+            if (wanted.name.lower(), extra) not in found:
+                try:
+                    found[wanted.name.lower(), extra] = distribution(wanted.name)
+                except PackageNotFoundError:  # for another platform's build, say, of a package that lies here
+                    continue
+                left += asked(found[wanted.name.lower(), extra], extra)
+    return list(found.values())
+
+
+def metadata(wheel: Path) -> Distribution:
+    """What a wheel says about itself."""
+    (folder,) = (path for path in zipfile.Path(wheel).iterdir() if path.name.endswith(".dist-info"))
+    return PathDistribution(folder)
+
+
+def asked(of: Distribution, extra: str) -> Iterator[Requirement]:
+    """The requirements that hold on this machine, with an extra's or without."""
+    for line in of.requires or ():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+            yield requirement
+
+
+def link(folder: Path, distributions: Iterable[Distribution]) -> Path:
+    """A folder with links to all that these distributions installed, but for editable ones."""
+    folder.mkdir()
+    for found in distributions:
+        names = {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}
+        if not any("editable" in name for name in names):
+            for name in names:
+                if not (folder / name).exists():
+                    (folder / name).symlink_to(str(found.locate_file(name)))
+    return folder
 
 
 def environment(python: Path) -> dict[str, str]:

