@@ -302,6 +302,8 @@ def _first_line(cause: Exception) -> str:
 
 
 def _connect(folder: Path) -> Any:
+    # While an approximate index grows, LanceDB warns of steps of its own by the hundred.
+    os.environ.setdefault("LANCEDB_LOG", "error")
     return package("lancedb").connect(os.path.abspath(folder))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from io import BytesIO
+from io import SEEK_SET, BytesIO
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def read(item: Any, limits: Limits) -> Waveform:
 
 def _decode(content: bytes, source: str, limits: Limits) -> tuple[Samples, int]:
     """Mixed to mono block by block, so that many channels cost no more memory than one."""
-    with soundfile.SoundFile(BytesIO(content)) as file:
+    with soundfile.SoundFile(_Content(content)) as file:
         _check_length(file.frames, file.samplerate, source, limits)
         most = int(limits.seconds * file.samplerate)
         blocks: list[Samples] = []
@@ -98,6 +98,17 @@ def _decode(content: bytes, source: str, limits: Limits) -> tuple[Samples, int]:
         _check_whole(file, content, count, source)
         samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
         return samples, file.samplerate
+
+
+class _Content(BytesIO):
+    """Bytes that stay where they are when a damaged header points before their start."""
+
+    def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
+        """What libsndfile asks for through a callback of C, out of which no exception can come."""
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
 
 
 def _check_whole(file: soundfile.SoundFile, content: bytes, count: int, source: str) -> None:

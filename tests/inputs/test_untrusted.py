@@ -55,3 +55,12 @@ def test_damaged_file_is_read_or_refused(kind, changes, kept):
         warnings.simplefilter("ignore")  # decoders grumble about some of what they read
         with contextlib.suppress(InputError):
             read(bytes(damaged), Limits())
+
+
+def test_chunk_that_does_not_begin_where_its_header_says_is_refused_without_a_word(monkeypatch):
+    ignored = []
+    monkeypatch.setattr("sys.unraisablehook", ignored.append)  # where exceptions in callbacks of C go
+    damaged = sound("AIFF").replace(b"SSND", b"\0SND")
+    with pytest.raises(InputError, match="can't be decoded"):
+        audio.read(damaged, Limits())
+    assert ignored == []

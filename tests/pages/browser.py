@@ -21,7 +21,7 @@ ARGUMENTS = (
     *("--headless", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--disable-extensions"),
     *("--disable-background-networking", "--disable-sync", "--mute-audio", "--window-size=1200,900"),
 )
-SECONDS = 20
+SECONDS = 60
 # The protocol is spoken on the file descriptors 3 and 4, where this puts them before it becomes the browser.
 START = """
 import os, sys
