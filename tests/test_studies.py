@@ -32,7 +32,7 @@ def default():
 def studies(monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent / "studies")
     yield
-    for name in ("align", "bridge", "media", "static_text"):
+    for name in ("align", "bridge", "media", "odd", "static_text"):
         sys.modules.pop(name, None)
 
 
@@ -63,3 +63,11 @@ def test_static_texts_find_photographs_and_sounds_over_a_bridge_of_definitions(d
     assert said["audio"]["forward"]["at"]["1"] > 0.5
     for modality in pairs:
         assert said[modality]["forward"]["interval"][0] > 3 * said[modality]["forward"]["chance"]["1"]
+
+
+def test_things_among_photographs_of_animals_are_odd():
+    pytest.importorskip("sklearn", reason="the area under the ROC curve: pip install scikit-learn")
+    import odd
+
+    for name, found in odd.areas(*odd.read(MEDIA)).items():
+        assert np.mean(found) > 0.95, name
