@@ -13,7 +13,13 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, PackageNotFoundError, PathDistribution, distribution, entry_points
+from importlib.metadata import (
+    Distribution,
+    PackageNotFoundError,
+    PathDistribution,
+    distribution,
+    entry_points,
+)
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -55,7 +61,7 @@ def install(folder: Path, *wheels: Path, needs: Iterable[str] | None = None) -> 
 
 
 def declared(wheels: Iterable[Path], needs: Iterable[str]) -> list[Distribution]:
-    """The distributions installed here that these wheels or requirements ask for, or what they ask for does."""
+    """The distributions installed here that wheels or requirements ask for, or what they ask for does."""
     found: dict[tuple[str, str], Distribution] = {}
     left = [requirement for wheel in wheels for requirement in asked(metadata(wheel), "")]
     left += map(Requirement, needs)

@@ -17,7 +17,7 @@ from timm.data import ImageNetInfo
 import mmencode
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 KINDS = {
@@ -69,7 +69,9 @@ def bank(space: mmencode.Space, path: Path) -> None:
     side.imshow(cosines, cmap="viridis", vmin=0.5, vmax=1)
     for row, values in enumerate(cosines):
         for column, value in enumerate(values):
-            side.text(column, row, f"{value:.2f}", ha="center", va="center", color="w" if value < 0.85 else "k")
+            side.text(
+                column, row, f"{value:.2f}", ha="center", va="center", color="w" if value < 0.85 else "k"
+            )
     side.set_yticks(range(4), SENTENCES)
     side.set_xticks([])
     side.set_title('"bank" beside "bank"')
