@@ -1,4 +1,4 @@
-"""Each plugin of this repository, its wheel installed with mmencode's, beside nothing but what they declare."""
+"""Each plugin of this repository: its wheel and mmencode's, beside nothing but what they declare."""
 
 from __future__ import annotations
 

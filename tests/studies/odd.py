@@ -3,7 +3,7 @@
 python tests/studies/odd.py --data DIR
 
 DIR has photos/ with labels.csv, whose coarse_label says what kind a photograph is of. The space is the
-default one. Animals are split into five folds; each is judged by fits to the other four, beside everything else.
+default one. Animals are split into five folds; each is judged by fits to the other four, beside all else.
 """
 
 from __future__ import annotations

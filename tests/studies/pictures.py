@@ -38,7 +38,7 @@ SENTENCES = [
 
 
 def autoencoder(space: mmencode.Space, path: Path) -> None:
-    """Two numbers for each definition: by principal components, and by the autoencoder that begins as they are."""
+    """Two numbers for each definition: by principal components, and by the autoencoder that begins there."""
     info = ImageNetInfo("imagenet-22k")
     lines = [info.index_to_description(index, detailed=True) for index in range(0, 21841, 4)]
     rows = space.encode("text", lines)

@@ -1,9 +1,9 @@
-"""How many of the ten nearest neighbours are kept with fewer numbers: autoencoder, principal components, truncation.
+"""How many of the ten nearest neighbours an autoencoder keeps, principal components and truncation.
 
 python tests/studies/reduction.py [--every 2]
 
-Texts are the definitions of WordNet that timm ships, their vectors the default space's. A tenth of them is held
-out of the fits and looks for its neighbours among the others.
+Texts are the definitions of WordNet that timm ships, their vectors the default space's. A tenth of them is
+held out of the fits and looks for its neighbours among the others.
 """
 
 from __future__ import annotations
