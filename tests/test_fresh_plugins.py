@@ -12,6 +12,7 @@ import pytest
 
 LISTED = """
 import json, sys
+from importlib.util import find_spec
 from mmencode import registry
 from mmencode.plugins import discover
 (plugin,) = [found for found in discover() if found.distribution == sys.argv[1]]
@@ -19,6 +20,7 @@ found = registry()
 print(json.dumps({
     "file": __import__(plugin.entry_point.partition(":")[0]).__file__,
     "error": repr(plugin.error),
+    "undeclared": find_spec("lancedb") is not None,
     "names": [spec.name for spec in plugin.specs],
     "modalities": sorted({spec.modality for spec in plugin.specs}),
     "heavy": sorted({"torch", "numpy", "transformers", "diffusers", "tokenizers"} & set(sys.modules)),
@@ -103,6 +105,7 @@ def test_plugin_alone_is_listed_without_torch_and_imports(
     listed = said(fresh.run(python, "-c", LISTED, plugin.name, cwd=tmp_path))
     assert listed["file"].startswith(str(tmp_path))
     assert listed["error"] == "None"
+    assert not listed["undeclared"]  # or this would prove nothing
     assert plugin.encoder in listed["names"]
     assert tuple(listed["modalities"]) == plugin.modalities
     assert listed["heavy"] == []
