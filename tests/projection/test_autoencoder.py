@@ -32,7 +32,7 @@ def given(rows, space="a@1", **more):
 
 @pytest.fixture(scope="module")
 def curve():
-    return autoencode(bent(750), 2, hidden=64)
+    return autoencode(bent(750), 2, hidden=64, epochs=100)
 
 
 def test_it_loses_less_than_principal_components_where_the_surface_is_bent(curve):

@@ -15,6 +15,7 @@ from torch import nn
 from mmencode.encoder import digest
 from mmencode.errors import EncoderError, WeightsError
 from mmencode.projection import (
+    Autoencoder,
     Chain,
     IdentityProjection,
     LabelAnchored,
@@ -75,6 +76,7 @@ SAMPLES = {
     "linear": linear(),
     "truncation": Truncation(4),
     "perceptron": seeded(Perceptron, WIDTH, 3, 8),
+    "autoencoder": seeded(Autoencoder, WIDTH, 3, 8),
     "chain": Chain(headed(), linear(4)),
     "chain of chains": Chain(IdentityProjection(), Chain(Truncation(5), seeded(Perceptron, 5, 3, 8))),
 }
@@ -202,7 +204,7 @@ def facts_of(content):
     [
         ({"format": 2}, "it has the format 2; this mmencode reads 1"),
         ({"format": None}, "it has the format None"),
-        ({"kind": "spline"}, "of the kind 'spline'; this mmencode knows identity"),
+        ({"kind": "spline"}, "of the kind 'spline'; this mmencode knows autoencoder"),
         ({"kind": []}, "unhashable"),
         ({"settings": {}}, "head"),
         ({"settings": {"labels": 9, "dim": 4}}, "head"),
