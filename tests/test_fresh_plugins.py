@@ -10,6 +10,7 @@ from pathlib import Path
 import fresh
 import pytest
 
+pytestmark = pytest.mark.slow
 LISTED = """
 import json, sys
 from importlib.util import find_spec
@@ -115,7 +116,6 @@ def test_plugin_alone_is_listed_without_torch_and_imports(
     assert set(imported) == {path.stem for path in (plugin.folder / plugin.package).glob("[a-z]*.py")}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 def test_plugin_alone_passes_its_own_tests(
     plugin: Plugin, wheel: Callable[[Path], Path], tmp_path: Path

@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from unittest import SkipTest
 
@@ -222,23 +220,16 @@ def assert_kept(done, *encoders):
     assert done.stderr.count("keeps the contract") == len(encoders)
 
 
-@pytest.fixture(scope="module")
-def families(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future]]:
-    """A check of a tiny encoder of each family that has one, with random weights in a local file."""
+@pytest.mark.slow
+def test_timm_encoder_of_a_local_file_keeps_the_contract(tmp_path):
     torch.manual_seed(7)
-    names = {save.__name__: save(tmp_path_factory.mktemp("weights")) for save in (save_timm, save_openclip)}
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(checked, encoder) for name, encoder in names.items()}
+    assert_kept(checked(save_timm(tmp_path)), "timm")
 
 
 @pytest.mark.slow
-def test_timm_encoder_of_a_local_file_keeps_the_contract(families):
-    assert_kept(families["save_timm"].result(), "timm")
-
-
-@pytest.mark.slow
-def test_openclip_encoders_of_a_local_folder_keep_the_contract(families):
-    assert_kept(families["save_openclip"].result(), "openclip-image", "openclip-text")
+def test_openclip_encoders_of_a_local_folder_keep_the_contract(tmp_path):
+    torch.manual_seed(7)
+    assert_kept(checked(save_openclip(tmp_path)), "openclip-image", "openclip-text")
 
 
 def test_help_has_an_example_and_hides_how_items_are_parsed(run):
