@@ -14,7 +14,16 @@ from ..errors import LabelError, UnknownNameError
 from . import output
 from .failures import as_documents, report, require_some
 from .items import gather
-from .options import Device, Json, ListFile, SpaceName, open_space
+from .options import (
+    Device,
+    Json,
+    ListFile,
+    SpaceName,
+    Templates,
+    TemplateSet,
+    chosen_templates,
+    open_space,
+)
 
 if TYPE_CHECKING:
     from ..space import Space
@@ -31,13 +40,8 @@ def classify(
         Path | None,
         typer.Option(help="A file with one more label on each line.", exists=True, dir_okay=False),
     ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(help='How a label reads: "a photo of a {label}". Several are averaged.'),
-    ] = None,
-    template_set: Annotated[
-        str | None, typer.Option(help="A set of templates instead: openai, simple, sounds.", metavar="NAME")
-    ] = None,
+    template: Templates = None,
+    template_set: TemplateSet = None,
     synonyms_file: Annotated[
         Path | None,
         typer.Option(
@@ -80,7 +84,7 @@ def classify(
         raise typer.BadParameter(f"{threshold} is no score", param_hint="--threshold")
     words = _labels(labels, labels_file)
     described = _Description(
-        templates=_templates(template, template_set),
+        templates=chosen_templates(template, template_set),
         synonyms=None if synonyms_file is None else _synonyms(synonyms_file),
         null=null or [],
         multi_label=multi_label,
@@ -165,18 +169,6 @@ def _table(ranked: Sequence[tuple[str, Sequence[_Shown]]], chances: bool) -> out
     return output.Table("Labels", columns, rows, numbers=numbers)
 
 
-def ranking(
-    title: str, first: str, ranked: Sequence[tuple[str, Sequence[tuple[str, float]]]]
-) -> output.Table:
-    """A row for each name, with its best, second and further words and their scores."""
-    places = range(1, 1 + max(len(top) for _, top in ranked))
-    columns = [first, *(column for place in places for column in (f"{place}.", f"score {place}"))]
-    rows = [
-        (name, *(cell for word, score in top for cell in (word, output.score(score)))) for name, top in ranked
-    ]
-    return output.Table(title, columns, rows, numbers=[f"score {place}" for place in places])
-
-
 def _labels(listed: str, path: Path | None) -> list[str]:
     lines = [] if path is None else _text(path).splitlines()
     words = [word.strip() for word in [*listed.split(","), *lines] if word.strip()]
@@ -202,12 +194,6 @@ def _require_sigmoid(space: Space, modality: str) -> None:
             "this space doesn't say what score a label needs: pass --threshold or --null",
             param_hint="--multi-label",
         )
-
-
-def _templates(templates: list[str] | None, name: str | None) -> str | list[str] | None:
-    if templates and name:
-        raise typer.BadParameter("pass --template or --template-set, not both", param_hint="--template-set")
-    return name or templates or None
 
 
 def _synonyms(path: Path) -> dict[str, list[str]]:

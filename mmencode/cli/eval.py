@@ -13,7 +13,16 @@ import typer
 from ..errors import MmencodeError
 from ..spec import IMAGE
 from . import output
-from .options import Device, Json, SpaceName, open_space
+from .options import (
+    Device,
+    Json,
+    SpaceName,
+    Templates,
+    TemplateSet,
+    chosen_templates,
+    open_space,
+    require_folder_of,
+)
 
 if TYPE_CHECKING:
     from ..evaluation import Labelled, LeftOut, Report
@@ -53,13 +62,8 @@ def zero_shot(
     names: Annotated[
         Path | None, typer.Option(help="A table of classes and the names to use instead.", dir_okay=False)
     ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(help='How a label reads: "a photo of a {label}". Several are averaged.'),
-    ] = None,
-    template_set: Annotated[
-        str | None, typer.Option(help="A set of templates instead: openai, simple, sounds.", metavar="NAME")
-    ] = None,
+    template: Templates = None,
+    template_set: TemplateSet = None,
     k: Depths = None,
     sample: Sample = None,
     seed: Seed = 0,
@@ -80,7 +84,7 @@ def zero_shot(
     from .. import evaluation
 
     _check_out(out)
-    templates = _templates(template, template_set)
+    templates = chosen_templates(template, template_set)
     with _usage():
         read = _labelled(data, modality, file_column, column, names)
     found = evaluation.zero_shot(
@@ -146,18 +150,6 @@ def retrieval(
     _give(found, out, json)
 
 
-def _templates(given: list[str] | None, name: str | None) -> str | list[str] | None:
-    """The templates, checked before anything is read; None where the encoder's own prompt is to be used."""
-    if given and name:
-        raise typer.BadParameter("pass --template or --template-set, not both", param_hint="--template-set")
-    for template in given or ():
-        if "{label}" not in template:
-            raise typer.BadParameter(f'{template!r} has no "{{label}}" in it', param_hint="--template")
-    if given and len(set(given)) < len(given):
-        raise typer.BadParameter("a template is there twice", param_hint="--template")
-    return name or given or None
-
-
 def _labelled(
     data: Path, modality: str, files: str | None, labels: str | None, names: Path | None
 ) -> Labelled:
@@ -184,12 +176,9 @@ def _usage() -> Iterator[None]:
 
 def _check_out(out: Path | None) -> None:
     """Find out before the work rather than after it that it couldn't be saved."""
-    if out is None:
-        return
-    if out.suffix.lower() not in PAGES:
+    if out is not None and out.suffix.lower() not in PAGES:
         raise typer.BadParameter(f"{out} ends in none of {', '.join(PAGES)}", param_hint="--out")
-    if not out.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
+    require_folder_of(out, "--out")
 
 
 def _give(found: Report, out: Path | None, json: bool) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import LabelError
+
 if TYPE_CHECKING:
     from ..space import Space
 
@@ -23,6 +25,25 @@ ListFile = Annotated[
     Path | None,
     typer.Option("--file", help="A file with one more item on each line.", exists=True, dir_okay=False),
 ]
+Templates = Annotated[
+    list[str] | None,
+    typer.Option("--template", help='How a label reads: "a photo of a {label}". Several are averaged.'),
+]
+TemplateSet = Annotated[
+    str | None, typer.Option(help="A set of templates instead: openai, simple, sounds.", metavar="NAME")
+]
+
+
+def chosen_templates(given: list[str] | None, name: str | None) -> str | list[str] | None:
+    """The templates, checked before anything is read; None where the encoder's own prompt is to be used."""
+    from ..zeroshot.templates import templates_of
+
+    if given and name:
+        raise typer.BadParameter("pass --template or --template-set, not both", param_hint="--template-set")
+    try:
+        return name or (list(templates_of(given)) if given else None)
+    except LabelError as cause:
+        raise typer.BadParameter(str(cause), param_hint="--template") from cause
 
 
 def open_space(name: str | None, device: str) -> Space:

@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from ..embeddings import Embeddings
 from ..encoder import digest
 from ..errors import FitError, SpaceMismatchError
-from .base import Projection, Settings
+from .contrastive import Perceptron, bent
 from .pairs import FLAT, require_pairs
 
 _BATCH, _PATIENCE, _RATE, _DECAY = 256, 20, 1e-3, 1e-4
@@ -47,8 +46,8 @@ class Reconstruction:
         )
 
 
-class Autoencoder(Projection):
-    """Both ways are principal components with a hidden layer beside them, which alone is trained.
+class Autoencoder(Perceptron):
+    """A perceptron and a way back: principal components, and hidden layers beside them that are trained.
 
     Hinton & Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 2006.
     """
@@ -56,20 +55,12 @@ class Autoencoder(Projection):
     kind = "autoencoder"
 
     def __init__(self, width: int, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.down, self.bent_down = nn.Linear(width, dim), _bent(width, hidden, dim)
-        self.up, self.bent_up = nn.Linear(dim, width), _bent(dim, hidden, width)
-        self._shape = {"width": width, "dim": dim, "hidden": hidden}
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Features `[b, width]`, of which only the direction counts, to codes `[b, dim]`."""
-        unit = normalize(features, dim=-1)
-        codes: Tensor = self.down(unit) + self.bent_down(unit)
-        return codes
+        super().__init__(width, dim, hidden)
+        self.back, self.bent_back = nn.Linear(dim, width), bent(dim, hidden, width)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes `[b, dim]`, not normalised, to what they stand for, `[b, width]`."""
-        features: Tensor = self.up(codes) + self.bent_up(codes)
+        features: Tensor = self.back(codes) + self.bent_back(codes)
         return features
 
     def codes(self, embeddings: Embeddings) -> Numbers:
@@ -89,21 +80,6 @@ class Autoencoder(Projection):
         off: Numbers = self._through(embeddings, self._there_and_back) - embeddings.vectors
         squared: Numbers = (off**2).sum(axis=1)
         return squared
-
-    @property
-    def width(self) -> int:
-        """What its layers take."""
-        return self._shape["width"]
-
-    @property
-    def dim(self) -> int:
-        """How many numbers a code has."""
-        return self._shape["dim"]
-
-    @property
-    def settings(self) -> Settings:
-        """The sizes of its layers."""
-        return dict(self._shape)
 
     def _there_and_back(self, features: Tensor) -> Tensor:
         return self.decode(self(features))
@@ -153,10 +129,6 @@ def autoencode(
     return network
 
 
-def _bent(width: int, hidden: int, dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim))
-
-
 def _like(embeddings: Embeddings, vectors: Numbers, space: str) -> Embeddings:
     """These vectors at unit length for the same items."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -198,12 +170,12 @@ def _principal(rows: Tensor, dim: int, hidden: int, seed: int) -> Autoencoder:
         torch.manual_seed(seed)
         found = Autoencoder(rows.shape[1], dim, hidden)
     with torch.no_grad():
-        found.down.weight.copy_(components)
-        found.down.bias.copy_(-components @ mean.float())
-        found.up.weight.copy_(components.T)
-        found.up.bias.copy_(mean.float())
-        for bent in (found.bent_down, found.bent_up):
-            for parameter in bent[-1].parameters():
+        found.direct.weight.copy_(components)
+        found.direct.bias.copy_(-components @ mean.float())
+        found.back.weight.copy_(components.T)
+        found.back.bias.copy_(mean.float())
+        for hidden_layer in (found.bent, found.bent_back):
+            for parameter in hidden_layer[-1].parameters():
                 parameter.zero_()
     return found.eval().requires_grad_(False)
 
@@ -218,8 +190,10 @@ def _trained(
     tell: Callable[[int, float], None],
 ) -> Autoencoder:
     network = deepcopy(start)
-    bent = [*network.bent_down.parameters(), *network.bent_up.parameters()]
-    optimiser = torch.optim.AdamW([part.requires_grad_(True) for part in bent], lr=_RATE, weight_decay=_DECAY)
+    trained = [*network.bent.parameters(), *network.bent_back.parameters()]
+    optimiser = torch.optim.AdamW(
+        [part.requires_grad_(True) for part in trained], lr=_RATE, weight_decay=_DECAY
+    )
     draw = torch.Generator().manual_seed(seed)
     best, least, waited = deepcopy(network.state_dict()), _lost(network, stopping), 0
     for epoch in range(epochs):

@@ -30,7 +30,7 @@ class Perceptron(Projection):
     def __init__(self, width: int, dim: int, hidden: int) -> None:
         super().__init__()
         self.direct = nn.Linear(width, dim)
-        self.bent = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.bent = bent(width, hidden, dim)
         self._shape = {"width": width, "dim": dim, "hidden": hidden}
 
     def forward(self, features: Tensor) -> Tensor:
@@ -53,6 +53,11 @@ class Perceptron(Projection):
     def settings(self) -> Settings:
         """The sizes of its layers."""
         return dict(self._shape)
+
+
+def bent(width: int, hidden: int, dim: int) -> nn.Sequential:
+    """What is put beside a linear layer for what no matrix can say."""
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, dim))
 
 
 def contrastive(

@@ -141,7 +141,7 @@ def test_arguments_that_make_no_sense_are_exit_code_two(run, labels, kind, optio
 
 def test_template_that_is_there_twice_is_exit_code_two(run, labels):
     twice = ("--template", "a {label}") * 2
-    assert "a template is there twice" in run("eval", "zero-shot", labels, *twice, code=2).stderr
+    assert "template 'a {label}' is there twice" in run("eval", "zero-shot", labels, *twice, code=2).stderr
 
 
 @pytest.mark.parametrize("kind", ["zero-shot", "retrieval"])

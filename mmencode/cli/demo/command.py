@@ -12,7 +12,6 @@ from ...errors import InputError, MissingPackageError, NoDefaultSpaceError
 from ...packages import install_line
 from ...spec import AUDIO
 from .. import output
-from ..classify import ranking
 from ..failures import as_documents, report, require_some
 from ..options import Json, open_space
 from . import photographs
@@ -103,5 +102,16 @@ def _print(
         )
         return
     for section in sections:
-        output.table(ranking(section.title, section.asked, section.rows), titled=True)
+        output.table(_ranking(section), titled=True)
     output.note(f"Wrote {written}, which shows them.")
+
+
+def _ranking(section: Section) -> output.Table:
+    """A row for each name, with its best, second and further words and their scores."""
+    places = range(1, 1 + max(len(top) for _, top in section.rows))
+    columns = [section.asked, *(column for place in places for column in (f"{place}.", f"score {place}"))]
+    rows = [
+        (name, *(cell for word, score in top for cell in (word, output.score(score))))
+        for name, top in section.rows
+    ]
+    return output.Table(section.title, columns, rows, numbers=[f"score {place}" for place in places])
