@@ -25,9 +25,8 @@ class Latest:
     def refresh(self) -> None:
         """Let the table see the latest commit, whoever made it."""
         with self._guard:
-            listed = (
-                self._listing()
-            )  # before the look itself: what comes between makes the next one look again
+            # Listed before the look itself, so that what comes between makes the next one look again.
+            listed = self._listing()
             if listed is None or listed != self._listed:
                 self.table.checkout_latest()
                 self.version = self.table.version
