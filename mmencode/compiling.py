@@ -7,8 +7,8 @@ import warnings
 import torch
 from torch import Tensor
 
+from .causes import out_of_memory
 from .encoder import Encoder, Tensors
-from .memory import out_of_memory
 
 
 class Compiled:

@@ -250,7 +250,8 @@ def _joined(parts: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
 
 
 def _error_to_dict(error: InputError) -> dict[str, Any]:
-    return {"fact": error.fact, "source": error.source, "remedy": error.remedy, "index": error.index}
+    names = ("fact", "source", "remedy", "index", "fault")
+    return {name: getattr(error, name) for name in names}
 
 
 def _embeddings(value: object, name: str) -> Embeddings:

@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from .causes import fault_of, named, out_of_memory
 from .embeddings import Positions, Vectors
 from .encoder import Tensors
 from .errors import EncoderError, InputError
 from .inputs import Limits, reader
+from .inputs.limits import raising
 from .inputs.source import describe
-from .memory import out_of_memory
 from .runtime import Runtime, move, streams
 from .towers import Tower
 from .workers import Work, in_order, shared
@@ -133,8 +134,9 @@ def _prepare_all(job: Job) -> Generator[Prepared, None, None]:
         error = InputError(
             f"reading and preprocessing it takes more than {job.limits.wait:g} s",
             source=describe(item),
-            remedy="leave it out, or allow it more time: load(name, limits=Limits(wait=...))",
+            remedy=f"leave it out, or {raising('wait')}",
             index=index,
+            fault="time",
         )
         return Prepared(index, error=error)
 
@@ -168,10 +170,11 @@ def _prepare(job: Job, read: Callable[[Any, Limits], Any], index: int, item: Any
 
 def _unprepared(fact: str, cause: BaseException, index: int, item: Any) -> InputError:
     error = InputError(
-        f"{fact}: {type(cause).__name__}: {cause}",
+        f"{fact}: {named(cause)}",
         source=describe(item),
         remedy="leave the item out, or report it to the encoder's author",
         index=index,
+        fault=fault_of(cause, "encoder"),
     )
     error.__cause__ = cause
     return error
@@ -335,7 +338,7 @@ def _forward(
         if out_of_memory(cause):
             tower.budget.ran_out(batch[-1].elements, len(batch))
         if len(batch) == 1:
-            return [], [_blame(batch[0], f"{_failed(tower)} on it: {type(cause).__name__}: {cause}", cause)]
+            return [], [_blame(batch[0], f"{_failed(tower)} on it: {named(cause)}", cause)]
     # Not inside the handler: there, the failed pass's tensors would live on with the exception.
     half = len(batch) // 2
     first, first_errors = _forward(job, batch[:half], forward)
@@ -349,6 +352,7 @@ def _blame(item: Prepared, fact: str, cause: BaseException | None = None) -> Inp
         source=item.source,
         remedy="leave the item out; if it is an ordinary one, the encoder is at fault",
         index=item.index,
+        fault="encoder" if cause is None else fault_of(cause, "encoder"),
     )
     error.__cause__ = cause
     return error

@@ -27,7 +27,9 @@ Each message has four parts: the fact with its values, the culprit, and the reme
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+Fault = Literal["content", "limit", "access", "time", "process", "encoder"]
 
 
 class MmencodeError(Exception):
@@ -103,13 +105,34 @@ class InputError(MmencodeError, ValueError):
     """An item can't be read or encoded.
 
     `index` is the item's place in the batch (None outside a batch), `source` says where it came from: a
-    path, or what kind of object it was.
+    path, or what kind of object it was. `fault` says why:
+
+    content  the item itself: damaged, blank, or nothing of this modality
+    limit    it is larger than one of `Limits`
+    access   its bytes couldn't be had: no such file, no permission, a disk or a share that fails
+    time     reading it took longer than `Limits.wait`
+    process  this process lacked something: memory, room on the disk, file descriptors
+    encoder  the encoder failed on it, or gave it no direction
     """
 
-    def __init__(self, fact: str, *, source: str, remedy: str = "", index: int | None = None) -> None:
+    def __init__(
+        self,
+        fact: str,
+        *,
+        source: str,
+        remedy: str = "",
+        index: int | None = None,
+        fault: Fault = "content",
+    ) -> None:
         super().__init__(fact, remedy=remedy)
         self.source = source
         self.index = index
+        self.fault: Fault = fault
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the same item fails again whenever it is tried; every fault but the content's can pass."""
+        return self.fault == "content"
 
     def __str__(self) -> str:
         place = self.source if self.index is None else f"item {self.index}, {self.source}"

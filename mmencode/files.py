@@ -1,20 +1,77 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
 def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path beside the target to write to; it is renamed when that went well, and removed when it didn't."""
+    """A new file beside the target to write to, renamed to it when that went well and removed when it didn't.
+
+    Its name can't be guessed, so that no other writer has it and no link waits there; a target that is a
+    link is replaced, not followed. What was written is on the disk before the name is.
+    """
     target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    aside = _beside(target)
+    os.close(os.open(aside, _NEW, 0o666))
     try:
         yield aside
+        _sync(aside)
         aside.replace(target)
+        _sync(target.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The path beside the target at which the block makes a folder, which then becomes the target.
+
+    Raises FileExistsError when that is there, before the block or behind it, and FileNotFoundError.
+    """
+    target = Path(path)
+    require_new(target)
+    aside = _beside(target)
+    try:
+        yield aside
+        for root, _, names in os.walk(aside):
+            for name in names:
+                _sync(Path(root, name))
+            _sync(Path(root))
+        require_new(target)  # somebody may have made it meanwhile
+        aside.rename(target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def require_new(folder: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError when something is there, FileNotFoundError when there is no place for it."""
+    target = Path(folder)
+    if os.path.lexists(target):
+        raise FileExistsError(f"{target} is there already: choose another folder, or remove it")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {target.parent} to write {target.name} into")
+
+
+def _beside(target: Path) -> Path:
+    """A name beside the target that nobody can guess, short enough whatever the target's length."""
+    return target.with_name(f".{target.name[:40]}.{secrets.token_hex(16)}.part")
+
+
+def _sync(path: Path) -> None:
+    """Have the operating system write out a file or a folder, where it can do that."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

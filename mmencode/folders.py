@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from .card import FORMAT, INPUTS, NORMALISATION, SpaceCard, card_from_dict, hashed
 from .encoder import known
 from .errors import IdentityError, WeightsError
+from .files import folder_aside
 from .projection import Projection, load_projection, save_projection
 from .spec import EncoderSpec
 
@@ -35,28 +34,13 @@ class Saved:
     projections: Mapping[str, Projection]
 
 
-def require_new(folder: str | os.PathLike[str]) -> None:
-    """FileExistsError when something is there already, FileNotFoundError when there is no place for it."""
-    target = Path(folder)
-    if os.path.lexists(target):
-        raise FileExistsError(f"{target} is there already: choose another folder, or remove it")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {target.parent} to write {target.name} into")
-
-
 def write_folder(folder: str | os.PathLike[str], saved: Saved) -> None:
-    """Write a folder that isn't there yet, whole or not at all; raises as `require_new`."""
-    require_new(folder)
-    target = Path(folder)
-    aside = target.with_name(f".{target.name}.{uuid4().hex}.part")
-    aside.mkdir()
-    try:
+    """Write a folder that isn't there yet, whole or not at all; raises as `folder_aside`."""
+    with folder_aside(folder) as aside:
+        aside.mkdir()
         for modality, projection in saved.projections.items():
             save_projection(projection, aside / _file(modality))
         (aside / CARD).write_text(_to_text(saved), encoding="utf-8")
-        aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_folder(folder: str | os.PathLike[str]) -> Saved:

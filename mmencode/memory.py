@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from .runtime import Runtime
 
 
@@ -25,9 +23,3 @@ class Budget:
         """Remember that memory ran out with `count` items, the largest of that many elements."""
         size = elements.bit_length()
         self._most[size] = max(1, min(self._most.get(size, count), count // 2))
-
-
-def out_of_memory(cause: Exception) -> bool:
-    """Whether an error says so; torch's allocator for CPUs has no type of its own for that."""
-    said = any(words in str(cause) for words in ("can't allocate memory", "not enough memory"))
-    return isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or said

@@ -19,7 +19,8 @@ from .embeddings import Embeddings, Matches, Vectors, search
 from .encoder import known
 from .engine import Advance, Job, OnError
 from .errors import ClosedError, EncoderError, InputError, UnknownModalityError, UnknownNameError
-from .folders import Saved, read_card, require_new, shipped_card, write_folder
+from .files import require_new
+from .folders import Saved, read_card, shipped_card, write_folder
 from .inputs import Limits
 from .inputs.batches import as_items, check_on_error, modality_of, require_many
 from .packages import missing_packages

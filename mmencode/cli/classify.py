@@ -17,6 +17,7 @@ from .items import gather
 from .options import (
     Device,
     Json,
+    Limit,
     ListFile,
     SpaceName,
     Templates,
@@ -70,6 +71,7 @@ def classify(
     file: ListFile = None,
     space: SpaceName = None,
     device: Device = "auto",
+    limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Rank labels for items, without training.
@@ -90,7 +92,7 @@ def classify(
         multi_label=multi_label,
     )
     found = gather(modality, items or [], file)
-    opened = open_space(space, device)
+    opened = open_space(space, device, limit)
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)
     classifier = _classifier(opened, words, described)

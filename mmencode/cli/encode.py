@@ -10,7 +10,7 @@ import typer
 from . import output
 from .failures import as_documents, report, require_some
 from .items import gather
-from .options import Device, Json, ListFile, SpaceName, open_space
+from .options import Device, Json, Limit, ListFile, SpaceName, open_space
 
 
 def encode(
@@ -27,6 +27,7 @@ def encode(
     file: ListFile = None,
     space: SpaceName = None,
     device: Device = "auto",
+    limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Write the vectors of items to a file, with the space's identity and the name of each row's item.
@@ -39,7 +40,8 @@ def encode(
     """
     _check_out(out)
     found = gather(modality, items or [], file)
-    vectors = open_space(space, device).encode(modality, found.batch, on_error="skip", progress=True)
+    opened = open_space(space, device, limit)
+    vectors = opened.encode(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *vectors.errors]
     require_some(len(vectors), failed)
     named = vectors.named(found.batch)

@@ -16,6 +16,7 @@ from . import output
 from .options import (
     Device,
     Json,
+    Limit,
     SpaceName,
     Templates,
     TemplateSet,
@@ -71,6 +72,7 @@ def zero_shot(
     out: Out = None,
     space: SpaceName = None,
     device: Device = "auto",
+    limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Classify labelled items without training, and compare with their labels.
@@ -88,7 +90,7 @@ def zero_shot(
     with _usage():
         read = _labelled(data, modality, file_column, column, names)
     found = evaluation.zero_shot(
-        open_space(space, device),
+        open_space(space, device, limit),
         modality,
         read.items,
         read.labels,
@@ -120,6 +122,7 @@ def retrieval(
     out: Out = None,
     space: SpaceName = None,
     device: Device = "auto",
+    limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Search files by captions and captions by files, and look where the right ones stand.
@@ -139,7 +142,7 @@ def retrieval(
             table, modality, items=file_column, captions=column or (), template=template
         )
     found = evaluation.retrieval(
-        open_space(space, device),
+        open_space(space, device, limit),
         read.pairs,
         modality=modality,
         k=k,

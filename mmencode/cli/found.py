@@ -51,12 +51,19 @@ class Found:
 
 
 def in_folder(
-    folder: Path, query: Query, k: int, *, modality: str | None, space: str | None, device: str
+    folder: Path,
+    query: Query,
+    k: int,
+    *,
+    modality: str | None,
+    space: str | None,
+    device: str,
+    limit: list[str] | None = None,
 ) -> Found:
     """Encode the folder's files of one modality, images if not said, and search them."""
     modality = modality or IMAGE
     files = gather(modality, [str(folder)])
-    opened = open_space(space, device)
+    opened = open_space(space, device, limit)
     asked = query.encoded(opened)
     corpus = opened.encode(modality, files.batch, on_error="skip", progress=True)
     failed = [*files.errors, *corpus.errors]

@@ -11,7 +11,7 @@ import typer
 from ..errors import MmencodeError
 from . import output
 from .failures import Commands
-from .options import Device, Json, SpaceName, open_space
+from .options import Device, Json, Limit, SpaceName, chosen_limits, open_space
 
 if TYPE_CHECKING:
     from ..index import Added, Failure, Index
@@ -43,6 +43,7 @@ def add(
     retry: Retry = False,
     space: SpaceName = None,
     device: Device = "auto",
+    limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Add the files of folders; what is unchanged isn't encoded again.
@@ -52,7 +53,7 @@ def add(
     \b
     Example: mmencode index add photos.index photos/
     """
-    with _made(index, space, device) as opened:
+    with _made(index, space, device, limit) as opened:
         _fill(opened, folders, modality, remove=False, retry=retry, json=json)
 
 
@@ -63,6 +64,7 @@ def sync(
     modality: Modality = None,
     retry: Retry = False,
     device: Device = "auto",
+    limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Make the index what a folder is: add new files, encode changed ones, remove what is gone.
@@ -70,7 +72,7 @@ def sync(
     \b
     Example: mmencode index sync photos.index photos/
     """
-    with _opened(index, device) as opened:
+    with _opened(index, device, limit) as opened:
         _fill(opened, [folder], modality, remove=True, retry=retry, json=json)
 
 
@@ -117,22 +119,24 @@ def info(index: IndexPath, json: Json = False) -> None:
     output.table(output.Table(str(index), ("what", "value"), lines))
 
 
-def _opened(path: Path, device: str) -> Index:
+def _opened(path: Path, device: str, limit: list[str] | None = None) -> Index:
     from ..index import Index
 
-    return Index.open(path, device=device)
+    return Index.open(path, device=device, limits=chosen_limits(limit))
 
 
-def _made(path: Path, space: str | None, device: str) -> Index:
+def _made(path: Path, space: str | None, device: str, limit: list[str] | None) -> Index:
     """The index, which is made when it isn't there; one that is there must be of the space that is named."""
     from ..index import Index
 
     if path.exists():
-        return Index.open(path, space=None if space is None else open_space(space, device), device=device)
+        if space is None:
+            return _opened(path, device, limit)
+        return Index.open(path, space=open_space(space, device, limit))
     try:
-        return Index.create(path, open_space(space, device))
+        return Index.create(path, open_space(space, device, limit))
     except FileExistsError:  # made by another process meanwhile
-        return Index.open(path, device=device)
+        return _opened(path, device, limit)
 
 
 def _fill(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import LabelError
 
 if TYPE_CHECKING:
+    from ..inputs import Limits
     from ..space import Space
 
 SpaceName = Annotated[
@@ -17,6 +19,15 @@ SpaceName = Annotated[
     typer.Option("--space", help="Name of the space; the default one if not given.", metavar="NAME"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Limit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        help="Raise or lower a limit on items, such as pixels=500000000 or wait=300. May be repeated. The "
+        "limits are bytes, pixels, scans, memory, seconds, samples, characters and wait.",
+        metavar="NAME=NUMBER",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Html = Annotated[
     Path | None, typer.Option("--html", help="Write a page that shows them, in this file.", metavar="FILE")
@@ -46,11 +57,37 @@ def chosen_templates(given: list[str] | None, name: str | None) -> str | list[st
         raise typer.BadParameter(str(cause), param_hint="--template") from cause
 
 
-def open_space(name: str | None, device: str) -> Space:
+def open_space(name: str | None, device: str, limit: list[str] | None = None) -> Space:
     """Make ready the named or the default space; from here on torch is loaded."""
     from .. import load, registry
 
-    return load(registry().default_space() if name is None else name, device=device)
+    limits = chosen_limits(limit)
+    return load(registry().default_space() if name is None else name, device=device, limits=limits)
+
+
+def chosen_limits(given: list[str] | None) -> Limits:
+    """The limits on items, with those of `--limit NAME=NUMBER` in place of the defaults."""
+    from ..inputs import Limits
+
+    chosen: dict[str, Any] = {}
+    for text in given or ():
+        name, _, number = text.partition("=")
+        try:
+            chosen[name] = int(number) if number.lstrip("-").isdigit() else float(number)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{text!r} isn't NAME=NUMBER, such as pixels=500000000", param_hint="--limit"
+            ) from None
+    try:
+        return Limits(**chosen)
+    except TypeError:
+        known = {field.name for field in fields(Limits)}
+        unknown = ", ".join(repr(name) for name in chosen if name not in known)
+        raise typer.BadParameter(
+            f"there is no limit {unknown}: they are {', '.join(sorted(known))}", param_hint="--limit"
+        ) from None
+    except ValueError as cause:
+        raise typer.BadParameter(str(cause), param_hint="--limit") from cause
 
 
 def require_folder_of(path: Path | None, option: str) -> None:

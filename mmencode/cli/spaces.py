@@ -89,7 +89,7 @@ def verify(
 
 def _check_out(out: Path) -> None:
     """Find out before the work rather than after it that it couldn't be saved."""
-    from ..folders import require_new
+    from ..files import require_new
 
     try:
         require_new(out)

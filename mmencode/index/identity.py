@@ -18,6 +18,7 @@ from ..errors import (
     WeightsError,
 )
 from ..folders import Saved, shipped_card, write_folder
+from ..inputs import Limits
 from ..loading import load
 from ..registry import registry
 from ..runtime import Auto
@@ -51,10 +52,10 @@ def _plugins(space: Space) -> Mapping[str, str]:
     return found
 
 
-def load_space(folder: Path, *, device: str | Auto, dtype: str | Auto) -> Space:
+def load_space(folder: Path, *, device: str | Auto, dtype: str | Auto, limits: Limits | None) -> Space:
     """The space of an index's folder; raises as `load`."""
     try:
-        return load(folder, device=device, dtype=dtype)
+        return load(folder, device=device, dtype=dtype, limits=limits)
     except (UnknownNameError, WeightsError) as error:
         error.remedy += "; or give the space itself: Index.open(path, space=space)"
         raise

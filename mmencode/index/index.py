@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
@@ -15,7 +14,9 @@ from ..card import SpaceCard
 from ..embeddings import Embeddings
 from ..engine import OnError
 from ..errors import ClosedError, IdentityError, StoreError, UnknownModalityError
-from ..folders import CARD, read_card, require_new
+from ..files import folder_aside
+from ..folders import CARD, read_card
+from ..inputs import Limits
 from ..inputs.batches import check_on_error, require_many
 from ..loading import load
 from ..runtime import Auto
@@ -42,7 +43,15 @@ class Index:
     latest. One index may be used from several threads. `with` closes it at the end.
     """
 
-    def __init__(self, path: Path, space: Space | None, *, device: str | Auto, dtype: str | Auto) -> None:
+    def __init__(
+        self,
+        path: Path,
+        space: Space | None,
+        *,
+        device: str | Auto = "auto",
+        dtype: str | Auto = "auto",
+        limits: Limits | None = None,
+    ) -> None:
         self.path = path
         self.card: SpaceCard = read_card(path / CARD)
         if space is not None:
@@ -51,7 +60,7 @@ class Index:
         self._open_store: Store | None = Store(path)
         self._space = space
         self._own = space is None
-        self._runtime: tuple[str | Auto, str | Auto] = (device, dtype)
+        self._load = partial(load_space, path, device=device, dtype=dtype, limits=limits)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], space: Space | str | None = None) -> Index:
@@ -62,18 +71,12 @@ class Index:
         LanceDB, StoreError.
         """
         target = Path(os.path.abspath(os.fsdecode(path)))
-        require_new(target)
         package("lancedb")
-        loaded = space if isinstance(space, Space) else load(space)
-        aside = target.with_name(f".{target.name}.{uuid4().hex}.part")
-        try:
+        with folder_aside(target) as aside:
+            loaded = space if isinstance(space, Space) else load(space)
             write_card(loaded, aside)
             Store.make(aside, loaded.dim)
-            require_new(target)
-            aside.rename(target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        index = cls(target, loaded, device="auto", dtype="auto")
+        index = cls(target, loaded)
         index._own = loaded is not space
         return index
 
@@ -85,8 +88,11 @@ class Index:
         space: Space | None = None,
         device: str | Auto = "auto",
         dtype: str | Auto = "auto",
+        limits: Limits | None = None,
     ) -> Index:
         """Open an index; its space is loaded when vectors are first encoded, unless it is given.
+
+        `device`, `dtype` and `limits` are those of `load`, for the space that is loaded here.
 
         Raises StoreError for what is no index or a damaged one, WeightsError or IdentityError for a damaged
         card, SpaceMismatchError, with what differs, for a space of another fingerprint.
@@ -98,7 +104,7 @@ class Index:
                 f"there is no index at {target}",
                 remedy="make one with mmencode.Index.create or `mmencode index add`",
             )
-        return cls(target, space, device=device, dtype=dtype)
+        return cls(target, space, device=device, dtype=dtype, limits=limits)
 
     @staticmethod
     def is_index(path: str | os.PathLike[str]) -> bool:
@@ -110,7 +116,7 @@ class Index:
         """The space of the index, loaded; raises as `load`."""
         with self._store.guard:
             if self._space is None:
-                self._space = load_space(self.path, device=self._runtime[0], dtype=self._runtime[1])
+                self._space = self._load()
             return self._space
 
     @property

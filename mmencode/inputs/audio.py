@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from ..errors import InputError
-from .limits import Limits
+from .limits import Limits, raising
 from .source import describe, is_source, read_bytes, without_address
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
@@ -179,7 +179,8 @@ def _check_length(count: int, rate: int, source: str, limits: Limits) -> None:
         raise InputError(
             f"it is {count / rate:.1f} s long, and the limit is {limits.seconds:g} s",
             source=source,
-            remedy="cut it, or raise the limit: load(name, limits=Limits(seconds=...))",
+            remedy=f"cut it, or {raising('seconds')}",
+            fault="limit",
         )
 
 

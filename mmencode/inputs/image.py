@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from ..errors import InputError
-from .limits import Limits
+from .limits import Limits, raising
 from .source import describe, is_source, read_bytes, without_address
 
 # What people keep photographs in. Left out on purpose: formats whose readers start other programs (EPS) or
@@ -72,7 +72,8 @@ def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
         raise InputError(
             f"it is {width} x {height}: {width * height} pixels, and the limit is {limits.pixels}",
             source=source,
-            remedy="scale it down, or raise the limit if you trust it: load(name, limits=Limits(pixels=...))",
+            remedy=f"scale it down, or {raising('pixels')}",
+            fault="limit",
         )
     try:
         image.load()

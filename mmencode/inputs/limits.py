@@ -10,19 +10,39 @@ class Limits:
     """The largest item that is accepted; larger ones raise InputError before they are decoded.
 
     bytes        of a file or byte string, still encoded: 256 MiB
-    pixels       of a decoded image; the default is Pillow's own, 256 MiB of RGB
+    pixels       of a picture: 16 384 x 12 288, what the largest sensors of phones give
+    scans        of a progressive JPEG, each of which costs a pass over the whole picture: 500
+    memory       bytes that decoding one item may take, by an estimate from its header: 1 GiB
     seconds      of a recording: ten minutes
+    samples      of a recording, over all its channels: 2^28
     characters   of a text; what an encoder doesn't take in is its own, smaller limit
     wait         the most seconds that reading and preprocessing one item may take: one minute
+
+    Raises ValueError for what isn't positive, and for anything but whole numbers; seconds may be fractions,
+    and `math.inf` is no limit on them.
     """
 
     bytes: int = 2**28
-    pixels: int = 2**28 // 3
+    pixels: int = 2**14 * (2**13 + 2**12)
+    scans: int = 500
+    memory: int = 2**30
     seconds: float = 600.0
+    samples: int = 2**28
     characters: int = 100_000
     wait: float = 60.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(f"Limits.{field.name} is {getattr(self, field.name)!r}: make it positive")
+            value = getattr(self, field.name)
+            kinds = (int, float) if field.name in ("seconds", "wait") else (int,)
+            if type(value) not in kinds or not value > 0:
+                kind = "number" if float in kinds else "int"
+                raise ValueError(f"Limits.{field.name} is {value!r}: make it a positive {kind}")
+
+
+def raising(name: str) -> str:
+    """The words that tell how one of the limits is raised, in Python and on the command line."""
+    return (
+        f"raise the limit if you trust it: load(name, limits=Limits({name}=...)), "
+        f"or --limit {name}=... on the command line"
+    )

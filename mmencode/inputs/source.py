@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..causes import fault_of, words
 from ..errors import InputError
-from .limits import Limits
+from .limits import Limits, raising
 
 
 def describe(item: Any) -> str:
@@ -68,7 +69,7 @@ def _read_path(item: str | os.PathLike[str], source: str, limits: Limits) -> byt
     try:
         path = Path(os.fsdecode(item))
         if not path.exists():
-            raise InputError("there is no such file", source=source, remedy="check the path")
+            raise InputError("there is no such file", source=source, remedy="check the path", fault="access")
         if not path.is_file():
             kind = "a directory" if path.is_dir() else "not a regular file"
             raise InputError(f"it is {kind}", source=source, remedy="pass the path of a file")
@@ -79,14 +80,24 @@ def _read_path(item: str | os.PathLike[str], source: str, limits: Limits) -> byt
     except (OSError, ValueError) as cause:
         if isinstance(cause, InputError):
             raise
-        raise InputError(f"it can't be opened: {cause}", source=source, remedy="check the path") from cause
+        raise InputError(
+            f"it can't be opened: {words(cause)}",
+            source=source,
+            remedy="check the path",
+            fault=fault_of(cause, "access"),
+        ) from cause
 
 
 def _read_file(item: Any, source: str, limits: Limits) -> bytes:
     try:
         content = item.read(limits.bytes + 1)
     except Exception as cause:
-        raise InputError(f"reading it failed: {cause}", source=source, remedy="open it again") from cause
+        raise InputError(
+            f"reading it failed: {words(cause)}",
+            source=source,
+            remedy="open it again",
+            fault=fault_of(cause, "access"),
+        ) from cause
     if not isinstance(content, bytes):
         raise InputError(
             f"its read() gives {type(content).__name__}, not bytes",
@@ -100,5 +111,6 @@ def _too_large(source: str, limits: Limits) -> InputError:
     return InputError(
         f"it has more than {limits.bytes} bytes",
         source=source,
-        remedy="raise the limit if you trust it: load(name, limits=Limits(bytes=...))",
+        remedy=raising("bytes"),
+        fault="limit",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InputError
-from .limits import Limits
+from .limits import Limits, raising
 from .source import describe
 
 
@@ -26,7 +26,8 @@ def read(item: Any, limits: Limits) -> str:
         raise InputError(
             f"the text has {len(item)} characters, and the limit is {limits.characters}",
             source=source,
-            remedy="split it, or raise the limit: load(name, limits=Limits(characters=...))",
+            remedy=f"split it, or {raising('characters')}",
+            fault="limit",
         )
     try:
         item.encode("utf-8")

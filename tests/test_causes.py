@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from mmencode.causes import fault_of, named, out_of_memory, words
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_an_exception_whose_message_raises_still_has_words():
+    assert words(Mute()) == "(its message can't be read: RuntimeError)"
+    assert named(Mute()).startswith("Mute: (its message")
+
+
+def test_a_message_of_many_megabytes_is_cut():
+    assert len(words(ValueError("x" * 50_000_000))) < 600
+
+
+def test_escapes_and_line_ends_stay_away_from_the_terminal():
+    assert words(ValueError("red \x1b[31m\nand\x07 bell")) == r"red \x1b[31m and\x07 bell"
+
+
+def test_an_exception_without_a_message_is_known_by_its_type():
+    assert words(KeyError()) == named(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize(
+    ("cause", "fault"),
+    [
+        (MemoryError(), "process"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 5 bytes"),
+            "process",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "process"),
+        (OSError(errno.EMFILE, "Too many open files"), "process"),
+        (PermissionError(errno.EACCES, "Permission denied"), "access"),
+        (OSError(errno.ESTALE, "Stale file handle"), "access"),
+        (OSError("image file is truncated"), "content"),
+        (UserWarning("made an error by -W error"), "process"),
+        (ValueError("not enough memory of the past"), "content"),
+    ],
+)
+def test_the_fault_is_where_the_exception_says(cause, fault):
+    assert fault_of(cause, "content") == fault
+
+
+def test_words_alone_make_no_shortage_of_another_type_of_error():
+    assert out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert not out_of_memory(ValueError("out of memory"))
