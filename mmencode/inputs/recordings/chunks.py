@@ -9,6 +9,7 @@ that are true. Everything else in a file is passed over, whatever it is, whereve
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -26,6 +27,11 @@ _W64_IDS = {
     bytes.fromhex("666d7420f3acd3118cd100c04f8edb8a"): b"fmt ",
     bytes.fromhex("64617461f3acd3118cd100c04f8edb8a"): b"data",
 }
+
+_PACKETS = re.compile(rb".{24}([\x80-\xff]{0,4}[\0-\x7f])*", re.DOTALL)  # numbers of up to five bytes
+_CAF_CHUNKS = (b"desc", b"kuki", b"pakt", b"data")
+
+_Buffer = bytes | memoryview
 
 
 class _Chunk(NamedTuple):
@@ -116,12 +122,21 @@ def aiff(content: bytes, source: str) -> list[Part]:
 
 def caf(content: bytes, source: str) -> list[Part]:
     """Apple's Core Audio Format, whose data may be the last chunk and of unknown length."""
+    found: dict[bytes, memoryview] = {}
     for chunk in _chunks(content, 8, ">4sQ", source, even=False):
-        if chunk.name == b"data":
-            size = len(_body(content, chunk, ">4sQ", source, before=4))
-            said = struct.pack(">q", size)
-            return [Part(content[: chunk.start - 8] + said + content[chunk.start :])]
-    raise damaged("it has no 'data' chunk, as a CAF file must", source)
+        if chunk.name == b"data" and chunk.name not in found:
+            found[chunk.name] = _body(content, chunk, ">4sQ", source, before=4)
+        elif chunk.name in _CAF_CHUNKS:
+            found.setdefault(chunk.name, memoryview(content)[chunk.start : chunk.start + chunk.size])
+    if b"data" not in found:
+        raise damaged("it has no 'data' chunk, as a CAF file must", source)
+    if b"pakt" in found and not _PACKETS.fullmatch(found[b"pakt"]):  # which libsndfile would print
+        raise damaged("the table of its packets has no end", source)
+    pieces: list[_Buffer] = [content[:8]]
+    for name in _CAF_CHUNKS:
+        if name in found:
+            pieces += [name, struct.pack(">Q", len(found[name])), found[name]]
+    return [Part(b"".join(pieces))]
 
 
 def au(content: bytes, source: str) -> list[Part]:
@@ -134,11 +149,9 @@ def au(content: bytes, source: str) -> list[Part]:
     return [Part(content[:8] + struct.pack(order + "I", size) + content[12 : start + size])]
 
 
-def _anew(
-    magic: bytes, kind: bytes, order: str, chunks: tuple[tuple[bytes, bytes | memoryview], ...]
-) -> Part:
+def _anew(magic: bytes, kind: bytes, order: str, chunks: tuple[tuple[bytes, _Buffer], ...]) -> Part:
     """A file of these chunks, made in one piece."""
-    pieces: list[bytes | memoryview] = [kind]
+    pieces: list[_Buffer] = [kind]
     for name, body in chunks:
         pieces += [name, struct.pack(order + "I", len(body)), body, bytes(len(body) % 2)]
     length = sum(len(piece) for piece in pieces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from io import SEEK_SET, BytesIO
 
 import soundfile
@@ -86,10 +87,14 @@ class _Content(BytesIO):
 
 
 class _File(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read from its start to its end.
+    """A file that is read from its start to its end, and opened without waiting for others.
 
     soundfile seeks after every block of a file that can seek, which makes decoders begin anew in the middle.
+    It opens one file at a time, so that a reason of libsndfile's is never another file's: one whose header
+    never ends would keep all others waiting.
     """
+
+    _sf_error_lock = nullcontext()
 
     def seekable(self) -> bool:
         """Whether to seek: never."""

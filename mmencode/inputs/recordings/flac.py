@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from .part import Part, damaged, truncated
@@ -12,6 +14,7 @@ _STARTS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
 _UNKNOWN = (0, 2**31 - 1, 2**31, 2**32 - 1, 2**36 - 1)  # samples, as programs write that don't know them
 _MOST_TRIES = 4096  # places that look like the start of a frame
 _LONGEST_HEADER = 16
+_SYNCS = (b"\xff\xf8", b"\xff\xf9")  # of frames that count frames, and that count samples
 _RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 
 
@@ -71,17 +74,20 @@ def _audio_start(content: bytes, source: str) -> int:
 
 def _total(content: bytes, start: int, info: _Info) -> int | None:
     """The samples up to the end of the last frame; None where no frame is found."""
-    place = len(content)
-    for _ in range(_MOST_TRIES):
-        place = max(
-            content.rfind(b"\xff\xf8", start, place + 1), content.rfind(b"\xff\xf9", start, place + 1)
-        )
-        if place < 0:
-            return None
+    for place in islice(_last_places(content, start), _MOST_TRIES):
         end = _end_of_frame(content[place : place + _LONGEST_HEADER], info)
         if end is not None:
             return end
     return None
+
+
+def _last_places(content: bytes, start: int) -> Iterator[int]:
+    """Where frames may begin, the last such place first."""
+    places = [content.rfind(sync, start) for sync in _SYNCS]
+    while (place := max(places)) >= 0:
+        yield place
+        which = places.index(place)
+        places[which] = content.rfind(_SYNCS[which], start, place + 1)
 
 
 def _end_of_frame(header: bytes, info: _Info) -> int | None:

@@ -36,7 +36,7 @@ _MARKS = (
 _COUNTED = ("mov", "matroska", "asf", "wv", "tta", "ape")
 _SPARSEST = 1 / 12
 _SLACK = 0.2  # seconds that encoders add, or cut off
-_BEGUN = ("WAV ", "AIFF", "IFF rec", "FLAC", "CAF", "AU rec", "Wave64", "Creative")  # kinds that are read
+_BEGUN = ("WAV ", "AIFF", "FLAC", "CAF", "AU rec", "Wave64", "Creative")  # kinds that are read
 _READ = "wav, flac, ogg, opus and mp3 are read, and m4a, webm, wma, amr and aac with mmencode[media]"
 
 
