@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmencode.errors import InputError
 from mmencode.index import sync
 
 
@@ -115,16 +116,79 @@ def test_rows_of_other_folders_and_vectors_that_were_given_stay(index, photos, t
     index.add_embeddings(vectors(str(photos / "given.png")))
     shutil.rmtree(photos)
     photos.mkdir()
-    assert sync(index, photos).removed == 12
+    assert sync(index, photos, missing="remove").removed == 12
     assert len(index) == 13
     assert len(index.failures()) == 1
 
 
-def test_without_remove_rows_of_files_that_are_gone_stay(index, photos):
+def test_rows_of_files_that_are_gone_are_kept_on_demand(index, photos):
     sync(index, photos)
     (photos / "01.png").unlink()
-    assert sync(index, photos, remove=False).removed == 0
+    assert sync(index, photos, missing="keep").removed == 0
     assert "01.png" in _names(index)
+
+
+def test_a_folder_that_is_empty_of_a_sudden_removes_nothing_unless_asked(index, photos):
+    """As a disk that isn't mounted looks."""
+    sync(index, photos)
+    before = index.rows().embeddings
+    photos.rename(photos.with_name("elsewhere"))
+    photos.mkdir()
+    with pytest.raises(
+        InputError, match=r"12 of 12 files .* aren't there.*is empty; their rows stay"
+    ) as raised:
+        sync(index, photos)
+    assert 'missing="remove"' in raised.value.remedy
+    np.testing.assert_array_equal(index.rows().embeddings.vectors, before.vectors)
+    assert len(index.failures()) == 1
+    assert sync(index, photos, missing="remove").removed == 12
+    assert (len(index), index.failures()) == (0, ())
+
+
+def test_a_folder_below_that_is_empty_of_a_sudden_removes_nothing_unless_asked(index, photos):
+    sync(index, photos)
+    for path in (photos / "sub").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"2 of 12 files .*sub is empty"):
+        sync(index, photos)
+    assert len(index) == 12
+    (photos / "sub").rmdir()  # which no disk does that isn't mounted
+    assert sync(index, photos).removed == 2
+
+
+def test_more_than_a_quarter_at_once_is_removed_only_on_demand(index, photos):
+    sync(index, photos)
+    for number in range(4):
+        (photos / f"{number:02}.png").unlink()
+    _draw(photos / "new.png", 101)
+    with pytest.raises(InputError, match="4 of 13 files"):
+        sync(index, photos)
+    assert "new.png" in _names(index)  # what is there is indexed all the same
+    _draw(photos / "00.png", 0)
+    assert sync(index, photos).removed == 3
+
+
+def test_a_row_whose_file_is_there_and_is_left_out_now_stays(index, photos, tmp_path):
+    _draw(tmp_path / "outside.png", 7)
+    (photos / "link.png").symlink_to(tmp_path / "outside.png")
+    assert sync(index, photos, follow_links=True).added == 13
+    done = sync(index, photos)
+    assert (done.removed, done.left_out["links out of the folder"]) == (0, 1)
+    assert "link.png" in _names(index)
+
+
+def test_a_folder_and_a_link_to_it_are_one_folder(index, photos):
+    link = photos.with_name("link")
+    link.symlink_to(photos, target_is_directory=True)
+    assert sync(index, photos).added == 12
+    assert sync(index, link).unchanged == 12
+    assert len(index) == 12
+
+
+def test_a_word_for_missing_that_is_none_is_refused_before_anything(index, photos):
+    with pytest.raises(ValueError, match='"few", "keep" or "remove"'):
+        sync(index, photos, missing="all")
+    assert len(index) == 0
 
 
 def test_what_is_in_a_folder_that_cannot_be_listed_is_not_taken_for_gone(index, photos, monkeypatch):
@@ -161,6 +225,8 @@ def test_links_that_loop_or_lead_nowhere_are_no_trouble(index, photos):
     (photos / "self.png").symlink_to("self.png")
     done = sync(index, photos)
     assert done.added == 12
+    assert [os.path.basename(failure.key) for failure in done.failed] == ["broken.png"]
+    done = sync(index, photos, follow_links=True)
     failed = {os.path.basename(failure.key) for failure in done.failed}
     assert failed == {"broken.png", "nowhere.png", "self.png"}
 
