@@ -43,7 +43,7 @@ def failure_schema() -> Any:
     import pyarrow as pa
 
     words = [pa.field(name, pa.string(), nullable=False) for name in ("key", "modality", "reason")]
-    return pa.schema([*words, *source_fields()], metadata=FORMAT)
+    return pa.schema([*words, pa.field("fault", pa.string()), *source_fields()], metadata=FORMAT)
 
 
 def source_fields() -> list[Any]:

@@ -29,10 +29,12 @@ def read_rows(store: Store, space: str, where: str | None) -> Rows:
 
 
 def read_failures(store: Store) -> tuple[Failure, ...]:
-    """All of them."""
-    found = _read(store, store.failures, None)
-    columns = [map(unescape, found.column(name).to_pylist()) for name in ("key", "modality", "reason")]
-    return tuple(Failure(*facts) for facts in zip(*columns, strict=True))
+    """All failures, in the order of their keys."""
+    found = _read(store, store.failures, None).select(["key", "modality", "reason", "fault"])
+    return tuple(
+        Failure(unescape(key), unescape(modality), unescape(reason), fault or "content")
+        for key, modality, reason, fault in map(dict.values, found.to_pylist())
+    )
 
 
 def sampled(store: Store, space: str, count: int) -> Embeddings:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingPackageError, MmencodeError, StoreError
+from ..errors import Fault, MissingPackageError, MmencodeError, StoreError
 from .ann import build, covered, method
 from .columns import FORMAT, OWN, failure_schema, metadata_of, row_schema
 from .escaping import both, escape, literal, one_of, unescape
@@ -30,13 +30,17 @@ DAMAGED = "restore the folder from a copy, or make the index again from its file
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of an item from an earlier addition; `reason` is why it failed, None where it didn't."""
+    """What is known of an item from an earlier addition.
+
+    `reason` is why it failed, None where it didn't, and `fault` whose fault that is.
+    """
 
     modality: str
     hash: str | None
     size: int | None
     time: int | None
     reason: str | None = None
+    fault: Fault = "content"
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -329,7 +333,13 @@ def _known(table: Any, keys: Sequence[str]) -> dict[str, Known]:
         part = table.search().where(condition).select(names).to_arrow()
         for row, said in zip(part.to_pylist(), metadata_of(part), strict=True):
             found[row["key"]] = Known(
-                row["modality"], row["_hash"], row["_size"], row["_time"], row.get("reason"), said
+                row["modality"],
+                row["_hash"],
+                row["_size"],
+                row["_time"],
+                reason=row.get("reason"),
+                fault=row.get("fault") or "content",
+                metadata=said,
             )
     return found
 

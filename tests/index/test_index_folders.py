@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmencode import Index, Limits, Space
 from mmencode.errors import InputError
 from mmencode.index import sync
 
@@ -281,3 +283,112 @@ def test_folder_that_is_not_there_and_modalities_without_files_are_refused(index
         sync(index, photos / "nothing")
     with pytest.raises(ValueError, match="not 'text'"):
         sync(index, photos, ["text"])
+
+
+class _Broken(Exception):
+    """What an encoder raises."""
+
+
+@pytest.fixture
+def preprocess(index, monkeypatch):
+    """Have the image encoder's preprocess raise this error at files of these names."""
+    encoder = type(index.space._tower("image").encoder)
+    original = encoder.preprocess
+
+    def do(error, *sizes):
+        def failing(self, item):
+            if item.size in sizes:
+                raise error
+            return original(self, item)
+
+        monkeypatch.setattr(encoder, "preprocess", failing)
+
+    return do
+
+
+def _draw_wide(path, width=9):
+    Image.fromarray(np.random.default_rng(width).integers(0, 256, (8, width, 3), np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "fault", "kept"),
+    [
+        (_Broken("odd"), "encoder", True),
+        (PermissionError(13, "Permission denied"), "access", True),
+        (MemoryError(), "process", False),
+        (OSError(28, "No space left on device"), "process", False),
+    ],
+)
+def test_what_can_pass_leaves_the_older_row_and_is_tried_again(
+    index, photos, encoded, preprocess, error, fault, kept, monkeypatch
+):
+    sync(index, photos)
+    before = index.rows().embeddings
+    _draw_wide(photos / "00.png")
+    preprocess(error, (9, 8))
+    done = sync(index, photos)
+    assert [(failure.fault) for failure in done.failed if failure.key.endswith("00.png")] == [fault]
+    np.testing.assert_array_equal(index.rows().embeddings.vectors, before.vectors)
+    assert [failure.fault for failure in index.failures()] == [fault, "content"][1 - kept :]
+    monkeypatch.undo()
+    encoded_again = sync(index, photos)
+    assert (encoded_again.added, encoded_again.replaced) == (1, 1)
+    assert [failure.fault for failure in index.failures()] == ["content"]
+
+
+def test_content_that_is_broken_now_takes_the_row_with_it(index, photos):
+    sync(index, photos)
+    (photos / "00.png").write_bytes(b"no image any more")
+    done = sync(index, photos)
+    assert {failure.fault for failure in done.failed} == {"content"}
+    assert "00.png" not in _names(index)
+
+
+def test_a_file_over_the_limit_is_not_read_and_is_taken_once_it_is_within(photos, space, tmp_path):
+    small = Space("fake", space.specs.values(), limits=Limits(bytes=10**6), runtime=space.runtime)
+    with open(photos / "huge.png", "wb") as file:
+        file.truncate(2**40)  # a file of holes, whose hash would take an hour
+    with Index.create(tmp_path / "small", small) as index:
+        done = sync(index, photos)
+        assert {os.path.basename(failure.key): failure.fault for failure in done.failed} == {
+            "broken.png": "content",
+            "huge.png": "limit",
+        }
+        _draw(photos / "huge.png", 40)
+        assert sync(index, photos).added == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/pagemap"), reason="only Linux has /proc")
+def test_files_that_a_kernel_makes_up_end_when_they_say_so(index, tmp_path):
+    (tmp_path / "odd").mkdir()
+    for name in ("pagemap", "mem"):
+        (tmp_path / "odd" / f"{name}.png").symlink_to(f"/proc/self/{name}")
+    done = sync(index, tmp_path / "odd", follow_links=True)
+    assert (done.added, len(done.failed)) == (0, 2)
+
+
+def test_a_share_that_hangs_costs_its_file_alone(photos, space, tmp_path, monkeypatch):
+    from mmencode.index import entries
+
+    release = threading.Event()
+    real = entries._read
+
+    def hanging(path, most):
+        if path.endswith("00.png"):
+            release.wait(20)
+        return real(path, most)
+
+    monkeypatch.setattr(entries, "_read", hanging)
+    quick = Space("fake", space.specs.values(), limits=Limits(wait=0.3), runtime=space.runtime)
+    with Index.create(tmp_path / "quick", quick) as index:
+        done = sync(index, photos)
+        release.set()
+        assert done.added == 12  # only its hash isn't known, so that it will be looked at again
+        assert sync(index, photos).unchanged == 11
+
+
+def test_replaced_rows_are_counted(index, photos):
+    first = sync(index, photos)
+    _draw(photos / "00.png", 99)
+    second = sync(index, photos)
+    assert (first.replaced, second.added, second.replaced) == (0, 1, 1)
