@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ..spec import TEXT
+from .columns import require_metadata
 from .escaping import escape
 from .store import Known
 
@@ -80,6 +81,8 @@ def entries(
             )
         seen.add(key)
         said = None if metadata is None else parts[-1]
+        if said is not None:
+            require_metadata(said, place)
         yield Entry(key, modality, item, place, _path(modality, item), said)
 
 

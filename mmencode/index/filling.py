@@ -19,7 +19,7 @@ from ..workers import Work, in_order
 from .entries import Entry, Source, looks_same, same
 from .escaping import escape
 from .results import Added, Failure
-from .store import BLOCK, Known, Store
+from .store import BLOCK, Known, Store, another_modality
 from .writing import Block, Line, write_failures, write_rows, write_sources
 
 CHUNK = 256  # items that are encoded at once
@@ -92,7 +92,9 @@ class Filling:
         for key, look, source in zip(keys, looked, self._sources(looked), strict=True):
             entry, row, failure = look.entry, look.row, look.failure
             line = Line(entry, source, row)
-            if row and row.modality == entry.modality and same(row, line.source):
+            if row and row.modality != entry.modality:
+                raise another_modality(entry.key, row.modality, entry.modality)
+            if row and same(row, line.source):
                 self.unchanged += 1
                 stale_failures += [key] * bool(failure)
                 touched += [line] * _is_news(row, line)
@@ -144,11 +146,11 @@ class Filling:
             # What the process lacks, memory say, is no property of the item, and would be untrue tomorrow.
             write_failures(self.store, [(line, error) for line, error in wrong if error.fault != "process"])
             if lines:
-                write_rows(self.store, Block.of(lines), Embeddings.concatenate(parts).vectors)
+                vectors = Embeddings.concatenate(parts).vectors
+                self.replaced += write_rows(self.store, Block.of(lines), vectors)
         for place in [*places, *(error.index or 0 for error in errors)]:
             del sent[place]
         self.added += len(lines)
-        self.replaced += sum(line.row is not None for line in lines)
         self.failed += [
             Failure(line.entry.key, line.entry.modality, error.fact, error.fault) for line, error in wrong
         ]

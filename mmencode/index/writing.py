@@ -81,14 +81,18 @@ class Block:
         }
 
 
-def write_rows(store: Store, block: Block, vectors: Vectors) -> None:
-    """Put rows in one commit, then delete the failures of their keys; to be called while `writing`.
+def write_rows(store: Store, block: Block, vectors: Vectors) -> int:
+    """Put rows in one commit, then delete the failures of their keys; how many older rows they replaced.
 
-    TypeError and ValueError for metadata that no column can hold, before anything is written.
+    To be called while `writing`. TypeError and ValueError for metadata that no column can hold, and for keys
+    of rows of another modality, before anything is written.
     """
+    store.require_modality(block.keys, block.modality)
     schema = _with_columns(store, block)
-    store.put(_table({**block.columns(schema), "vector": vector_column(vectors)}, schema), block.keys)
+    table = _table({**block.columns(schema), "vector": vector_column(vectors)}, schema)
+    replaced = store.put(table, block.keys)
     store.delete(store.failures, block.keys)
+    return replaced
 
 
 def write_failures(store: Store, failed: Sequence[tuple[Line, InputError]]) -> None:

@@ -259,7 +259,7 @@ def test_row_and_failure_of_one_file_are_told_apart_by_its_content(index, photos
         row = store.rows.search().where(f"key = '{good}'").to_arrow().to_pylist()[0]
         digest = "other" if key == good else failure.to_pylist()[0]["_hash"]
         store.failures.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(
-            [{"key": key, "modality": "image", "reason": "r", "_hash": digest, "_size": 0, "_time": 0}]
+            [{**failure.to_pylist()[0], "key": key, "_hash": digest}]
         )
         if key == bad:
             store.rows.add([{**row, "key": bad}])
