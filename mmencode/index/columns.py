@@ -193,7 +193,9 @@ def _kind(name: Any, value: Any, place: int) -> str:
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
-                raise ValueError(f"{name} of row {place} is {value:.3e}, which 64 bits can't hold")
+                raise ValueError(
+                    f"{name} of row {place} is an int of {value.bit_length()} bits, which 64 bits can't hold"
+                )
             return kind.__name__
     raise TypeError(
         f"{name} of row {place} is of type {type(value).__name__}: make it str, bool, int, float or None"

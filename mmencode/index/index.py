@@ -29,7 +29,7 @@ from .entries import Entry, entries, escaped_keys
 from .escaping import both, escape, one_of
 from .filling import Filling
 from .identity import explained, load_space, require_card, require_id, write_card
-from .lance import package
+from .lance import package, require_threads
 from .reading import read_failures, read_rows, sampled
 from .results import Added, Failure, Hit, Rows, State
 from .searching import Query, find, means
@@ -117,7 +117,9 @@ class Index:
     @property
     def space(self) -> Space:
         """The space of the index, loaded; raises as `load`."""
-        with self._store.guard:
+        store = self._store
+        require_threads()
+        with store.guard:
             if self._space is None:
                 self._space = self._load()
             return self._space

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -28,10 +30,34 @@ def package(name: str) -> Any:
 
 
 def connect(folder: Path) -> Any:
-    """A connection of its own to the tables of a folder, which shares no cache with another."""
+    """A connection of its own to the tables of a folder, which shares no cache with another.
+
+    StoreError in a process that was forked from one that used LanceDB.
+    """
+    require_threads()
     # While an approximate index grows, LanceDB warns of steps of its own by the hundred.
     os.environ.setdefault("LANCEDB_LOG", "error")
     return package("lancedb").connect(os.path.abspath(folder))
+
+
+def require_threads() -> None:
+    """Raise StoreError in a process that was forked from one that used LanceDB.
+
+    Its threads don't come along. LanceDB starts others, and more often than not these crash the process.
+    """
+    loop = sys.modules.get("lancedb.background_loop")
+    if _process() != os.getpid() or getattr(loop, "_FORK_WARNED", False):
+        raise StoreError(
+            "this process was forked from one that has used an index, whose threads didn't come along",
+            remedy='start processes by "spawn": multiprocessing.get_context("spawn"), '
+            'DataLoader(..., multiprocessing_context="spawn"); or open indexes in the forked processes only',
+        )
+
+
+@functools.cache
+def _process() -> int:
+    """The process in which LanceDB was first used."""
+    return os.getpid()
 
 
 @contextmanager

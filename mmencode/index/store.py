@@ -17,7 +17,7 @@ from .ann import build, covered, method
 from .columns import FORMAT, OWN, Owner, failure_schema, metadata_of, owner_of, row_schema
 from .escaping import both, escape, literal, one_of, unescape
 from .keys import Keys
-from .lance import connect, storing
+from .lance import connect, require_threads, storing
 from .latest import Latest
 from .locking import WriteLock
 
@@ -43,18 +43,6 @@ class Known:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-class _Opened:
-    """What one process has open of an index's folder: threads, locks and connections don't survive a fork."""
-
-    def __init__(self, folder: Path) -> None:
-        self.process = os.getpid()
-        self.lock = WriteLock(folder / LOCK)
-        self.guard = threading.RLock()  # of what this object remembers, between threads
-        self.rows, self.failures = Latest(folder, ROWS), Latest(folder, FAILURES)
-        self.keys = Keys(-1)
-        self.modalities: tuple[int, tuple[str, ...]] | None = None
-
-
 class Store:
     """The two tables of an index's folder, which belong to one index and to one space.
 
@@ -64,13 +52,17 @@ class Store:
 
     def __init__(self, folder: Path, space: str) -> None:
         self.folder = folder
-        self._owner: Owner | None = None
-        self._opened = _Opened(folder)
+        self.lock = WriteLock(folder / LOCK)
+        self.guard = threading.RLock()  # of what this object remembers, between threads
+        self.latest = Latest(folder, ROWS)
+        self.latest_failures = Latest(folder, FAILURES)
+        self._keys = Keys(-1)
+        self._modalities: tuple[int, tuple[str, ...]] | None = None
         with storing(folder, "opened"):
-            for latest in (self._opened.rows, self._opened.failures):
+            for latest in (self.latest, self.latest_failures):
                 latest.refresh()
-            owners = {owner_of(latest.schema) for latest in (self._opened.rows, self._opened.failures)}
-            names = self._opened.rows.schema.names[: len(OWN)]
+            owners = {owner_of(latest.schema) for latest in (self.latest, self.latest_failures)}
+            names = self.latest.schema.names[: len(OWN)]
         self._owner = owners.pop()
         if owners or self._owner is None or names != list(OWN):
             raise StoreError(
@@ -94,39 +86,22 @@ class Store:
             database.create_table(FAILURES, schema=failure_schema(owner))
 
     @property
-    def _own(self) -> _Opened:
-        """What this process has open; all is opened anew in one that was forked."""
-        if self._opened.process != os.getpid():
-            self._opened = _Opened(self.folder)
-            self._refresh(self._opened)
-        return self._opened
-
-    @property
     def rows(self) -> Any:
         """LanceDB's table of rows."""
-        return self._own.rows.table
+        return self.latest.table
 
     @property
     def failures(self) -> Any:
         """LanceDB's table of failures."""
-        return self._own.failures.table
-
-    @property
-    def latest(self) -> Latest:
-        """The table of rows as it was last seen."""
-        return self._own.rows
-
-    @property
-    def guard(self) -> threading.RLock:
-        """What keeps threads apart that change what is remembered."""
-        return self._own.guard
+        return self.latest_failures.table
 
     def refresh(self) -> None:
-        """See the latest commit of both tables; StoreError where they aren't those that were opened."""
-        self._refresh(self._own)
+        """See the latest commit of both tables; StoreError where they aren't those that were opened.
 
-    def _refresh(self, opened: _Opened) -> None:
-        for latest in (opened.rows, opened.failures):
+        StoreError as well in a forked process, before any lock is asked for that a thread of the parent held.
+        """
+        require_threads()
+        for latest in (self.latest, self.latest_failures):
             latest.refresh()
             if owner_of(latest.schema) != self._owner:
                 raise StoreError(
@@ -138,7 +113,8 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the right to write; BusyError when it can't be had."""
-        with self._own.lock.held():
+        require_threads()
+        with self.lock.held():
             with storing(self.folder, "read"):
                 self.refresh()
             yield
@@ -155,24 +131,23 @@ class Store:
 
         To be called while `writing`, behind `require_modality`.
         """
-        own = self._own
-        with own.guard, storing(self.folder, "written"):
+        with self.guard, storing(self.folder, "written"):
             self._remember()
-            before = own.rows.count
-            with own.keys.joined_by(keys) as some_may_be_there:
+            before = self.latest.count
+            with self._keys.joined_by(keys) as some_may_be_there:
                 if some_may_be_there:
-                    _replace(own.rows.table, table)
-                    own.rows.refresh()
+                    _replace(self.rows, table)
+                    self.latest.refresh()
                 else:
-                    own.rows.appended(own.rows.table.add(table).version, len(keys))
-            own.keys.version = own.rows.version
-            return before + len(keys) - own.rows.count
+                    self.latest.appended(self.rows.add(table).version, len(keys))
+            self._keys.version = self.latest.version
+            return before + len(keys) - self.latest.count
 
     def put_failures(self, table: Any) -> None:
         """Write failures in one commit, in place of those with the same keys."""
         with storing(self.folder, "written"):
             _replace(self.failures, table)
-            self._own.failures.refresh()
+            self.latest_failures.refresh()
 
     def touch(self, table: Any) -> None:
         """Write anew where rows come from, which leaves their vectors; to be called while `writing`."""
@@ -183,7 +158,7 @@ class Store:
         """What is known of these escaped keys, from rows and from failures."""
         with self.reading():
             rows = _known(self.rows, self._maybe(keys))
-            failures = _known(self.failures, keys) if self._own.failures.count else {}
+            failures = _known(self.failures, keys) if self.latest_failures.count else {}
         return rows, failures
 
     def add_columns(self, fields: list[Any]) -> None:
@@ -195,7 +170,7 @@ class Store:
     def delete(self, table: Any, keys: Sequence[str]) -> int:
         """Delete the rows of a table with these escaped keys; to be called while `writing`."""
         count = 0
-        if table is self.failures and not self._own.failures.count:
+        if table is self.failures and not self.latest_failures.count:
             return 0
         for start in range(0, len(keys), BLOCK):
             condition = one_of("key", keys[start : start + BLOCK])
@@ -219,33 +194,31 @@ class Store:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Write what adds no keys: those that are remembered, of the version before, hold for the next."""
-        own = self._own
-        with own.guard, storing(self.folder, "written"):
-            current = own.keys.version == own.rows.version
+        with self.guard, storing(self.folder, "written"):
+            current = self._keys.version == self.latest.version
             yield
             self.refresh()
             if current:
-                own.keys.version = own.rows.version
+                self._keys.version = self.latest.version
 
     def may_have(self, count: int) -> bool:
         """Whether there may be so many rows; asked after writing, it costs nothing where there aren't."""
-        return len(self._own.keys) >= count and self.count() >= count
+        return len(self._keys) >= count and self.count() >= count
 
     def _maybe(self, keys: Sequence[str]) -> list[str]:
         """Those of the keys that may be there."""
         with self.guard:
             self._remember()
-            there = self._own.keys.may_have(keys)
+            there = self._keys.may_have(keys)
         return [key for key, may_be in zip(keys, there.tolist(), strict=True) if may_be]
 
     def _remember(self) -> None:
         """Read the keys of the rows again where another has written since they were read."""
-        own = self._own
-        version = own.rows.version
-        if own.keys.version != version:
-            own.keys = Keys(version)
+        version = self.latest.version
+        if self._keys.version != version:
+            self._keys = Keys(version)
             for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
-                own.keys.add(batch.column("key").to_pylist())
+                self._keys.add(batch.column("key").to_pylist())
 
     def require_modality(self, keys: Sequence[str], modality: str) -> None:
         """ValueError where one of these escaped keys is that of a row of another modality."""
@@ -264,14 +237,13 @@ class Store:
     def modalities(self) -> tuple[str, ...]:
         """The modalities of the rows, sorted."""
         with self.reading():
-            own = self._own
-            if own.modalities is None or own.modalities[0] != own.rows.version:
+            version = self.latest.version
+            if self._modalities is None or self._modalities[0] != version:
                 found: set[str] = set()
-                version = own.rows.version
                 for batch in self.rows.search().select(["modality"]).to_batches(BLOCK * 64):
                     found.update(batch.column("modality").unique().to_pylist())
-                own.modalities = (version, tuple(sorted(map(unescape, found))))
-        return own.modalities[1]
+                self._modalities = (version, tuple(sorted(map(unescape, found))))
+            return self._modalities[1]
 
     def bytes(self) -> int:
         """The size of all files in the folder."""
