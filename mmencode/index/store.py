@@ -210,7 +210,7 @@ class Store:
         with self.guard:
             self._remember()
             there = self._keys.may_have(keys)
-        return [key for key, may_be in zip(keys, there.tolist(), strict=True) if may_be]
+        return [keys[place] for place in there.nonzero()[0].tolist()]
 
     def _remember(self) -> None:
         """Read the keys of the rows again where another has written since they were read."""
@@ -296,8 +296,10 @@ def _replace(table: Any, rows: Any) -> None:
 
 
 def _known(table: Any, keys: Sequence[str]) -> dict[str, Known]:
+    found: dict[str, Known] = {}
+    if not keys:
+        return found
     names = [name for name in table.schema.names if name != "vector"]
-    found = {}
     for start in range(0, len(keys), BLOCK):
         condition = one_of("key", keys[start : start + BLOCK])
         part = table.search().where(condition).select(names).to_arrow()
