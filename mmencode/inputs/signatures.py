@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import codecs
 import re
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ _REMEDIES: Mapping[str, str] = {
     _LFS: "fetch it: git lfs pull",
     _ANNEX: "fetch it: git annex get",
     _HTML: "fetch the file itself; a page in its place is often a login or an error",
-    _DATA_URI: 'pass the bytes behind the comma, decoded: base64.b64decode(text.partition(",")[2])',
+    _DATA_URI: 'pass the bytes behind its comma: base64.b64decode(text.partition(",")[2])',
     _BASE64: "pass the bytes that it stands for: base64.b64decode(text)",
     _DECODED: "fetch it again, in binary mode",
     _ZEROS: "fetch it again; a download or a copy broke off before its bytes were written",
@@ -210,6 +211,19 @@ def kind_of_bytes(content: bytes | bytearray | memoryview) -> str:
     if _NETPBM.match(head):
         return "a Netpbm picture"
     return _text(head) or _binary(head)
+
+
+def kind_of_string(text: str) -> str:
+    """What a string is that was passed as a path and is none, such as text in base64; "" for others."""
+    head = text[:_LOOKED_AT].lstrip()
+    if head[:5].lower() == "data:":
+        return _DATA_URI
+    if head.startswith(("b'", 'b"')):
+        return _REPR
+    letters = re.sub(r"\s", "", head).translate(str.maketrans("-_", "+/")).rstrip("=")
+    if len(letters) < 64 or not re.fullmatch(r"[A-Za-z0-9+/]+", letters):
+        return ""
+    return _BASE64 if _binary(base64.b64decode(letters[: len(letters) // 4 * 4])) else ""
 
 
 def remedy_for(kind: str, otherwise: str) -> str:

@@ -224,7 +224,7 @@ def test_limits_are_arguments(tmp_path):
 def test_unreadable_file_is_named(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(encoded())
-    monkeypatch.setattr("pathlib.Path.open", lambda *_: (_ for _ in ()).throw(PermissionError("not yours")))
+    monkeypatch.setattr("os.open", lambda *_: (_ for _ in ()).throw(PermissionError("not yours")))
     with pytest.raises(InputError, match="not yours") as caught:
         read(path, Limits())
     assert caught.value.source == str(path)

@@ -1,0 +1,21 @@
+"""Bytes of a file become an upright RGB image, after its header was seen to ask for no more than it may."""
+
+from .decoding import FORMATS, decode, memory_of, require_pixels
+from .gate import gate
+from .orientation import orientation_of, upright
+from .refusals import closed, undecodable
+from .samples import rgb, unit_range
+
+__all__ = [
+    "FORMATS",
+    "closed",
+    "decode",
+    "gate",
+    "memory_of",
+    "orientation_of",
+    "require_pixels",
+    "rgb",
+    "undecodable",
+    "unit_range",
+    "upright",
+]

@@ -1,0 +1,174 @@
+"""From the bytes of a file to an image: its header first, then what that asks for, then its pixels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from PIL import Image, ImageFile
+
+from ...errors import InputError
+from ..limits import Limits, raising
+from . import boxes, jpeg, jxl, png, tiff, webp
+from .gate import gate
+from .header import Header, Parser
+from .orientation import orientation_of, upright
+from .plugins import opened
+from .refusals import undecodable, unrecognised
+from .samples import rgb
+
+# What people keep photographs in. Left out on purpose: formats whose readers start other programs (EPS) or
+# that nobody has looked at in years. The first bytes choose the reader, never a file's ending.
+FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "Netpbm", "AVIF", "HEIC", "JPEG XL")
+
+_STARTS: Mapping[str, re.Pattern[bytes]] = {
+    "JPEG": re.compile(rb"\xff\xd8\xff"),
+    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "WEBP": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    "GIF": re.compile(rb"GIF8[79]a"),
+    "BMP": re.compile(rb"BM"),
+    "TIFF": re.compile(rb"II\*\0|MM\0\*|MM\*\0|II\0\*|MM\0\+|II\+\0"),
+    "PPM": re.compile(rb"P[0-6yfF]"),
+    "JXL": re.compile(re.escape(jxl.BARE) + b"|" + re.escape(jxl.BOXED)),
+}
+_PARSERS: Mapping[str, Parser] = {
+    "JPEG": jpeg.header,
+    "PNG": png.header,
+    "WEBP": webp.header,
+    "TIFF": tiff.header,
+    "AVIF": boxes.header,
+    "HEIF": boxes.header,
+    "JXL": jxl.header,
+}
+_EAGER = ("WEBP", "AVIF", "HEIF", "JXL")  # their readers allocate, or decode, as soon as they are opened
+_WITH_METADATA = ("WEBP", "AVIF")  # whose readers say which way up their pictures are
+
+_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # of a pixel; 4 for others
+_IN_PYTHON = {"bmp_rle": 3, "ppm": 9, "ppm_plain": 9}  # bytes a pixel besides, of decoders in Python
+# No coding of photographs takes less than a byte for so many pixels. What does is flat, or made to cost
+# much, and may take only such a part of what others may.
+_SPARSE, _PART = 250, 8
+_PASSES = 20  # over as many pixels as the largest picture may have
+
+
+def decode(content: bytes, source: str, limits: Limits, least: int = 0) -> Image.Image:
+    """An upright RGB image of the file's first picture; InputError for what is none, or would take too much.
+
+    With `least`, a JPEG may be decoded at a half, a quarter or an eighth, its shorter side no smaller.
+    """
+    kind = _kind(content)
+    if not kind:
+        raise unrecognised(content, source, FORMATS)
+    header = Header(content=content)
+    try:
+        header = _PARSERS[kind](content) if kind in _PARSERS else header
+        if kind in _EAGER:
+            need = _need(header, None, len(content), source, limits)
+            with gate.holding(need, limits.wait, source):
+                image = opened(kind, header.content, source)
+                require_pixels(image.size, source, limits)  # whatever the header said
+                return _pixels(image, kind, header, source)
+        image = opened(kind, header.content, source)
+        require_pixels(image.size, source, limits)
+        if least and kind == "JPEG":
+            shrink = min(image.size) / least
+            image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
+        need = _need(header, image, len(content), source, limits)
+        with gate.holding(need, limits.wait, source):
+            return _pixels(image, kind, header, source)
+    except InputError:
+        raise
+    except Exception as cause:  # whatever a decoder raises at untrusted bytes, the item is at fault
+        raise undecodable(cause, source, header.layout) from cause
+
+
+def require_pixels(size: tuple[int, int], source: str, limits: Limits) -> None:
+    """Raise InputError for a picture without pixels, or with more than the limit."""
+    width, height = size
+    if width * height == 0:
+        raise InputError(f"it has no pixels: {width} x {height}", source=source, remedy="leave it out")
+    if width * height > limits.pixels:
+        raise InputError(
+            f"it is {width} x {height}: {width * height} pixels, and the limit is {limits.pixels}",
+            source=source,
+            remedy=f"scale it down, or {raising('pixels', width * height)}",
+            fault="limit",
+        )
+
+
+def memory_of(size: tuple[int, int], mode: str, turned: bool = False) -> int:
+    """About how many bytes a decoded image takes while it is turned upright and becomes RGB."""
+    each = _BYTES.get(mode, 4)
+    return size[0] * size[1] * max(each * (2 if turned else 1), each + (0 if mode == "RGB" else 4))
+
+
+def _kind(content: bytes) -> str:
+    return next((kind for kind, start in _STARTS.items() if start.match(content)), "") or boxes.kind(content)
+
+
+def _need(header: Header, image: ImageFile.ImageFile | None, length: int, source: str, limits: Limits) -> int:
+    """About how many bytes decoding takes, from the header alone; InputError when that is too much.
+
+    `image` is None where its reader would spend them when it is opened, `length` is that of the file.
+    """
+    size, mode = (header.size, "RGBA") if image is None else (image.size, image.mode)
+    if size == (0, 0):
+        raise ValueError("its size can't be read")
+    require_pixels(size, source, limits)
+    _require_scans(header, source, limits)
+    pixels = size[0] * size[1]
+    decoder = image.tile[0][0] if image is not None and image.tile else ""
+    each = header.each + _BYTES.get(mode, 4) + _IN_PYTHON.get(decoder, 0)
+    need = max(header.fixed + each * pixels, memory_of(size, mode, header.orientation != 1))
+    coded = max(header.coded, pixels)
+    part = _PART if coded > _SPARSE * length else 1
+    if need > limits.memory // part:
+        why = f": a file of {length} bytes for {coded} pixels may take 1/{part} of Limits.memory" * (part > 1)
+        raise InputError(
+            f"decoding it takes about {need} bytes of memory, and the limit is {limits.memory // part}{why}",
+            source=source,
+            remedy=f"scale it down, or {raising('memory', need * part)}",
+            fault="limit",
+        )
+    return need
+
+
+def _require_scans(header: Header, source: str, limits: Limits) -> None:
+    """Raise InputError where decoding would go over the picture too often."""
+    if header.scans > limits.scans:
+        raise InputError(
+            f"it is a JPEG of {header.scans} scans, passes over the picture; the limit is {limits.scans}",
+            source=source,
+            remedy=f"save it anew without them, or {raising('scans', header.scans)}",
+            fault="limit",
+        )
+    passed = header.scans * header.size[0] * header.size[1]
+    if header.scans > 1 and passed > _PASSES * limits.pixels:
+        raise InputError(
+            f"it is a JPEG of {header.scans} scans, passes over {passed} pixels in all; the limit is "
+            f"{_PASSES * limits.pixels}, {_PASSES} times Limits.pixels",
+            source=source,
+            remedy=f"save it anew without them, or {raising('pixels', -(-passed // _PASSES))}",
+            fault="limit",
+        )
+
+
+def _pixels(image: ImageFile.ImageFile, kind: str, header: Header, source: str) -> Image.Image:
+    image.load()
+    orientation = header.orientation
+    if kind in _WITH_METADATA or getattr(image, "jpeg", False):  # a JPEG inside of a JPEG XL
+        exif, xmp = image.info.get("exif"), image.info.get("xmp")
+        orientation = orientation_of(*(found if isinstance(found, bytes) else b"" for found in (exif, xmp)))
+    samples = header.samples if header.samples.top else replace(header.samples, top=65535.0)
+    low = None if samples.key is None else _lower_bytes(kind, header, source)
+    turned = upright(image, orientation)
+    return rgb(turned, samples, low and upright(low, orientation))
+
+
+def _lower_bytes(kind: str, header: Header, source: str) -> Image.Image:
+    """The colours' lower eight bits of sixteen: what Pillow takes for the upper ones in the other order."""
+    image = opened(kind, header.content, source)
+    image.tile = [(*tile[:3], "RGB;16L") for tile in image.tile]  # type: ignore[misc]
+    image.load()
+    return image
