@@ -9,11 +9,7 @@ import sys
 
 import hostile
 import pytest
-from PIL import Image, features
-
-from mmencode.errors import InputError
-from mmencode.inputs import Limits
-from mmencode.inputs.image import read
+from PIL import features
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are those of Linux")
 avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
@@ -48,8 +44,6 @@ FILES = {
 # Each file in a process of its own, forked from one that has imported everything.
 SCRIPT = """
 import json, os, pickle, resource, signal, sys
-from mmencode.inputs import Limits
-from mmencode.inputs.image import read
 
 def report(content):
     with open("/proc/self/statm") as file:

@@ -4,11 +4,12 @@ from .decoding import FORMATS, decode, memory_of, require_pixels
 from .gate import gate
 from .orientation import orientation_of, upright
 from .refusals import closed, undecodable
-from .samples import rgb, unit_range
+from .samples import cut, rgb, unit_range
 
 __all__ = [
     "FORMATS",
     "closed",
+    "cut",
     "decode",
     "gate",
     "memory_of",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from .av1 import frame_sizes
 from .header import Header
 
 _SIZE = re.compile(rb"ispe.{4}(.{4})(.{4})", re.DOTALL)
@@ -50,6 +51,7 @@ def header(content: bytes) -> Header:
         body = content[start:end]
         for found in (_SIZE if name == b"meta" else _TRACK).finditer(body):
             sizes.append((int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big")))
+        sizes += frame_sizes(content, body)
         deep = deep or _DEEP.search(body) is not None
         clear = clear or _ALPHA in body
         if _EXIF_ITEM.search(body):

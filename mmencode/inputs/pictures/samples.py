@@ -66,11 +66,11 @@ def _eight_bits(image: Image.Image, samples: Samples) -> Image.Image:
 
 
 def _values(image: Image.Image, box: Box, samples: Samples) -> Array:
-    values = np.asarray(_cut(image, box))
+    values = np.asarray(cut(image, box))
     return values.view(samples.dtype) if samples.dtype else values
 
 
-def _cut(image: Image.Image, box: Box) -> Image.Image:
+def cut(image: Image.Image, box: Box) -> Image.Image:
     """A piece of the image; Image.crop asks Pillow's own guard, whose limit isn't ours."""
     size = box[2] - box[0], box[3] - box[1]
     return image if size == image.size else image.resize(size, Image.Resampling.NEAREST, box)
@@ -105,7 +105,7 @@ def _checked_top(image: Image.Image, samples: Samples) -> float:
 def _over_white(image: Image.Image) -> Image.Image:
     result = Image.new("RGB", image.size)
     for box in _pieces(image):
-        rgba = _cut(image, box).convert("RGBA")
+        rgba = cut(image, box).convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         result.paste(Image.alpha_composite(white, rgba).convert("RGB"), box)
     return result
@@ -115,7 +115,7 @@ def _without_key(image: Image.Image, low: Image.Image, key: tuple[int, int, int]
     """White where all 16 bits of a colour, of which `image` has the upper eight, are the key's."""
     image = image if image.mode == "RGB" else image.convert("RGB")
     for box in _pieces(image):
-        upper, lower = np.array(_cut(image, box)), np.asarray(_cut(low, box))
+        upper, lower = np.array(cut(image, box)), np.asarray(cut(low, box))
         clear = ((upper == [value >> 8 for value in key]) & (lower == [value & 255 for value in key])).all(
             axis=2
         )
