@@ -159,15 +159,15 @@ def _asked(item: Any, name: str) -> Any:
 def _drained(read: Any, source: str, limits: Limits) -> bytes:
     """All that `read` gives, piece by piece, until it gives nothing more."""
     content = BytesIO()
-    while piece := _piece(read, limits.bytes + 1 - content.tell(), source):
+    while piece := _piece(read, source):
         if content.tell() + len(piece) > limits.bytes:
             raise _too_large(source, limits)
         content.write(piece)
     return content.getvalue()
 
 
-def _piece(read: Any, most: int, source: str) -> bytes:
-    piece = read(min(most, _PIECE))
+def _piece(read: Any, source: str) -> bytes:
+    piece = read(_PIECE)
     if isinstance(piece, bytes):
         return piece
     if isinstance(piece, (bytearray, memoryview)):
