@@ -60,7 +60,7 @@ def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
             fault="limit",
         )
     try:
-        with pictures.gate.holding(need, limits.wait, source):
+        with pictures.common_gate.holding(need, limits.wait, source):
             image.load()
             return pictures.rgb(pictures.upright(image, _orientation(image)))
     except InputError:

@@ -89,7 +89,7 @@ def _require_file(state: os.stat_result, source: str, limits: Limits) -> None:
         kind = "a directory" if stat.S_ISDIR(state.st_mode) else "not a regular file"
         raise InputError(f"it is {kind}", source=source, remedy="pass the path of a file")
     if state.st_size > limits.bytes:
-        raise _too_large(source, limits)
+        raise _too_large(source, limits, state.st_size)
 
 
 def _unopened(path: str, cause: OSError | ValueError, source: str) -> InputError:
@@ -114,8 +114,8 @@ def _unopened(path: str, cause: OSError | ValueError, source: str) -> InputError
 
 def _read_buffer(item: bytes | bytearray | memoryview, source: str, limits: Limits) -> bytes:
     try:
-        if memoryview(item).nbytes > limits.bytes:
-            raise _too_large(source, limits)
+        if (size := memoryview(item).nbytes) > limits.bytes:
+            raise _too_large(source, limits, size)
         return bytes(item)
     except ValueError as cause:
         if isinstance(cause, InputError):
@@ -194,10 +194,10 @@ def _piece(read: Any, source: str) -> bytes:
     )
 
 
-def _too_large(source: str, limits: Limits) -> InputError:
+def _too_large(source: str, limits: Limits, size: int | None = None) -> InputError:
     return InputError(
         f"it has more than {limits.bytes} bytes",
         source=source,
-        remedy=raising("bytes"),
+        remedy=raising("bytes", size),
         fault="limit",
     )

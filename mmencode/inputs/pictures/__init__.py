@@ -1,7 +1,7 @@
 """Bytes of a file become an upright RGB image, after its header was seen to ask for no more than it may."""
 
 from .decoding import FORMATS, decode, memory_of, require_pixels
-from .gate import gate
+from .gate import common_gate
 from .orientation import orientation_of, upright
 from .refusals import closed, undecodable
 from .samples import cut, rgb, unit_range
@@ -9,9 +9,9 @@ from .samples import cut, rgb, unit_range
 __all__ = [
     "FORMATS",
     "closed",
+    "common_gate",
     "cut",
     "decode",
-    "gate",
     "memory_of",
     "orientation_of",
     "require_pixels",

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 from ...errors import InputError
 from ..limits import Limits, raising
 from . import boxes, jpeg, jxl, png, tiff, webp
-from .gate import gate
+from .gate import common_gate
 from .header import Header, Parser
 from .orientation import orientation_of, upright
 from .plugins import opened
@@ -65,7 +65,7 @@ def decode(content: bytes, source: str, limits: Limits, least: int = 0) -> Image
         header = _PARSERS[kind](content) if kind in _PARSERS else header
         if kind in _EAGER:
             need = _need(header, None, len(content), source, limits)
-            with gate.holding(need, limits.wait, source):
+            with common_gate.holding(need, limits.wait, source):
                 image = opened(kind, header.content, source)
                 require_pixels(image.size, source, limits)  # whatever the header said
                 return _pixels(image, kind, header, source)
@@ -75,7 +75,7 @@ def decode(content: bytes, source: str, limits: Limits, least: int = 0) -> Image
             shrink = min(image.size) / least
             image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
         need = _need(header, image, len(content), source, limits)
-        with gate.holding(need, limits.wait, source):
+        with common_gate.holding(need, limits.wait, source):
             return _pixels(image, kind, header, source)
     except InputError:
         raise

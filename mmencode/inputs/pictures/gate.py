@@ -85,6 +85,6 @@ def memory() -> int:
     return min(found)
 
 
-gate = Gate()
+common_gate = Gate()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=gate.renew)
+    os.register_at_fork(after_in_child=common_gate.renew)
