@@ -100,7 +100,7 @@ def _unopened(path: str, cause: OSError | ValueError, source: str) -> InputError
             remedy_for(kind, "pass the bytes themselves"),
         )
         return InputError(fact, source=source, remedy=remedy)
-    if isinstance(cause, (FileNotFoundError, NotADirectoryError)):
+    if isinstance(cause, (FileNotFoundError, NotADirectoryError, ValueError)):  # a path with NUL can't be
         return InputError("there is no such file", source=source, remedy="check the path", fault="access")
     if isinstance(cause, BlockingIOError):  # as /proc/kmsg
         return InputError("it has nothing to read now", source=source, remedy="pass a file", fault="access")

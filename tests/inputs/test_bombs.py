@@ -44,6 +44,8 @@ FILES = {
 # Each file in a process of its own, forked from one that has imported everything.
 SCRIPT = """
 import json, os, pickle, resource, signal, sys
+from mmencode.inputs import Limits
+from mmencode.inputs.image import read
 
 def report(content):
     with open("/proc/self/statm") as file:
