@@ -66,7 +66,7 @@ def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
     except InputError:
         raise
     except Exception as cause:  # whatever a decoder raises, the item is at fault
-        raise pictures.closed(cause, source) or pictures.undecodable(cause, source) from cause
+        raise pictures.closed(image, cause, source) or pictures.undecodable(cause, source) from cause
 
 
 def _orientation(image: Image.Image) -> int:

@@ -40,7 +40,7 @@ def kind(content: bytes) -> str:
 
 
 def header(content: bytes) -> Header:
-    """The header, its size that of the largest picture in the file.
+    """The header: as many pixels are decoded as the largest picture in the file has, padding and all.
 
     EXIF goes where it could keep the picture from being read: it says nothing of which way up that is.
     """
@@ -56,8 +56,8 @@ def header(content: bytes) -> Header:
         clear = clear or _ALPHA in body
         if _EXIF_ITEM.search(body):
             cleaned = cleaned[:start] + _EXIF_ITEM.sub(rb"\1free", body) + cleaned[end:]
-    size = max(sizes, key=lambda size: size[0] * size[1])
-    return Header(content=cleaned, size=size, each=_EACH[kind(content) or "HEIF"] + _MORE * (deep + clear))
+    coded = max(width * height for width, height in sizes)
+    return Header(content=cleaned, coded=coded, each=_EACH[kind(content) or "HEIF"] + _MORE * (deep + clear))
 
 
 def boxes(content: bytes, *names: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -41,7 +41,8 @@ _PARSERS: Mapping[str, Parser] = {
     "HEIF": boxes.header,
     "JXL": jxl.header,
 }
-_EAGER = ("WEBP", "AVIF", "HEIF", "JXL")  # their readers allocate, or decode, as soon as they are opened
+_EAGER = ("WEBP", "JXL")  # whose readers allocate, or decode, as soon as they are opened
+_BOXED = ("AVIF", "HEIF")  # whose readers are other people's work on much of the file
 _WITH_METADATA = ("WEBP", "AVIF")  # whose readers say which way up their pictures are
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # of a pixel; 4 for others
@@ -63,24 +64,29 @@ def decode(content: bytes, source: str, limits: Limits, least: int = 0) -> Image
     header = Header(content=content)
     try:
         header = _PARSERS[kind](content) if kind in _PARSERS else header
-        if kind in _EAGER:
-            need = _need(header, None, len(content), source, limits)
-            with common_gate.holding(need, limits.wait, source):
-                image = opened(kind, header.content, source)
-                require_pixels(image.size, source, limits)  # whatever the header said
-                return _pixels(image, kind, header, source)
-        image = opened(kind, header.content, source)
-        require_pixels(image.size, source, limits)
-        if least and kind == "JPEG":
-            shrink = min(image.size) / least
-            image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
-        need = _need(header, image, len(content), source, limits)
-        with common_gate.holding(need, limits.wait, source):
-            return _pixels(image, kind, header, source)
+        return _decoded(kind, header, len(content), source, limits, least)
     except InputError:
         raise
     except Exception as cause:  # whatever a decoder raises at untrusted bytes, the item is at fault
         raise undecodable(cause, source, header.layout) from cause
+
+
+def _decoded(kind: str, header: Header, length: int, source: str, limits: Limits, least: int) -> Image.Image:
+    if kind in _EAGER or kind in _BOXED:
+        need = _need(header, None, length, source, limits)
+    if kind in _EAGER:
+        with common_gate.holding(need, limits.wait, source):
+            image = opened(kind, header.content, source)
+            require_pixels(image.size, source, limits)  # whatever the header said
+            return _pixels(image, kind, header, source)
+    image = opened(kind, header.content, source)
+    require_pixels(image.size, source, limits)
+    if least and kind == "JPEG":
+        shrink = min(image.size) / least
+        image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
+    need = _need(header, image, length, source, limits)
+    with common_gate.holding(need, limits.wait, source):
+        return _pixels(image, kind, header, source)
 
 
 def require_pixels(size: tuple[int, int], source: str, limits: Limits) -> None:
@@ -110,18 +116,20 @@ def _kind(content: bytes) -> str:
 def _need(header: Header, image: ImageFile.ImageFile | None, length: int, source: str, limits: Limits) -> int:
     """About how many bytes decoding takes, from the header alone; InputError when that is too much.
 
-    `image` is None where its reader would spend them when it is opened, `length` is that of the file.
+    `image` is None as long as it isn't opened, which some readers spend much on; `length` is the file's.
     """
     size, mode = (header.size, "RGBA") if image is None else (image.size, image.mode)
-    if size == (0, 0):
-        raise ValueError("its size can't be read")
-    require_pixels(size, source, limits)
-    _require_scans(header, source, limits)
     pixels = size[0] * size[1]
-    decoder = image.tile[0][0] if image is not None and image.tile else ""
-    each = header.each + _BYTES.get(mode, 4) + _IN_PYTHON.get(decoder, 0)
-    need = max(header.fixed + each * pixels, memory_of(size, mode, header.orientation != 1))
     coded = max(header.coded, pixels)
+    if image is None and not coded:
+        raise ValueError("its size can't be read")
+    if image is not None or pixels:
+        require_pixels(size, source, limits)
+    _require_scans(header, source, limits)
+    decoder = image.tile[0][0] if image is not None and image.tile else ""
+    each = _BYTES.get(mode, 4) + _IN_PYTHON.get(decoder, 0)
+    need = header.fixed + header.each * coded + each * pixels
+    need = max(need, memory_of(size, mode, header.orientation != 1))
     part = _PART if coded > _SPARSE * length else 1
     if need > limits.memory // part:
         why = f": a file of {length} bytes for {coded} pixels may take 1/{part} of Limits.memory" * (part > 1)

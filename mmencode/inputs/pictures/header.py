@@ -33,7 +33,7 @@ class Header:
     content      the file without what decoding doesn't need
     size         width and height as coded; zeros where Pillow finds them without spending anything
     coded        how many pixels are decoded in all, where those are more than the picture's
-    fixed, each  the memory that decoding takes beside the picture: bytes, and bytes for each of its pixels
+    fixed, each  the memory that decoding takes beside the picture: bytes, and bytes for each pixel decoded
     scans        how many passes decoding makes over the whole picture
     orientation  from 1 to 8, as EXIF has it
     samples      how the values are meant

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from PIL import Image, ImageFile
+
 from ...causes import fault_of, named, words
 from ...errors import InputError
 from ..signatures import kind_of_bytes, remedy_for
@@ -40,9 +42,10 @@ def undecodable(cause: Exception, source: str, layout: str = "") -> InputError:
     )
 
 
-def closed(cause: Exception, source: str) -> InputError | None:
+def closed(image: Image.Image, cause: Exception, source: str) -> InputError | None:
     """The error for an image whose file was closed before its pixels were read; None for other causes."""
-    if not (isinstance(cause, (ValueError, AttributeError)) and "closed" in words(cause)):
+    waiting = isinstance(image, ImageFile.ImageFile) and image.tile and image.fp is None
+    if not waiting and not (isinstance(cause, (ValueError, AttributeError)) and "closed" in words(cause)):
         return None
     return InputError(
         "the image was closed before its pixels were read",
