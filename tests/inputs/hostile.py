@@ -142,6 +142,14 @@ def gif(width, height):
     return bytes(content)
 
 
+def gif_with_a_large_frame(side, method):
+    """A screen of 8 x 8, and a frame on it that is to be disposed of."""
+    content = encoded(Image.new("L", (8, 8)), "GIF")
+    place = content.index(b",\0\0\0\0\x08\0\x08\0")
+    control = b"!\xf9\4" + bytes((method << 2, 0, 0, 0, 0))
+    return content[:place] + control + b",\0\0\0\0" + struct.pack("<HH", side, side) + content[place + 9 :]
+
+
 def packed_bmp(width, height, *delta):
     """A BMP in run lengths, with jumps over lines."""
     body = bytes((0, 2, *delta)) * 400 + b"\0\1"

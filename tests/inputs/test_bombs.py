@@ -36,6 +36,14 @@ FILES = {
     "jpeg of 65535 x 65535": (lambda: hostile.jpeg_of(65535, 65535), "4294836225 pixels"),
     "gif of 65535 x 65535": (lambda: hostile.gif(65535, 65535), "4294836225 pixels"),
     "gif of 14000 x 14000": (lambda: hostile.gif(14000, 14000), "bytes of memory"),
+    "gif with a frame of 65535 x 65535": (
+        lambda: hostile.gif_with_a_large_frame(65535, 2),
+        "4294836225 pixels",
+    ),
+    "gif with a frame of 12000 x 12000": (
+        lambda: hostile.gif_with_a_large_frame(12000, 3),
+        "bytes of memory",
+    ),
     "bmp with jumps": (lambda: hostile.packed_bmp(2**27, 1, 255, 255), "bytes of memory"),
     "netpbm of 10^18": (lambda: b"P6\n1000000000 1000000000\n255\n" + bytes(99), "1000000000 x"),
     "plain netpbm": (lambda: b"P2\n14000 14000\n65535\n" + b"0 " * 99, "bytes of memory"),

@@ -1,8 +1,9 @@
 """Bytes of a file become an upright RGB image, after its header was seen to ask for no more than it may."""
 
-from .decoding import FORMATS, decode, memory_of, require_pixels
+from .decoding import FORMATS, decode, memory_of
 from .gate import common_gate
 from .orientation import orientation_of, upright
+from .plugins import require_pixels
 from .refusals import closed, undecodable
 from .samples import cut, rgb, unit_range
 

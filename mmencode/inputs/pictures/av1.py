@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 _SEQUENCE = 1  # the type of the unit that says how large frames may be
 _LOCATIONS = re.compile(rb"iloc([\0-\x02]).{3}", re.DOTALL)
 _CHUNKS = re.compile(rb"stco.{4}(.{4})(.{4})|co64.{4}(.{4})(.{8})", re.DOTALL)
-_MOST_ITEMS = 4096
+_MOST_ITEMS, _MOST_TABLES, _MOST_UNITS = 4096, 16, 64  # no picture has more; hostile files may
 
 
 def frame_sizes(content: bytes, body: bytes) -> Iterator[tuple[int, int]]:
@@ -18,9 +19,9 @@ def frame_sizes(content: bytes, body: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _places(body: bytes) -> Iterator[int]:
-    for match in _LOCATIONS.finditer(body):
+    for match in islice(_LOCATIONS.finditer(body), _MOST_TABLES):
         yield from _items(body, match.end(), match[1][0])
-    for match in _CHUNKS.finditer(body):
+    for match in islice(_CHUNKS.finditer(body), _MOST_TABLES):
         if any(match[1] or match[3]):
             yield int.from_bytes(match[2] or match[4], "big")
 
@@ -35,18 +36,20 @@ def _items(body: bytes, place: int, version: int) -> Iterator[int]:
         method = numbers.take(16) & 15 if version else 0
         numbers.take(16)
         start, extents = numbers.take(base), numbers.take(16)
-        for extent in range(extents):
-            numbers.take(index)
-            at, _ = numbers.take(offset), numbers.take(length)
-            if extent == 0 and method == 0:
-                yield start + at
+        numbers.take(index)
+        at = numbers.take(offset)
+        numbers.skip(length + (extents - 1) * (index + offset + length))
         if numbers.ended:
             return
+        if method == 0:
+            yield start + at
 
 
 def _sequences(content: bytes, place: int) -> Iterator[tuple[int, int]]:
     """The sizes in the units from here on, as long as they are units of AV1."""
-    while place + 2 < len(content) and not content[place] & 0x81 and content[place] & 2:
+    for _ in range(_MOST_UNITS):
+        if place + 2 >= len(content) or content[place] & 0x81 or not content[place] & 2:
+            return
         kind, head = content[place] >> 3 & 15, 2 if content[place] & 4 else 1
         size = shift = 0
         while place + head < len(content) and shift < 56:  # seven bits of the unit's length a byte
@@ -105,6 +108,10 @@ class _Reader:
     def ended(self) -> bool:
         """Whether nothing is left."""
         return self._place >= 8 * len(self._content)
+
+    def skip(self, count: int) -> None:
+        """Pass over so many bits."""
+        self._place += max(0, count)
 
     def take(self, count: int) -> int:
         """The next number, of so many bits."""

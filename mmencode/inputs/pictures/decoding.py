@@ -14,7 +14,7 @@ from . import boxes, jpeg, jxl, png, tiff, webp
 from .gate import common_gate
 from .header import Header, Parser
 from .orientation import orientation_of, upright
-from .plugins import opened
+from .plugins import opened, require_pixels
 from .refusals import undecodable, unrecognised
 from .samples import rgb
 
@@ -42,11 +42,12 @@ _PARSERS: Mapping[str, Parser] = {
     "JXL": jxl.header,
 }
 _EAGER = ("WEBP", "JXL")  # whose readers allocate, or decode, as soon as they are opened
-_BOXED = ("AVIF", "HEIF")  # whose readers are other people's work on much of the file
+_KNOWN = (*_EAGER, "AVIF", "HEIF")  # whose size is checked before they are opened
 _WITH_METADATA = ("WEBP", "AVIF")  # whose readers say which way up their pictures are
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # of a pixel; 4 for others
-_IN_PYTHON = {"bmp_rle": 3, "ppm": 9, "ppm_plain": 9}  # bytes a pixel besides, of decoders in Python
+# Bytes a pixel besides: of decoders in Python, and of what Pillow keeps to put in a frame's place.
+_BESIDES = {"bmp_rle": 3, "ppm": 9, "ppm_plain": 9, "gif": 1}
 # No coding of photographs takes less than a byte for so many pixels. What does is flat, or made to cost
 # much, and may take only such a part of what others may.
 _SPARSE, _PART = 250, 8
@@ -72,35 +73,21 @@ def decode(content: bytes, source: str, limits: Limits, least: int = 0) -> Image
 
 
 def _decoded(kind: str, header: Header, length: int, source: str, limits: Limits, least: int) -> Image.Image:
-    if kind in _EAGER or kind in _BOXED:
+    if kind in _KNOWN:
         need = _need(header, None, length, source, limits)
     if kind in _EAGER:
         with common_gate.holding(need, limits.wait, source):
-            image = opened(kind, header.content, source)
+            image = opened(kind, header.content, source, limits)
             require_pixels(image.size, source, limits)  # whatever the header said
-            return _pixels(image, kind, header, source)
-    image = opened(kind, header.content, source)
+            return _pixels(image, kind, header, source, limits)
+    image = opened(kind, header.content, source, limits)
     require_pixels(image.size, source, limits)
     if least and kind == "JPEG":
         shrink = min(image.size) / least
         image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
     need = _need(header, image, length, source, limits)
     with common_gate.holding(need, limits.wait, source):
-        return _pixels(image, kind, header, source)
-
-
-def require_pixels(size: tuple[int, int], source: str, limits: Limits) -> None:
-    """Raise InputError for a picture without pixels, or with more than the limit."""
-    width, height = size
-    if width * height == 0:
-        raise InputError(f"it has no pixels: {width} x {height}", source=source, remedy="leave it out")
-    if width * height > limits.pixels:
-        raise InputError(
-            f"it is {width} x {height}: {width * height} pixels, and the limit is {limits.pixels}",
-            source=source,
-            remedy=f"scale it down, or {raising('pixels', width * height)}",
-            fault="limit",
-        )
+        return _pixels(image, kind, header, source, limits)
 
 
 def memory_of(size: tuple[int, int], mode: str, turned: bool = False) -> int:
@@ -127,7 +114,7 @@ def _need(header: Header, image: ImageFile.ImageFile | None, length: int, source
         require_pixels(size, source, limits)
     _require_scans(header, source, limits)
     decoder = image.tile[0][0] if image is not None and image.tile else ""
-    each = _BYTES.get(mode, 4) + _IN_PYTHON.get(decoder, 0)
+    each = _BYTES.get(mode, 4) + _BESIDES.get(decoder, 0)
     need = header.fixed + header.each * coded + each * pixels
     need = max(need, memory_of(size, mode, header.orientation != 1))
     part = _PART if coded > _SPARSE * length else 1
@@ -162,21 +149,23 @@ def _require_scans(header: Header, source: str, limits: Limits) -> None:
         )
 
 
-def _pixels(image: ImageFile.ImageFile, kind: str, header: Header, source: str) -> Image.Image:
+def _pixels(
+    image: ImageFile.ImageFile, kind: str, header: Header, source: str, limits: Limits
+) -> Image.Image:
     image.load()
     orientation = header.orientation
     if kind in _WITH_METADATA or getattr(image, "jpeg", False):  # a JPEG inside of a JPEG XL
         exif, xmp = image.info.get("exif"), image.info.get("xmp")
         orientation = orientation_of(*(found if isinstance(found, bytes) else b"" for found in (exif, xmp)))
     samples = header.samples if header.samples.top else replace(header.samples, top=65535.0)
-    low = None if samples.key is None else _lower_bytes(kind, header, source)
+    low = None if samples.key is None else _lower_bytes(kind, header, source, limits)
     turned = upright(image, orientation)
     return rgb(turned, samples, low and upright(low, orientation))
 
 
-def _lower_bytes(kind: str, header: Header, source: str) -> Image.Image:
+def _lower_bytes(kind: str, header: Header, source: str, limits: Limits) -> Image.Image:
     """The colours' lower eight bits of sixteen: what Pillow takes for the upper ones in the other order."""
-    image = opened(kind, header.content, source)
+    image = opened(kind, header.content, source, limits)
     image.tile = [(*tile[:3], "RGB;16L") for tile in image.tile]  # type: ignore[misc]
     image.load()
     return image

@@ -16,7 +16,7 @@ _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
 _APPLICATION = range(0xE0, 0xF0)
 _NEEDED = (0xE0, 0xEE)  # JFIF's and Adobe's say how colours are coded; the other segments are metadata
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_MOST_SCANS = 2**16  # none has so many; counting ends here
+_MOST_MARKERS = 2**18  # none has so many behind its header; counting scans ends there
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -58,10 +58,11 @@ def header(content: bytes) -> Header:
 def _scans(content: bytes, place: int) -> int:
     """How many scans there are to the end of the picture; those of pictures behind it aren't counted."""
     count = 0
-    while count < _MOST_SCANS and (match := _MARKER.search(content, place)):
-        marker, place = content[match.start() + 1], match.end()
-        if marker == _EOI:
+    for _ in range(_MOST_MARKERS):
+        match = _MARKER.search(content, place)
+        if match is None or content[match.start() + 1] == _EOI:
             break
+        marker, place = content[match.start() + 1], match.end()
         count += marker == _SOS
         if marker not in _ALONE:
             place += int.from_bytes(content[place : place + 2], "big")
