@@ -98,6 +98,7 @@ BEYOND = {
     "memory of an array": (PIXELS[..., 0], Limits(memory=1000)),
     "memory of an image": (PICTURE.convert("CMYK"), Limits(memory=1000)),
     "memory for little": (hostile.png(1000, 1000), Limits(memory=10_000_000)),
+    "pixels of a packed bmp": (hostile.packed_bmp(40, 30, 1, 1), Limits(pixels=2000)),
     "scans": (encoded(PICTURE, "JPEG", progressive=True), Limits(scans=3)),
 }
 

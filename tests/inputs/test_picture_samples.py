@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from hostile import chunk, encoded, png
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
@@ -184,6 +186,75 @@ def test_deep_netpbm_keeps_its_range():
     assert grey(b"P5\n3 1\n65535\n" + struct.pack(">3H", 0, 200, 65535)) == [0, 1, 255]
     assert grey(b"P5\n3 1\n1023\n" + struct.pack(">3H", 0, 512, 1023)) == [0, 128, 255]
     assert grey(b"P2\n3 1\n15\n0 5 15\n") == [0, 85, 255]
+
+
+TOPS = st.one_of(st.sampled_from([1, 15, 255, 256, 1023, 65535]), st.integers(1, 65535))
+
+
+@st.composite
+def netpbm(draw):
+    """A file of any kind and range, with comments, perhaps cut."""
+    kind = draw(st.integers(1, 6))
+    width, height, top = (
+        draw(st.integers(1, 9)),
+        draw(st.integers(1, 9)),
+        draw(TOPS) if kind not in (1, 4) else 1,
+    )
+    count = width * height * (3 if kind in (3, 6) else 1)
+    values = draw(st.lists(st.integers(0, top), min_size=count, max_size=count))
+    space = draw(st.sampled_from([b"\n", b" ", b"\n# a comment\n"]))
+    head = b"P%d%s%d %d" % (kind, space, width, height) + (b" %d" % top if kind not in (1, 4) else b"")
+    if kind < 4:
+        between = draw(st.sampled_from([b" ", b"\n", b" \n# a comment\n "] + [b""] * (kind == 1)))
+        body = between.join(b"%d" % value for value in values)
+    elif kind == 4:
+        body = bytes(draw(st.lists(st.integers(0, 255), min_size=40, max_size=40)))
+    else:
+        body = b"".join(value.to_bytes(2 if top > 255 else 1, "big") for value in values)
+    kept = draw(st.one_of(st.just(1.0), st.floats(0, 1)))
+    return head + b"\n" + body[: int(kept * len(body))]
+
+
+@settings(deadline=None)
+@given(netpbm())
+def test_netpbm_is_what_pillow_reads_slowly(content):
+    try:
+        expected = Image.open(io.BytesIO(content), formats=["PPM"])
+        expected.load()
+    except (OSError, ValueError, SyntaxError):
+        with pytest.raises(InputError, match="can't be decoded as an image"):
+            read(content, Limits())
+        return
+    deep = expected.mode == "I"  # of 16 bits, whatever its values
+    expected = Image.fromarray(np.asarray(expected).astype(np.uint16)) if deep else expected
+    np.testing.assert_array_equal(np.asarray(read(content, Limits())), np.asarray(read(expected, Limits())))
+
+
+def test_large_netpbm_is_read_by_pieces(monkeypatch):
+    values = np.random.default_rng(0).integers(0, 1024, (30, 40, 3))
+    content = b"P3 40 30 1023\n" + b" ".join(b"%d" % value for value in values.ravel())
+    expected = np.asarray(read(content, Limits()))
+    np.testing.assert_array_equal(expected, np.rint(values / 1023 * 255))
+    monkeypatch.setattr("mmencode.inputs.pictures.netpbm._PIECE", 100)
+    np.testing.assert_array_equal(np.asarray(read(content, Limits())), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"P2 2 1 9\n1 -1", "behind 1 of 2 samples"),
+        (b"P2 2 1 9\n1 10", "a sample of 10"),
+        (b"P2 2 1 9\n1 99999999999999999999", "more than ten digits"),
+        (b"P1 2 1\n12", "behind 1 of 2 samples"),
+        (b"P6 2 1 1023\nabc", "behind 1 of 6 samples"),
+        (b"P5 2 1 70000\nabcd", "from 1 to 65535"),
+        (b"P5 2 x 255\nabcd", "no number"),
+        (b"P5 2", "cut"),
+    ],
+)
+def test_netpbm_that_is_damaged_is_refused(content, words):
+    with pytest.raises(InputError, match=words):
+        read(content, Limits())
 
 
 @pytest.mark.parametrize(

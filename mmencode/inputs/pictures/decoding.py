@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 
 from ...errors import InputError
 from ..limits import Limits, raising
-from . import boxes, jpeg, jxl, png, tiff, webp
+from . import boxes, jpeg, jxl, netpbm, png, tiff, webp
 from .gate import common_gate
 from .header import Header, Parser
 from .orientation import orientation_of, upright
@@ -29,7 +29,8 @@ _STARTS: Mapping[str, re.Pattern[bytes]] = {
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM"),
     "TIFF": re.compile(rb"II\*\0|MM\0\*|MM\*\0|II\0\*|MM\0\+|II\+\0"),
-    "PPM": re.compile(rb"P[0-6yfF]"),
+    "PNM": netpbm.START,
+    "PPM": re.compile(rb"P[0yfF]"),
     "JXL": re.compile(re.escape(jxl.BARE) + b"|" + re.escape(jxl.BOXED)),
 }
 _PARSERS: Mapping[str, Parser] = {
@@ -37,17 +38,19 @@ _PARSERS: Mapping[str, Parser] = {
     "PNG": png.header,
     "WEBP": webp.header,
     "TIFF": tiff.header,
+    "PNM": netpbm.header,
     "AVIF": boxes.header,
     "HEIF": boxes.header,
     "JXL": jxl.header,
 }
-_EAGER = ("WEBP", "JXL")  # whose readers allocate, or decode, as soon as they are opened
+_EAGER = ("WEBP", "JXL", "PNM")  # which cost memory, or all their work, as soon as they are opened
 _KNOWN = (*_EAGER, "AVIF", "HEIF")  # whose size is checked before they are opened
 _WITH_METADATA = ("WEBP", "AVIF")  # whose readers say which way up their pictures are
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # of a pixel; 4 for others
-# Bytes a pixel besides: of decoders in Python, and of what Pillow keeps to put in a frame's place.
-_BESIDES = {"bmp_rle": 3, "ppm": 9, "ppm_plain": 9, "gif": 1}
+# Bytes a pixel besides: of a decoder in Python, and of what Pillow keeps to put in a frame's place.
+_BESIDES = {"bmp_rle": 3, "gif": 1}
+_SLOW = 16  # times fewer pixels may be in a BMP in run lengths, which Pillow undoes in Python
 # No coding of photographs takes less than a byte for so many pixels. What does is flat, or made to cost
 # much, and may take only such a part of what others may.
 _SPARSE, _PART = 250, 8
@@ -77,7 +80,8 @@ def _decoded(kind: str, header: Header, length: int, source: str, limits: Limits
         need = _need(header, None, length, source, limits)
     if kind in _EAGER:
         with common_gate.holding(need, limits.wait, source):
-            image = opened(kind, header.content, source, limits)
+            content = header.unpack(header.content) if header.unpack else header.content
+            image = opened(kind, content, source, limits)
             require_pixels(image.size, source, limits)  # whatever the header said
             return _pixels(image, kind, header, source, limits)
     image = opened(kind, header.content, source, limits)
@@ -114,6 +118,7 @@ def _need(header: Header, image: ImageFile.ImageFile | None, length: int, source
         require_pixels(size, source, limits)
     _require_scans(header, source, limits)
     decoder = image.tile[0][0] if image is not None and image.tile else ""
+    _require_fast(decoder, pixels, source, limits)
     each = _BYTES.get(mode, 4) + _BESIDES.get(decoder, 0)
     need = header.fixed + header.each * coded + each * pixels
     need = max(need, memory_of(size, mode, header.orientation != 1))
@@ -145,6 +150,17 @@ def _require_scans(header: Header, source: str, limits: Limits) -> None:
             f"{_PASSES * limits.pixels}, {_PASSES} times Limits.pixels",
             source=source,
             remedy=f"save it anew without them, or {raising('pixels', -(-passed // _PASSES))}",
+            fault="limit",
+        )
+
+
+def _require_fast(decoder: str, pixels: int, source: str, limits: Limits) -> None:
+    if decoder == "bmp_rle" and pixels > limits.pixels // _SLOW:
+        raise InputError(
+            f"it is a BMP in run lengths, which are undone slowly, of {pixels} pixels; the limit is "
+            f"{limits.pixels // _SLOW}, 1/{_SLOW} of Limits.pixels",
+            source=source,
+            remedy=f"save it anew, as PNG, or {raising('pixels', pixels * _SLOW)}",
             fault="limit",
         )
 

@@ -37,6 +37,7 @@ class Header:
     scans        how many passes decoding makes over the whole picture
     orientation  from 1 to 8, as EXIF has it
     samples      how the values are meant
+    unpack       makes of `content` what its reader reads fast; None where it does as it is
     layout       what it is in words, for messages about layouts that nobody reads
     """
 
@@ -48,6 +49,7 @@ class Header:
     scans: int = 1
     orientation: int = 1
     samples: Samples = Samples()
+    unpack: Callable[[bytes], bytes] | None = None
     layout: str = ""
 
 
