@@ -51,6 +51,7 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
 def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
     """An image of Pillow's, perhaps not loaded yet, as RGB."""
     pictures.require_pixels(image.size, source, limits)
+    pictures.require_header(image, source, limits)
     need = pictures.memory_of(image.size, image.mode)
     if need > limits.memory:
         raise InputError(

@@ -164,6 +164,37 @@ def test_what_an_opened_image_takes_is_bounded_too():
         read(lazy, Limits(memory=1199))
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (hostile.scanned_jpeg(40, 30, 600), "600 scans"),
+        (hostile.tiled_tiff(10000), "bytes of memory"),
+        (hostile.webp(9000, 9000), "bytes of memory"),
+        (hostile.png(9000, 9000, 16, 0), "bytes of memory"),
+    ],
+    ids=["scans", "tile", "canvas", "deep"],
+)
+def test_what_an_opened_image_would_take_is_seen_in_its_file(content, words, tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    for file in (path, io.BytesIO(content)):
+        with Image.open(file) as lazy, pytest.raises(InputError, match=words) as caught:
+            read(lazy, Limits())
+        assert caught.value.fault == "limit"
+
+
+def test_opened_image_is_read_as_it_was_though_its_file_was_looked_at(tmp_path):
+    for content in FILES.values():
+        with Image.open(io.BytesIO(content)) as lazy:
+            np.testing.assert_array_equal(
+                np.asarray(read(lazy, Limits())), np.asarray(read(content, Limits()))
+            )
+    frames = [PICTURE, Image.new("RGB", (40, 30), "red")]
+    with Image.open(io.BytesIO(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]))) as lazy:
+        lazy.seek(1)
+        assert read(lazy, Limits()).getpixel((3, 3)) == (255, 0, 0)
+
+
 def together(gate, sizes, seconds=20.0, hold=0.02):
     """How many bytes hold the gate at most, when a thread for each of these sizes does."""
     lock, held, most = threading.Lock(), [0], [0]

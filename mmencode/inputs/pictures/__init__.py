@@ -1,6 +1,6 @@
 """Bytes of a file become an upright RGB image, after its header was seen to ask for no more than it may."""
 
-from .decoding import FORMATS, decode, memory_of
+from .decoding import FORMATS, decode, memory_of, require_header
 from .gate import common_gate
 from .orientation import orientation_of, upright
 from .plugins import require_pixels
@@ -15,6 +15,7 @@ __all__ = [
     "decode",
     "memory_of",
     "orientation_of",
+    "require_header",
     "require_pixels",
     "rgb",
     "undecodable",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from PIL import Image, ImageFile
 
@@ -92,6 +93,28 @@ def _decoded(kind: str, header: Header, length: int, source: str, limits: Limits
     need = _need(header, image, length, source, limits)
     with common_gate.holding(need, limits.wait, source):
         return _pixels(image, kind, header, source, limits)
+
+
+def require_header(image: Image.Image, source: str, limits: Limits) -> None:
+    """Raise InputError where an image that Pillow has opened, and not loaded yet, would take too much.
+
+    Its file is read again, from its start; where it can't be, the image's size and mode have to do.
+    """
+    if not isinstance(image, ImageFile.ImageFile) or not (image.tile or image.format == "WEBP"):
+        return
+    try:
+        if image.tell():  # the header is that of the first picture
+            return
+        file: Any = image.fp
+        place = file.tell()
+        file.seek(0)
+        content = file.read(limits.bytes + 1)
+        file.seek(place)
+        kind = _kind(content)
+        header = _PARSERS[kind](content) if kind in _PARSERS else Header(content=content)
+    except Exception:  # somebody else's file object, and what a parser makes of damaged bytes
+        return
+    _need(header, image, len(content), source, limits)
 
 
 def memory_of(size: tuple[int, int], mode: str, turned: bool = False) -> int:
