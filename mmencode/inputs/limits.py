@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+PIXELS = 2**14 * (2**13 + 2**12)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
@@ -15,7 +17,7 @@ class Limits:
                  one no more than pass over 20 times `pixels` in all
     memory       bytes that decoding one item may take, by an estimate from its header: 2 GiB, as much as the
                  largest pictures of phones take. A picture of more than 250 pixels for each byte of its file
-                 may take an eighth of it: such files are blank, or made to cost much
+                 may take an eighth of it, since it is blank or made to cost much, unless `pixels` is raised
     seconds      of a recording: ten minutes
     samples      of a recording, over all its channels: 2^28
     characters   of a text; what an encoder doesn't take in is its own, smaller limit
@@ -26,7 +28,7 @@ class Limits:
     """
 
     bytes: int = 2**28
-    pixels: int = 2**14 * (2**13 + 2**12)
+    pixels: int = PIXELS
     scans: int = 500
     memory: int = 2**31
     seconds: float = 600.0

@@ -84,10 +84,20 @@ def test_photograph_of_two_hundred_megapixels_is_read(options, monkeypatch):
 
 
 @pytest.mark.slow
-def test_raised_limit_is_the_limit():
-    content = hostile.png(20000, 12500, 1, 0)
-    found = read(content, Limits(pixels=250_000_000, memory=2**34))
-    assert found.size == (20000, 12500)
+@pytest.mark.parametrize(("depth", "kind"), [(1, 0), (8, 2), (16, 0)])
+def test_raised_limit_is_the_limit(depth, kind):
+    content = hostile.png(20000, 10500, depth, kind)
+    for limits in (Limits(), Limits(pixels=209_999_999)):
+        with pytest.raises(InputError, match="210000000 pixels, and the limit is"):
+            read(content, limits)
+    assert read(content, Limits(pixels=210_000_000)).size == (20000, 10500)
+
+
+def test_blank_picture_may_take_more_where_the_limit_on_pixels_is_raised():
+    content = hostile.png(9000, 9000, 8, 0)
+    with pytest.raises(InputError, match="1/8 of Limits.memory"):
+        read(content, Limits())
+    assert read(content, Limits(pixels=300_000_000)).size == (9000, 9000)
 
 
 BEYOND = {

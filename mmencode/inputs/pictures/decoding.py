@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from ...errors import InputError
-from ..limits import Limits, raising
+from ..limits import PIXELS, Limits, raising
 from . import boxes, jpeg, jxl, netpbm, png, tiff, webp
 from .gate import common_gate
 from .header import Header, Parser
@@ -53,7 +53,7 @@ _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 _BESIDES = {"bmp_rle": 3, "gif": 1}
 _SLOW = 16  # times fewer pixels may be in a BMP in run lengths, which Pillow undoes in Python
 # No coding of photographs takes less than a byte for so many pixels. What does is flat, or made to cost
-# much, and may take only such a part of what others may.
+# much, and may take only such a part of what others may; but who raises the limit on pixels trusts them.
 _SPARSE, _PART = 250, 8
 _PASSES = 20  # over as many pixels as the largest picture may have
 
@@ -145,7 +145,7 @@ def _need(header: Header, image: ImageFile.ImageFile | None, length: int, source
     each = _BYTES.get(mode, 4) + _BESIDES.get(decoder, 0)
     need = header.fixed + header.each * coded + each * pixels
     need = max(need, memory_of(size, mode, header.orientation != 1))
-    part = _PART if coded > _SPARSE * length else 1
+    part = _PART if coded > _SPARSE * length and limits.pixels <= PIXELS else 1
     if need > limits.memory // part:
         why = f": a file of {length} bytes for {coded} pixels may take 1/{part} of Limits.memory" * (part > 1)
         raise InputError(

@@ -33,8 +33,8 @@ class Gate:
 
     @cached_property
     def capacity(self) -> int:
-        """Half of the memory that there is."""
-        return memory() // 2
+        """A quarter of the memory that there is: encoders, and what was decoded before, need some, too."""
+        return memory() // 4
 
     @contextmanager
     def holding(self, nbytes: int, seconds: float, source: str) -> Iterator[None]:
