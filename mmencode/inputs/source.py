@@ -38,7 +38,7 @@ def _shown(path: str | bytes) -> str:
 
 def without_address(cause: Exception) -> str:
     """A decoder's words without the address of our buffer, so that messages are the same every time."""
-    return re.sub(r"<[\w.]+ object at \w+>", "it", str(cause))
+    return re.sub(r"<[\w.]+ object at \w+>", "it", words(cause))
 
 
 def is_source(item: Any) -> bool:

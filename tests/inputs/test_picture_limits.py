@@ -95,7 +95,7 @@ def test_raised_limit_is_the_limit(depth, kind):
 
 def test_blank_picture_may_take_more_where_the_limit_on_pixels_is_raised():
     content = hostile.png(9000, 9000, 8, 0)
-    with pytest.raises(InputError, match="1/8 of Limits.memory"):
+    with pytest.raises(InputError, match=r"1/8 of Limits\.memory"):
         read(content, Limits())
     assert read(content, Limits(pixels=300_000_000)).size == (9000, 9000)
 

@@ -28,7 +28,7 @@ def unrecognised(content: bytes, source: str, formats: tuple[str, ...]) -> Input
 
 def undecodable(cause: Exception, source: str, layout: str = "") -> InputError:
     """The error for what a decoder raised; `layout` says what the file is where that is unusual."""
-    said = re.sub(r"<[\w.]+ object at \w+>", "it", named(cause))  # the same words every time
+    said = re.sub(r"<[\w.]+ object at \w+>", "it", named(cause))  # so that they are the same every time
     remedy = "it may be truncated or damaged: fetch it again"
     if layout:
         said = f"it is {layout}; {said}"
