@@ -7,7 +7,9 @@ import re
 import struct
 import zlib
 
-from PIL import Image
+from PIL import Image, features
+
+AVIF = "avif" in features.modules and features.check("avif")  # older ones warn of what they don't know
 
 
 def encoded(image, kind, **options):

@@ -9,10 +9,9 @@ import sys
 
 import hostile
 import pytest
-from PIL import features
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are those of Linux")
-avif = pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+avif = pytest.mark.skipif(not hostile.AVIF, reason="this Pillow reads no AVIF")
 
 FILES = {
     "webp of 16383 x 16383": (lambda: hostile.webp(16383, 16383), "268402689 pixels"),

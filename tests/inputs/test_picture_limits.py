@@ -14,7 +14,7 @@ import hostile
 import numpy as np
 import pytest
 from hostile import encoded
-from PIL import Image, ImageFile, features
+from PIL import Image, ImageFile
 
 from mmencode.errors import InputError
 from mmencode.inputs import Limits
@@ -35,7 +35,7 @@ def files():
     frames = [PICTURE, PICTURE.rotate(180)]
     found["frames that go"] = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], disposal=3)
     found["frame beyond its screen"] = found["GIF"][:6] + b"\x08\0\x08\0" + found["GIF"][10:]
-    if features.check("avif"):
+    if hostile.AVIF:
         found["AVIF"] = encoded(PICTURE, "AVIF", speed=10)
     return found
 
@@ -158,7 +158,7 @@ def test_sequential_jpeg_of_many_scans_is_refused():
 
 
 def test_size_that_an_avif_hides_counts():
-    if not features.check("avif"):
+    if not hostile.AVIF:
         pytest.skip("this Pillow writes no AVIF")
     for options in ({}, {"save_all": True, "append_images": [PICTURE]}):
         content = hostile.renamed_size(encoded(PICTURE, "AVIF", speed=10, **options), 8, 8)

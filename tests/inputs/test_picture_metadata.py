@@ -13,7 +13,7 @@ import pytest
 from hostile import chunk, encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin, features
+from PIL import Image, PngImagePlugin
 
 from mmencode.errors import InputError
 from mmencode.inputs import Limits
@@ -24,9 +24,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
 PICTURE = Image.fromarray(PIXELS)
 TURNED = np.rot90(PIXELS, -1)  # orientation 6
 PLAIN = encoded(PICTURE, "PNG")
-AVIF = pytest.param(
-    "AVIF", marks=pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
-)
+AVIF = pytest.param("AVIF", marks=pytest.mark.skipif(not hostile.AVIF, reason="this Pillow reads no AVIF"))
 
 
 def pixels(content, **limits):

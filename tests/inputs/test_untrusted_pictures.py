@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import Image
 
 from mmencode.errors import InputError
 from mmencode.inputs import Limits
@@ -46,7 +46,7 @@ SEEDS = {
     "fax": encoded("TIFF", PICTURE.convert("1"), compression="group4"),
     "TIFF of floats": encoded("TIFF", Image.fromarray(np.asarray(SHADES) / np.float32(255)), big_tiff=True),
 }
-if features.check("avif"):
+if hostile.AVIF:
     SEEDS["AVIF"] = encoded("AVIF", PICTURE.convert("RGBA"), speed=10)
 with contextlib.suppress(ImportError):
     from pillow_heif import from_pillow
