@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -68,7 +69,7 @@ def decode(content: bytes, source: str, limits: Limits, least: int = 0) -> Image
         raise unrecognised(content, source, FORMATS)
     header = Header(content=content)
     try:
-        header = _PARSERS[kind](content) if kind in _PARSERS else header
+        header = _header(kind, content)
         return _decoded(kind, header, len(content), source, limits, least)
     except InputError:
         raise
@@ -111,7 +112,7 @@ def require_header(image: Image.Image, source: str, limits: Limits) -> None:
         content = file.read(limits.bytes + 1)
         file.seek(place)
         kind = _kind(content)
-        header = _PARSERS[kind](content) if kind in _PARSERS else Header(content=content)
+        header = _header(kind, content)
     except Exception:  # somebody else's file object, and what a parser makes of damaged bytes
         return
     _need(header, image, len(content), source, limits)
@@ -125,6 +126,13 @@ def memory_of(size: tuple[int, int], mode: str, turned: bool = False) -> int:
 
 def _kind(content: bytes) -> str:
     return next((kind for kind, start in _STARTS.items() if start.match(content)), "") or boxes.kind(content)
+
+
+def _header(kind: str, content: bytes) -> Header:
+    try:
+        return _PARSERS[kind](content) if kind in _PARSERS else Header(content=content)
+    except (struct.error, IndexError) as cause:
+        raise ValueError("its header is damaged") from cause
 
 
 def _need(header: Header, image: ImageFile.ImageFile | None, length: int, source: str, limits: Limits) -> int:
