@@ -28,6 +28,7 @@ FILES = {
     "png of 16 bits": (lambda: hostile.png(13000, 15000, 16, 0), "bytes of memory"),
     "png of 8 bits": (lambda: hostile.png(13000, 15000), "bytes of memory"),
     "png of one bit": (lambda: hostile.png(14000, 14000, 1, 0), "bytes of memory"),
+    "png of a pixel's width": (lambda: hostile.png(1, 30_000_000, 8, 0), "bytes of memory"),
     "png of 2^62": (lambda: hostile.png(2**31 - 1, 2**31 - 1, rows=b""), "2147483647 x"),
     "jpeg of 1000 scans": (lambda: hostile.scanned_jpeg(800, 800, 1000), "1000 scans"),
     "jpeg of 20000 scans": (lambda: hostile.scanned_jpeg(800, 800, 20000), "20000 scans"),

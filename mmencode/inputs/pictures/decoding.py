@@ -50,6 +50,7 @@ _KNOWN = (*_EAGER, "AVIF", "HEIF")  # whose size is checked before they are open
 _WITH_METADATA = ("WEBP", "AVIF")  # whose readers say which way up their pictures are
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # of a pixel; 4 for others
+_LINE = 24  # bytes that Pillow takes for each line, however short, with those of an image made of it
 # Bytes a pixel besides: of a decoder in Python, and of what Pillow keeps to put in a frame's place.
 _BESIDES = {"bmp_rle": 3, "gif": 1}
 _SLOW = 16  # times fewer pixels may be in a BMP in run lengths, which Pillow undoes in Python
@@ -121,7 +122,8 @@ def require_header(image: Image.Image, source: str, limits: Limits) -> None:
 def memory_of(size: tuple[int, int], mode: str, turned: bool = False) -> int:
     """About how many bytes a decoded image takes while it is turned upright and becomes RGB."""
     each = _BYTES.get(mode, 4)
-    return size[0] * size[1] * max(each * (2 if turned else 1), each + (0 if mode == "RGB" else 4))
+    most = max(each * (2 if turned else 1), each + (0 if mode == "RGB" else 4))
+    return size[0] * size[1] * most + _LINE * max(size)
 
 
 def _kind(content: bytes) -> str:
@@ -151,7 +153,7 @@ def _need(header: Header, image: ImageFile.ImageFile | None, length: int, source
     decoder = image.tile[0][0] if image is not None and image.tile else ""
     _require_fast(decoder, pixels, source, limits)
     each = _BYTES.get(mode, 4) + _BESIDES.get(decoder, 0)
-    need = header.fixed + header.each * coded + each * pixels
+    need = header.fixed + header.each * coded + each * pixels + _LINE * size[1]
     need = max(need, memory_of(size, mode, header.orientation != 1))
     part = _PART if coded > _SPARSE * length and limits.pixels <= PIXELS else 1
     if need > limits.memory // part:
