@@ -46,7 +46,7 @@ class Gate:
                     f"decoding it takes about {nbytes} bytes, and others hold {self._held()} of "
                     f"{self.capacity} meanwhile: no room came free within {seconds / 2:g} s",
                     source=source,
-                    remedy="try it again, with fewer workers: load(name, runtime=Runtime(workers=...))",
+                    remedy="try it again, with fewer threads: load(name, workers=1)",
                     fault="process",
                 )
             self._holds[hold] = nbytes, time.monotonic() + seconds

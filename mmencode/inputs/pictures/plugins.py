@@ -88,6 +88,7 @@ def _guarded(reader: type[ImageFile.ImageFile], guard: Guard) -> type[ImageFile.
         found = vars(reader)[name]
         known = found.__globals__ | {"Image": _Pillow(guard)}
         methods[name] = FunctionType(found.__code__, known, name, found.__defaults__, found.__closure__)
+        methods[name].__kwdefaults__ = found.__kwdefaults__
     return type(reader.__name__, (reader,), methods) if methods else reader
 
 

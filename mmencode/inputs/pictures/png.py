@@ -48,6 +48,7 @@ def header(content: bytes) -> Header:
     exif = texts.get(b"exif") or _raw_profile(texts.get(_RAW_PROFILE, b""))
     return Header(
         content=b"".join(kept),
+        each=8 if samples.key is not None else 0,  # decoded twice, for the colours' lower halves
         orientation=orientation_of(exif, texts.get(_XMP, b"")),
         samples=samples,
         layout="a PNG as Apple changes them for its devices (CgBI)" if apple else "",
