@@ -34,7 +34,7 @@ def read(item: Any, limits: Limits) -> Waveform:
     source = describe(item)
     if isinstance(item, Waveform):
         mix = Mix(source, limits)
-        mix.expect(len(item.samples), 1, item.rate)
+        mix.require(len(item.samples), 1, item.rate)
         return item
     if isinstance(item, tuple) and len(item) == 2:
         return _from_pair(item[0], item[1], limits)
@@ -65,11 +65,12 @@ def _from_pair(waveform: Any, rate: Any, limits: Limits) -> Waveform:
     require_rate(rate, source)
     _require_shape(tuple(waveform.shape), source)
     mix = Mix(source, limits)
-    shape = (1, *waveform.shape)[-2:]
-    mix.expect(shape[1], shape[0], int(rate))
-    samples = _as_array(waveform, source)
-    require_scale(samples, source)
-    return waveform_from(_mixed(samples, mix, int(rate)), int(rate), source)
+    channels, count = (1, *waveform.shape)[-2:]
+    with mix.room(count, channels, int(rate)):
+        samples = _as_array(waveform, source)
+        require_scale(samples, source)
+        mixed = _mixed(samples, mix, int(rate))
+    return waveform_from(mixed, int(rate), source)
 
 
 def _require_shape(shape: tuple[int, ...], source: str) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import nullcontext
 from io import SEEK_SET, BytesIO
 
 import soundfile
 
-from ...causes import fault_of, words
+from ...causes import fault_of
 from ...errors import Fault, InputError
 from ..limits import Limits
+from ..source import without_address
 from ..waveform import LOUDEST, Samples
 from . import media
 from .formats import behind_labels, parts_of
@@ -24,7 +24,6 @@ _BLOCK_VALUES = 2**18
 _UNKNOWN = 2**62  # libsndfile's own word for a length that it doesn't know is nearly twice that
 _OUT_OF_MEMORY = 17  # libsndfile's number
 _MOST_PARTS = 1000
-_ADDRESS = re.compile(r"<[\w.]+ object at \w+>")
 
 
 def decode(content: bytes, source: str, limits: Limits) -> tuple[Samples, int]:
@@ -32,19 +31,20 @@ def decode(content: bytes, source: str, limits: Limits) -> tuple[Samples, int]:
 
     Its first bytes choose its reader. Samples are counted as they are decoded, whatever a header says.
     """
-    mix = Mix(source, limits)
+    mix = Mix(source, limits, len(content))
     try:
         content = behind_labels(content)
         if parts := parts_of(content, source):
             _add_all(parts, mix, source)
         else:
             media.add(content, mix, source)
-        return mix.samples(), mix.rate
+        with mix.room(0, 1, mix.rate):
+            return mix.samples(), mix.rate
     except InputError:
         raise
     except Exception as cause:  # whatever a decoder raises at untrusted bytes, the item is at fault
         raise InputError(
-            f"it can't be decoded as audio: {_ADDRESS.sub('it', words(cause))}",
+            f"it can't be decoded as audio: {without_address(cause)}",
             source=source,
             remedy="fetch it again, or convert it to wav or flac",
             fault=_fault(cause),
@@ -66,8 +66,8 @@ def _add_all(parts: list[Part], mix: Mix, source: str) -> None:
         )
 
     def add() -> None:
-        for part in parts:
-            _add(part, mix, source)
+        for number, part in enumerate(parts, 1):
+            _add(part, number == len(parts), mix, source)
 
     if any(part.chatty for part in parts):
         quietly(add)
@@ -101,13 +101,13 @@ class _File(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def _add(part: Part, mix: Mix, source: str) -> None:
+def _add(part: Part, last: bool, mix: Mix, source: str) -> None:
     with _File(_Content(part.content)) as file:
         promised = file.frames if file.frames < (_UNKNOWN if part.most is None else part.most + 1) else None
         expected = promised if part.frames is None else part.frames
-        # Here is where all of what decoding this part takes is known, and nothing of it is spent.
-        mix.expect(expected or 0, file.channels, file.samplerate)
-        count = _add_blocks(file, part.skipped, promised, mix, source)
+        # Here is known what decoding this part takes, and nothing of it is spent.
+        with mix.room(expected, file.channels, file.samplerate, last):
+            count = _add_blocks(file, part.skipped, promised, mix, source)
     if expected is not None and count < 0.98 * expected - part.slack:
         raise truncated(f"{count} samples are there, and it says that it has {expected}", source)
 

@@ -35,9 +35,10 @@ _MARKS = (
 # Formats that tell their length, which is believed where the file has a byte for so many seconds.
 _COUNTED = ("mov", "matroska", "asf", "wv", "tta", "ape")
 _SPARSEST = 1 / 12
+_COMMON_RATE = 48_000  # Hz, of a stream that doesn't say its own before it is decoded
 _SLACK = 0.2  # seconds that encoders add, or cut off
 _BEGUN = ("WAV ", "AIFF", "FLAC", "CAF", "AU rec", "Wave64", "Creative")  # kinds that are read
-_READ = "wav, flac, ogg, opus and mp3 are read, and m4a, webm, wma, amr and aac with mmencode[media]"
+_READ = "wav, flac, ogg, opus and mp3 are read, and m4a, webm, wma, amr and aac by PyAV: pip install 'mmencode[av]'"
 
 
 def _nothing_else(url: str, flags: int, options: dict[str, str]) -> Any:
@@ -64,7 +65,8 @@ def add(content: bytes, mix: Mix, source: str) -> None:
             f"it can't be decoded as audio: it is {kind}, which PyAV would read"
             + ("" if missing else f", and that can't be imported: {named(cause)}"),
             source=source,
-            remedy="pip install 'mmencode[media]', or convert it to wav or flac",
+            remedy="pip install 'mmencode[av]', or convert it to wav or flac",
+            fault="access",
         ) from cause
     try:
         with av.open(BytesIO(content), format=name, **_ALONE) as container:
@@ -94,12 +96,12 @@ def _add(container: Any, kind: str, most: float, mix: Mix, source: str) -> None:
         raise InputError(f"it is {kind} without sound", source=source, remedy="leave it out")
     stream = container.streams.audio[0]
     length = _length(container, stream)
-    if not 0 < length <= most:
-        length = 0.0
-    elif stream.rate:
-        mix.expect(int(length * stream.rate), max(1, stream.channels), stream.rate)
-    for block, rate in _blocks(container, stream):
-        mix.add(block, 0, rate)
+    length = length if 0 < length <= most else 0.0
+    rate = stream.rate or _COMMON_RATE
+    frames = int(length * rate) if length else None
+    with mix.room(frames, max(1, stream.channels), rate, last=False):
+        for block, own in _blocks(container, stream):
+            mix.add(block, 0, own)
     seconds = mix.count / mix.rate if mix.rate else 0.0
     if seconds < 0.98 * length - _SLACK:
         raise truncated(f"{seconds:.1f} s are there, and it says that it has {length:.1f} s", source)
