@@ -128,3 +128,29 @@ def silent_flac(frames, rate=655_350, block=65_535, total=None):
         frame = head + bytes([_flac_sum(head, 8, 0x07)]) + b"\0\0\0"
         content.append(frame + _flac_sum(frame, 16, 0x8005).to_bytes(2, "big"))
     return b"".join(content)
+
+
+def in_ogg(flac):
+    """The packets of a FLAC file in Ogg pages, as that format's mapping has them."""
+    start = 8 + 34
+    first = b"\x7fFLAC\1\0\0\1" + flac[:start]
+    rest = [flac[place : place + 200] for place in range(start, len(flac), 200)]
+    last = len(rest)
+    pages = [page(5, number, packet, flags=4 * (number == last)) for number, packet in enumerate(rest, 1)]
+    return page(5, 0, first, flags=2) + b"".join(pages)
+
+
+def media(container, codec, rate=RATE, samples=TONE):
+    """A file that PyAV writes; the samples go at its rate whatever theirs was."""
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        fitting = av.AudioResampler(format=stream.format, layout="mono", rate=rate)
+        for piece in fitting.resample(frame):
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    return buffer.getvalue()

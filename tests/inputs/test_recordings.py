@@ -118,6 +118,13 @@ def test_streams_beside_the_sound_are_passed_over():
     same(content + made.page(8, 99, b"", flags=4), VORBIS)
 
 
+def test_flac_in_ogg_is_what_it_is_without():
+    same(made.in_ogg(FLAC), FLAC)
+    same(made.in_ogg(made.without_total(FLAC)), FLAC)
+    chain = samples(made.in_ogg(FLAC) + VORBIS)
+    np.testing.assert_array_equal(chain, np.concatenate([samples(FLAC), samples(VORBIS)]))
+
+
 def test_opus_leaves_out_what_its_encoder_put_before_it():
     found = samples(encoded("OGG", "OPUS", np.zeros(COUNT, np.float32) + (np.arange(COUNT) >= 8000) * TONE))
     assert abs(int(np.argmax(np.abs(found) > 0.1)) - 8000) < 100

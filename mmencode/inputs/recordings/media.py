@@ -11,6 +11,7 @@ import numpy as np
 from ...causes import fault_of, named
 from ...errors import InputError
 from ..signatures import kind_of_bytes, remedy_for
+from ..waveform import LOUDEST
 from . import ogg
 from .mix import Mix
 from .part import damaged, truncated
@@ -38,7 +39,10 @@ _SPARSEST = 1 / 12
 _COMMON_RATE = 48_000  # Hz, of a stream that doesn't say its own before it is decoded
 _SLACK = 0.2  # seconds that encoders add, or cut off
 _BEGUN = ("WAV ", "AIFF", "FLAC", "CAF", "AU rec", "Wave64", "Creative")  # kinds that are read
-_READ = "wav, flac, ogg, opus and mp3 are read, and m4a, webm, wma, amr and aac by PyAV: pip install 'mmencode[av]'"
+_READ = (
+    "wav, flac, ogg, opus and mp3 are read; m4a, webm, wma, amr and aac are with PyAV: "
+    "pip install 'mmencode[av]'"
+)
 
 
 def _nothing_else(url: str, flags: int, options: dict[str, str]) -> Any:
@@ -82,12 +86,21 @@ def add(content: bytes, mix: Mix, source: str) -> None:
 
 def _refuse(content: bytes, kind: str, source: str) -> NoReturn:
     if "MP3" in kind or "layer" in kind:
-        raise damaged("it begins as an MP3, and has no frames that follow each other", source)
+        raise damaged(f"it begins as {kind}, and has no frames that follow each other", source)
     if any(word in kind for word in _BEGUN):
         raise damaged(f"it begins as {kind}, and doesn't go on as one", source)
-    what = f"it is {kind}" if kind else f"its first bytes, {content[:8].hex(' ')}, are of no known format"
-    remedy = remedy_for(kind, _READ)
-    raise InputError(f"it can't be decoded as audio: {what}", source=source, remedy=remedy)
+    what = kind or f"nothing known: it begins with {content[:8].hex(' ')}"
+    raise InputError(f"it can't be decoded as audio: it is {what}", source=source, remedy=_remedy(kind))
+
+
+def _remedy(kind: str) -> str:
+    if "picture" in kind or "a camera's raw file" in kind:
+        return 'encode it as "image"'
+    if "playlist" in kind:
+        return "pass the files that it lists"
+    if "MIDI" in kind or "tracker" in kind:
+        return "play it into a wav file, and pass that"
+    return remedy_for(kind, _READ)
 
 
 def _add(container: Any, kind: str, most: float, mix: Mix, source: str) -> None:
@@ -102,6 +115,8 @@ def _add(container: Any, kind: str, most: float, mix: Mix, source: str) -> None:
     with mix.room(frames, max(1, stream.channels), rate, last=False):
         for block, own in _blocks(container, stream):
             mix.add(block, 0, own)
+    if not mix.peak <= LOUDEST and not stream.codec_context.name.startswith("pcm_f"):
+        raise damaged(f"its samples go up to {mix.peak:g}, and full scale is 1, so it is damaged", source)
     seconds = mix.count / mix.rate if mix.rate else 0.0
     if seconds < 0.98 * length - _SLACK:
         raise truncated(f"{seconds:.1f} s are there, and it says that it has {length:.1f} s", source)

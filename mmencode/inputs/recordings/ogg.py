@@ -6,6 +6,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
+from . import flac
 from .part import Part, damaged, truncated
 
 MAGIC = b"OggS"
@@ -16,7 +17,9 @@ _MOST_PAGES = 2**20
 
 # How the first packet of a stream begins that libsndfile decodes, and the samples that a packet has at most:
 # half of a block of 2^13, 120 ms at 48 kHz, and what FLAC's header can say.
-_SOUND = ((b"\x01vorbis", 2**13), (b"OpusHead", 5760), (b"\x7fFLAC", 2**16))
+_FLAC = b"\x7fFLAC"
+_SOUND = ((b"\x01vorbis", 2**13), (b"OpusHead", 5760), (_FLAC, 2**16))
+_BEFORE_FLAC = 9  # bytes of the mapping before a FLAC file begins, which goes on in the packets that follow
 _OTHER = (
     (b"Speex   ", "Speex"),
     (b"\x80theora", "Theora"),
@@ -58,7 +61,14 @@ def parts(content: bytes, source: str) -> list[Part]:
     found = [stream for stream in streams if stream]
     if any(stream.open for stream in found):
         raise truncated("its last page ends within a packet", source)
-    return [Part(_closed(stream.pages), most=stream.most) for stream in found]
+    return [part for stream in found for part in _parts(stream, source)]
+
+
+def _parts(stream: _Stream, source: str) -> list[Part]:
+    if stream.first.startswith(_FLAC):  # libsndfile reads it as a file of its own only
+        bodies = (page[_HEADER.size + page[26] :] for page in stream.pages)
+        return flac.parts(b"".join(bodies)[_BEFORE_FLAC:], source)
+    return [Part(_closed(stream.pages), most=stream.most)]
 
 
 def kinds(content: bytes, source: str) -> list[str]:
