@@ -69,7 +69,7 @@ class DeclarationChecks(Suite):
         """The card can be trusted before anything is loaded."""
         spec = self.declared()
         encoder, projection, card = build_tower(spec)
-        assert card.identity == identify(encoder, projection if spec.projection else None)
+        assert card.identity == identify(encoder, projection if spec.projection else None, spec.variant)
         assert spec.identity in (None, card.identity)
 
     def test_card_is_the_same_in_another_process(self) -> None:
