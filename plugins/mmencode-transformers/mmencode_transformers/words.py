@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import warnings
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,10 +17,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
-from mmencode.errors import WeightsError
+from mmencode.causes import named
+from mmencode.errors import InputError, WeightsError
 
 from .loading import SAFELY
-from .sources import Checkpoint, brief
+from .sources import Checkpoint
 
 _FILES = (
     "tokenizer.json",
@@ -27,6 +31,8 @@ _FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+_GROWTH, _WORD = 2**10, 2**10  # real tokenizers: below 10, and 100 characters
+_MAPPED = 2**7  # bytes of a replacement: Unicode's longest, an Arabic ligature, has 33
 _ENDLESS = 10**9  # transformers writes a model_max_length of 1e30 where there is none
 
 
@@ -65,8 +71,7 @@ class Words:
         self._tokenizer.no_truncation()
         if lower:
             _lower(self._tokenizer)
-        digest = hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
-        self.identity = f"sha256:{digest}"
+        content = self._tokenizer.to_str()
         if self.most:
             self._tokenizer.enable_truncation(self.most, direction=plain.truncation_side)
         if context:
@@ -76,6 +81,11 @@ class Words:
                 pad_token=plain.pad_token or "",
                 length=context,
             )
+        # What the tokenizer's own JSON doesn't say, and vectors depend on.
+        padded = (context, plain.padding_side, plain.pad_token_id) if context else ()
+        facts = (self._tokenizer.encode_special_tokens, self.masked, *padded)
+        self.identity = f"sha256:{hashlib.sha256(f'{facts} {content}'.encode()).hexdigest()}"
+        self._counted = lru_cache(8)(self._count)
         self._unsaid = [f"a text is longer than {self.most} tokens, and the rest is left out; said once"]
 
     @property
@@ -85,15 +95,30 @@ class Words:
         padded = f", padded on the {self.plain.padding_side} to {self._context}" if self._context else ""
         return f"{which} {self.most} tokens{padded}" if self.most else f"all tokens{padded}"
 
-    def read(self, text: str) -> tuple[Tensor, Tensor]:
-        """Ids `[t]` and the mask `[t]` of the text's own; ValueError when nothing is left of it."""
-        found = self._tokenizer.encode(text)
+    def read(self, text: str, prompt: str = "") -> tuple[Tensor, Tensor]:
+        """Ids `[t]` of prompt and text, and the mask `[t]` of their own; InputError for a blank text."""
+        found = self._tokenizer.encode(prompt + text)
+        self._require_words(found, text, prompt)
         if found.overflowing:
             with suppress(IndexError):  # the first thread says it
                 warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
-        if not any(found.attention_mask):
-            raise ValueError("the tokenizer makes no token of it")
         return torch.tensor(found.ids), torch.tensor(found.attention_mask, dtype=torch.bool)
+
+    def _require_words(self, found: Any, text: str, prompt: str) -> None:
+        """InputError where the tokenizer has left nothing but its own marks, or only the prompt."""
+        if found.overflowing or found.special_tokens_mask.count(0) > self._counted(prompt):
+            return
+        if not prompt or not self._count(text):
+            raise InputError(
+                "the text is blank: the tokenizer leaves nothing of it",
+                source=f"text {text[:40]!r}",
+                remedy="leave it out; it has no meaning to encode",
+            )
+
+    def _count(self, text: str) -> int:
+        """How many tokens a text has besides the tokenizer's own marks."""
+        count: int = self._tokenizer.encode(text).special_tokens_mask.count(0)
+        return count
 
     def length(self, prompt: str) -> int:
         """How many tokens a prompt puts before a text, marks at the start included."""
@@ -111,10 +136,13 @@ class Words:
 def _load(checkpoint: Checkpoint) -> Any:
     checkpoint.require(*_FILES)
     try:
+        _require_moderate(checkpoint)
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **SAFELY)
+    except WeightsError:
+        raise
     except Exception as cause:  # missing packages, broken files and unknown kinds fail in their own ways
         raise WeightsError(
-            f"the tokenizer of {checkpoint.name!r} can't be loaded: {brief(cause)}",
+            f"the tokenizer of {checkpoint.name!r} can't be loaded: {named(cause)}",
             culprit=str(checkpoint.folder),
             remedy="put its tokenizer.json and tokenizer_config.json there",
         ) from cause
@@ -125,6 +153,49 @@ def _load(checkpoint: Checkpoint) -> Any:
             remedy="put a tokenizer.json there, and name a fast tokenizer_class in tokenizer_config.json",
         )
     return tokenizer
+
+
+def _require_moderate(checkpoint: Checkpoint) -> None:
+    """WeightsError for a tokenizer.json that makes far more of a text than there is, or takes for ever."""
+    path = checkpoint.folder / "tokenizer.json"
+    if not path.is_file():
+        return
+    content = json.loads(path.read_text(encoding="utf-8"))
+    growth, longest = _growth(content.get("normalizer")), _longest_word(content.get("model"))
+    if growth > _GROWTH or longest > _WORD:
+        raise WeightsError(
+            f"the tokenizer of {checkpoint.name!r} makes up to {growth} characters of one, and looks for the "
+            f"pieces of words of {longest} characters",
+            culprit=str(path),
+            remedy=f"put the checkpoint's own tokenizer.json there; {_GROWTH} and {_WORD} are the most",
+        )
+
+
+def _growth(normalizer: Any) -> int:
+    """How many characters the replacements of a normalizer, one after the other, can make of one."""
+    grown, waiting = 1, [normalizer]
+    while waiting and grown <= _GROWTH:
+        found = waiting.pop()
+        waiting += found if isinstance(found, list) else []
+        if isinstance(found, dict):
+            waiting += [found.get("normalizers")]
+            grown *= max(1, len(str(found.get("content") or "")))
+            grown += len(str(found.get("prepend") or ""))
+            grown *= 1 + _longest_mapped(found.get("precompiled_charsmap")) // _MAPPED
+    return grown
+
+
+def _longest_mapped(charsmap: Any) -> int:
+    """The bytes of the longest of sentencepiece's replacements, which stand behind a table."""
+    content = base64.b64decode(charsmap) if isinstance(charsmap, str) else b""
+    table = int.from_bytes(content[:4], "little")
+    return max(map(len, content[4 + table :].split(b"\0")), default=0)
+
+
+def _longest_word(model: Any) -> int:
+    """How long a word may be whose pieces WordPiece looks for, in time that grows with its third power."""
+    found = model.get("max_input_chars_per_word") if isinstance(model, dict) else 0
+    return found if type(found) is int else 0
 
 
 def _lower(tokenizer: Tokenizer) -> None:
