@@ -23,6 +23,8 @@ def placeless(variant: str) -> str:
     since weights alone don't say what is computed with them.
     """
     for start, end in _parts(variant):
+        if variant[:start].endswith("/") and _ROOTED.match(variant):
+            continue  # the end of a path that isn't there is none
         try:
             path = Path(variant[start:end]).expanduser()
             if _is_place(variant[start:end], path):

@@ -56,8 +56,7 @@ class _Pairs:
     def __init__(self, tokenizer: SimpleTokenizer) -> None:
         if tokenizer.reduction_fn is not None:
             raise WeightsError(
-                "the tokenizer leaves tokens of long texts out by chance (reduction_mask), so a text has many "
-                "vectors",
+                "the tokenizer leaves tokens of long texts out by chance: it has a reduction_mask",
                 remedy="take reduction_mask out of text_cfg.tokenizer_kwargs: long texts are cut then",
             )
         self._pairs = BytePairs(tokenizer)

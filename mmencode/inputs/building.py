@@ -13,7 +13,7 @@ from ..errors import WeightsError
 from .weights import Shapes
 
 # Beside its weights a model makes masks and tables of positions, and initial values on the way.
-_MORE_TENSORS, _MORE_NUMBERS = 10_000, 2**26
+_MORE_TENSORS, _MORE_NUMBERS = 2_000, 2**26
 _TIMES = 8
 
 

@@ -54,9 +54,14 @@ def require_tensors_only(path: Path) -> set[str]:
 
 
 def require_stored(path: Path) -> list[zipfile.ZipInfo]:
-    """The entries of a zip archive; WeightsError when they would unpack to more than the archive is."""
+    """The entries of a zip archive; WeightsError for a program, or what would unpack to more than it is."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
+    if any("/code/" in entry.filename for entry in entries):
+        raise WeightsError(
+            f"{str(path)!r} is a TorchScript archive, a program with weights",
+            remedy="save its tensors, if you trust it: torch.save(torch.jit.load(path).state_dict(), other)",
+        )
     total, size = sum(entry.file_size for entry in entries), path.stat().st_size
     if total > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise WeightsError(
@@ -69,11 +74,6 @@ def require_stored(path: Path) -> list[zipfile.ZipInfo]:
 def _zipped(path: Path) -> Iterator[str]:
     entries = require_stored(path)
     names = [entry.filename for entry in entries if entry.filename.endswith("/data.pkl")]
-    if any("/code/" in entry.filename or entry.filename.endswith("/constants.pkl") for entry in entries):
-        raise WeightsError(
-            f"{str(path)!r} is a TorchScript archive, a program with weights",
-            remedy="save its tensors, if you trust it: torch.save(torch.jit.load(path).state_dict(), other)",
-        )
     if len(names) != 1:
         raise WeightsError(f"{str(path)!r} is a zip archive, and no checkpoint of torch", remedy=REMEDY)
     with zipfile.ZipFile(path) as archive, archive.open(names[0]) as file:
