@@ -86,6 +86,7 @@ def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: State) -> tup
                 dtype=torch.float32,
                 attn_implementation=None,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # for transformers doesn't say which; here none is ignored
                 **SAFELY,
             )
     except WeightsError:
@@ -93,7 +94,20 @@ def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: State) -> tup
     except Exception as cause:  # torch and transformers each fail in their way
         remedy = "put model.safetensors there, whole and of the architecture in config.json"
         raise _unloadable(checkpoint, named(cause), remedy) from cause
+    _require_sizes(checkpoint, sorted(report["mismatched_keys"]))
     return model, set(report["missing_keys"])
+
+
+def _require_sizes(checkpoint: Checkpoint, unequal: list[tuple[str, Any, Any]]) -> None:
+    """WeightsError with both sizes of the first tensor that isn't of its settings' size."""
+    if unequal:
+        name, there, expected = unequal[0]
+        more = f", and {len(unequal) - 1} more aren't, either" if len(unequal) > 1 else ""
+        raise _unloadable(
+            checkpoint,
+            f"{name} is {list(there)} in the weights, and {list(expected)} in the settings{more}",
+            "put the config.json there that belongs to the weights; none are resized here",
+        )
 
 
 def _unloadable(checkpoint: Checkpoint, why: str, remedy: str) -> WeightsError:
