@@ -25,6 +25,12 @@ _ELSEWHERE = {
 }
 # Larger ones would take all memory for one item, whatever the weights are.
 _MOST = {"image_size": 2**12, "context_length": 2**16}
+_WAYS = {
+    "mode": ("RGB",),
+    "interpolation": ("bicubic", "bilinear", "random"),
+    "resize_mode": ("shortest", "longest", "squash"),
+    "fill_color": range(256),
+}
 _TOKENIZER = {"clean", "strip_sep_token", "language"}
 
 
@@ -112,4 +118,9 @@ def preparation(settings: Mapping[str, Any], origin: str) -> Settings:
             )
         if name in given:
             given[name] = tuple(float(number) for number in numbers)
+    for name, choices in _WAYS.items():
+        if given.get(name, choices[0]) not in choices:
+            raise WeightsError(
+                f"{origin!r} has {name} {given[name]!r:.100}", remedy=f"make it one of {choices}"
+            )
     return given

@@ -84,6 +84,12 @@ class Source:
                 return _hub_tokenizer(text, self.folder)
             if self.folder is None:
                 return open_clip.get_tokenizer(self.name)
+            if "siglip" in self.name.lower() and not self.name.startswith(_FOLDER):
+                raise WeightsError(  # open_clip would fetch a vocabulary, for the sake of the name
+                    f"the settings of {self.name!r} name no tokenizer, and local weights ask no hub for one",
+                    remedy="name it in the model's config, text_cfg.hf_tokenizer_name, and put its files "
+                    f"beside {self.weights}",
+                )
             options = {"context_length": text.get("context_length", DEFAULT_CONTEXT_LENGTH)}
             return SimpleTokenizer(**(text.get("tokenizer_kwargs") or {}) | options)
         except MmencodeError:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bombs import bomb
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -236,22 +237,6 @@ def test_torchscript_says_how_its_tensors_are_saved(tmp_path):
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "x.pt")
     refused(tmp_path / "x.pt", "TorchScript", "torch.jit.load(path).state_dict()")
-
-
-def bomb(path, size):
-    """A checkpoint whose tensor is compressed: it unpacks to `size` bytes, and is a thousandth of that."""
-    torch.save({"w": torch.zeros(4)}, path)
-    with zipfile.ZipFile(path) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    storage = next(name for name in entries if "/data/" in name)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries.items():
-            with archive.open(name, "w", force_zip64=True) as file:
-                piece = bytes(2**20)
-                for _ in range(size // 2**20 if name == storage else 0):
-                    file.write(piece)
-                if name != storage:
-                    file.write(content)
 
 
 def test_archive_that_unpacks_to_more_than_it_is_costs_nothing(tmp_path):
