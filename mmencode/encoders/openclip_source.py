@@ -21,6 +21,7 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 from ..causes import named
 from ..errors import MissingPackageError, MmencodeError, UnknownNameError, WeightsError
 from ..inputs.settings import read_object, require_file
+from ..inputs.tokenizers import require_tokenizer
 from . import openclip_model
 from .openclip_settings import FILE, Settings, Tower, architecture, described, preparation, require_model
 
@@ -260,8 +261,10 @@ def _local_text(settings: Settings, folder: Path) -> Settings:
 def _hub_tokenizer(settings: Mapping[str, Any], folder: Path | None) -> Any:
     """A tokenizer of transformers: from the folder, where there is one, and never with code of its own."""
     _require_transformers()
-    if folder is not None and not (folder / "tokenizer.json").is_file():
-        raise FileNotFoundError(f"{folder / 'tokenizer.json'}; local weights ask no hub for a tokenizer")
+    if folder is not None:
+        if not (folder / "tokenizer.json").exists():
+            raise FileNotFoundError(f"{folder / 'tokenizer.json'}; local weights ask no hub for a tokenizer")
+        require_tokenizer(folder)
     options = dict(settings.get("tokenizer_kwargs") or {}) | {"trust_remote_code": False}
     return HFTokenizer(
         str(folder or settings["hf_tokenizer_name"]),

@@ -19,14 +19,14 @@ from torch.nn.utils.rnn import pad_sequence
 from mmencode import Encoder, pooling
 from mmencode.causes import named
 from mmencode.errors import WeightsError
-from mmencode.inputs.settings import read_object, require_file
+from mmencode.inputs.settings import read_object
+from mmencode.inputs.tokenizers import require_tokenizer
 from mmencode.inputs.weights import read_state
 
 from .transformer import Transformer, sinusoids
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "weights.safetensors"
 FORMAT = 1
-_LARGEST = 2**28  # bytes of a tokenizer
 # More in a config is a mistake, and would take all memory.
 _MOST = {
     "vocabulary": 2**20,
@@ -127,7 +127,7 @@ def encoder(variant: str) -> ScratchText:
     folder = Path(variant).expanduser()
     shape = _shape(_existing(folder, CONFIG))
     path = _existing(folder, TOKENIZER)
-    require_file(path, "restore the file that was saved with the weights", _LARGEST)
+    require_tokenizer(folder, "restore the file that was saved with the weights")
     try:
         with torch.device("meta"):  # no memory before the weights are seen to have these sizes
             loaded = ScratchText(shape, path.read_text(encoding="utf-8"))

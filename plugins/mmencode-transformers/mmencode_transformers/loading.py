@@ -32,8 +32,7 @@ def configuration(checkpoint: Checkpoint) -> Any:
     """The checkpoint's config; WeightsError when transformers doesn't know the architecture."""
     checkpoint.require("config.json")
     try:
-        with _quiet():
-            config = AutoConfig.from_pretrained(checkpoint.folder, **SAFELY)
+        config = AutoConfig.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # unknown architectures and malformed settings fail in their own ways
         raise WeightsError(
             f"transformers can't read the config of {checkpoint.name!r}: {named(cause)}",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import warnings
 from contextlib import suppress
 from functools import lru_cache
@@ -19,6 +17,7 @@ from transformers import AutoTokenizer
 
 from mmencode.causes import named
 from mmencode.errors import InputError, WeightsError
+from mmencode.inputs.tokenizers import require_tokenizer
 
 from .loading import SAFELY
 from .sources import Checkpoint
@@ -31,8 +30,6 @@ _FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-_GROWTH, _WORD = 2**10, 2**10  # real tokenizers: below 10, and 100 characters
-_MAPPED = 2**7  # bytes of a replacement: Unicode's longest, an Arabic ligature, has 33
 _ENDLESS = 10**9  # transformers writes a model_max_length of 1e30 where there is none
 
 
@@ -135,11 +132,9 @@ class Words:
 
 def _load(checkpoint: Checkpoint) -> Any:
     checkpoint.require(*_FILES)
+    require_tokenizer(checkpoint.folder)
     try:
-        _require_moderate(checkpoint)
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **SAFELY)
-    except WeightsError:
-        raise
     except Exception as cause:  # missing packages, broken files and unknown kinds fail in their own ways
         raise WeightsError(
             f"the tokenizer of {checkpoint.name!r} can't be loaded: {named(cause)}",
@@ -153,49 +148,6 @@ def _load(checkpoint: Checkpoint) -> Any:
             remedy="put a tokenizer.json there, and name a fast tokenizer_class in tokenizer_config.json",
         )
     return tokenizer
-
-
-def _require_moderate(checkpoint: Checkpoint) -> None:
-    """WeightsError for a tokenizer.json that makes far more of a text than there is, or takes for ever."""
-    path = checkpoint.folder / "tokenizer.json"
-    if not path.is_file():
-        return
-    content = json.loads(path.read_text(encoding="utf-8"))
-    growth, longest = _growth(content.get("normalizer")), _longest_word(content.get("model"))
-    if growth > _GROWTH or longest > _WORD:
-        raise WeightsError(
-            f"the tokenizer of {checkpoint.name!r} makes up to {growth} characters of one, and looks for the "
-            f"pieces of words of {longest} characters",
-            culprit=str(path),
-            remedy=f"put the checkpoint's own tokenizer.json there; {_GROWTH} and {_WORD} are the most",
-        )
-
-
-def _growth(normalizer: Any) -> int:
-    """How many characters the replacements of a normalizer, one after the other, can make of one."""
-    grown, waiting = 1, [normalizer]
-    while waiting and grown <= _GROWTH:
-        found = waiting.pop()
-        waiting += found if isinstance(found, list) else []
-        if isinstance(found, dict):
-            waiting += [found.get("normalizers")]
-            grown *= max(1, len(str(found.get("content") or "")))
-            grown += len(str(found.get("prepend") or ""))
-            grown *= 1 + _longest_mapped(found.get("precompiled_charsmap")) // _MAPPED
-    return grown
-
-
-def _longest_mapped(charsmap: Any) -> int:
-    """The bytes of the longest of sentencepiece's replacements, which stand behind a table."""
-    content = base64.b64decode(charsmap) if isinstance(charsmap, str) else b""
-    table = int.from_bytes(content[:4], "little")
-    return max(map(len, content[4 + table :].split(b"\0")), default=0)
-
-
-def _longest_word(model: Any) -> int:
-    """How long a word may be whose pieces WordPiece looks for, in time that grows with its third power."""
-    found = model.get("max_input_chars_per_word") if isinstance(model, dict) else 0
-    return found if type(found) is int else 0
 
 
 def _lower(tokenizer: Tokenizer) -> None:
