@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 # A path may begin at the start of a member's name or behind one of these, and end before one of those.
@@ -18,21 +19,31 @@ _LARGEST = 2**26  # bytes of one file of settings, vocabularies included
 def placeless(variant: str) -> str:
     """What the rest of a family member's name says besides the path in it; "" when there is none.
 
+    `mean:/models/a` gives `mean:*`; of a folder, the digest of the settings in it follows, since weights
+    alone don't say what is computed with them.
+    """
+    found = place_in(variant)
+    if found is None:
+        return ""
+    start, end = found
+    rest, path = f"{variant[:start]}*{variant[end:]}", Path(variant[start:end]).expanduser()
+    return f"{rest} {_settings(path)}" if path.is_dir() else rest
+
+
+def place_in(variant: str) -> tuple[int, int] | None:
+    """Where the path in the rest of a name begins and ends; None when there is none.
+
     A path is the longest part that exists and either begins like one (/, ./, ../, ~), is a file, or has a
-    separator in it. `mean:/models/a` gives `mean:*`; of a folder, the digest of the settings in it follows,
-    since weights alone don't say what is computed with them.
+    separator in it.
     """
     for start, end in _parts(variant):
         if variant[:start].endswith("/") and _ROOTED.match(variant):
             continue  # the end of a path that isn't there is none
-        try:
+        with suppress(OSError, ValueError, RuntimeError):  # too long, a null byte, no home, not to be read
             path = Path(variant[start:end]).expanduser()
-            if _is_place(variant[start:end], path):
-                rest = f"{variant[:start]}*{variant[end:]}"
-                return f"{rest} {_settings(path)}" if path.is_dir() else rest
-        except (OSError, ValueError, RuntimeError):  # too long, a null byte, no home, unreadable
-            continue
-    return ""
+            if _is_place(variant[start:end], path) and (path.is_file() or os.access(path, os.R_OK)):
+                return start, end
+    return None
 
 
 def _parts(variant: str) -> list[tuple[int, int]]:
