@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from .errors import SpaceMismatchError
+from .places import settled
 from .spec import EncoderSpec, Identity
 
 FORMAT = 1
@@ -45,7 +46,7 @@ def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
     if not (spec.variant and identity.architecture):
         return TowerCard(modality=spec.modality, encoder=spec.name, identity=identity)
     family = spec.name.removesuffix(spec.variant) + "*"
-    return TowerCard(modality=spec.modality, encoder=family, identity=identity, place=spec.variant)
+    return TowerCard(modality=spec.modality, encoder=family, identity=identity, place=settled(spec.variant))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,6 +30,24 @@ def placeless(variant: str) -> str:
     return f"{rest} {_settings(path)}" if path.is_dir() else rest
 
 
+def settled(variant: str) -> str:
+    """The rest of a name with its path made absolute: one that begins here or at home, or that of a file.
+
+    A card is read in other folders than it was made in. What could be the id of a hub stays.
+    """
+    found = place_in(variant)
+    if found is None:
+        return variant
+    start, end = found
+    written = variant[start:end]
+    path = Path(written).expanduser()
+    if path.is_absolute() and not written.startswith("~"):
+        return variant
+    if not _ROOTED.match(written) and not path.is_file():
+        return variant
+    return f"{variant[:start]}{path.absolute()}{variant[end:]}"
+
+
 def place_in(variant: str) -> tuple[int, int] | None:
     """Where the path in the rest of a name begins and ends; None when there is none.
 
@@ -63,6 +81,7 @@ def _settings(folder: Path) -> str:
     """A digest of the small files in a folder that aren't weights, by their names."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.suffix in _SETTINGS and path.is_file() and path.stat().st_size <= _LARGEST:
-            total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        with suppress(OSError):  # what can't be read, no encoder has read
+            if path.suffix in _SETTINGS and path.is_file() and path.stat().st_size <= _LARGEST:
+                total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return f"sha256:{total.hexdigest()}"

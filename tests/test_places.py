@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ import mmencode
 from mmencode import EncoderSpec, Identity, Runtime, Space
 from mmencode.card import SpaceCard, TowerCard, card_from_dict, tower_card
 from mmencode.errors import IdentityError, SpaceMismatchError, UnknownNameError, WeightsError
-from mmencode.places import placeless
+from mmencode.places import placeless, settled
 from mmencode.testing import FakeImage, sample_items
 
 
@@ -109,6 +110,29 @@ def test_settings_of_a_folder_count_and_its_weights_do_not(tmp_path):
     assert placeless(f"{tmp_path}/a/") == one
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("./w.pt", "{0}/w.pt"),
+        ("mean:./d", "mean:{0}/d"),
+        ("../{1}/d/@512", "{0}/../{1}/d@512"),
+        ("vit/d/w.pt", "vit/{0}/d/w.pt"),
+        ("~/d", "{0}/d"),
+        ("{0}/w.pt", "{0}/w.pt"),
+        ("{0}/d/", "{0}/d/"),
+        ("d/e", "d/e"),  # the id of a hub, for all that one knows
+        ("resnet18", "resnet18"),
+    ],
+)
+def test_place_in_a_card_is_found_from_any_folder(tmp_path, monkeypatch, name, expected):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    for file in ("w.pt", "d/w.pt"):
+        (tmp_path / file).write_bytes(b"x")
+    assert settled(name.format(tmp_path, tmp_path.name)) == expected.format(tmp_path, tmp_path.name)
+
+
 @pytest.mark.parametrize("family", ["stranger", "friend"])
 def test_checkpoint_of_any_family_is_one_wherever_it_lies(weights, tmp_path, monkeypatch, family):
     monkeypatch.chdir(tmp_path)
@@ -127,7 +151,8 @@ def test_checkpoint_of_any_family_is_one_wherever_it_lies(weights, tmp_path, mon
         other, others = loaded(f"{family}/{place}")
         assert other.fingerprint == card.fingerprint
         assert np.array_equal(vectors, others)
-        assert other.towers[0].place == place
+        assert os.path.samefile(other.towers[0].place, place)
+        assert os.path.isabs(other.towers[0].place)
     assert card.towers[0].encoder == f"{family}/*"
 
 
@@ -233,6 +258,16 @@ def test_saved_space_is_loaded_with_its_weights_elsewhere(saved, weights, tmp_pa
     assert json.loads((tmp_path / "again" / "card.json").read_text())["places"] == {"image": str(elsewhere)}
     with mmencode.load(tmp_path / "again", device="cpu", dtype="float32") as again:
         assert again.verify().same
+
+
+def test_space_saved_of_a_relative_path_loads_in_any_folder(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with mmencode.load("stranger/./weights.pt", device="cpu", dtype="float32") as space:
+        space.save("relative")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    with mmencode.load("../relative", device="cpu", dtype="float32") as back:
+        assert back.verify().same
 
 
 def test_other_weights_given_for_a_saved_space_are_refused(saved, tmp_path):

@@ -28,6 +28,11 @@ from .openclip_settings import FILE, Settings, Tower, architecture, described, p
 _FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz")
 _FOLDER, _HUB = "local-dir:", "hf-hub:"
 _OPTIONS = re.compile(r"(?P<rest>.*)\?(?P<options>[\w=.&-]+)")
+_NAMES = (  # the first is meant, as open_clip has it
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
+    *("open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "pytorch_model.pth"),
+    "model.pth",
+)
 _PIXELS = ("mean", "std", "interpolation", "resize_mode")
 
 
@@ -222,19 +227,32 @@ def _folder(folder: Path, *, preprocess: str = "", resize: bool = False) -> Sour
             f"the folder {str(folder)!r} says itself how images are prepared", remedy="leave ?preprocess out"
         )
     prepared = preparation(described(folder / FILE).get("preprocess_cfg") or {}, str(folder / FILE))
-    file = open_clip.factory._find_checkpoint_in_dir(folder)
-    if file is None:
-        raise WeightsError(
-            f"there are no weights in {str(folder)!r}",
-            remedy="put open_clip_model.safetensors there, or another .safetensors, .bin or .pth file",
-        )
     return Source(
         name=f"{_FOLDER}{folder}",
-        weights=file,
+        weights=str(_weights_in(folder)),
         folder=folder,
         options={"force_preprocess_cfg": prepared},
         resize=resize,
     )
+
+
+def _weights_in(folder: Path) -> Path:
+    """The weights by one of the names that open_clip and hubs give them, or else the only ones there."""
+    found = sorted(
+        path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth", ".pt")
+    )
+    named = [folder / name for name in _NAMES if folder / name in found]
+    if len(found) > 1 and not named:
+        raise WeightsError(
+            f"{str(folder)!r} has weights in {', '.join(path.name for path in found)}",
+            remedy=f"call those that are meant {_NAMES[0]}",
+        )
+    if not found:
+        raise WeightsError(
+            f"there are no weights in {str(folder)!r}",
+            remedy=f"put {_NAMES[0]} there, or another .safetensors, .bin, .pth or .pt file",
+        )
+    return (named or found)[0]
 
 
 def _local_text(settings: Settings, folder: Path) -> Settings:

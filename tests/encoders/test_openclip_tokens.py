@@ -140,6 +140,20 @@ def test_own_ids_are_told_from_padding(tmp_path, options, marks, own):
     assert read("cat " * (longest + 1)).cut
 
 
+def test_threads_share_a_tokenizer_of_transformers(tmp_path):
+    """Without a lock: each text has its own ids, whatever the others are cut and padded to."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    save_tokenizer(tmp_path)
+    tokenizer = HFTokenizer(str(tmp_path), context_length=8)
+    read = reader(tokenizer).read
+    texts = ["a cat", "the dog running on the beach stop now", "a cat " * 9, "now"] * 100
+    expected = {text: tokenizer([text])[0] for text in texts[:4]}
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read, texts))
+    assert all(torch.equal(row.ids, expected[text]) for row, text in zip(found, texts, strict=True))
+
+
 def test_exclamation_mark_at_the_end_is_no_padding():
     tokenizer = SimpleTokenizer(context_length=16)
     assert reader(tokenizer).read("stop ! !")[1:4] == (0, 5, False)
