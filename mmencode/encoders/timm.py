@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from ..causes import named
 from ..encoder import Encoder, Tensors
 from ..errors import EncoderError, UnknownNameError, WeightsError
-from ..inputs.weights import fill, read_state
-
-DataConfig = Mapping[str, Any]
+from ..inputs.weights import fill, read_state, reason
+from .timm_preparation import DataConfig, described, require_one
 
 
 class TimmEncoder(Encoder):
@@ -44,7 +43,7 @@ class TimmEncoder(Encoder):
         # transformers, which have one convolution, run at the same speed.
         self.model: Any = timm_model.to(memory_format=torch.channels_last)
         self.width = int(timm_model.head_hidden_size)
-        self.preprocessing = _describe(config)
+        self.preprocessing = described(config)
         self.pooling = f"timm {_architecture(model)}, features before the classifier"
         self._transform = create_transform(**config, is_training=False, normalize=False)
         self._size = tuple(config["input_size"])
@@ -243,7 +242,7 @@ def _published(variant: str) -> nn.Module:
         return timm.create_model(variant, pretrained=True)
     except Exception as cause:  # each of timm's sources fails in its own way, and none gave a model
         raise WeightsError(
-            f"the weights of timm's {variant!r} can't be obtained: {named(cause)}",
+            f"the weights of timm's {variant!r} can't be obtained: {reason(cause)}",
             culprit=f"it tried to fetch {_origin(variant)}, which isn't in the local cache",
             remedy="load it once where there is a network, or copy that machine's cache (HF_HOME); "
             "a model built from a file of yours becomes an encoder by TimmEncoder(model)",
@@ -253,7 +252,7 @@ def _published(variant: str) -> nn.Module:
 def _local(name: str, path: str) -> nn.Module:
     """The model without its classifier, filled from a file; a classifier in the file may have any labels."""
     state = _read(name, path)
-    _require_one_preparation(name, path)
+    require_one(name, path)
     model: Any = timm.create_model(name, num_classes=1)
     whole = set(model.state_dict())
     model.reset_classifier(0)
@@ -263,7 +262,7 @@ def _local(name: str, path: str) -> nn.Module:
 def _local_whole(name: str, path: str) -> nn.Module:
     """The model with the classifier that the file holds, of whatever size that is."""
     state = _read(name, path)
-    _require_one_preparation(name, path)
+    require_one(name, path)
     config: Any = get_pretrained_cfg(name)
     heads = config.classifier or ()
     first = heads if isinstance(heads, str) else next(iter(heads), "")
@@ -280,21 +279,6 @@ def _read(name: str, path: str) -> dict[str, Tensor]:
     if not timm.is_model(name):
         raise _unknown(name, known=False)
     return read_state(Path(path).expanduser())
-
-
-def _require_one_preparation(name: str, path: str) -> None:
-    """WeightsError where a name without a tag leaves open how images are prepared."""
-    architecture, dot, _ = name.partition(".")
-    tags: dict[str, str] = {}
-    for published in () if dot else timm.list_pretrained(f"{architecture}.*"):
-        config = resolve_data_config(pretrained_cfg=get_pretrained_cfg(published).to_dict())  # type: ignore
-        tags.setdefault(_describe(config), published)
-    if len(tags) > 1:
-        choices = "; ".join(f"timm/{tag}/{path} for {words}" for words, tag in tags.items())
-        raise WeightsError(
-            f"{path!r} doesn't say how its images are prepared, and the published weights of {name!r} differ",
-            remedy=f"name the tag whose preparation is meant: {choices}",
-        )
 
 
 def _filled(
@@ -332,20 +316,3 @@ def _unknown(variant: str, *, known: bool) -> UnknownNameError:
 def _origin(variant: str) -> str:
     config: Any = get_pretrained_cfg(variant)
     return str(config.hf_hub_id or config.url)
-
-
-def _describe(config: DataConfig) -> str:
-    _, height, width = config["input_size"]
-    return (
-        f"RGB {height}x{width}, {config['crop_mode']} crop {_number(config['crop_pct'])}, "
-        f"{config['interpolation']}, mean {_numbers(config['mean'])}, std {_numbers(config['std'])}"
-    )
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return " ".join(map(_number, values))
-
-
-def _number(value: float) -> str:
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)

@@ -18,12 +18,11 @@ from torch.nn.functional import layer_norm, pad
 from torch.nn.utils.rnn import pad_sequence
 from torchaudio.models import wav2vec2_model, wavlm_model
 
-from ..causes import named
 from ..encoder import Encoder, Tensors
 from ..errors import UnknownNameError, WeightsError
 from ..inputs import Waveform
 from ..inputs.settings import settings_digest
-from ..inputs.weights import fill, read_state
+from ..inputs.weights import fill, read_state, reason
 
 Windows = Literal["mean", "first"]
 
@@ -200,7 +199,7 @@ def _fetch(name: str, bundle: Any) -> Any:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
     except Exception as cause:  # the network, the disk and a broken cached file fail in their own ways
         raise WeightsError(
-            f"the weights of torchaudio's {name!r} can't be obtained: {named(cause)}",
+            f"the weights of torchaudio's {name!r} can't be obtained: {reason(cause)}",
             culprit=f"it tried to read {url} through the cache {folder}",
             remedy="load it once where there is a network, or copy that machine's file into the cache; "
             f"delete a broken one there; a local file is named by its path: torchaudio/{name}/<path>",

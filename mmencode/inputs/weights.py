@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from argparse import Namespace
 from collections.abc import Collection, Mapping
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..causes import named
+from ..causes import named, words
 from ..errors import WeightsError
 from .pickled import REMEDY, require_tensors_only
 from .settings import require_file
@@ -25,7 +26,7 @@ from .settings import require_file
 State = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
-_HEADER = 2**25  # bytes of a safetensors header: some hundred for each tensor
+_HEADER = 2**24  # bytes of a safetensors header: some hundred for each tensor
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")  # as timm takes them
 _STRANGERS = {
     b"version https://git-lfs": ("a pointer of Git LFS, and not the weights", "fetch the file: git lfs pull"),
@@ -109,6 +110,15 @@ def fill(
         raise WeightsError(f"{origin}: {'; '.join(wrong)}", culprit=culprit, remedy=remedy)
     module.load_state_dict(state, strict=False)
     return set(expected) - state.keys()
+
+
+def reason(cause: BaseException) -> str:
+    """What a library says of weights that it can't read, without its advice to run what is in them."""
+    said = words(cause, 4000)
+    if "weights_only" not in said:
+        return named(cause)
+    names = re.findall(r"(?:GLOBAL|globals:|Unsupported class) ([\w.]*\w)", said)
+    return f"the file holds more than tensors{': ' if names else ''}{', '.join(dict.fromkeys(names))}"
 
 
 def require_numbers(module: nn.Module, name: str) -> None:
