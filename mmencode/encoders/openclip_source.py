@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -63,6 +64,8 @@ class Source:
             if self.name.startswith(_HUB):
                 prepared = preparation(self._hub_config().get("preprocess_cfg") or {}, self.name)
             own = not self.name.startswith((_HUB, _FOLDER))
+            if own and self.folder is None:
+                self._warn_of_activations(settings)
             file = Path(self.weights) if self.folder is not None else Path(self._fetched())
             model = openclip_model.load(settings, file, self.name, own=own, resize=self.resize)
             prepared["size"] = model.visual.image_size
@@ -117,6 +120,18 @@ class Source:
         else:
             settings = open_clip.get_model_config(self.name)
         return settings if self.folder is None else _local_text(settings, self.folder)
+
+    def _warn_of_activations(self, settings: Mapping[str, Any]) -> None:
+        """Say so where a tag was trained with other activations than its architecture has."""
+        trained = bool(get_pretrained_cfg(self.name, self.weights).get("quick_gelu"))
+        if trained != bool(settings.get("quick_gelu")):
+            warnings.warn(
+                f"the weights {self.weights!r} were trained {'with' if trained else 'without'} QuickGELU, and "
+                f"{self.name!r} computes {'without' if trained else 'with'} it: their vectors are worse; where "
+                f"open_clip has it, {self.name}-quickgelu is the other one",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def _hub_config(self) -> Settings:
         config: Settings = open_clip.factory._get_hf_config(self.name.removeprefix(_HUB))

@@ -115,6 +115,13 @@ def test_a_tag_and_a_copy_of_its_file_are_one_space(weights, tmp_path, monkeypat
     assert np.array_equal(vectors, others)
 
 
+def test_tag_that_was_trained_with_other_activations_is_warned_of(weights, monkeypatch):
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", lambda cfg, **_: str(weights))
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, NAME, {"quick": {"url": "x", "quick_gelu": True}})
+    with pytest.warns(UserWarning, match="trained with QuickGELU, and 'tiny-clip' computes without it"):
+        find(f"{NAME}/quick").model()
+
+
 VISIONS = {
     "heads": {"head_width": 16},
     "epsilon": {"norm_kwargs": {"eps": 1e-2}},
