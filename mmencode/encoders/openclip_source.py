@@ -64,13 +64,10 @@ class Source:
             if self.name.startswith(_HUB):
                 prepared = preparation(self._hub_config().get("preprocess_cfg") or {}, self.name)
             own = not self.name.startswith((_HUB, _FOLDER))
-            if own and self.folder is None:
-                self._warn_of_activations(settings)
             file = Path(self.weights) if self.folder is not None else Path(self._fetched())
             model = openclip_model.load(settings, file, self.name, own=own, resize=self.resize)
             prepared["size"] = model.visual.image_size
             set_model_preprocess_cfg(model, merge_preprocess_dict(PreprocessCfg(), prepared))
-            return model
         except MmencodeError:
             raise
         except Exception as cause:  # torch, safetensors and the hub each fail in their own way
@@ -81,6 +78,9 @@ class Source:
                 "and hold tensors but no code; a tag must be loaded once where there is a network, or the "
                 "path of a local file passed in its place",
             ) from cause
+        if own and self.folder is None:
+            self._warn_of_activations(settings)
+        return model
 
     def tokenizer(self) -> Any:
         """The tokenizer that the weights were trained with; WeightsError when it can't be obtained."""
@@ -125,10 +125,10 @@ class Source:
         """Say so where a tag was trained with other activations than its architecture has."""
         trained = bool(get_pretrained_cfg(self.name, self.weights).get("quick_gelu"))
         if trained != bool(settings.get("quick_gelu")):
+            this, other = ("with", "without") if trained else ("without", "with")
             warnings.warn(
-                f"the weights {self.weights!r} were trained {'with' if trained else 'without'} QuickGELU, and "
-                f"{self.name!r} computes {'without' if trained else 'with'} it: their vectors are worse; where "
-                f"open_clip has it, {self.name}-quickgelu is the other one",
+                f"the weights {self.weights!r} were trained {this} QuickGELU; {self.name!r} computes {other} it, "
+                "so that their vectors are worse; `mmencode list 'openclip/*'` shows where else they are",
                 UserWarning,
                 stacklevel=2,
             )
