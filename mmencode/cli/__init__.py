@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from .. import __version__
-from . import check, classify, encode, eval, index, info, listing, map, new_plugin, search, spaces
+from . import check, classify, encode, eval, index, info, listing, map, new_plugin, output, search, spaces
 from .demo import command as demo
 from .failures import Commands
 
@@ -51,6 +52,9 @@ app.command("check")(check.check)
 app.command("new-plugin")(new_plugin.new_plugin)
 app.command("compose")(spaces.compose)
 app.command("verify")(spaces.verify)
+for group in (app, eval.app, index.app):
+    for registered in group.registered_commands:
+        registered.cls = output.Command
 
 
 def _version(asked: bool) -> None:
@@ -73,4 +77,24 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _keep_standard_output()
     app()
+
+
+def _keep_standard_output() -> None:
+    """Move the results to a descriptor of their own, since C code prints to the first one.
+
+    That one becomes standard error.
+    """
+    if not isinstance(sys.stdout, io.TextIOWrapper):
+        return
+    try:
+        if sys.stdout.fileno() != 1:
+            return
+        own = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # one of the two is closed
+        return
+    encoding, buffering = sys.stdout.encoding, sys.stdout.line_buffering
+    binary = os.fdopen(own, "wb")
+    sys.stdout = io.TextIOWrapper(binary, encoding, "backslashreplace", line_buffering=buffering)

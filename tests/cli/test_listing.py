@@ -198,7 +198,7 @@ def test_plugins_that_clash_name_each_other(run_json, install):
     install(one=(LACKING,), two=(LACKING,), three=fake_specs())
     states = {row["distribution"]: row["state"] for row in run_json("plugins")}
     assert states == {
-        "one": "'ears' is declared by two, too",
-        "two": "'ears' is declared by one, too",
+        "one": "'ears' is declared by two, too; target 'p:f': there is no module p",
+        "two": "'ears' is declared by one, too; target 'p:f': there is no module p",
         "three": "ok",
     }
