@@ -79,11 +79,13 @@ def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
     try:
         spec = registry()[tower.encoder]
     except UnknownNameError as unknown:
+        plugin = saved.plugins.get(tower.encoder, "the plugin that does")
+        there = any(found.distribution == plugin for found in registry().plugins)
         raise UnknownNameError(
             f"the saved space {card.name!r} needs the encoder {tower.encoder!r} for {tower.modality}, and no "
             "plugin declares it",
-            culprit=unknown.culprit,
-            remedy=f"pip install {saved.plugins.get(tower.encoder, 'the plugin that does')}",
+            culprit=registry().about(tower.encoder, plugin),
+            remedy=f"`mmencode plugins` shows the state of {plugin}" if there else f"pip install {plugin}",
         ) from unknown
     found = replace(spec, space=card.name, aliases=(), card="", identity=tower.identity)
     if tower.modality not in saved.projections:

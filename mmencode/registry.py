@@ -107,7 +107,7 @@ class Registry(Mapping[str, EncoderSpec]):
         )
         raise NoDefaultSpaceError(
             f"no space was named, and {count} called {DEFAULT!r}",
-            culprit=self._about(DEFAULT),
+            culprit=self.about(DEFAULT),
             remedy=remedy,
         )
 
@@ -147,20 +147,24 @@ class Registry(Mapping[str, EncoderSpec]):
             own = lost.spec.name if kind == "encoder" else lost.spec.space_name
             if name in (own, lost.name):
                 error = lost.error
-                error.culprit += f"; {self._about(lost.name)}" if lost.broken else ""
+                error.culprit += f"; {self.about(lost.name)}" if lost.broken else ""
                 return error
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         did_you_mean = f"did you mean {' or '.join(near)}? " if near else ""
         return UnknownNameError(
             f"no {kind} is called {name!r}",
-            culprit=self._about(name),
+            culprit=self.about(name),
             remedy=f"{did_you_mean}`mmencode list` shows what is installed",
         )
 
-    def _about(self, name: str) -> str:
-        """The plugins that can't be used and may declare a name, with the cause; of others only how many."""
+    def about(self, name: str, distribution: str = "") -> str:
+        """The plugins that can't be used and may declare a name, with the cause; of others only how many.
+
+        `distribution` is one that declared it once.
+        """
         out = [plugin for plugin in self.plugins if plugin.error is not None or plugin.barred]
-        related = [plugin for plugin in out if _related(plugin, name)]
+        once = canonicalize_name(distribution)
+        related = [plugin for plugin in out if plugin.name == once or _related(plugin, name)]
         said = [
             f"{plugin.distribution} {plugin.version} is barred by {VARIABLE}"
             if plugin.barred

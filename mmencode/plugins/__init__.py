@@ -2,7 +2,7 @@
 
 installed   the entry points of every distribution, whatever state its files are in
 barring     which distributions are never asked, by MMENCODE_PLUGINS
-fence       what a plugin's code may not change in the process
+undoing     what a plugin's code may not change in the process
 discovery   ask each, and keep what came of it
 owners      whose a name is that two distributions declare
 health      what can be said of a declaration without importing its target

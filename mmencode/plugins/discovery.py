@@ -26,8 +26,8 @@ from ..hookspecs import PROJECT, Hooks
 from ..requirements import admits, required
 from ..spec import EncoderSpec
 from .barring import VARIABLE, Choice, chosen
-from .fence import fenced
 from .installed import Entry, installed, of
+from .undoing import undoing
 
 MOST = 10_000  # encoders that one plugin may declare; a family has any number of members
 SLOW = 1.0  # seconds that importing a plugin may take before that is said
@@ -107,7 +107,7 @@ def ask(entry: Entry, choice: Choice | None = None) -> Plugin:
     error: Exception | None = None
     loaded, start = _heavy(), time.perf_counter()
     asking = _ASKING.set(True)
-    with fenced(notes):
+    with undoing(notes):
         try:
             _require_usable(entry)
             specs = _declared(EntryPoint(entry.name, entry.value, PROJECT).load())

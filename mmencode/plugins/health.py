@@ -43,7 +43,7 @@ def _target_fault(target: str) -> str:
     if found is None:
         return f"there is no module {module}"
     try:
-        source = found.loader.get_source(found.name)  # type: ignore[union-attr]
+        source = found.loader.get_source(found.name) if found.loader else ""  # type: ignore[attr-defined]
         if source is None or len(source) > LONGEST:
             return ""
         with warnings.catch_warnings():
@@ -67,7 +67,7 @@ def _resource_fault(resource: str) -> str:
         return f"package {package} can't be looked for: {named(cause, 100)}"
     if found is None:
         return f"there is no package {package}"
-    folders = found.submodule_search_locations
+    folders = _folders(sys.modules.get(package), found)
     if folders is None:
         return f"{package} is no package"
     on_disk = [folder for folder in folders if os.path.isdir(folder)]
@@ -80,7 +80,7 @@ def find(module: str) -> ModuleSpec | None:
 
     importlib.util.find_spec imports the packages, and so runs their code.
     """
-    path = None
+    path: list[str] | None = None
     found: ModuleSpec | None = None
     parts = module.split(".")
     for count in range(1, len(parts) + 1):
@@ -89,16 +89,28 @@ def find(module: str) -> ModuleSpec | None:
         found = getattr(loaded, "__spec__", None) or _searched(name, path)
         if found is None:
             return None
-        path = getattr(loaded, "__path__", None) or found.submodule_search_locations
-        if path is None and count < len(parts):
+        path = _folders(loaded, found)
+        if path is None and module not in sys.modules and count < len(parts):
             return None
     return found
 
 
-def _searched(name: str, path: object) -> ModuleSpec | None:
+def _folders(loaded: object, found: ModuleSpec) -> list[str] | None:
+    """Where the modules of a package are looked for."""
+    locations = getattr(loaded, "__path__", None) or found.submodule_search_locations
+    return None if locations is None else list(locations)
+
+
+def _searched(name: str, path: list[str] | None) -> ModuleSpec | None:
     finders = (getattr(finder, "find_spec", None) for finder in list(sys.meta_path))
-    found = (find_in(name, path) for find_in in finders if find_in)
-    return next((spec for spec in found if spec is not None), None)
+    try:
+        found = (find_in(name, path) for find_in in finders if find_in)
+        return next((spec for spec in found if spec is not None), None)
+    except KeyError:  # a namespace package looks for the package that it is in, which isn't imported
+        inside = [os.path.join(folder, name.rpartition(".")[2]) for folder in path or ()]
+        namespace = ModuleSpec(name, None, is_package=True)
+        namespace.submodule_search_locations = [folder for folder in inside if os.path.isdir(folder)]
+        return namespace
 
 
 def _names(tree: ast.Module) -> set[str]:

@@ -139,10 +139,10 @@ def _run(folder: str, seconds: float) -> tuple[int | None, str]:
     return code, lines[-1] if lines else ""
 
 
-def _drain(stream: IO[bytes] | None, said: list[bytes]) -> None:
+def _drain(stream: IO[bytes], said: list[bytes]) -> None:
     """Keep the end of what is printed, however much that is."""
-    with suppress(OSError, ValueError):
-        while stream is not None and (part := stream.read1(2**16)):  # type: ignore[attr-defined]
+    with stream:
+        while part := stream.read1(2**16):  # type: ignore[attr-defined]
             said[0] = (said[0] + part)[-1000:]
 
 
@@ -158,10 +158,11 @@ def _end(code: int | None, seconds: float, said: str) -> str:
 
 
 def _mebibytes() -> float:
-    """The most memory that this process has used."""
+    """The most memory that this process has used; on Linux `getrusage` counts that of its parent, too."""
+    with suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**10
     try:
         import resource
     except ImportError:  # Windows
         return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

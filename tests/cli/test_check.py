@@ -99,7 +99,8 @@ def test_encoder_that_cannot_be_loaded_fails_once(run, run_json, install):
     (found,) = run_json("check", "absent", code=1)
     (row,) = found["checks"]
     assert (row["check"], row["state"]) == ("loads", "failed")
-    assert row["reason"] == "ModuleNotFoundError: No module named 'no_such_module'"
+    cause = "its target 'no_such_module:Encoder' raised ModuleNotFoundError: No module named 'no_such_module'"
+    assert row["reason"].startswith(f"EncoderError: encoder 'absent' can't be built: {cause}; reinstall")
     assert "absent can't be loaded: 1 failed" in run("check", "absent", code=1).stderr
     (found,) = run_json("check", "lacking", code=1)
     assert found["checks"][0]["reason"].endswith("no-such-package>=1 isn't installed; get it")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pickle
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from ...encoder import identify
 from ...registry import registry
 from ...spec import EncoderSpec
@@ -41,11 +39,6 @@ class DeclarationChecks(Suite):
         assert isinstance(spec, EncoderSpec), f"{spec!r} is no EncoderSpec"
         assert not spec.is_family, "a family stands for many encoders: test one of its members"
         dataclasses.replace(spec)  # looks at every field again
-        for line in spec.requires:
-            try:
-                Requirement(line)
-            except InvalidRequirement as cause:
-                raise AssertionError(f"`requires` has {line!r}, which pip can't read") from cause
 
     def test_spec_is_frozen(self) -> None:
         """Nobody can change what another declared."""

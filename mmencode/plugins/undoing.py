@@ -33,7 +33,7 @@ class _Owned(NamedTuple):
 
 
 @contextmanager
-def fenced(notes: list[str]) -> Iterator[None]:
+def undoing(notes: list[str]) -> Iterator[None]:
     """Undo what the block changes of the process, and add to `notes` what it did, in words.
 
     Environment variables and the path stay as the plugin wants them, since its encoders may need them.
