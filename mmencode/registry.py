@@ -145,7 +145,8 @@ class Registry(Mapping[str, EncoderSpec]):
         """The error for a name that isn't there: it was set aside, or nobody declares it."""
         for lost in self.set_aside:
             own = lost.spec.name if kind == "encoder" else lost.spec.space_name
-            if name in (own, lost.name):
+            member = own.endswith("/*") and name.startswith(own[:-1])
+            if member or name in (own, lost.name):
                 error = lost.error
                 error.culprit += f"; {self.about(lost.name)}" if lost.broken else ""
                 return error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, TextIO
 
 import typer
 
@@ -77,24 +79,37 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    _keep_standard_output()
-    app()
+    with _standard_output_kept():
+        app()
 
 
-def _keep_standard_output() -> None:
+@contextmanager
+def _standard_output_kept() -> Iterator[None]:
     """Move the results to a descriptor of their own, since C code prints to the first one.
 
-    That one becomes standard error.
+    That one becomes standard error, to which all goes that is printed once the command has ended.
     """
-    if not isinstance(sys.stdout, io.TextIOWrapper):
+    own = _moved(sys.stdout)
+    if own is None:
+        yield
         return
+    sys.stdout = own
     try:
-        if sys.stdout.fileno() != 1:
-            return
-        own = os.dup(1)
+        yield
+    finally:
+        with suppress(OSError):  # the reader went away
+            own.flush()
+        sys.stdout = sys.stderr
+
+
+def _moved(stream: TextIO) -> TextIO | None:
+    """The stream on another descriptor; None where it isn't the process's own, or one of them is closed."""
+    try:
+        if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != 1:
+            return None
+        stream.flush()
+        binary = os.fdopen(os.dup(1), "wb")
         os.dup2(2, 1)
-    except OSError:  # one of the two is closed
-        return
-    encoding, buffering = sys.stdout.encoding, sys.stdout.line_buffering
-    binary = os.fdopen(own, "wb")
-    sys.stdout = io.TextIOWrapper(binary, encoding, "backslashreplace", line_buffering=buffering)
+    except OSError:
+        return None
+    return io.TextIOWrapper(binary, stream.encoding, "backslashreplace", line_buffering=stream.line_buffering)

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -205,32 +206,32 @@ def _plain(spec: object) -> EncoderSpec:
 
 
 def _require_distinct(specs: list[EncoderSpec]) -> None:
-    """Names are unique, and a space has one encoder for a modality."""
+    """Names are unique, a space has one encoder for a modality, and an alias leads to one space."""
     seen: set[tuple[str, ...]] = set()
+    spaces = {spec.space_name: spec.space_name for spec in specs}
     for spec in specs:
-        for key in _keys(spec):
+        for key in (("encoder", spec.name), ("space", spec.space_name, spec.modality)):
             if key in seen:
                 raise SpecError(f"{' '.join(key)} is declared twice", remedy="declare it once")
             seen.add(key)
-
-
-def _keys(spec: EncoderSpec) -> tuple[tuple[str, ...], ...]:
-    return ("encoder", spec.name), ("space", spec.space_name, spec.modality)
+        for alias in spec.aliases:
+            if spaces.setdefault(alias, spec.space_name) != spec.space_name:
+                raise SpecError(
+                    f"alias {alias} is declared for the spaces {spaces[alias]} and {spec.space_name}",
+                    remedy="declare it for one",
+                )
 
 
 def _distinct(plugins: Iterable[Plugin]) -> list[Plugin]:
-    """The plugins, those set aside that declare what an earlier entry point of their distribution does."""
-    seen: dict[tuple[str, ...], str] = {}
+    """The plugins, those set aside that declare what another entry point of their distribution does."""
+    declared: dict[str, list[EncoderSpec]] = defaultdict(list)
     found = []
     for plugin in plugins:
-        keys = [(plugin.name, *key) for spec in plugin.specs for key in _keys(spec)]
-        if taken := next((key for key in keys if key in seen), None):
-            error = SpecError(
-                f"{' '.join(taken[1:])} is declared by another entry point of it, too: {seen[taken]}",
-                remedy="declare it once",
-            )
+        try:
+            _require_distinct([*declared[plugin.name], *plugin.specs])
+        except SpecError as error:
+            error.fact += f", here and by another entry point of {plugin.distribution}"
             plugin = replace(plugin, specs=(), error=error, cause="")
-        else:
-            seen |= dict.fromkeys(keys, plugin.entry_point)
+        declared[plugin.name] += plugin.specs
         found.append(plugin)
     return found

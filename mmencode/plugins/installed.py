@@ -24,6 +24,7 @@ from ..errors import PluginError
 from ..hookspecs import PROJECT
 
 LARGEST = 2**24  # bytes of a file that is read
+MOST = 100  # entry points of one distribution
 LIKE = 0.87  # how near to `mmencode` the name of a group is that somebody misspelt
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _HEADER = re.compile(r"[ \t]*\[(.*)\][ \t]*")
@@ -128,6 +129,9 @@ def _entries(distribution: Distribution, folder: str) -> list[Entry]:
         return [Entry(distribution=folder or "unknown", folder=folder, error=error)]
     if not lines:
         return []
+    if len(lines) > MOST:
+        error = PluginError(f"its entry_points.txt has more than {MOST} lines for {PROJECT}")
+        return [Entry(distribution=folder or "unknown", folder=folder, error=error)]
     try:
         plain = _described(distribution, folder)
     except Exception as cause:

@@ -23,7 +23,7 @@ class Aside(io.TextIOBase):
         self.said = ""
         self._error = sys.stderr
         self._thread = thread
-        self._released = False
+        self.released = False
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -41,7 +41,7 @@ class Aside(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write to standard error, or to the real one where that is right."""
-        aside = not self._released and self._thread in (None, threading.get_ident())
+        aside = not self.released and self._thread in (None, threading.get_ident())
         if aside:
             self.said += text[: MOST - len(self.said)]
         stream = self._error if aside else self.kept
@@ -55,6 +55,9 @@ class Aside(io.TextIOBase):
             if stream is not None:
                 stream.flush()
 
+    def close(self) -> None:
+        """Keep both open: neither is this one's."""
+
     def isatty(self) -> bool:
         """Whether somebody looks at the real one."""
         return self.kept is not None and self.kept.isatty()
@@ -65,7 +68,7 @@ class Aside(io.TextIOBase):
 
     def release(self) -> None:
         """Write all to the real one from now on, since somebody may have kept this one."""
-        self._released = True
+        self.released = True
 
 
 class _Bytes(io.RawIOBase):
@@ -91,4 +94,6 @@ def printed_aside(thread: int | None = None) -> Iterator[Aside]:
         yield aside
     finally:
         aside.release()
+        while isinstance(kept, Aside) and kept.released:  # another thread's, which ended meanwhile
+            kept = kept.kept
         sys.stdout = kept

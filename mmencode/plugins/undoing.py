@@ -38,7 +38,8 @@ def undoing(notes: list[str]) -> Iterator[None]:
 
     Environment variables and the path stay as the plugin wants them, since its encoders may need them.
     """
-    environment, path, threads = dict(os.environ), list(sys.path), set(threading.enumerate())
+    environment, path, finders = dict(os.environ), list(sys.path), list(sys.meta_path)
+    threads = set(threading.enumerate())
     with printed_aside(threading.get_ident()) as aside, _nothing_typed():
         before = [(owned, _read(owned)) for owned in _OWNED]
         try:
@@ -54,11 +55,12 @@ def undoing(notes: list[str]) -> Iterator[None]:
     if variables:
         more = f" and {len(variables) - _NAMED} more" if len(variables) > _NAMED else ""
         notes.append(f"sets {printable(', '.join(variables[:_NAMED]), 200)}{more} in the environment")
-    if sys.path != path:
-        notes.append("changes sys.path")
-    started = len(set(threading.enumerate()) - threads)
+    if sys.path != path or sys.meta_path != finders:
+        notes.append("changes where modules are looked for")
+    started = [thread for thread in threading.enumerate() if thread not in threads]
     if started:
-        notes.append(f"starts {started} thread{'s' if started > 1 else ''}")
+        lasting = "" if all(thread.daemon for thread in started) else ", and no command ends before it does"
+        notes.append(f"starts a thread{lasting}")
 
 
 @contextmanager
@@ -105,6 +107,15 @@ def _handle(handlers: dict[int, Any]) -> None:
     for number, handler in handlers.items():
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+def _has_alarm() -> bool:
+    return signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+
+
+def _stop_alarm(before: bool) -> None:
+    if not before:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _log(values: tuple[int, list[logging.Handler], int]) -> None:
@@ -159,6 +170,7 @@ _OWNED = (
     _Owned("the standard streams", lambda: (sys.stdin, sys.stdout, sys.stderr), _streams),
     _Owned("the working directory", os.getcwd, os.chdir),
     _Owned("signal handlers", _handlers, _handle),
+    _Owned("the alarm", _has_alarm, _stop_alarm),
     _Owned(
         "the locale", lambda: locale.setlocale(locale.LC_ALL), lambda v: locale.setlocale(locale.LC_ALL, v)
     ),

@@ -137,6 +137,16 @@ def test_what_a_failed_plugin_held_is_let_go(site, found):
             "SpecError: EncoderSpec.variant",
         ),
         ("return [{spec}, {spec}]", "SpecError: encoder birds is declared twice"),
+        (
+            "from dataclasses import replace as r\n    s = {spec}\n"
+            "    return [r(s, name=name, aliases=('x',)) for name in ('a', 'b')]",
+            "SpecError: alias x is declared for the spaces a and b",
+        ),
+        (
+            "from dataclasses import replace as r\n    s = {spec}\n"
+            "    return [r(s, aliases=('b',)), r(s, name='b')]",
+            "SpecError: alias b is declared for the spaces b and birds",
+        ),
     ],
 )
 def test_what_is_no_list_of_specs_is_refused_without_taking_for_ever(site, found, body, cause):
@@ -198,7 +208,9 @@ def test_two_entry_points_that_declare_one_encoder_are_a_fault_of_the_second(sit
     known = registry()
     assert known["birds/x"].name == "birds/x"
     (failed,) = known.failed
-    assert "encoder birds/x is declared by another entry point" in failed.cause
+    assert (
+        "encoder birds/x is declared twice, here and by another entry point of mmencode-birds" in failed.cause
+    )
 
 
 @pytest.mark.parametrize("where", ["import", "hook"])
@@ -240,12 +252,14 @@ def test_what_other_threads_print_meanwhile_goes_where_it_should(site, found, ca
     assert capsys.readouterr().out == "from a thread\n"
 
 
+THREAD = "starts a thread, and no command ends before it does"
 CHANGES = {
     "the working directory": ("os.chdir('/')", os.getcwd),
     "signal handlers": (
         "signal.signal(signal.SIGINT, signal.SIG_IGN)",
         lambda: signal.getsignal(signal.SIGINT),
     ),
+    "the alarm": ("signal.alarm(100)", lambda: signal.getitimer(signal.ITIMER_REAL)),
     "the locale": ("locale.setlocale(locale.LC_ALL, 'C')", lambda: locale.setlocale(locale.LC_ALL)),
     "the hooks for errors": ("sys.excepthook = print", lambda: sys.excepthook),
     "how things are logged": (
@@ -301,7 +315,11 @@ threading.Thread(target=end.wait).start()
     site.add("mmencode-birds", source + GOOD)
     plugin = found()["mmencode-birds"]
     sys.modules["mmencode_birds"].end.set()
-    assert plugin.notes == ("sets BIRDS_HOME in the environment", "changes sys.path", "starts 1 thread")
+    assert plugin.notes == (
+        "sets BIRDS_HOME in the environment",
+        "changes where modules are looked for",
+        THREAD,
+    )
     assert os.environ.pop("BIRDS_HOME") == "nest"
 
 
@@ -377,6 +395,7 @@ def test_a_pre_release_of_mmencode_counts_as_what_it_will_be(site, found, monkey
 def test_json_is_json_whatever_is_written_to_standard_output(site):
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1)'])"
     lines = [
+        "import atexit; atexit.register(print, 'bye')",
         "print('hello')",
         "import os; os.write(1, b'raw')",
         "import sys; print('x', file=sys.__stdout__)",

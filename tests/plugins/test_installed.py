@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zipfile
 
 import pytest
 from distributions import hook, spec
@@ -179,6 +180,21 @@ def test_a_plugins_own_group_of_plugins_is_no_misspelling(site, found):
         "mmencode-birds", GOOD, entry_points="[mmencode]\na = mmencode_birds\n[mmencode_birds.songs]\nx = y\n"
     )
     assert found()["mmencode-birds"].notes == ()
+
+
+def test_a_distribution_with_thousands_of_entry_points_is_not_asked_for_each(site, found):
+    lines = "".join(f"a{number} = mmencode_birds\n" for number in range(10_000))
+    site.add("mmencode-birds", "raise SystemExit", entry_points=f"[mmencode]\n{lines}")
+    assert "more than 100 lines" in found()["mmencode-birds"].cause
+
+
+def test_a_distribution_in_a_zip_file_is_one_too(site, found, monkeypatch, tmp_path):
+    with zipfile.ZipFile(tmp_path / "birds.zip", "w") as archive:
+        archive.writestr("mmencode_birds.py", GOOD)
+        archive.writestr("mmencode_birds-1.0.dist-info/METADATA", f"{NAMED}Version: 1.0\n")
+        archive.writestr("mmencode_birds-1.0.dist-info/entry_points.txt", "[mmencode]\na = mmencode_birds\n")
+    monkeypatch.syspath_prepend(tmp_path / "birds.zip")
+    assert found()["mmencode-birds"].error is None
 
 
 def test_comments_blank_lines_and_a_byte_order_mark_do_not_matter(site, found):

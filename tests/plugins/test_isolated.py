@@ -82,7 +82,7 @@ def test_what_a_plugin_takes_and_leaves_running_is_said(site, isolated):
     site.add("birds", source + hook(spec("birds/x")))
     notes = isolated()["birds"].notes
     assert notes[0].startswith("slow: imports numpy, soundfile")
-    assert "starts 1 thread" in notes
+    assert "starts a thread, and no command ends before it does" in notes
     assert notes[-1].startswith("takes 4")
 
 

@@ -8,7 +8,7 @@ import pytest
 from distributions import hook, spec
 
 import mmencode
-from mmencode.errors import NameClashError, NoDefaultSpaceError, PluginError, UnknownNameError
+from mmencode.errors import NameClashError, NoDefaultSpaceError, PluginError
 from mmencode.plugins.owners import HOMES
 from mmencode.spec import EncoderSpec
 from mmencode.testing import fake_specs
@@ -92,7 +92,7 @@ def test_a_family_is_not_overshadowed_by_a_strangers_encoder_or_family(claims, i
 def test_a_strangers_family_does_not_stand_before_single_encoders_of_their_owner(claims):
     registry = claims({"aaa": (own(name="birds/*", dim=None),), "mmencode-birds": (own(name="birds/words"),)})
     assert list(registry) == ["birds/words"]
-    with pytest.raises(UnknownNameError, match="birds/others"):
+    with pytest.raises(NameClashError, match=r"'birds/\*' of aaa is set aside"):
         registry["birds/others"]
 
 
@@ -196,6 +196,21 @@ def test_a_set_aside_encoder_asked_for_by_name_says_why(claims):
         NameClashError, match=r"'zoo/words' of aaa is set aside: its space 'offline' belongs to"
     ):
         registry["zoo/words"]
+
+
+def test_a_member_of_a_family_that_was_set_aside_says_why(claims):
+    registry = claims({"aaa": (own(name="zoo/*", space="offline/*", dim=None),), "mmencode-offline": OFFLINE})
+    for use in (lambda: registry["zoo/x"], lambda: registry.space("offline/x")):
+        with pytest.raises(NameClashError, match=r"'zoo/\*' of aaa is set aside"):
+            use()
+
+
+def test_an_entry_point_that_names_another_distributions_module_changes_nothing(site, registry):
+    site.add("aaa", entry_points="[mmencode]\na = mmencode_offline\nb = mmencode.encoders\n")
+    known = registry()
+    assert known.distribution("offline/minilm") == "mmencode-offline"
+    assert known.distribution("timm/resnet18") == "mmencode"
+    assert {lost.distribution for lost in known.set_aside} == {"aaa"}
 
 
 def test_what_is_whose_does_not_depend_on_the_order_of_plugins(claims):
