@@ -6,12 +6,14 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-
+from . import plugins as finding
 from .errors import NameClashError, NoDefaultSpaceError, UnknownNameError
-from .plugins import VARIABLE, Plugin, discover, owned_by, settle
 from .spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from .plugins import Plugin
 
 DEFAULT = "default"
 
@@ -27,7 +29,7 @@ class Registry(Mapping[str, EncoderSpec]):
 
     def __init__(self, plugins: tuple[Plugin, ...]) -> None:
         self.plugins = plugins
-        owners = settle(plugins)
+        owners = finding.settle(plugins)
         self.set_aside = owners.set_aside
         self.contested = owners.contested
         self._encoders: dict[str, tuple[str, EncoderSpec]] = {}  # with the distribution
@@ -93,7 +95,7 @@ class Registry(Mapping[str, EncoderSpec]):
         if DEFAULT in self._aliases or DEFAULT in self._spaces or DEFAULT in self.contested:
             return DEFAULT
         choices = [name for name in self.spaces if not name.endswith("/*")]
-        broken = [plugin for plugin in self.failed if plugin.name in owned_by(DEFAULT)]
+        broken = [plugin for plugin in self.failed if plugin.name in finding.owned_by(DEFAULT)]
         if len(choices) == 1 and not broken:
             return choices[0]
         if choices:
@@ -128,7 +130,7 @@ class Registry(Mapping[str, EncoderSpec]):
         if name not in self.contested:
             return
         distributions = self.contested[name]
-        first, *_ = (canonicalize_name(one) for one in distributions)
+        first = min(plugin.name for plugin in self.plugins if plugin.distribution in distributions)
         own = sorted(
             {spec.space_name for _, spec in self._encoders.values() if name in spec.aliases}
             - self.contested.keys()
@@ -137,8 +139,8 @@ class Registry(Mapping[str, EncoderSpec]):
         raise NameClashError(
             f"{name!r} is declared by {' and '.join(distributions)}",
             culprit=" and ".join(distributions),
-            remedy=f"{by_name}keep one of the two: bar the other, {VARIABLE}=-{first} for one, or uninstall "
-            f"it, pip uninstall {first}",
+            remedy=f"{by_name}keep one of them: bar the other, {finding.VARIABLE}=-{first} for one, or "
+            f"uninstall it, pip uninstall {first}",
         )
 
     def _absent(self, kind: str, name: str, known: list[str]) -> UnknownNameError | NameClashError:
@@ -164,10 +166,9 @@ class Registry(Mapping[str, EncoderSpec]):
         `distribution` is one that declared it once.
         """
         out = [plugin for plugin in self.plugins if plugin.error is not None or plugin.barred]
-        once = canonicalize_name(distribution)
-        related = [plugin for plugin in out if plugin.name == once or _related(plugin, name)]
+        related = [one for one in out if one.distribution == distribution or _related(one, name)]
         said = [
-            f"{plugin.distribution} {plugin.version} is barred by {VARIABLE}"
+            f"{plugin.distribution} {plugin.version} is barred by {finding.VARIABLE}"
             if plugin.barred
             else f"{plugin.distribution} {plugin.version} failed to load: {plugin.cause}"
             for plugin in related[:2]
@@ -181,9 +182,9 @@ class Registry(Mapping[str, EncoderSpec]):
 
 def _related(plugin: Plugin, name: str) -> bool:
     """Whether a plugin is likely to be the one that declares a name: by the name's first word."""
-    word = canonicalize_name(name.partition("/")[0])
+    word = name.partition("/")[0].lower()
     own = plugin.name.removeprefix("mmencode-")
-    return plugin.name in owned_by(name) or bool(get_close_matches(word, [own], cutoff=0.8))
+    return plugin.name in finding.owned_by(name) or bool(get_close_matches(word, [own], cutoff=0.8))
 
 
 def _by_modality(specs: Iterable[EncoderSpec]) -> tuple[EncoderSpec, ...]:
@@ -199,4 +200,4 @@ def _family(name: str, known: Mapping[str, object]) -> str | None:
 @functools.cache
 def registry() -> Registry:
     """Everything that is installed, found once; `registry.cache_clear()` looks again."""
-    return Registry(discover())
+    return Registry(finding.discover())

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from .causes import named, quoted
 from .errors import SpecError
-from .requirements import required
 
 TEXT = "text"
 IMAGE = "image"
@@ -233,6 +232,8 @@ def _check_types(spec: EncoderSpec) -> None:
 
 
 def _is_requirement(line: str) -> bool:
+    from .requirements import required  # whoever requires nothing doesn't pay for it
+
     try:
         required(line)
     except Exception:  # its marker may compare what can't be compared

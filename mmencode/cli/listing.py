@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import MmencodeError, NameClashError, SpecError, UnknownNameError
-from ..packages import install_line, missing_packages
-from ..plugins import VARIABLE, Plugin
-from ..plugins.barring import chosen
-from ..plugins.discovery import explained
 from ..registry import Registry, registry
 from ..spec import EncoderSpec
 from . import output
 from .options import Json
+
+if TYPE_CHECKING:
+    from ..plugins import Plugin
 
 MOST = 5  # faults of one plugin that are listed
 LONG = 20  # rows that the eye takes in, however many lines each has on a narrow screen
@@ -60,6 +59,8 @@ def list_encoders(
             _shortened(table) if len(rows) > LONG and output.is_terminal(output.results()) else table
         )
     for error in unread:
+        from ..plugins.discovery import explained
+
         output.note(explained(error))
     if known.failed:
         output.note(f"failed to load: {_names(known.failed)}; `mmencode plugins` says why")
@@ -128,6 +129,8 @@ def _row(distribution: str, spec: EncoderSpec, state: dict[str, str]) -> dict[st
 
 def _state(known: Registry, distribution: str, spec: EncoderSpec) -> dict[str, str]:
     """Whether the encoder can be used as things are, and what to do if it can't."""
+    from ..packages import install_line, missing_packages
+
     try:
         for lost in known.set_aside:
             if lost.distribution == distribution and lost.spec.name == spec.name and not lost.alias:
@@ -192,6 +195,7 @@ def list_plugins(
     Example: mmencode plugins
     Example: mmencode plugins --isolated
     """
+    from ..plugins.barring import VARIABLE, chosen
     from ..plugins.isolated import discover_isolated
 
     known = Registry(tuple(discover_isolated(seconds))) if isolated else registry()
@@ -220,6 +224,7 @@ def list_plugins(
 
 def _health(plugin: Plugin, known: Registry) -> str:
     """What is wrong with a plugin: why it was set aside, what of it was, and what else is to be known."""
+    from ..plugins.discovery import explained
     from ..plugins.health import ailments
 
     faults = [plugin.cause] if plugin.cause else []

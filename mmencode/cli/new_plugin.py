@@ -14,7 +14,6 @@ from string import Template
 from typing import Annotated
 
 import typer
-from packaging.version import Version
 
 from .._version import __version__
 from ..errors import MmencodeError
@@ -84,6 +83,8 @@ def new_plugin(
 
 def _versions(version: str) -> str:
     """What a plugin written for this mmencode asks for, up to the next version that may break it."""
+    from packaging.version import Version
+
     major, minor = (*Version(version).release, 0)[:2]
     following = f"0.{minor + 1}" if major == 0 else f"{major + 1}"
     return f">={major}.{minor},<{following}"

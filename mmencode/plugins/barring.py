@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -18,11 +18,9 @@ from ..errors import PluginError
 from ..hookspecs import PROJECT
 
 VARIABLE = "MMENCODE_PLUGINS"
-_WORD = re.compile(r"-?[A-Za-z0-9*?][A-Za-z0-9*?._-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """The distributions that are asked: those allowed, or all where none is, without those denied.
 
     Both may have * and ?; mmencode's own encoders are denied by its name alone.
@@ -50,9 +48,9 @@ def chosen() -> Choice:
 
     Raises PluginError for anything else, since what it should have barred must not run.
     """
-    words = [word for word in re.split(r"[,\s]+", os.environ.get(VARIABLE, "")) if word]
+    words = os.environ.get(VARIABLE, "").replace(",", " ").split()
     for word in words:
-        if not _WORD.fullmatch(word):
+        if not re.fullmatch(r"-?[A-Za-z0-9*?][A-Za-z0-9*?._-]*", word):
             raise PluginError(
                 f"{VARIABLE} has the word {quoted(word, 100)}, which is no name of a distribution",
                 culprit=f"the environment variable {VARIABLE}",

@@ -37,7 +37,6 @@ HEAVY = (
     *("torch", "torchvision", "torchaudio", "tensorflow", "jax", "transformers", "onnxruntime"),
     *("timm", "open_clip", "numpy", "scipy", "sklearn", "pandas", "PIL", "soundfile", "librosa"),
 )
-_ABOUT_US = re.compile(rf"\s*{PROJECT}(?![\w.-])", re.IGNORECASE)
 _ASKING: ContextVar[bool] = ContextVar("asking", default=False)
 
 
@@ -156,7 +155,7 @@ def _require_usable(entry: Entry) -> None:
         try:
             requirement = required(line)
         except Exception as cause:  # its marker may compare what can't be compared
-            if not _ABOUT_US.match(line):
+            if not re.match(rf"\s*{PROJECT}(?![\w.-])", line, re.IGNORECASE):
                 continue
             raise PluginError(
                 f"it requires {quoted(line, 100)}, which can't be read: {named(cause, 100)}",

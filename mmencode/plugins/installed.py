@@ -7,15 +7,14 @@ takes a folder `a-b-1.0.dist-info` for one of the distribution `a`.
 from __future__ import annotations
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from email import message_from_string
 from importlib.metadata import Distribution, DistributionFinder, EntryPoint
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -27,14 +26,10 @@ LARGEST = 2**24  # bytes of a file that is read
 MOST = 100  # entry points of one distribution
 LIKE = 0.87  # how near to `mmencode` the name of a group is that somebody misspelt
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_HEADER = re.compile(r"[ \t]*\[(.*)\][ \t]*")
-_ANY_HEADER = re.compile(r"\[(.*)\]")
-_FOLDER = re.compile(r"(?P<name>.+?)(-\d[^-]*)?(-py[\d.]+[^-]*)?\.(dist|egg)-info", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?")
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry point in the group `mmencode`, or in one that looks like it misspelt.
 
     `error` says why it can't be asked; `folder` is what the distribution's folder says that it is called.
@@ -99,9 +94,13 @@ def _distributions() -> Iterator[Distribution | Entry]:
 
 def _folder(distribution: Distribution) -> str:
     """The name in that of the distribution's folder; "" where it has none."""
-    path = getattr(distribution, "_path", None)
-    match = _FOLDER.fullmatch(getattr(path, "name", ""))
-    return canonicalize_name(match["name"]) if match else ""
+    name = getattr(getattr(distribution, "_path", None), "name", "")
+    stem, _, kind = name.rpartition(".")
+    if kind.lower() not in ("dist-info", "egg-info"):
+        return ""
+    parts = stem.split("-")
+    versions = [place for place, part in enumerate(parts) if place and part[:1].isdigit()]
+    return canonicalize_name("-".join(parts[: versions[-1]] if versions else parts))
 
 
 def _claims(entry: Entry, folders: set[str]) -> bool:
@@ -115,7 +114,7 @@ def _impostor(entry: Entry) -> Entry:
         f"its folder is that of {entry.folder}, and its METADATA says that it is {entry.distribution}",
         remedy=f"uninstall it: pip uninstall {entry.folder}",
     )
-    return replace(entry, distribution=entry.folder, error=error)
+    return entry._replace(distribution=entry.folder, error=error)
 
 
 def _entries(distribution: Distribution, folder: str) -> list[Entry]:
@@ -149,13 +148,13 @@ def _entries(distribution: Distribution, folder: str) -> list[Entry]:
 def _entry(plain: Entry, group: str, line: str) -> Entry:
     """The distribution's entry with what a line says."""
     name, equals, value = (part.strip() for part in line.partition("="))
-    entry = replace(plain, group=group, name=name, value=value)
+    entry = plain._replace(group=group, name=name, value=value)
     if plain.error is None and group == PROJECT and not (equals and EntryPoint.pattern.match(value)):
         error = PluginError(
             f"the line {quoted(line, 100)} of its entry_points.txt names no module",
             remedy=f'write name = "package.module" under [project.entry-points.{PROJECT}] and reinstall it',
         )
-        return replace(entry, error=error)
+        return entry._replace(error=error)
     return entry
 
 
@@ -167,12 +166,10 @@ def _lines(content: bytes) -> list[tuple[str, str]]:
         if PROJECT.encode() in content.replace(b"\0", b""):
             raise PluginError("isn't UTF-8") from None
         return []  # nothing of ours
-    if not any(map(_is_ours, set(_ANY_HEADER.findall(text)))):
-        return []
     group, found = "", []
     for line in map(str.strip, text.splitlines()):
-        if header := _HEADER.fullmatch(line):
-            group = header[1].strip() if _is_ours(header[1]) else ""
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1].strip() if _is_ours(line) else ""
         elif group and line and not line.startswith(("#", ";")):
             found.append((group, line))
     return found
@@ -200,7 +197,7 @@ def _described(distribution: Distribution, folder: str) -> Entry:
         raise PluginError("isn't UTF-8") from None
     head = message_from_string(text.replace("\r\n", "\n").partition("\n\n")[0])
     name, version = (str(head.get(field, "")).strip() for field in ("Name", "Version"))
-    if not _NAME.fullmatch(name):
+    if not _is_name(name):
         raise PluginError(f"gives it the name {quoted(name, 80)}, which is none" if name else "has no Name")
     if not version:
         raise PluginError("has no Version")
@@ -208,6 +205,11 @@ def _described(distribution: Distribution, folder: str) -> Entry:
     return Entry(
         distribution=name, version=printable(version, 50), requires=tuple(map(str, requires)), folder=folder
     )
+
+
+def _is_name(name: str) -> bool:
+    """Whether pip would take it for the name of a distribution, and a shell for one word."""
+    return 0 < len(name) <= 200 and _LETTERS.issuperset(name) and name[0].isalnum() and name[-1].isalnum()
 
 
 def _read(distribution: Distribution, name: str) -> bytes | None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -83,7 +83,7 @@ def _asked(entry: Entry, choice: Choice, seconds: float) -> Plugin:
             return replace(plugin, error=error, cause="", seconds=taken)
 
 
-_QUESTION = [field.name for field in fields(Entry) if field.name != "error"]
+_QUESTION = [name for name in Entry._fields if name != "error"]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
@@ -24,8 +25,7 @@ from .discovery import Plugin
 HOMES = {"default": "mmencode-offline", "vae": "mmencode-diffusers"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SetAside:
+class SetAside(NamedTuple):
     """An encoder that isn't to be had, or only an alias of it, since its `name` belongs to `owner`.
 
     `broken` says that the owner couldn't be loaded, so that its name leads nowhere for now.
@@ -59,8 +59,7 @@ class SetAside:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Owners:
+class Owners(NamedTuple):
     """What is left of all declarations once every name has one owner or is contested.
 
     specs      with their distributions, without the aliases that belong to others
@@ -93,8 +92,7 @@ def owned_by(name: str) -> tuple[str, ...]:
     return tuple(owner for owner in _owners(name)[1:] if owner)
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(NamedTuple):
     """One name of one encoder; `rank` is how good its distribution's right to the name is, 0 the best."""
 
     rank: int

@@ -106,6 +106,31 @@ def test_encoder_that_cannot_be_loaded_fails_once(run, run_json, install):
     assert found["checks"][0]["reason"].endswith("no-such-package>=1 isn't installed; get it")
 
 
+class Mute(Exception):
+    def __str__(self):
+        raise SystemExit("no words")
+
+
+class Bomb(FakeText):
+    def __init__(self):
+        raise Mute
+
+
+class Loud(FakeText):
+    def preprocess(self, item):
+        raise ValueError("\x1b[31m" + "x" * 5_000_000)
+
+
+def test_reasons_are_short_lines_whatever_an_encoder_raises(run, run_json, install):
+    bomb = replace(BROKEN, name="bomb", target=f"{__name__}:Bomb")
+    install(zoo=(bomb, replace(bomb, name="loud", target=f"{__name__}:Loud")))
+    (found,) = run_json("check", "bomb", code=1)
+    assert "raised Mute: (its message can't be read: SystemExit)" in found["checks"][0]["reason"]
+    output = run("check", "loud", code=1).output
+    assert "\x1b" not in output
+    assert max(map(len, output.splitlines())) < 2000
+
+
 def test_unknown_name_is_an_error_with_suggestions(run):
     result = run("check", "fake/txet", code=1)
     assert "no encoder is called 'fake/txet'" in result.stderr

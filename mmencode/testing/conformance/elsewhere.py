@@ -20,12 +20,12 @@ ATTEMPTS = 3
 _DECLARE = """
 import json, pickle, sys
 sys.path[:], (distribution, heavy) = pickle.load(sys.stdin.buffer)
-from importlib.metadata import entry_points
 from mmencode import EncoderSpec, hookimpl
-from mmencode.plugins import discover
-entries = [entry for entry in entry_points(group="mmencode") if entry.dist.name == distribution]
+from mmencode.plugins.discovery import ask
+from mmencode.plugins.installed import installed
+entries = [entry for entry in installed() if entry.distribution == distribution]
 before = set(sys.modules)
-plugins = discover(entries)
+plugins = [ask(entry) for entry in entries]
 found = [name for name in heavy if name in sys.modules and name not in before]
 print("\\n" + json.dumps([sum(plugin.seconds for plugin in plugins), found]))
 """
