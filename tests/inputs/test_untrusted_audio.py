@@ -141,7 +141,7 @@ def speak():
 
 speaker = threading.Thread(target=speak)
 speaker.start()
-for trial in range(80):
+for trial in range(40):
     changed = bytearray(content)
     for place in random.integers(0, len(content), trial % 30):
         changed[place] = random.integers(256)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, NoReturn
 
 import numpy as np
 
-from ...causes import fault_of, named
+from ...causes import named
 from ...errors import InputError
 from ..signatures import kind_of_bytes, remedy_for
 from ..waveform import LOUDEST
@@ -80,7 +81,7 @@ def add(content: bytes, mix: Mix, source: str) -> None:
             f"it can't be decoded as audio: it is {kind}, and FFmpeg says: {cause.strerror}",
             source=source,
             remedy="fetch it again; it may be truncated",
-            fault=fault_of(cause, "content"),
+            fault="process" if cause.errno == errno.ENOMEM else "content",  # others are its words for damage
         ) from cause
 
 
