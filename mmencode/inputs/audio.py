@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,10 @@ def read(item: Any, limits: Limits) -> Waveform:
     if isinstance(item, tuple) and len(item) == 2:
         return _from_pair(item[0], item[1], limits)
     if not is_source(item):
-        raise InputError(
-            f"{type(item).__name__} is no recording",
-            source=source,
-            remedy="pass a path, bytes, a binary file or (waveform, rate)",
-        )
+        remedy = "pass a path, bytes, a binary file or (waveform, rate)"
+        if isinstance(item, Mapping) and {"array", "sampling_rate"} <= item.keys():
+            remedy = 'pass the two as one: (item["array"], item["sampling_rate"])'
+        raise InputError(f"{type(item).__name__} is no recording", source=source, remedy=remedy)
     samples, rate = decode(read_bytes(item, limits), source, limits)
     return waveform_from(samples, rate, source)
 

@@ -172,6 +172,12 @@ def test_whole_numbers_within_full_scale_are_floats():
 # Which shape
 
 
+def test_the_dict_of_a_data_set_is_told_how_it_becomes_an_item():
+    with pytest.raises(InputError, match="dict is no recording") as caught:
+        read({"array": TONE, "sampling_rate": RATE, "path": None}, Limits())
+    assert '(item["array"], item["sampling_rate"])' in caught.value.remedy
+
+
 @pytest.mark.parametrize("shape", [(500, 1), (500, 2), (20000, 1), (20000, 2), (8, 6)])
 def test_channels_in_the_second_place_are_refused_with_the_remedy(shape):
     for array in (np.zeros(shape, np.float32), torch.zeros(shape)):
