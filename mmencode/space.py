@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from . import engine
 from .card import SpaceCard, TowerCard, require_same_space
+from .copying import snapshot
 from .embeddings import Embeddings, Matches, Vectors, search
 from .encoder import known
 from .engine import Advance, Job, OnError
@@ -55,7 +55,7 @@ class Space:
     ) -> None:
         self.name = name
         self.specs = {spec.modality: spec for spec in specs}
-        self.projections = {modality: deepcopy(given) for modality, given in (projections or {}).items()}
+        self.projections = {modality: snapshot(given) for modality, given in (projections or {}).items()}
         self._members = self.specs | {
             modality: _led(self.spec(modality), given) for modality, given in self.projections.items()
         }
@@ -108,7 +108,7 @@ class Space:
             self._job(modality, items, on_error, progress, len(items)) as job,
             closing(engine.run(job)) as parts,
         ):
-            return self._embeddings(modality, merged(parts, len(items), job.tower.dim))
+            return self._embeddings(job, modality, merged(parts, len(items), job.tower.dim))
 
     def stream(
         self,
@@ -144,7 +144,7 @@ class Space:
             closing(engine.run(job)) as parts,
         ):
             for held in chunks(parts, chunk):
-                yield self._embeddings(modality, merged(held, counted(held), job.tower.dim))
+                yield self._embeddings(job, modality, merged(held, counted(held), job.tower.dim))
 
     def features(
         self,
@@ -172,7 +172,9 @@ class Space:
             closing(engine.run_features(job)) as parts,
         ):
             for held in chunks(parts, chunk):
-                yield merged(held, counted(held), job.tower.encoder.width)
+                part = merged(held, counted(held), job.tower.encoder.width)
+                _require_as_loaded(job)
+                yield part
 
     def encode_tokens(
         self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
@@ -184,6 +186,7 @@ class Space:
         items = as_items(modality, batch)
         with self._job(modality, items, on_error, progress, len(items)) as job:
             parts = list(engine.run_tokens(job))
+            _require_as_loaded(job)
         return Tokens(
             values=[row for part in parts for row in part.rows],
             encoder=job.tower.spec.name,
@@ -335,7 +338,8 @@ class Space:
         with _progress(progress, f"encode {modality}", total) as advance:
             yield Job(towers, items, self.runtime, self.limits, on_error, advance, chunk, self.fast)
 
-    def _embeddings(self, modality: str, part: engine.Part[Vectors]) -> Embeddings:
+    def _embeddings(self, job: Job, modality: str, part: engine.Part[Vectors]) -> Embeddings:
+        _require_as_loaded(job)
         return Embeddings(
             part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
         )
@@ -376,6 +380,12 @@ class Space:
                 remedy="give all of them one dim, or projections that lead to one",
             )
         return SpaceCard(name=self.name, dim=dims.pop(), towers=tuple(towers))
+
+
+def _require_as_loaded(job: Job) -> None:
+    """Raise IdentityError for vectors that some other network gave than the one of the card."""
+    for tower in job.towers:
+        tower.require_as_loaded()
 
 
 def _declared_by(spec: EncoderSpec) -> str:
