@@ -22,7 +22,7 @@ from .errors import ClosedError, EncoderError, InputError, UnknownModalityError,
 from .files import require_new
 from .folders import Saved, read_card, shipped_card, write_folder
 from .inputs import Limits
-from .inputs.batches import as_items, check_on_error, modality_of, require_many
+from .inputs.batches import as_drawn, as_items, as_pairs, check_on_error, modality_of, require_many
 from .packages import missing_packages
 from .parts import chunks, counted, joined, merged
 from .projection import Projection
@@ -201,6 +201,7 @@ class Space:
     ) -> Embeddings:
         """Encode `(modality, item)` pairs of any modalities, in order; the result's modality is "mixed"."""
         check_on_error(on_error)
+        pairs = as_pairs(pairs)
         places: dict[str, list[int]] = {}
         for place, pair in enumerate(pairs):
             places.setdefault(modality_of(pair, place), []).append(place)
@@ -336,7 +337,7 @@ class Space:
         self.runtime.after_fork()
         towers = self._replicas(modality)
         with _progress(progress, f"encode {modality}", total) as advance:
-            yield Job(towers, items, self.runtime, self.limits, on_error, advance, chunk, self.fast)
+            yield Job(towers, as_drawn(items), self.runtime, self.limits, on_error, advance, chunk, self.fast)
 
     def _embeddings(self, job: Job, modality: str, part: engine.Part[Vectors]) -> Embeddings:
         _require_as_loaded(job)

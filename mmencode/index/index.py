@@ -17,7 +17,7 @@ from ..errors import ClosedError, IdentityError, StoreError, UnknownModalityErro
 from ..files import folder_aside
 from ..folders import CARD, read_card
 from ..inputs import Limits
-from ..inputs.batches import check_on_error, require_many
+from ..inputs.batches import as_column, as_drawn, check_on_error, require_many
 from ..loading import load
 from ..runtime import Auto
 from ..space import Space
@@ -153,7 +153,8 @@ class Index:
         """
         check_on_error(on_error)
         require_many(modality, items)
-        given = entries(modality, items, keys, metadata)
+        sides = as_column(keys, "keys"), as_column(metadata, "metadata")
+        given = entries(modality, as_drawn(items), *sides)
         return self._fill(modality, given, on_error=on_error, retry=retry, progress=progress)
 
     def add_embeddings(self, embeddings: Embeddings, *, metadata: Iterable[Metadata] | None = None) -> Added:
