@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from .engine import Advance, Job, OnError
 from .errors import ClosedError, EncoderError, InputError, UnknownModalityError, UnknownNameError
 from .files import require_new
 from .folders import Saved, read_card, shipped_card, write_folder
+from .guarding import Guard, loads
 from .inputs import Limits
 from .inputs.batches import as_drawn, as_items, as_pairs, check_on_error, modality_of, require_many
 from .packages import missing_packages
@@ -31,6 +31,7 @@ from .runtime import Runtime
 from .spec import TEXT, EncoderSpec, Scoring
 from .tokens import Tokens
 from .towers import Tower, load_tower
+from .travelling import Way, packed
 from .verification import Verification, probed, verify
 from .zeroshot import Bank, Classifier, Source, described
 
@@ -41,6 +42,10 @@ class Space:
     Encoders are loaded when their modality is first used. One space may be used from several threads at
     once. `with` closes it at the end. `projections`, by modality, take the place of those that the specs
     name; they are copied.
+
+    Pickled, it is loaded anew where it arrives: by the name or the folder that it was loaded by, or else from
+    its specs and projections. It must have the same fingerprint there, or IdentityError says so. A copy in
+    this process shares the encoders that are loaded.
     """
 
     def __init__(
@@ -67,7 +72,8 @@ class Space:
         self._card: SpaceCard | None = None
         self._id: str | None = None
         self._closed = False
-        self._lock = threading.RLock()
+        self._lock = Guard()
+        self._way: Way | None = None  # by which it was loaded
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -313,6 +319,28 @@ class Space:
             self._towers.clear()
         self._bank.clear()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._require_open()
+        way = self._way or Way(Space, (self.name, tuple(self.specs.values())), packed(self.projections))
+        return Way.go, (way, self.id, {"runtime": self.runtime, "limits": self.limits, "fast": self.fast})
+
+    def __copy__(self) -> Space:
+        other = Space(
+            self.name,
+            self.specs.values(),
+            projections=self.projections,
+            runtime=self.runtime,
+            limits=self.limits,
+            fast=self.fast,
+        )
+        with self._lock:
+            other._towers, other._closed = dict(self._towers), self._closed
+            other._card, other._id, other._way = self._card, self._id, self._way
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Space:
+        return self.__copy__()
+
     def __enter__(self) -> Space:
         return self
 
@@ -355,10 +383,12 @@ class Space:
         with self._lock:
             self._require_open()
             if modality not in self._towers:
+                self.runtime.after_fork()
                 spec, given = self._members[modality], self.projections.get(modality)
-                self._towers[modality] = tuple(
-                    load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
-                )
+                with loads.one(spec.name):
+                    self._towers[modality] = tuple(
+                        load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
+                    )
             return self._towers[modality]
 
     def _require_open(self) -> None:

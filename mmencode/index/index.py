@@ -285,6 +285,11 @@ class Index:
         if self._own and self._space is not None:
             self._space.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel by the folder, which is opened anew on arrival, with the space if one was given."""
+        self._store  # noqa: B018 (or the error that it is closed)
+        return _reopened, (self.path, None if self._own else self._space, self._load.keywords, self._id)
+
     def __enter__(self) -> Index:
         return self
 
@@ -342,3 +347,14 @@ class Index:
                 remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
             )
         return None if set(held) <= set(named) else one_of("modality", map(escape, named))
+
+
+def _reopened(path: Path, space: Space | None, options: Mapping[str, Any], id: str) -> Index:
+    """The index in a folder; IdentityError where that holds vectors of another space by now."""
+    index = Index.open(path, space=space, **options)
+    if index._id.rpartition("@")[2] != id.rpartition("@")[2]:
+        raise IdentityError(
+            f"the index at {path} is another one by now: {id} was sent, and {index._id} is there",
+            remedy="send an index that is open, and leave its folder as it is",
+        )
+    return index

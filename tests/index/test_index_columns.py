@@ -49,7 +49,7 @@ def test_tables_are_refused_before_anything_is_written(index):
 
 def test_missing_value_is_named(index):
     column = pandas.Series(["a dog", None, "a car"], index=[4, 5, 6])
-    with pytest.raises(InputError, match="it is missing(.|\n)*dropna") as caught:
+    with pytest.raises(InputError, match=r"it is missing(.|\n)*dropna") as caught:
         index.add("text", column)
     assert caught.value.index == 1
     found = index.add("text", column, keys=["x", "y", "z"], on_error="skip")
