@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from torch.nn.parameter import is_lazy
 
-from .card import TowerCard
+from .card import TowerCard, tower_card
 from .compiling import Compiled
 from .copying import Borrowed, snapshot, structural_copy
 from .encoder import Encoder, Tensors, identify
 from .errors import EncoderError, IdentityError, WeightsError
+from .inputs.weights import require_numbers
 from .memory import Budget
 from .packages import require_packages
 from .packing import pack
@@ -167,9 +168,9 @@ def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Enc
 def _identified(spec: EncoderSpec, given: Projection | None) -> _Built:
     require_packages(spec)
     with torch.random.fork_rng(devices=[]):  # modules draw initial weights; the user's generator isn't theirs
-        encoder = structural_copy(_build(spec, spec.target, Encoder))
+        encoder = structural_copy(_built_where_it_lies(spec))
         projection = _projection(spec, given)
-    _require_numbers(encoder, spec)
+    _require_filled(encoder, spec)
     for module in (encoder, projection):
         module.eval().requires_grad_(False)
     if projection.width not in (None, encoder.width):
@@ -178,15 +179,18 @@ def _identified(spec: EncoderSpec, given: Projection | None) -> _Built:
             f"{projection.width}",
             remedy="fit the projection to this encoder's features",
         )
+    require_numbers(encoder, spec.name)
     borrowed = Borrowed(encoder)
-    found = identify(encoder, projection if given is not None or spec.projection else None)
+    used = projection if given is not None or spec.projection else None
+    found = identify(encoder, used, spec.variant)
+    if spec.identity is not None and not spec.identity.architecture:  # it was written before there was one
+        found = replace(found, architecture="")
     if spec.identity is not None and found != spec.identity:
         raise _not_as_declared(spec, asdict(spec.identity), asdict(found))
-    card = TowerCard(modality=spec.modality, encoder=spec.name, identity=found)
-    return _Built(encoder, projection, card, borrowed)
+    return _Built(encoder, projection, tower_card(spec, found), borrowed)
 
 
-def _require_numbers(encoder: Encoder, spec: EncoderSpec) -> None:
+def _require_filled(encoder: Encoder, spec: EncoderSpec) -> None:
     """WeightsError for a network whose weights are only announced."""
     for name, tensor in (*encoder.named_parameters(), *encoder.named_buffers()):
         if is_lazy(tensor) or tensor.is_meta:
@@ -196,6 +200,18 @@ def _require_numbers(encoder: Encoder, spec: EncoderSpec) -> None:
                 remedy="fill its weights before it is given: run a lazy layer once, load what is on the meta "
                 "device",
             )
+
+
+def _built_where_it_lies(spec: EncoderSpec) -> Encoder:
+    """The encoder; of a saved space or an index, the error says how to name another place of its weights."""
+    try:
+        built: Encoder = _build(spec, spec.target, Encoder)
+        return built
+    except WeightsError as error:
+        if spec.variant and spec.identity is not None:
+            moved = "if the weights lie elsewhere now, load the space from there and give it: "
+            error.remedy += f"; {moved}load(folder, space=space), Index.open(folder, space=space)"
+        raise
 
 
 def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
