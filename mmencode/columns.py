@@ -71,6 +71,8 @@ def columns_of(value: Any) -> list[Any] | None:
     if _is(type(value), "pyarrow", ("Array", "ChunkedArray")):
         fields = getattr(value.type, "names", None)  # of structs
         return list(fields) if fields else None
+    if _is(type(value), "pyarrow", ("RecordBatchReader",)):
+        return list(value.schema.names)
     if column_of(value) is not None:
         return None
     if _is(type(value), "polars", ("LazyFrame",)):
@@ -87,6 +89,10 @@ def selection(value: Any, name: str, column: Any) -> str:
     kind = type(value)
     if _is(kind, "pyarrow", ("Array", "ChunkedArray")):
         return f"pyarrow.compute.struct_field({name}, {column!r})"
+    if _is(kind, "pyarrow", ("RecordBatchReader",)):
+        return f"{name}.read_all()[{column!r}]"
+    if _is(kind, "pandas", ("DataFrame",)) and list(value.columns).count(column) > 1:
+        return f"{name}.iloc[:, {list(value.columns).index(column)}]"
     return f"{name}{'.collect()' if _is(kind, 'polars', ('LazyFrame',)) else ''}[{column!r}]"
 
 

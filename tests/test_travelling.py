@@ -22,7 +22,7 @@ from composing import SOUND, TEXT, WIDE, anchored, on_cpu
 import mmencode
 from mmencode import Index, Limits, Projection, Runtime, Space, compose
 from mmencode.encoder import identify
-from mmencode.errors import ClosedError, EncoderError, IdentityError, UnknownNameError
+from mmencode.errors import ClosedError, EncoderError, IdentityError, StoreError, UnknownNameError
 from mmencode.loading import shared
 from mmencode.testing import FakeText, fake_specs, sample_items
 
@@ -227,7 +227,7 @@ class Texts(torch.utils.data.Dataset):
 
 
 @pytest.mark.filterwarnings("ignore:this process was forked")
-@pytest.mark.parametrize("way", ["spawn", "fork"])
+@pytest.mark.parametrize("way", [pytest.param("spawn", marks=pytest.mark.slow), "fork"])
 def test_space_works_in_the_workers_of_a_loader(way):
     if way == "fork" and not hasattr(os, "fork"):
         pytest.skip("this system doesn't fork")
@@ -292,9 +292,13 @@ def test_index_travels_by_its_folder(index, send):
         assert found.search("text", ["a dog"], k=1)[0][0].key == "a dog"
 
 
-def test_index_that_was_replaced_meanwhile_is_refused(index, tmp_path):
+def test_index_that_was_replaced_meanwhile_is_refused(index, tmp_path, space):
     content = pickle.dumps(index)
     (tmp_path / "index").rename(tmp_path / "old")
+    Index.create(tmp_path / "index", space).close()
+    with pytest.raises(StoreError, match=r"was replaced by another one since it was sent"):
+        pickle.loads(content)
+    (tmp_path / "index").rename(tmp_path / "older")
     other = Space(
         "other", [replace(spec, space="other") for spec in fake_specs()[:1]], runtime=Runtime("cpu")
     )

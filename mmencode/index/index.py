@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ..runtime import Auto
 from ..space import Space
 from ..topk import require_unit, whole
 from .ann import FROM_ROWS
-from .columns import require_metadata
+from .columns import Owner, require_metadata
 from .conditions import condition
 from .entries import Entry, entries, escaped_keys
 from .escaping import both, escape, one_of
@@ -253,15 +253,14 @@ class Index:
     ) -> int:
         """Delete the rows that meet a condition, or have these keys; how many there were.
 
-        ValueError for a condition that isn't understood whole; TypeError for keys that are one str.
+        ValueError for a condition that isn't understood whole; TypeError for keys that are one or a table.
         """
         if (where is None) == (keys is None):
             raise ValueError("say which rows: where='...' or keys=[...]; where='true' is all of them")
-        if isinstance(keys, (str, bytes, os.PathLike)):
-            raise TypeError(f"keys is one {type(keys).__name__}: give a list of keys, keys=[...]")
+        given = keys if isinstance(keys, Set) else as_column(keys, "keys")  # their order doesn't matter
         store = self._store
         if where is None:
-            named = [escape(os.fsdecode(key)) for key in keys or ()]
+            named = [escape(os.fsdecode(key)) for key in given or ()]
             with store.writing():
                 return store.delete(store.rows, named)
         parsed = condition(where)
@@ -311,8 +310,8 @@ class Index:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel by the folder, which is opened anew on arrival, with the space if one was given."""
-        self._store  # noqa: B018 (or the error that it is closed)
-        return _reopened, (self.path, None if self._own else self._space, self._load.keywords, self._id)
+        space = None if self._own else self._space
+        return _reopened, (self.path, space, self._load.keywords, self._store.owner)
 
     def __enter__(self) -> Index:
         return self
@@ -379,12 +378,13 @@ class Index:
         return None if set(held) <= set(named) else one_of("modality", map(escape, named))
 
 
-def _reopened(path: Path, space: Space | None, options: Mapping[str, Any], id: str) -> Index:
-    """The index in a folder; IdentityError where that holds vectors of another space by now."""
+def _reopened(path: Path, space: Space | None, options: Mapping[str, Any], owner: Owner) -> Index:
+    """The index in a folder; StoreError where that is another one by now."""
     index = Index.open(path, space=space, **options)
-    if index._id.rpartition("@")[2] != id.rpartition("@")[2]:
-        raise IdentityError(
-            f"the index at {path} is another one by now: {id} was sent, and {index._id} is there",
-            remedy="send an index that is open, and leave its folder as it is",
+    if index._store.owner != owner:
+        raise StoreError(
+            "the index was replaced by another one since it was sent",
+            culprit=str(path),
+            remedy="send one that is open: Index.open(path)",
         )
     return index

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterable, Awaitable, ItemsView, Iterable, KeysView, Mapping, Sequence, Set
 from io import TextIOBase
 from typing import Any
 
@@ -37,11 +37,10 @@ def as_drawn(batch: Any) -> Iterable[Any]:
 
 def as_pairs(pairs: Any) -> Sequence[Any]:
     """The (modality, item) pairs as a sequence; TypeError for a table, and for what is no iterable."""
-    names = columns_of(pairs)
-    if names is not None or isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
-        shown = f" with {_listed(names)}" if names else ""
+    what = _unordered(pairs)
+    if what is not None:
         raise TypeError(
-            f"the pairs are one {type(pairs).__name__}{shown}, not a sequence of (modality, item) pairs: "
+            f"the pairs are one {what}, not a sequence of (modality, item) pairs: "
             'encode_mixed([("text", "a dog")]) encodes one; zip(modalities, items) pairs two columns'
         )
     drawn: Any = as_drawn(pairs)
@@ -49,17 +48,35 @@ def as_pairs(pairs: Any) -> Sequence[Any]:
 
 
 def as_column(value: Any, what: str) -> Iterable[Any] | None:
-    """What stands beside a batch, keys or metadata, one for each item; TypeError for a table."""
-    names = columns_of(value)
+    """What stands beside a batch, keys or metadata, one for each item.
+
+    TypeError for a table, for one value, and for what has no order.
+    """
+    if value is None:
+        return None
+    found = _unordered(value)
+    if found is not None:
+        rows = "as frame.to_dict('records') and table.to_pylist() give them"
+        wanted = f"the rows in a list, {rows}" if what == "metadata" else "a list or one column"
+        raise TypeError(f"{what} is one {found}: give {wanted}, one for each item in the items' order")
+    return as_drawn(value)
+
+
+def _unordered(value: Any) -> str | None:
+    """What a value is that doesn't hold several others in an order of its own; None for one that does."""
+    kind, names = type(value).__name__, columns_of(value)
     if names is not None:
-        rows = "its rows, as to_dict('records') gives them" if what == "metadata" else "one of them"
-        raise TypeError(f"{what} is one {type(value).__name__} with {_listed(names)}: give {rows}")
-    return None if value is None else as_drawn(value)
+        return f"{kind} with {_listed(names)}"
+    if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
+        return f"{kind}, which has no order"
+    if getattr(value, "ndim", 1) == 0:
+        return f"{kind} of no dimensions"
+    return kind if isinstance(value, str | bytes) or not isinstance(value, Iterable) else None
 
 
 def require_many(modality: str, batch: Any) -> None:
     """TypeError for what is one item, or a table, rather than many items."""
-    if type(batch) is list:
+    if type(batch) is list and modality != AUDIO:
         return
     found = _single(modality, batch)
     if found is not None:
@@ -72,8 +89,12 @@ def require_many(modality: str, batch: Any) -> None:
 
 def _single(modality: str, batch: Any) -> tuple[str, str] | None:
     """What the batch is one of, and what may have been meant; None for a batch."""
+    if type(batch) is list:
+        return _one_clip(modality, batch)
     kind = type(batch).__name__
     names = columns_of(batch)
+    if modality == AUDIO and names is not None and {"array", "sampling_rate"} <= {*names}:
+        return f"clip, {kind}", "encode('audio', [(batch['array'], batch['sampling_rate'])]) this one"
     if names is not None:
         one = (
             f"encode({modality!r}, {selection(batch, 'batch', names[0])}) one of its columns" if names else ""
@@ -82,7 +103,7 @@ def _single(modality: str, batch: Any) -> tuple[str, str] | None:
     if is_source(batch):
         lines = "[line.rstrip('\\n') for line in file] are the lines of a file"
         return kind, lines if isinstance(batch, TextIOBase) else ""
-    if isinstance(batch, Set):
+    if isinstance(batch, Set) and not isinstance(batch, KeysView | ItemsView):  # which keep their dict's
         return kind, "a set has no order: sorted(batch) has one"
     if isinstance(batch, AsyncIterable):
         return kind, "[item async for item in batch] are its items"
@@ -112,7 +133,7 @@ def _one_array(modality: str, batch: Any, kind: str) -> tuple[str, str] | None:
 
 def _one_clip(modality: str, batch: Any) -> tuple[str, str] | None:
     """The same of a recording with its rate, in either order: no rate is an item."""
-    if modality != AUDIO or not isinstance(batch, tuple) or len(batch) != 2:
+    if modality != AUDIO or not isinstance(batch, tuple | list) or len(batch) != 2:
         return None
     rates = [isinstance(part, (int, float)) or getattr(part, "ndim", 1) == 0 for part in batch]
     arrays = [isinstance(part, list) or getattr(part, "ndim", 0) > 0 for part in batch]

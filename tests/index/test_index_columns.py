@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas
 import pyarrow
 import pytest
@@ -37,7 +38,9 @@ def test_tables_are_refused_before_anything_is_written(index):
         TypeError, match=r"batch is one DataFrame with the columns 'path', 'year'.*batch\['path'\]"
     ):
         index.add("text", frame)
-    with pytest.raises(TypeError, match="keys is one DataFrame with the columns 'path', 'year': give one of"):
+    with pytest.raises(
+        TypeError, match="keys is one DataFrame with the columns 'path', 'year': give a list or one column"
+    ):
         index.add("text", TEXTS, keys=frame)
     with pytest.raises(TypeError, match=r"metadata is one DataFrame .*to_dict\('records'\)"):
         index.add("text", TEXTS, metadata=frame)
@@ -55,3 +58,32 @@ def test_missing_value_is_named(index):
     found = index.add("text", column, keys=["x", "y", "z"], on_error="skip")
     assert (found.added, [failure.key for failure in found.failed]) == (2, ["y"])
     assert index.add("text", column.dropna()).added == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"x", "y", "z"}, "one set, which has no order: give a list"),
+        ({"x": 1, "y": 2, "z": 3}, "one dict with the columns 'x', 'y', 'z'"),
+        (np.array("x"), "one ndarray of no dimensions"),
+        ("xyz", "one str"),
+    ],
+    ids=["a set", "a dict", "no dimensions", "a str"],
+)
+def test_keys_without_an_order_never_meet_items(index, keys, said):
+    with pytest.raises(TypeError, match=f"keys is {said}"):
+        index.add("text", TEXTS, keys=keys)
+    assert len(index) == 0
+
+
+def test_keys_to_delete_may_be_a_column_or_a_set_and_no_table(index):
+    index.add("text", [*TEXTS, "key"])
+    for table in (pandas.DataFrame({"key": TEXTS}), pyarrow.table({"key": TEXTS}), {"key": TEXTS}):
+        with pytest.raises(TypeError, match=r"keys is one .* with the columns 'key'"):
+            index.delete(keys=table)
+    with pytest.raises(TypeError, match="keys is one str"):
+        index.delete(keys="key")
+    assert index.delete(keys=pandas.Series(TEXTS[:1], index=[7])) == 1
+    assert index.delete(keys=pyarrow.array(TEXTS[1:2])) == 1
+    assert index.delete(keys={TEXTS[2]}) == 1
+    assert index.rows().embeddings.keys == ("key",)

@@ -139,6 +139,7 @@ TABLES = {
     "a DataFrame without names": pandas.DataFrame([TEXTS, TEXTS]),
     "an Arrow table": pyarrow.table({"path": TEXTS}),
     "an Arrow batch": pyarrow.record_batch({"path": TEXTS}),
+    "a DataFrame with a name twice": pandas.DataFrame([["a", "b"]], columns=["path", "path"]),
     "Arrow's structs": pyarrow.array([{"path": "a", "year": 1}]),
     "a chunked array of structs": pyarrow.chunked_array([[{"path": "a", "year": 1}]]),
     "a dict of columns": {"path": TEXTS},
@@ -233,6 +234,13 @@ async def one():
         ("audio", (16000, np.zeros(16000)), "one clip, samples and their rate"),
         ("audio", (np.zeros(16000), np.int64(16000)), "one clip, samples and their rate"),
         ("audio", ([0.0, 0.1], 16000), "one clip, samples and their rate"),
+        ("audio", [np.zeros(16000), 16000], "one clip, samples and their rate"),
+        ("audio", [16000, torch.zeros(16000)], "one clip, samples and their rate"),
+        (
+            "audio",
+            {"path": None, "array": np.zeros(9), "sampling_rate": 9},
+            r"one clip, dict.*\[\(batch\['array'\], batch\['sampling_rate'\]\)\]",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 30 else "",
 )
@@ -251,6 +259,25 @@ def test_coroutine_is_no_batch(space):
     with pytest.raises(TypeError, match=r"one coroutine.*await it first"):
         space.encode("text", coroutine)
     coroutine.close()
+
+
+def test_keys_and_values_of_a_dict_are_batches_in_its_order(space):
+    expected = space.encode("text", TEXTS)
+    np.testing.assert_array_equal(space.encode("text", dict.fromkeys(TEXTS, 1).keys()), expected)
+    np.testing.assert_array_equal(space.encode("text", dict(enumerate(TEXTS)).values()), expected)
+
+
+def test_reader_of_arrow_is_no_batch_and_the_remedy_takes_a_column_of_it(space):
+    batch = pyarrow.table({"path": TEXTS}).to_reader()
+    with pytest.raises(TypeError, match=r"one RecordBatchReader with.*batch.read_all\(\)\['path'\]"):
+        space.encode("text", batch)
+    assert len(space.encode("text", batch.read_all()["path"])) == 3
+
+
+@pytest.mark.parametrize("pairs", [{("text", "a")}, np.array("a"), "text"])
+def test_pairs_have_an_order(space, pairs):
+    with pytest.raises(TypeError, match="the pairs are one"):
+        space.encode_mixed(pairs)
 
 
 def test_two_recordings_are_a_batch_however_they_come(space):
