@@ -92,8 +92,9 @@ def digest(module: nn.Module) -> str:
     if not state:
         return f"class:{type(module).__qualname__}"
     total = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    with torch.inference_mode():  # where tensors that were made in it can be looked at, too
+        for name in sorted(state):
+            tensor = state[name].detach().cpu().contiguous()
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return f"sha256:{total.hexdigest()}"

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from .card import TowerCard
-from .compiling import Compiled
+from .compiling import Compiled, name_cache
 from .encoder import Encoder, Tensors, identify
 from .errors import EncoderError, IdentityError
+from .fence import own_numbers, plain_load
 from .memory import Budget
 from .packages import require_packages
 from .packing import pack
@@ -45,6 +46,7 @@ class Tower:
     budget: Budget = field(default_factory=Budget)
 
 
+@plain_load()
 def load_tower(
     spec: EncoderSpec,
     runtime: Runtime,
@@ -128,12 +130,12 @@ def _probed(
     return features.float()
 
 
+@plain_load()
 def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Encoder, Projection, TowerCard]:
     """As `load_tower`, but in float32 on the CPU, as built, with the card of what they were found to be."""
     require_packages(spec)
-    with torch.random.fork_rng(devices=[]):  # modules draw initial weights; the user's generator isn't theirs
-        encoder = _build(spec, spec.target, Encoder)
-        projection = _projection(spec, given)
+    encoder = _build(spec, spec.target, Encoder)
+    projection = _projection(spec, given)
     for module in (encoder, projection):
         module.eval().requires_grad_(False)
     if projection.width not in (None, encoder.width):
@@ -160,10 +162,12 @@ def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
 def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:
     """Import `target` and call it; a family's also gets the rest of the name."""
     module, _, function = target.partition(":")
-    built: Any = import_module(module)
-    for part in function.split("."):
-        built = getattr(built, part)
-    built = built(spec.variant) if spec.variant else built()
+    name_cache()
+    with own_numbers():  # modules draw initial weights; the user's generator isn't theirs
+        built: Any = import_module(module)
+        for part in function.split("."):
+            built = getattr(built, part)
+        built = built(spec.variant) if spec.variant else built()
     if not isinstance(built, kind):
         raise EncoderError(
             f"{target} gave {type(built).__name__}",
