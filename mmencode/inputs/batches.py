@@ -15,10 +15,18 @@ def check_on_error(on_error: str) -> None:
         raise ValueError(f'on_error is {on_error!r}: make it "raise" or "skip"')
 
 
+def as_batch(modality: str, batch: Any) -> Iterable[Any]:
+    """The batch as what items are drawn from, each when it is needed: its source may use it again."""
+    require_many(modality, batch)
+    drawn: Iterable[Any] = batch
+    return drawn
+
+
 def as_items(modality: str, batch: Any) -> Sequence[Any]:
     """The batch as a sequence."""
-    require_many(modality, batch)
-    return batch if isinstance(batch, Sequence) or _is_array(batch) else list(batch)
+    drawn = as_batch(modality, batch)
+    items: Any = drawn if isinstance(drawn, Sequence) or _is_array(drawn) else list(drawn)
+    return items  # type: ignore[no-any-return]
 
 
 def require_many(modality: str, batch: Any) -> None:

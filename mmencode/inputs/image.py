@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from io import BytesIO
 from typing import Any
 
@@ -14,13 +13,14 @@ from PIL import Image, ImageOps
 from ..errors import InputError
 from .limits import Limits, raising
 from .source import describe, is_source, read_bytes, without_address
+from .turns import Turns
 
 # What people keep photographs in. Left out on purpose: formats whose readers start other programs (EPS) or
 # that nobody has looked at in years; a file's ending doesn't choose its reader.
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _ORIENTATION = 0x0112
-# Pillow decodes lazily, and one lazy image may stand twice in a batch.
-_first_load = threading.Lock()
+# Pillow decodes lazily, and one lazy image may stand twice in a batch, or two share a file.
+_turns = Turns()
 
 
 def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
@@ -34,7 +34,7 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
     """
     source = describe(item)
     if isinstance(item, Image.Image):
-        with _first_load:
+        with _turns.at(item, getattr(item, "fp", None), seconds=limits.wait, source=source):
             return _decode(item, source, limits)
     if isinstance(item, torch.Tensor):
         return _from_array(_channels_last(item, source), source, limits)
