@@ -21,6 +21,7 @@ from torch.nn.functional import normalize
 from .embeddings import Vectors
 from .engine import OnError
 from .errors import FitError, InputError
+from .inputs.owning import kept
 from .inputs.tables import FILES, located, read_pairs
 from .projection import Linear, Moments, Perceptron, Projection, added, contrastive, procrustes, ridge
 from .registry import registry
@@ -149,7 +150,7 @@ def _read(pairs: Any, modality: str, to: str, columns: tuple[str, str] | None) -
         for item, partner in read_pairs(pairs, columns):
             yield located(item, modality, folder), located(partner, to, folder)
     else:
-        for number, pair in enumerate(pairs):
+        for number, pair in enumerate(kept(pairs)):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise FitError(f"pair {number} is {pair!r:.100}", remedy="give (item, partner) tuples")
             yield pair[0], pair[1]

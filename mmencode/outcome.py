@@ -94,7 +94,7 @@ class Outcome:
         failure: InputError | None = None
         with closing(prepare_safe(job)) as prepared:
             for item in prepared:
-                part = self._compute(job, [item] if item else [])
+                part = self._compute(job, [item])
                 if len(part.positions):
                     return True, None
                 failure = failure or next((e for e in part.errors if e.fault in DOUBTFUL), None)

@@ -15,7 +15,7 @@ from .fence import float32_by_default
 from .inputs import Limits, reader
 from .inputs.source import describe
 from .job import Job, Prepared
-from .workers import Work, in_order
+from .workers import Work, in_order, with_pauses
 
 Read = Callable[[Any, Limits], Any]
 
@@ -30,10 +30,10 @@ def prepare_all(job: Job) -> Generator[Prepared | None, None, None]:
     again (tests/benchmarks/gains.py).
     """
     least = _FAST * job.tower.encoder.resolution if job.fast else 0
-    return in_order(job.items, _work(job, reader(job.tower.spec.modality, least)))
+    return with_pauses(job.items, _work(job, reader(job.tower.spec.modality, least)))
 
 
-def prepare_safe(job: Job) -> Generator[Prepared | None, None, None]:
+def prepare_safe(job: Job) -> Generator[Prepared, None, None]:
     """The same of items that are safe values already."""
     return in_order(job.items, _work(job, _as_it_is))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sys
@@ -9,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -36,11 +38,12 @@ class Work(Generic[T]):
 
     do          makes the result of `(index, item)`; it must not raise
     late        makes the result of an item that took longer than `seconds`
-    lost        makes the result of an item for which `do` raised after all, or that killed two threads
     size        how many bytes a result holds
     threads     how many there are
     ahead       the most items that are in work or wait for the consumer
     nbytes      about how many bytes these may hold
+    lost        makes the result of an item for which `do` raised after all, or that killed two threads;
+                by default `late` does
     chunk       where the source has no length, what is behind a multiple of so many items is drawn only when
                 all before it is delivered: so that results can feed the source
     pause       the source may take so many seconds before what is drawn is worked on to its end
@@ -49,23 +52,30 @@ class Work(Generic[T]):
 
     do: Callable[[int, Any], T]
     late: Callable[[int, Any], T]
-    lost: Callable[[int, Any], T]
     size: Callable[[T], int]
     seconds: float
     threads: int
     ahead: int
     nbytes: int
-    chunk: int
-    pause: float
-    stragglers: Stragglers
+    lost: Callable[[int, Any], T] | None = None
+    chunk: int = sys.maxsize
+    pause: float = math.inf
+    stragglers: Stragglers = field(default_factory=Stragglers)
 
 
-def in_order(items: Iterable[Any], work: Work[T]) -> Generator[T | None, None, None]:
-    """The result of every item, in input order, and None where the source lets us wait for the next one.
+def in_order(items: Iterable[Any], work: Work[T]) -> Generator[T, None, None]:
+    """The result of every item, in input order.
 
     Items are drawn by the consumer's own thread, which may be the only one that can. What drawing one raises
     is raised after the results of all items before it. The threads end with the iteration.
     """
+    results = with_pauses(items, work)
+    with closing(results):
+        yield from (result for result in results if result is not None)
+
+
+def with_pauses(items: Iterable[Any], work: Work[T]) -> Generator[T | None, None, None]:
+    """The same, and None where the source lets us wait for the next item."""
     feed, crew = _Feed(items, work), _Crew(work)
     waiting: deque[_Task[T]] = deque()
     try:
@@ -199,6 +209,7 @@ class _Crew(Generic[T]):
         self._tasks: queue.SimpleQueue[_Task[T] | None] = queue.SimpleQueue()
         self._hands: list[_Hand] = []
         self._dismissed = False
+        self._lost = work.lost or work.late
         threads.lend(self)
 
     def add(self, task: _Task[T]) -> None:
@@ -268,7 +279,7 @@ class _Crew(Generic[T]):
             rest: _Task[T] = _Task(task.first + place, task.items[place:])
             rest.again = True
         else:
-            instead = self._work.lost if hand.died else self._work.late
+            instead = self._lost if hand.died else self._work.late
             task.results.append(instead(task.first + place, task.items[place]))
             rest = _Task(task.first + place + 1, task.items[place + 1 :])
         if hand.thread is not None and not hand.died:
@@ -319,7 +330,7 @@ class _Crew(Generic[T]):
             try:
                 result = self._work.do(task.first + place, item)
             except BaseException:  # whatever it is, the thread has other items to do
-                result = self._work.lost(task.first + place, item)
+                result = self._lost(task.first + place, item)
             with task.lock:
                 if task.given_up or self._dismissed:
                     return

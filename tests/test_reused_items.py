@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import mmencode
 from mmencode import Waveform
 from mmencode.encoder import Encoder
-from mmencode.inputs.owning import own
+from mmencode.errors import InputError
+from mmencode.inputs.owning import kept, own
 from mmencode.runtime import Runtime
 from mmencode.space import Space
 from mmencode.spec import EncoderSpec
@@ -380,6 +382,31 @@ def test_any_mixture_of_kinds_that_are_used_again_shifts_and_changes_nothing(kin
     assert [e.index for part in parts for e in part.errors] == [n for n, k in enumerate(kinds) if k == "bad"]
     found = np.concatenate([part.vectors for part in parts]) if parts else np.empty((0, 8))
     np.testing.assert_allclose(found, np.concatenate([np.empty((0, 8)), *expected]), atol=1e-6)
+
+
+def test_index_has_the_row_of_each_item_of_a_source_that_goes_on(tmp_path):
+    pytest.importorskip("lancedb")
+    names = [f"frame {number}" for number in range(COUNT)]
+    with space_of_fakes() as space, mmencode.Index.create(tmp_path / "index", space) as index:
+        index.add("image", reused_array(), keys=names)
+        hits = index.search("image", arrays(), k=1)
+    assert [found[0].key for found in hits] == names
+    assert min(found[0].score for found in hits) > 1 - 1e-5
+
+
+def test_what_is_drawn_long_before_it_is_read_is_copied_or_refused():
+    copied = list(kept(reused_array()))
+    np.testing.assert_array_equal(copied, arrays())
+    pairs = list(kept((buffer, "text") for buffer in reused_array()))
+    np.testing.assert_array_equal([array for array, _ in pairs], arrays())
+    listed = [np.zeros(2)] * 3
+    assert all(one is listed[0] for one in kept(listed))
+    assert (
+        len(list(kept(Image.open(io.BytesIO(b)) for b in [encoded(Image.new("L", (2, 2)), "PNG")] * 3))) == 3
+    )
+    with pytest.raises(InputError, match="same object again") as caught:
+        list(kept(seeking("GIF")))
+    assert caught.value.index == 1
 
 
 def test_what_nobody_else_can_change_is_not_copied():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import sys
 from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 
@@ -12,7 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile
 
+from ..errors import InputError
 from .audio import Waveform
+from .source import describe
 
 # By their exact types: what a subclass does is its author's business.
 _NEVER_CHANGE = frozenset(
@@ -27,6 +31,8 @@ _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _LOADED = ("JPEG", "PNG")  # pictures whose copies, once they are decoded, are all that they are
 _ORIENTATION = 0x0112
 _DEPTH = 8
+_RECENT = 256
+_END = object()
 
 
 def is_fixed(items: Any) -> bool:
@@ -50,6 +56,32 @@ def own(item: Any) -> tuple[Any, bool]:
         if isinstance(cause, KeyboardInterrupt):
             raise
         return item, False
+
+
+def kept(items: Iterable[Any]) -> Iterator[Any]:
+    """The items of a source of which many are drawn before the first is read, as they were when they came.
+
+    InputError where one comes again that can't be copied, since by then its source has changed it.
+    """
+    if is_fixed(items):
+        yield from items
+        return
+    recent: deque[Any] = deque(maxlen=_RECENT)
+    source = iter(items)
+    for index in count():
+        item, owned = own(next(source, _END))
+        if item is _END:
+            return
+        if not owned and any(item is other for other in recent):
+            raise InputError(
+                "the iterable gives the same object again, and the one before is still to be read",
+                source=describe(item),
+                remedy="let it give paths, bytes, arrays, or a new object each time",
+                index=index,
+            )
+        if not owned:
+            recent.append(item)
+        yield item
 
 
 def weight(item: Any) -> int:
