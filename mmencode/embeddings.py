@@ -14,17 +14,16 @@ import numpy as np
 from .card import require_same_space
 from .embedding_files import Record, read, readable, write
 from .errors import InputError
+from .topk import Nearest, cosines, require_unit, whole
+from .topk import Positions as Positions
+from .topk import Vectors as Vectors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .quantised import Kind, Quantised, Ranges
 
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
-Positions = np.ndarray[Any, np.dtype[np.int64]]
-
 _FORMAT = "mmencode-embeddings-1"
-_BLOCK = 2**24  # scores held at once while searching: 64 MiB
 
 
 class Embeddings:
@@ -36,7 +35,7 @@ class Embeddings:
     by an int, slice, mask or array gives Embeddings again.
     """
 
-    __slots__ = ("errors", "keys", "modality", "positions", "space", "vectors")
+    __slots__ = ("_found_unit", "errors", "keys", "modality", "positions", "space", "vectors")
 
     def __init__(
         self,
@@ -60,6 +59,7 @@ class Embeddings:
         self.space = space
         self.modality = modality
         self.errors = tuple(errors)
+        self._found_unit = False
 
     @property
     def dim(self) -> int:
@@ -133,6 +133,15 @@ class Embeddings:
             keys=_joined([part.keys for part in parts]),
         )
 
+    def require_unit(self) -> None:
+        """ValueError, which names the first one, for vectors that aren't finite or not of length 1.
+
+        It looks only once: what was found to be sound isn't looked at again.
+        """
+        if not self._found_unit:
+            require_unit(self.vectors)
+            self._found_unit = True
+
     def torch(self) -> Tensor:
         """The vectors as a float32 tensor on the CPU, in the same memory: a change of one changes both."""
         import torch
@@ -149,8 +158,7 @@ class Embeddings:
 
         ValueError unless 1 <= dim <= the width, and for vectors whose first `dim` numbers are all zero.
         """
-        if type(dim) is not int or not 1 <= dim <= self.dim:
-            raise ValueError(f"dim is {dim!r}: make it an int from 1 to {self.dim}")
+        dim = whole(dim, "dim", self.dim)
         if dim == self.dim:
             return self
         return Embeddings(
@@ -254,6 +262,20 @@ def _error_to_dict(error: InputError) -> dict[str, Any]:
     return {name: getattr(error, name) for name in names}
 
 
+def _comparable(a: object, b: object, names: tuple[str, str], doing: str) -> tuple[Embeddings, Embeddings]:
+    """Both as they are: Embeddings of one space and width, whose vectors are unit vectors."""
+    first, second = _embeddings(a, names[0]), _embeddings(b, names[1])
+    require_same_space(first.space, second.space, doing)
+    if first.dim != second.dim:
+        raise ValueError(
+            f"{names[0]} and {names[1]} have vectors of {first.dim} and of {second.dim} numbers, under one "
+            f"space's id, {first.space}: encode both sides again"
+        )
+    first.require_unit()
+    second.require_unit()
+    return first, second
+
+
 def _embeddings(value: object, name: str) -> Embeddings:
     if isinstance(value, Embeddings):
         return value
@@ -264,14 +286,13 @@ def _embeddings(value: object, name: str) -> Embeddings:
 
 
 def similarity(a: Embeddings, b: Embeddings) -> Vectors:
-    """Cosine similarity of every row of `a` with every row of `b`, `[len(a), len(b)]`.
+    """Cosine similarity of every row of `a` with every row of `b`, `[len(a), len(b)]`, from -1 to 1.
 
-    Raises SpaceMismatchError when they belong to two spaces.
+    A score depends on its two vectors alone. Raises SpaceMismatchError when they belong to two spaces,
+    ValueError for vectors that aren't finite or not of unit length.
     """
-    a, b = _embeddings(a, "a"), _embeddings(b, "b")
-    require_same_space(a.space, b.space, "compared")
-    scores: Vectors = a.vectors @ b.vectors.T
-    return scores
+    first, second = _comparable(a, b, ("a", "b"), "compared")
+    return cosines(first.vectors, second.vectors)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -293,30 +314,11 @@ class Matches:
 def search(queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
     """The `k` most similar rows of the corpus for each query, by exact cosine similarity.
 
-    `k` is cut to the size of the corpus; equal scores keep the corpus's order. Raises SpaceMismatchError when
-    they belong to two spaces.
+    `k` is cut to the size of the corpus. Equal scores keep the corpus's order, and neither `k` nor other
+    queries change what comes first. Raises SpaceMismatchError when they belong to two spaces, ValueError for
+    a `k` that isn't positive and for vectors that aren't finite or not of unit length.
     """
-    queries, corpus = _embeddings(queries, "queries"), _embeddings(corpus, "corpus")
-    require_same_space(queries.space, corpus.space, "searched together")
-    if type(k) is not int or k < 1:
-        raise ValueError(f"k is {k!r}: make it a positive int")
-    k = min(k, len(corpus))
-    rows = np.empty((len(queries), k), np.int64)
-    scores = np.empty((len(queries), k), np.float32)
-    step = max(1, _BLOCK // max(1, len(corpus)))
-    for start in range(0, len(queries), step):
-        block = queries.vectors[start : start + step] @ corpus.vectors.T  # [step, corpus]
-        rows[start : start + step] = best = _best(block, k)
-        scores[start : start + step] = np.take_along_axis(block, best, axis=1)
-    return Matches(rows, scores, corpus.positions[rows])
-
-
-def _best(scores: Vectors, k: int) -> Positions:
-    """Columns of the k largest scores of each row, largest first, equal ones in order of column."""
-    if k < scores.shape[1]:
-        columns = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
-    else:
-        columns = np.broadcast_to(np.arange(k), (len(scores), k))
-    order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
-    best: Positions = np.take_along_axis(columns, order, axis=1)
-    return best
+    first, second = _comparable(queries, corpus, ("queries", "corpus"), "searched together")
+    nearest = Nearest(first.vectors, min(whole(k), len(second)))
+    nearest.add(second.vectors)
+    return Matches(nearest.places, nearest.scores, second.positions[nearest.places])

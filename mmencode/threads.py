@@ -47,16 +47,27 @@ class Threads:
 
     def run(self, work: Callable[[], bool]) -> threading.Thread:
         """Have a thread do it, an idle one where there is one; it ends when `work` gives False."""
-        try:
-            thread, inbox = self._idle.pop()
-        except IndexError:
-            inbox = queue.SimpleQueue()
-            thread = threading.Thread(target=self._live, args=(inbox,), name=NAME, daemon=True)
-            self._alive.add(thread)
-            self._prepare_for_exit()
-            thread.start()
+        thread, inbox = self._idle_one() or self._new_one()
         inbox.put(work)
         return thread
+
+    def _idle_one(self) -> tuple[threading.Thread, Inbox] | None:
+        while self._idle:
+            try:
+                thread, inbox = self._idle.pop()
+            except IndexError:  # another thread took the last one
+                return None
+            if thread.is_alive():  # it isn't where somebody killed it
+                return thread, inbox
+        return None
+
+    def _new_one(self) -> tuple[threading.Thread, Inbox]:
+        inbox: Inbox = queue.SimpleQueue()
+        thread = threading.Thread(target=self._live, args=(inbox,), name=NAME, daemon=True)
+        self._alive.add(thread)
+        self._prepare_for_exit()
+        thread.start()
+        return thread, inbox
 
     def lend(self, lender: Lender) -> None:
         """Remember who must let threads go when the process ends."""
@@ -75,6 +86,8 @@ class Threads:
                 if not fit or self._ending:
                     return
                 self._idle.append((thread, inbox))
+        except SystemExit:  # somebody told it to stop, as `stop` does
+            return
         finally:
             self._alive.discard(thread)
 

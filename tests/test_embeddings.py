@@ -203,7 +203,7 @@ def test_search_finds_what_sorting_finds(queries, corpus, k, seed):
 def test_search_in_blocks_is_the_same(monkeypatch):
     a, b = make(7), make(20, seed=1)
     expected = search(a, b, 3)
-    monkeypatch.setattr("mmencode.embeddings._BLOCK", 40)
+    monkeypatch.setattr("mmencode.topk._BLOCK", 40)
     np.testing.assert_array_equal(search(a, b, 3).rows, expected.rows)
 
 
@@ -213,7 +213,7 @@ def test_search_says_positions_where_items_were_skipped():
 
 
 def test_equal_scores_keep_the_corpus_order():
-    corpus = Embeddings(np.ones((4, 2), np.float32), space="a@1", modality="text")
+    corpus = Embeddings(np.full((4, 2), 0.5**0.5), space="a@1", modality="text")
     assert search(corpus[0], corpus, 4).rows.tolist() == [[0, 1, 2, 3]]
 
 

@@ -15,6 +15,7 @@ from ..inputs.owning import kept
 from ..retrieval import Numbers, Places, Rows
 from ..space import Space
 from ..spec import TEXT
+from ..topk import whole
 from ..zeroshot import Classifier
 from .bootstrap import Sampling
 from .origin import LeftOut, Origin
@@ -132,17 +133,16 @@ def depths_of(
 
     Of those that were asked for, ValueError for one below 1, InputError for one above `count`.
     """
-    for depth in k or ():
-        if type(depth) is not int or depth < 1:
-            raise ValueError(f"k is {depth!r}: make it a positive int")
+    asked = [whole(depth) for depth in k or ()]
+    for depth in asked:
         if depth > count:
             raise InputError(
                 f"k is {depth}, and there are {count} {what}",
                 source="the depths",
                 remedy=f"make it at most {count}, where every answer is found",
             )
-    if k:
-        return tuple(sorted(set(k))), ()
+    if asked:
+        return tuple(sorted(set(asked))), ()
     large = [depth for depth in usual if depth > count]
     said = f"k = {', '.join(map(str, large))} left out: there are {count} {what}"
     return tuple(depth for depth in usual if depth <= count), (said,) if large else ()

@@ -23,10 +23,14 @@ class Turns:
 
     @contextmanager
     def at(self, *objects: Any, seconds: float, source: str) -> Iterator[None]:
-        """Have these objects alone; InputError when another thread doesn't let go of one for so long."""
+        """Have these objects alone; InputError when another thread doesn't let go of one for so long.
+
+        None is no object.
+        """
         with ExitStack() as stack:
             for one in objects:
-                stack.enter_context(self._turn(one, seconds, source))
+                if one is not None:
+                    stack.enter_context(self._turn(one, seconds, source))
             yield
 
     @contextmanager

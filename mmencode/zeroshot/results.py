@@ -10,11 +10,9 @@ import numpy as np
 from ..embeddings import Positions, Vectors
 from ..errors import InputError, MissingPackageError
 from ..spec import Scoring
+from ..topk import best_columns, whole
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
-
-_FEW = 16  # up to here, looking for the highest score again and again is quicker than sorting
-_ROWS = 256  # looked through at once, so that they stay in the cache
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -56,9 +54,7 @@ class Classification:
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The `k` labels with the highest scores of each row, best first, whether or not they are kept."""
-        if type(k) is not int or k < 1:
-            raise ValueError(f"k is {k!r}: make it a positive int")
-        columns = best_columns(self.scores, min(k, len(self.labels)))
+        columns = best_columns(self.scores, whole(k))
         scores = np.take_along_axis(self.scores, columns, axis=1)
         names = map(self.labels.__getitem__, columns.ravel().tolist())
         pairs = list(zip(names, scores.ravel().tolist(), strict=True))  # all at once, five times as fast
@@ -129,9 +125,7 @@ class Classification:
             raise MissingPackageError(
                 "tables of pandas need pandas, which isn't installed", remedy="pip install pandas"
             ) from cause
-        if type(k) is not int or k < 1:
-            raise ValueError(f"k is {k!r}: make it a positive int")
-        columns = best_columns(self.scores, min(k, len(self.labels)))  # [n, k]
+        columns = best_columns(self.scores, whole(k))  # [n, k]
         scores = np.take_along_axis(self.scores, columns, axis=1)
         content = {
             "position": np.repeat(self.positions, columns.shape[1]),
@@ -174,18 +168,3 @@ def softmax(logits: np.ndarray[Any, Any]) -> Vectors:
 def _logistic(logits: Vectors) -> Vectors:
     """1 / (1 + exp(-x)), which overflows nowhere in this form."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
-
-
-def best_columns(scores: Vectors, k: int) -> Positions:
-    """Columns of the k highest scores of each row, highest first, equal ones in order of column."""
-    best = np.empty((len(scores), k), np.int64)
-    for start in range(0, len(scores), _ROWS):
-        block = scores[start : start + _ROWS]
-        if k > _FEW:
-            best[start : start + _ROWS] = np.argsort(-block, axis=1, kind="stable")[:, :k]
-            continue
-        left, rows = block.copy(), np.arange(len(block))
-        for place in range(k):
-            columns = best[start : start + _ROWS, place] = left.argmax(axis=1)
-            left[rows, columns] = -np.inf
-    return best

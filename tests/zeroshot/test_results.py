@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as arrays
 
 from mmencode.errors import MissingPackageError
 from mmencode.spec import Scoring
+from mmencode.topk import best_columns
 from mmencode.zeroshot import Classification
-from mmencode.zeroshot.results import best_columns
 
 SOFTMAX = Scoring(kind="softmax", scale=10.0)
 SIGMOID = Scoring(kind="sigmoid", scale=10.0, bias=-2.0)
