@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ..causes import words
 from ..errors import InputError
@@ -32,9 +32,11 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
     no value is over 255, else of 16. Raises InputError for everything else.
     """
     source = describe(item)
-    if isinstance(item, Image.Image):
-        with _turns.at(item, getattr(item, "fp", None), seconds=limits.wait, source=source):
+    if isinstance(item, ImageFile.ImageFile):
+        with _turns.at(item, item.fp, seconds=limits.wait, source=source):
             return _decode(item, source, limits)
+    if isinstance(item, Image.Image):
+        return _decode(item, source, limits)
     if isinstance(item, torch.Tensor):
         return _from_array(_channels_last(item, source), source, limits)
     if isinstance(item, np.ndarray):
