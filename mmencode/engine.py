@@ -96,6 +96,8 @@ def _windows(job: Job, prepared: Iterable[Prepared | None]) -> Iterator[Window]:
                     window, size = [], 0
                 continue
             if item.error is not None and job.on_error == "raise":
+                if window:  # in it may be one that fails later on the way, and comes first
+                    yield Window(window, True)
                 yield Window([item], True)
                 return
             window.append(item)

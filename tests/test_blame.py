@@ -72,11 +72,10 @@ def test_encoder_that_fails_on_everything_is_at_fault_itself(modality, stage, on
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
 @pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_weights_that_give_nothing_are_the_encoders_fault(value, count, on_error):
+def test_passes_that_give_nothing_are_the_encoders_fault(value, count, on_error):
     class Nothing(FakeImage):
-        def __init__(self):
-            super().__init__()
-            torch.nn.init.constant_(self.gain, value)
+        def forward(self, tensors):
+            return super().forward(tensors) * value
 
     with space_of(Nothing, "image") as space, pytest.raises(EncoderError, match="weights") as caught:
         space.encode("image", sample_items("image", count), on_error=on_error)
@@ -215,6 +214,21 @@ def test_one_item_that_an_encoder_fails_on_costs_its_neighbours_nothing(stage, c
         assert (alone.index, alone.fault) == (0, FAULTS.get(cause, "encoder"))
         with pytest.raises(InputError):
             space.encode("text", ["bad one"])
+
+
+def test_first_item_at_fault_is_named_though_a_later_one_fails_in_an_earlier_stage():
+    picky = failing(FakeText, "forward", ValueError("too many"), lambda tensors: tensors["mask"].sum() > 12)
+    with space_of(picky) as space, pytest.raises(InputError, match="too many") as caught:
+        space.encode("text", ["good", "word " * 8, ""])
+    assert caught.value.index == 1
+
+
+def test_good_items_before_a_bad_one_are_delivered_first():
+    with space_of(FakeText) as space:
+        stream = space.stream("text", ["good", "better", "", "best"], chunk=100)
+        assert len(next(stream)) == 2
+        with pytest.raises(InputError, match="blank"):
+            next(stream)
 
 
 def test_several_items_that_an_encoder_fails_on_are_to_blame_where_it_works_on_others():
