@@ -141,8 +141,8 @@ def _as_float(value: Any) -> Any:
 def own_numbers(seed: int | None = None) -> Iterator[None]:
     """Let what is built in this thread draw its numbers apart: the process's generator doesn't move.
 
-    They are the numbers that the process's generator would give, as it is or seeded with `seed`. Other threads
-    go on drawing meanwhile, none of them any number twice. Where the builder seeds that generator, which
+    They are those that the process's generator would give, as it is or seeded with `seed`. Other threads go
+    on drawing meanwhile, none of them any number twice. Where the builder seeds that generator, which
     disturbs whoever draws from it in that moment, its seed is taken over, and undone.
     """
     numbers = _OwnNumbers(seed)
