@@ -47,9 +47,20 @@ _DRAWS = frozenset(
 )
 
 
-@contextmanager
-def plain_torch(device: str = "cpu") -> Iterator[None]:
+def plain_torch(device: str = "cpu") -> AbstractContextManager[None]:
     """Compute as in a fresh thread of a process that set nothing; `device` is the type of device used."""
+    plain = not (
+        torch._C._len_torch_function_stack()
+        or torch._C._len_torch_dispatch_stack()
+        or torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled(device)
+        or torch.get_default_dtype() is not torch.float32
+    )
+    return nullcontext() if plain else _fenced(device)
+
+
+@contextmanager
+def _fenced(device: str) -> Iterator[None]:
     with ExitStack() as stack:
         if torch._C._len_torch_function_stack():
             stack.enter_context(_without_function_modes())
@@ -141,9 +152,9 @@ def _as_float(value: Any) -> Any:
 def own_numbers(seed: int | None = None) -> Iterator[None]:
     """Let what is built in this thread draw its numbers apart: the process's generator doesn't move.
 
-    They are those that the process's generator would give, as it is or seeded with `seed`. Other threads go
-    on drawing meanwhile, none of them any number twice. Where the builder seeds that generator, which
-    disturbs whoever draws from it in that moment, its seed is taken over, and undone.
+    They are the numbers that the process's generator would give, as it is or seeded with `seed`. Other
+    threads go on drawing meanwhile, none of them any number twice. Where the builder seeds that generator,
+    which disturbs whoever draws from it in that moment, its seed is taken over, and undone.
     """
     numbers = _OwnNumbers(seed)
     try:

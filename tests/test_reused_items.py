@@ -211,7 +211,7 @@ def reused_wave_tensor():
 
 
 def reused_waveform():
-    waveform = Waveform(np.empty_like(waves()[0]), 16000)
+    waveform = Waveform(np.zeros_like(waves()[0]), 16000)
     for wave in waves():
         waveform.samples[:] = wave
         yield waveform
