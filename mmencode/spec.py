@@ -22,7 +22,8 @@ class Identity:
     """What one encoder's vectors depend on; dtype, device and batch size are deliberately absent.
 
     `weights` and `projection` are digests ("sha256:..."), `tokenizer` a digest or a name; the others are
-    short sentences in the plugin's own words. "" means that the encoder has no such part.
+    short sentences in the plugin's own words. "" means that the encoder has no such part, and for
+    `architecture` that the encoder's name says it.
     """
 
     weights: str = ""
@@ -31,6 +32,7 @@ class Identity:
     pooling: str = ""
     windows: str = ""
     projection: str = "identity"
+    architecture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 Notes of every instrument of General MIDI, percussion, synthesised speech and noise; 1 900 or so in all. They
 need a soundfont (Debian: apt install fluid-soundfont-gm), espeak-ng (apt install espeak-ng) and tinysoundfont
-(pip install tinysoundfont).
+(pip install --no-deps tinysoundfont).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import warnings
@@ -11,13 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmencode_scratch.text import CONFIG, TOKENIZER, WEIGHTS, ScratchText, Shape, encoder
 from mmencode_scratch.training import train_tokenizer
 
 import mmencode
-from mmencode.errors import WeightsError
+from mmencode.errors import InputError, WeightsError
 from mmencode.testing import EncoderConformance
 
 TEXTS = ["a red car on the road", "two dogs under an old bridge", "in the rain near the quiet harbour"] * 3
@@ -75,6 +77,11 @@ def test_case_makes_no_difference_and_no_character_is_unknown(folder: Path) -> N
     found = encoder(str(folder))
     torch.testing.assert_close(features(found, "A Red Car"), features(found, "a red car"), rtol=0, atol=0)
     assert not torch.allclose(features(found, "日本"), features(found, "🦊"), atol=1e-3)
+
+
+def test_text_of_which_the_tokenizer_leaves_nothing_is_blank(folder: Path) -> None:
+    with pytest.raises(InputError, match="the tokenizer leaves nothing of it"):
+        encoder(str(folder)).preprocess("")
 
 
 def test_cut_text_is_warned_of_once() -> None:
@@ -158,3 +165,19 @@ def test_declaring_imports_nothing_heavy() -> None:
     assert not [
         name for name in ("torch", "numpy", "timm", "tokenizers", "sklearn") if repr(name) in done.stdout
     ]
+
+
+def test_a_folder_is_one_wherever_it_lies_and_another_with_other_heads(folder: Path, tmp_path: Path) -> None:
+    """The number of heads changes vectors and no weight."""
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.copytree(folder, tmp_path / "heads")
+    config = json.loads((folder / CONFIG).read_text())
+    (tmp_path / "heads" / CONFIG).write_text(json.dumps(config | {"heads": config["heads"] * 2}))
+    found = {}
+    for place in (folder, tmp_path / "copy", tmp_path / "heads"):
+        with mmencode.load(f"scratch/{place}", device="cpu", dtype="float32") as space:
+            found[place.name] = space.card.fingerprint, space.encode("text", TEXTS).vectors
+    (first, vectors), (second, others), (third, different) = found.values()
+    assert first == second != third
+    assert np.array_equal(vectors, others)
+    assert not np.array_equal(vectors, different)
