@@ -106,11 +106,13 @@ def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
     try:
         spec = registry()[tower.name]
     except UnknownNameError as unknown:
+        plugin = saved.plugins.get(tower.name, "the plugin that does")
+        there = any(found.distribution == plugin for found in registry().plugins)
         raise UnknownNameError(
             f"the saved space {card.name!r} needs the encoder {tower.name!r} for {tower.modality}, and no "
             "plugin declares it",
-            culprit=unknown.culprit,
-            remedy=f"pip install {saved.plugins.get(tower.name, 'the plugin that does')}",
+            culprit=registry().about(tower.name, plugin),
+            remedy=f"`mmencode plugins` shows the state of {plugin}" if there else f"pip install {plugin}",
         ) from unknown
     if spec.is_family:
         raise UnknownNameError(

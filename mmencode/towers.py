@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from .probes import probes
 from .projection import IdentityProjection, Projection
 from .runtime import Runtime, move
 from .spec import EncoderSpec
+from .targets import build, declared_by
 
 AUTO_COSINE = 0.9999  # to float32: what dtype="auto" asks of an encoder before it uses another type
 
@@ -175,16 +175,12 @@ def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
 
 
 def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:
-    """Import `target` and call it; a family's also gets the rest of the name."""
-    module, _, function = target.partition(":")
-    built: Any = import_module(module)
-    for part in function.split("."):
-        built = getattr(built, part)
-    built = built(spec.variant) if spec.variant else built()
+    """Import `target` and call it, and see to it that it gives what it should."""
+    built = build(spec, target)
     if not isinstance(built, kind):
         raise EncoderError(
             f"{target} gave {type(built).__name__}",
-            culprit=f"the declaration of encoder {spec.name!r}",
+            culprit=declared_by(spec),
             remedy=f"make it return a mmencode.{kind.__name__}",
         )
     return built

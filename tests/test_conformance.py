@@ -464,8 +464,6 @@ def test_wrong_declarations_are_caught(conformance):
     lying = replace(SPEC, identity=replace(identify(FakeText()), pooling="cls"))
     with pytest.raises(IdentityError, match="pooling"):
         conformance(FakeText, lying).test_declared_identity_is_the_real_one()
-    with pytest.raises(AssertionError, match="pip can't read"):
-        conformance(FakeText, replace(SPEC, requires=("two words",))).test_spec_is_valid()
 
 
 def test_spec_of_a_kind_of_its_own_is_caught():
@@ -560,7 +558,7 @@ def test_encoder_that_is_another_in_another_process_is_caught(installed):
 
 def test_process_that_fails_says_why(installed):
     installed("zoo_plugin", DECLARE.format(before="pass"), zoo_salted="raise RuntimeError('only once')")
-    with pytest.raises(AssertionError, match="a fresh process failed: RuntimeError: only once"):
+    with pytest.raises(AssertionError, match=r"a fresh process failed: .* raised RuntimeError: only once"):
         named("zoo/lted").test_works_in_another_process()
 
 

@@ -45,7 +45,7 @@ def compose(
     if json:
         output.document({"id": card.id, "folder": str(out), **card.to_dict()})
     else:
-        typer.echo(str(card))
+        output.say(str(card))
 
 
 def verify(
@@ -82,7 +82,7 @@ def verify(
         }
         output.document(facts)
     else:
-        typer.echo(str(verification))
+        output.say(str(verification))
     if not verification.same:
         raise typer.Exit(1)
 

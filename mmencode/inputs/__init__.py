@@ -11,8 +11,8 @@ from typing import Any
 
 from ..spec import AUDIO, IMAGE, TEXT
 from . import audio, image, text
-from .audio import Waveform
 from .limits import Limits
+from .waveform import Waveform
 
 __all__ = ["Limits", "Waveform", "reader"]
 

@@ -12,6 +12,7 @@ from PIL import Image
 from ..causes import words
 from ..errors import InputError
 from . import pictures
+from .gate import common_gate
 from .limits import Limits, raising
 from .source import describe, is_source, read_bytes
 
@@ -61,7 +62,7 @@ def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
             fault="limit",
         )
     try:
-        with pictures.common_gate.holding(need, limits.wait, source):
+        with common_gate.holding(need, limits.wait, source):
             image.load()
             return pictures.rgb(pictures.upright(image, _orientation(image)))
     except InputError:

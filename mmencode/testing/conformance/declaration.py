@@ -8,8 +8,6 @@ import tempfile
 from pathlib import Path
 from unittest import SkipTest
 
-from packaging.requirements import InvalidRequirement, Requirement
-
 from ...encoder import identify
 from ...places import place_in
 from ...registry import registry
@@ -45,11 +43,6 @@ class DeclarationChecks(Suite):
         assert isinstance(spec, EncoderSpec), f"{spec!r} is no EncoderSpec"
         assert not spec.is_family, "a family stands for many encoders: test one of its members"
         dataclasses.replace(spec)  # looks at every field again
-        for line in spec.requires:
-            try:
-                Requirement(line)
-            except InvalidRequirement as cause:
-                raise AssertionError(f"`requires` has {line!r}, which pip can't read") from cause
 
     def test_spec_is_frozen(self) -> None:
         """Nobody can change what another declared."""
