@@ -10,6 +10,8 @@ import pytest
 
 from mmencode import Embeddings, Index, Space
 from mmencode.errors import StoreError
+from mmencode.index import lance
+from mmencode.index.writing import Block, write_rows
 from mmencode.testing import fake_specs
 
 REBUILD = """
@@ -179,3 +181,37 @@ def test_an_index_of_an_older_format_says_that_it_must_be_made_again(index, vect
     database.create_table("rows", schema=old, mode="overwrite")
     with pytest.raises(StoreError, match=r"index of format 2(?s:.*)make the index again"):
         Index.open(index.path)
+
+
+def overtake(index, folder):
+    """Put the second index in the place of the first, behind every look at whose tables these are."""
+    index.path.rename(folder / "away")
+    (folder / "second").rename(index.path)
+
+
+@pytest.mark.skipif(not lance._BY_HANDLE, reason="only Linux has folders by number")
+def test_what_is_being_written_never_ends_up_in_an_index_that_takes_the_place_meanwhile(
+    index, space, vectors, tmp_path
+):
+    index.add_embeddings(vectors("old a"))
+    with Index.create(tmp_path / "second", space) as second:
+        second.add_embeddings(vectors("new a"))
+    with pytest.raises(StoreError, match="replaced by another one"), index._store.writing():  # noqa: PT012
+        overtake(index, tmp_path)
+        write_rows(index._store, Block(["old b"], "image"), vectors("old b").vectors)
+    with Index.open(index.path, space=space) as new:
+        assert new.rows().embeddings.keys == ("new a",)
+
+
+@pytest.mark.skipif(not lance._BY_HANDLE, reason="only Linux has folders by number")
+@pytest.mark.parametrize("where", [None, "key = 'new a'"])
+def test_a_deletion_that_an_index_overtakes_reaches_none_of_its_rows(index, space, vectors, tmp_path, where):
+    index.add_embeddings(vectors("new a"))
+    with Index.create(tmp_path / "second", space) as second:
+        second.add_embeddings(vectors("new a"))
+    store = index._store
+    with pytest.raises(StoreError, match="replaced by another one"), store.writing():  # noqa: PT012
+        overtake(index, tmp_path)
+        store.delete(store.rows, ["new a"]) if where is None else store.delete_where(store.rows, where)
+    with Index.open(index.path, space=space) as new:
+        assert new.rows().embeddings.keys == ("new a",)
