@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +13,16 @@ import numpy as np
 
 from . import engine
 from .card import SpaceCard, require_same_space, tower_card
+from .copying import snapshot
 from .embeddings import Embeddings, Matches, Vectors, search
 from .encoder import known
 from .engine import Advance, Job, OnError
 from .errors import ClosedError, EncoderError, InputError, UnknownModalityError, UnknownNameError
 from .files import require_new
 from .folders import Saved, read_card, shipped_card, write_folder
+from .guarding import Guard, loads
 from .inputs import Limits
-from .inputs.batches import as_items, check_on_error, modality_of, require_many
+from .inputs.batches import as_drawn, as_items, as_pairs, check_on_error, modality_of, require_many
 from .packages import missing_packages
 from .parts import chunks, counted, joined, merged
 from .projection import Projection
@@ -31,6 +31,7 @@ from .runtime import Runtime
 from .spec import TEXT, EncoderSpec, Scoring
 from .tokens import Tokens
 from .towers import Tower, load_tower
+from .travelling import Way, packed
 from .verification import Verification, probed, verify
 from .zeroshot import Bank, Classifier, Source, described
 
@@ -41,6 +42,10 @@ class Space:
     Encoders are loaded when their modality is first used. One space may be used from several threads at
     once. `with` closes it at the end. `projections`, by modality, take the place of those that the specs
     name; they are copied.
+
+    Pickled, it is loaded anew where it arrives: by the name or the folder that it was loaded by, or else from
+    its specs and projections. It must have the same fingerprint there, or IdentityError says so. A copy in
+    this process shares the encoders that are loaded.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class Space:
     ) -> None:
         self.name = name
         self.specs = {spec.modality: spec for spec in specs}
-        self.projections = {modality: deepcopy(given) for modality, given in (projections or {}).items()}
+        self.projections = {modality: snapshot(given) for modality, given in (projections or {}).items()}
         self._members = self.specs | {
             modality: _led(self.spec(modality), given) for modality, given in self.projections.items()
         }
@@ -67,7 +72,8 @@ class Space:
         self._card: SpaceCard | None = None
         self._id: str | None = None
         self._closed = False
-        self._lock = threading.RLock()
+        self._lock = Guard()
+        self._way: Way | None = None  # by which it was loaded
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -108,7 +114,7 @@ class Space:
             self._job(modality, items, on_error, progress, len(items)) as job,
             closing(engine.run(job)) as parts,
         ):
-            return self._embeddings(modality, merged(parts, len(items), job.tower.dim))
+            return self._embeddings(job, modality, merged(parts, len(items), job.tower.dim))
 
     def stream(
         self,
@@ -144,7 +150,7 @@ class Space:
             closing(engine.run(job)) as parts,
         ):
             for held in chunks(parts, chunk):
-                yield self._embeddings(modality, merged(held, counted(held), job.tower.dim))
+                yield self._embeddings(job, modality, merged(held, counted(held), job.tower.dim))
 
     def features(
         self,
@@ -172,7 +178,9 @@ class Space:
             closing(engine.run_features(job)) as parts,
         ):
             for held in chunks(parts, chunk):
-                yield merged(held, counted(held), job.tower.encoder.width)
+                part = merged(held, counted(held), job.tower.encoder.width)
+                _require_as_loaded(job)
+                yield part
 
     def encode_tokens(
         self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
@@ -184,6 +192,7 @@ class Space:
         items = as_items(modality, batch)
         with self._job(modality, items, on_error, progress, len(items)) as job:
             parts = list(engine.run_tokens(job))
+            _require_as_loaded(job)
         return Tokens(
             values=[row for part in parts for row in part.rows],
             encoder=job.tower.spec.name,
@@ -198,6 +207,7 @@ class Space:
     ) -> Embeddings:
         """Encode `(modality, item)` pairs of any modalities, in order; the result's modality is "mixed"."""
         check_on_error(on_error)
+        pairs = as_pairs(pairs)
         places: dict[str, list[int]] = {}
         for place, pair in enumerate(pairs):
             places.setdefault(modality_of(pair, place), []).append(place)
@@ -309,6 +319,28 @@ class Space:
             self._towers.clear()
         self._bank.clear()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._require_open()
+        way = self._way or Way(Space, (self.name, tuple(self.specs.values())), packed(self.projections))
+        return Way.go, (way, self.id, {"runtime": self.runtime, "limits": self.limits, "fast": self.fast})
+
+    def __copy__(self) -> Space:
+        other = Space(
+            self.name,
+            self.specs.values(),
+            projections=self.projections,
+            runtime=self.runtime,
+            limits=self.limits,
+            fast=self.fast,
+        )
+        with self._lock:
+            other._towers, other._closed = dict(self._towers), self._closed
+            other._card, other._id, other._way = self._card, self._id, self._way
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Space:
+        return self.__copy__()
+
     def __enter__(self) -> Space:
         return self
 
@@ -333,9 +365,10 @@ class Space:
         self.runtime.after_fork()
         towers = self._replicas(modality)
         with _progress(progress, f"encode {modality}", total) as advance:
-            yield Job(towers, items, self.runtime, self.limits, on_error, advance, chunk, self.fast)
+            yield Job(towers, as_drawn(items), self.runtime, self.limits, on_error, advance, chunk, self.fast)
 
-    def _embeddings(self, modality: str, part: engine.Part[Vectors]) -> Embeddings:
+    def _embeddings(self, job: Job, modality: str, part: engine.Part[Vectors]) -> Embeddings:
+        _require_as_loaded(job)
         return Embeddings(
             part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
         )
@@ -350,10 +383,12 @@ class Space:
         with self._lock:
             self._require_open()
             if modality not in self._towers:
+                self.runtime.after_fork()
                 spec, given = self._members[modality], self.projections.get(modality)
-                self._towers[modality] = tuple(
-                    load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
-                )
+                with loads.one(spec.name):
+                    self._towers[modality] = tuple(
+                        load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
+                    )
             return self._towers[modality]
 
     def _require_open(self) -> None:
@@ -376,6 +411,12 @@ class Space:
                 remedy="give all of them one dim, or projections that lead to one",
             )
         return SpaceCard(name=self.name, dim=dims.pop(), towers=tuple(towers))
+
+
+def _require_as_loaded(job: Job) -> None:
+    """Raise IdentityError for vectors that some other network gave than the one of the card."""
+    for tower in job.towers:
+        tower.require_as_loaded()
 
 
 def _declared_by(spec: EncoderSpec) -> str:

@@ -115,7 +115,7 @@ def test_one_item_is_no_batch(space, modality, batch):
 
 def test_waveform_without_its_rate_is_named(space):
     with pytest.raises(InputError, match="ndarray is no recording") as caught:
-        space.encode("audio", (np.zeros(16000, np.float32), 16000))
+        space.encode("audio", [np.zeros(16000, np.float32)])
     assert caught.value.index == 0
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from ..errors import InputError
 from ..spec import TEXT
 from .columns import plain_metadata
 from .escaping import escape
@@ -97,9 +98,16 @@ def escaped_keys(keys: Sequence[str] | None) -> list[str]:
 
 
 def own_key(item: Any, place: int) -> str:
-    """A path's or a text's own words; ValueError for an item without a name."""
+    """A path's or a text's own words; ValueError for an item without a name, InputError for none at all."""
     if isinstance(item, (str, os.PathLike)):
         return os.fsdecode(item)
+    if item is None:
+        raise InputError(
+            "it is missing, so that it has no name either",
+            source="None",
+            remedy="leave out the rows without a value, as dropna() does, or give keys",
+            index=place,
+        )
     raise ValueError(f"item {place} is {type(item).__name__}, which has no name: give keys")
 
 

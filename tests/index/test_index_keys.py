@@ -93,7 +93,7 @@ def test_recall_counts_rows_whose_keys_are_not_utf_8(index, vectors):
 @pytest.mark.parametrize("keys", ["abc", b"abc"])
 def test_one_str_is_not_a_list_of_keys(index, vectors, keys):
     index.add_embeddings(vectors("a", "b", "c"))
-    with pytest.raises(TypeError, match=r"keys=\[\.\.\.\]"):
+    with pytest.raises(TypeError, match=r"keys is one (str|bytes): give a list"):
         index.delete(keys=keys)
     assert len(index) == 3
 

@@ -259,9 +259,8 @@ def test_a_failure_takes_no_row_of_another_modality_with_it(index, vectors):
     """As a writer leaves it that adds the row while another is encoding the item."""
     index.add_embeddings(vectors("a"))
     line = Line(Entry("a", "text", " ", 0), Source("hash"), None)
+    error = InputError("the text is blank", source="' '", remedy="leave it out")
     with index._store.writing():
-        write_failures(
-            index._store, [(line, InputError("the text is blank", source="", remedy="", fault="content"))]
-        )
+        write_failures(index._store, [(line, error)])
     assert index.rows().modalities == ("image",)
     assert [failure.key for failure in index.failures()] == ["a"]
