@@ -106,15 +106,16 @@ def digest(module: nn.Module) -> str:
     if not state:
         return f"class:{type(module).__qualname__}"
     total = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu()
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        if tensor.layout != torch.strided:
-            tensor = tensor.to_dense()
-        if tensor.is_quantized:
-            tensor = tensor.dequantize()
-        plain = tensor.resolve_conj().resolve_neg().contiguous()
-        total.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    with torch.inference_mode():  # where tensors that were made in it can be looked at, too
+        for name in sorted(state):
+            tensor = state[name].detach().cpu()
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            if tensor.layout != torch.strided:
+                tensor = tensor.to_dense()
+            if tensor.is_quantized:
+                tensor = tensor.dequantize()
+            plain = tensor.resolve_conj().resolve_neg().contiguous()
+            total.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return f"sha256:{total.hexdigest()}"
 
 

@@ -12,10 +12,11 @@ from torch.nn.functional import cosine_similarity
 from torch.nn.parameter import is_lazy
 
 from .card import TowerCard, tower_card
-from .compiling import Compiled
+from .compiling import Compiled, name_cache
 from .copying import Borrowed, snapshot, structural_copy
 from .encoder import Encoder, Tensors, identify
 from .errors import EncoderError, IdentityError, WeightsError
+from .fence import own_numbers, plain_load
 from .inputs.weights import require_numbers
 from .memory import Budget
 from .packages import require_packages
@@ -69,6 +70,7 @@ class _Built:
     borrowed: Borrowed
 
 
+@plain_load()
 def load_tower(
     spec: EncoderSpec,
     runtime: Runtime,
@@ -155,6 +157,7 @@ def _probed(
     return features.float()
 
 
+@plain_load()
 def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Encoder, Projection, TowerCard]:
     """As `load_tower`, but in float32 on the CPU, as built, with the card of what they were found to be.
 
@@ -167,9 +170,8 @@ def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Enc
 
 def _identified(spec: EncoderSpec, given: Projection | None) -> _Built:
     require_packages(spec)
-    with torch.random.fork_rng(devices=[]):  # modules draw initial weights; the user's generator isn't theirs
-        encoder = structural_copy(_built_where_it_lies(spec))
-        projection = _projection(spec, given)
+    encoder = structural_copy(_built_where_it_lies(spec))
+    projection = _projection(spec, given)
     _require_filled(encoder, spec)
     for module in (encoder, projection):
         module.eval().requires_grad_(False)
@@ -225,7 +227,9 @@ def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
 
 def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:
     """Import `target` and call it, and see to it that it gives what it should."""
-    built = build(spec, target)
+    name_cache()
+    with own_numbers():  # modules draw initial weights; the user's generator isn't theirs
+        built = build(spec, target)
     if not isinstance(built, kind):
         raise EncoderError(
             f"{target} gave {type(built).__name__}",

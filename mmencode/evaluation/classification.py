@@ -11,6 +11,7 @@ import numpy as np
 
 from ..card import hashed
 from ..errors import InputError
+from ..inputs.owning import kept
 from ..retrieval import Numbers, Places, Rows
 from ..space import Space
 from ..spec import TEXT
@@ -58,7 +59,7 @@ def zero_shot(
     Raises InputError for a label that isn't among the classes, for fewer than two classes, for a k above
     their number, and when no item can be encoded; ValueError for a k below 1 and for lists of two lengths.
     """
-    items, labels = list(items), list(labels)
+    items, labels = list(kept(items)), list(labels)
     if len(items) != len(labels):
         raise ValueError(f"{len(items)} items have {len(labels)} labels: give one for each")
     sampling, origin = sampling or Sampling(), origin or Origin()

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ..errors import InputError
+from ..inputs.owning import kept
 from ..spec import TEXT
 from .columns import plain_metadata
 from .escaping import escape
@@ -70,7 +71,7 @@ def entries(
     """The items with their keys and metadata; ValueError where these aren't as many, or a key comes twice."""
     seen: set[str] = set()
     ends = object()
-    sides = [items, *(side for side in (keys, metadata) if side is not None)]
+    sides = [kept(items), *(side for side in (keys, metadata) if side is not None)]
     for place, parts in enumerate(zip_longest(*sides, fillvalue=ends)):
         if any(part is ends for part in parts):
             raise ValueError(f"items, keys and metadata aren't as many: some end after {place}, others don't")

@@ -21,11 +21,17 @@ def check_on_error(on_error: str) -> None:
         raise ValueError(f'on_error is {on_error!r}: make it "raise" or "skip"')
 
 
+def as_batch(modality: str, batch: Any) -> Iterable[Any]:
+    """The batch as what items are drawn from, each when it is needed: its source may use it again."""
+    require_many(modality, batch)
+    return as_drawn(batch)
+
+
 def as_items(modality: str, batch: Any) -> Sequence[Any]:
     """The batch as a sequence."""
-    require_many(modality, batch)
-    items: Any = as_drawn(batch)
-    return items if isinstance(items, Sequence) or _is_array(items) else list(items)
+    drawn = as_batch(modality, batch)
+    items: Any = drawn if isinstance(drawn, Sequence) or _is_array(drawn) else list(drawn)
+    return items  # type: ignore[no-any-return]
 
 
 def as_drawn(batch: Any) -> Iterable[Any]:

@@ -22,7 +22,8 @@ class Limits:
     seconds      of a recording: ten minutes
     samples      of a recording, over all its channels: 2^28
     characters   of a text; what an encoder doesn't take in is its own, smaller limit
-    wait         the most seconds that reading and preprocessing one item may take: one minute
+    wait         the most seconds that reading and preprocessing one item may take: one minute. Then the item
+                 is given up, not the work: its thread ends when that does
 
     Raises ValueError for what isn't positive, and for anything but whole numbers; seconds may be fractions,
     and `math.inf` is no limit on them.

@@ -50,7 +50,7 @@ def _nothing_else(url: str, flags: int, options: dict[str, str]) -> Any:
     raise PermissionError(f"a recording asks for another file, {url}")
 
 
-_ALONE = {"io_open": _nothing_else, "metadata_errors": "replace"}
+_ALONE: dict[str, Any] = {"io_open": _nothing_else, "metadata_errors": "replace"}
 
 
 def add(content: bytes, mix: Mix, source: str) -> None:
