@@ -22,6 +22,7 @@ from .embeddings import Vectors
 from .engine import OnError
 from .errors import FitError, InputError
 from .inputs.tables import FILES, located, read_pairs
+from .lists import require_list
 from .projection import Linear, Moments, Perceptron, Projection, added, contrastive, procrustes, ridge
 from .registry import registry
 from .retrieval import Recall, recall
@@ -149,6 +150,7 @@ def _read(pairs: Any, modality: str, to: str, columns: tuple[str, str] | None) -
         for item, partner in read_pairs(pairs, columns):
             yield located(item, modality, folder), located(partner, to, folder)
     else:
+        require_list(pairs, "pairs", of=" of (item, partner) tuples")
         for number, pair in enumerate(pairs):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise FitError(f"pair {number} is {pair!r:.100}", remedy="give (item, partner) tuples")

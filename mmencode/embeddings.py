@@ -14,6 +14,7 @@ import numpy as np
 from .card import require_same_space
 from .embedding_files import Record, read, readable, write
 from .errors import InputError
+from .lists import in_order
 from .topk import Nearest, cosines, require_unit, whole
 from .topk import Positions as Positions
 from .topk import Vectors as Vectors
@@ -53,7 +54,7 @@ class Embeddings:
         self.positions = np.arange(len(vectors)) if positions is None else np.asarray(positions, np.int64)
         if self.positions.shape != (len(self.vectors),):
             raise ValueError(f"{len(self.vectors)} vectors have positions of shape {self.positions.shape}")
-        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in keys)
+        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in in_order(keys, "keys"))
         if self.keys is not None and len(self.keys) != len(self.vectors):
             raise ValueError(f"{len(self.vectors)} vectors have {len(self.keys)} keys: give as many, or none")
         self.space = space
@@ -97,8 +98,9 @@ class Embeddings:
     def named(self, names: Sequence[str | os.PathLike[str]]) -> Embeddings:
         """The same with keys: `names` are those of the batch's items, of which each row takes its own.
 
-        Raises ValueError when a row's item isn't among them.
+        Raises ValueError when a row's item isn't among them, TypeError for a table and for what has no order.
         """
+        names = in_order(names, "names")
         if len(self) and not 0 <= self.positions.min() <= self.positions.max() < len(names):
             raise ValueError(
                 f"rows come from items up to {self.positions.max()}, and {len(names)} have names: "

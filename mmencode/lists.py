@@ -70,3 +70,11 @@ def columns_of(value: Any) -> list[str] | None:
             return [str(name) for name in names]
     names = getattr(getattr(value, "dtype", None), "names", None)  # of a structured array
     return [str(name) for name in names] if isinstance(names, tuple) else None
+
+
+def lines(text: str) -> list[str]:
+    r"""The lines of a file, which end at \n or \r\n and at nothing else that Unicode calls a line's end."""
+    found = text.split("\n")
+    if not found[-1]:
+        found.pop()
+    return [line.removesuffix("\r") for line in found]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from .errors import SpecError
+from .lists import lines
 
 TEXT = "text"
 IMAGE = "image"
@@ -148,8 +149,8 @@ class EncoderSpec:
 
         package, _, file = self.catalogue.partition(":")
         try:
-            lines = files(package).joinpath(file).read_text("utf-8").splitlines()
-            entries = [line.partition("\t") for line in lines if line and not line.startswith("#")]
+            listed = lines(files(package).joinpath(file).read_text("utf-8"))
+            entries = [line.partition("\t") for line in listed if line and not line.startswith("#")]
             return tuple(self.member(variant, int(dim) if dim else None) for variant, _, dim in entries)
         except Exception as cause:  # the package is the plugin's, and importing it may fail in any way
             raise SpecError(

@@ -7,7 +7,7 @@ from enum import Enum
 import numpy as np
 import pytest
 
-from mmencode.lists import columns_of, in_order, strings
+from mmencode.lists import columns_of, in_order, lines, strings
 
 WORDS = ["zebra", "ant", "moth"]
 
@@ -89,3 +89,13 @@ def test_a_single_thing_is_no_list(one):
 def test_what_is_no_word_is_named_by_its_place(other):
     with pytest.raises(TypeError, match="number 1 is"):
         strings(["zebra", other], "labels")
+
+
+NO_ENDS = "\u2028\u2029\x0c\x0b\x1c\x1d\x1e\x85\r"
+
+
+def test_lines_end_at_line_feeds_with_or_without_a_carriage_return_only():
+    inner = f"a{NO_ENDS}b"
+    assert lines(f"{inner}\n{inner}\r\n\n\r\nlast") == [inner, inner, "", "", "last"]
+    assert lines("first\n") == ["first"]
+    assert lines("") == []

@@ -15,6 +15,8 @@ from ..spec import IMAGE
 from . import output
 from .options import (
     Device,
+    DuplicateLabels,
+    Duplicates,
     Json,
     Limit,
     SpaceName,
@@ -27,6 +29,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..evaluation import Labelled, LeftOut, Report
+    from ..zeroshot import Duplicates as KeptOrNot
 
 PAGES = (".md", ".json")
 
@@ -65,6 +68,7 @@ def zero_shot(
     ] = None,
     template: Templates = None,
     template_set: TemplateSet = None,
+    duplicates: Duplicates = DuplicateLabels.refuse,
     k: Depths = None,
     sample: Sample = None,
     seed: Seed = 0,
@@ -88,13 +92,15 @@ def zero_shot(
     _check_out(out)
     templates = chosen_templates(template, template_set)
     with _usage():
-        read = _labelled(data, modality, file_column, column, names)
+        read = _labelled(data, modality, file_column, column, names, duplicates.value)
     found = evaluation.zero_shot(
         open_space(space, device, limit),
         modality,
         read.items,
         read.labels,
+        classes=read.classes,
         templates=templates,
+        duplicates=duplicates.value,
         k=k,
         sampling=evaluation.Sampling(sample, seed, resamples),
         origin=read.origin,
@@ -154,16 +160,21 @@ def retrieval(
 
 
 def _labelled(
-    data: Path, modality: str, files: str | None, labels: str | None, names: Path | None
+    data: Path,
+    modality: str,
+    files: str | None,
+    labels: str | None,
+    names: Path | None,
+    duplicates: KeptOrNot,
 ) -> Labelled:
     """The items of a folder, or of a table by its columns."""
     from ..evaluation import labelled_folder, labelled_table
 
     if not data.is_dir():
-        return labelled_table(data, modality, items=files, labels=labels, names=names)
+        return labelled_table(data, modality, items=files, labels=labels, names=names, duplicates=duplicates)
     if files or labels:
         raise ValueError(f"{data} is a folder, and has no columns: leave out --column and --file-column")
-    return labelled_folder(data, modality, names=names)
+    return labelled_folder(data, modality, names=names, duplicates=duplicates)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,6 +43,19 @@ Templates = Annotated[
 ]
 TemplateSet = Annotated[
     str | None, typer.Option(help="A set of templates instead: openai, simple, sounds.", metavar="NAME")
+]
+
+
+class DuplicateLabels(str, Enum):
+    """What becomes of labels that can't be told apart."""
+
+    refuse = "refuse"
+    keep = "keep"
+
+
+Duplicates = Annotated[
+    DuplicateLabels,
+    typer.Option(help="Whether labels that can't be told apart are kept, as published lists have them."),
 ]
 
 

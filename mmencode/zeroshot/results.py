@@ -100,7 +100,7 @@ class Classification:
             )
         if self.scoring.kind == "sigmoid":
             return _logistic(self.scoring.scale * self.scores + self.scoring.bias)
-        if self._is_alone:
+        if self.is_alone:
             raise ValueError(
                 f"one label, {self.labels[0]!r}, would have the probability 1 for everything, because the "
                 "scale shares an item out among labels: add labels, or give a null class: null=['a photo']"
@@ -150,12 +150,13 @@ class Classification:
             return False
         if self.scoring.kind == "sigmoid" or self.null is not None:
             return True
-        return not (self.multi_label or self._is_alone)
+        return not (self.multi_label or self.is_alone)
 
     @property
-    def _is_alone(self) -> bool:
-        """Whether one label takes all that a softmax has to share out."""
-        return len(self.labels) == 1 and self.null is None and not self.multi_label
+    def is_alone(self) -> bool:
+        """Whether one label would take all that a softmax shares out, so that it has no probability."""
+        shared_out = self.scoring is not None and self.scoring.kind == "softmax" and not self.multi_label
+        return shared_out and len(self.labels) == 1 and self.null is None
 
     def _bar(self) -> Vectors:
         """The score that a label of each row must reach, `[n]`."""

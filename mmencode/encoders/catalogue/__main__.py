@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ...lists import lines
+
 FOLDER = Path(__file__).parent
 
 
@@ -102,8 +104,8 @@ def recorded(key: str) -> str:
 
 def compare(key: str) -> tuple[set[str], set[str]]:
     """The names that only the catalogue has, and those that only the installed library has."""
-    lines = (FOLDER / f"{key}.tsv").read_text("utf-8").splitlines()[1:]
-    listed, published = {line.partition("\t")[0] for line in lines}, set(LIBRARIES[key].names())
+    rows = lines((FOLDER / f"{key}.tsv").read_text("utf-8"))[1:]
+    listed, published = {row.partition("\t")[0] for row in rows}, set(LIBRARIES[key].names())
     return listed - published, published - listed
 
 
