@@ -6,18 +6,20 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from .card import TowerCard
 from .embeddings import Embeddings
 from .engine import OnError
-from .errors import UnknownNameError
+from .errors import TrustError, UnknownNameError
 from .folders import CARD, Saved, read_folder
 from .inputs import Limits
 from .registry import registry
 from .runtime import Auto, Runtime
 from .space import Space
 from .spec import EncoderSpec, Identity
+
+Trust = Literal["names"]
 
 
 def load(
@@ -30,19 +32,27 @@ def load(
     limits: Limits | None = None,
     fast: bool = False,
     compile: bool = False,
+    trust: Trust | None = None,
 ) -> Space:
     """Make ready the space of that name or alias, of that folder, or the default one.
 
     Encoders are built when first used. A folder is what `Space.save` wrote; a string names one only where no
-    installed space is called that.
+    installed space is called that. Its card chooses encoders, and the rest of a family's name says what is
+    fetched or which file is read: where it names such encoders, pass trust="names" if you trust whoever made
+    the folder.
 
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
 
     Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError; for a
-    folder WeightsError or IdentityError when it isn't whole, or not what it was.
+    folder WeightsError or IdentityError when it isn't whole, or not what it was, and TrustError for names of
+    families' members without trust, before anything is fetched.
     """
+    if trust not in (None, "names"):
+        raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
     specs, saved = _found(name)
+    if saved is not None and trust is None:
+        _require_declared(specs, os.path.join(os.fsdecode(name or ""), CARD))
     space = Space(
         specs[0].space_name,
         specs,
@@ -71,6 +81,19 @@ def _found(name: str | os.PathLike[str] | None) -> tuple[tuple[EncoderSpec, ...]
                 ) from None
     saved = read_folder(name)
     return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
+
+
+def _require_declared(specs: Sequence[EncoderSpec], card: str) -> None:
+    """TrustError for members of families: their names are the card's words, not those of a plugin."""
+    named = {spec.modality: spec.name for spec in specs if spec.variant}
+    if named:
+        listed = ", ".join(f"{name!r} for {modality}" for modality, name in named.items())
+        raise TrustError(
+            f"the card of a folder says by names of encoders what is to be fetched or read: {listed:.500}",
+            culprit=card,
+            remedy='if you trust whoever made it, say so: load(folder, trust="names"), '
+            'Index.open(path, trust="names"), or --trust on the command line',
+        )
 
 
 def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:

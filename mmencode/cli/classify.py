@@ -25,6 +25,7 @@ from .options import (
     SpaceName,
     Templates,
     TemplateSet,
+    Trusted,
     chosen_templates,
     open_space,
 )
@@ -77,6 +78,7 @@ def classify(
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Rank labels for items, without training.
@@ -98,7 +100,7 @@ def classify(
         duplicates=duplicates.value,
     )
     found = gather(modality, items or [], file)
-    opened = open_space(space, device, limit)
+    opened = open_space(space, device, limit, trust)
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)
     classifier = _classifier(opened, words, described)

@@ -10,7 +10,7 @@ import typer
 from . import output
 from .failures import as_documents, report, require_some
 from .items import gather
-from .options import Device, Json, Limit, ListFile, SpaceName, open_space
+from .options import Device, Json, Limit, ListFile, SpaceName, Trusted, open_space
 
 
 def encode(
@@ -28,6 +28,7 @@ def encode(
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Write the vectors of items to a file, with the space's identity and the name of each row's item.
@@ -40,7 +41,7 @@ def encode(
     """
     _check_out(out)
     found = gather(modality, items or [], file)
-    opened = open_space(space, device, limit)
+    opened = open_space(space, device, limit, trust)
     vectors = opened.encode(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *vectors.errors]
     require_some(len(vectors), failed)

@@ -22,6 +22,7 @@ from .options import (
     SpaceName,
     Templates,
     TemplateSet,
+    Trusted,
     chosen_templates,
     open_space,
     require_folder_of,
@@ -77,6 +78,7 @@ def zero_shot(
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Classify labelled items without training, and compare with their labels.
@@ -94,7 +96,7 @@ def zero_shot(
     with _usage():
         read = _labelled(data, modality, file_column, column, names, duplicates.value)
     found = evaluation.zero_shot(
-        open_space(space, device, limit),
+        open_space(space, device, limit, trust),
         modality,
         read.items,
         read.labels,
@@ -129,6 +131,7 @@ def retrieval(
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Search files by captions and captions by files, and look where the right ones stand.
@@ -148,7 +151,7 @@ def retrieval(
             table, modality, items=file_column, captions=column or (), template=template
         )
     found = evaluation.retrieval(
-        open_space(space, device, limit),
+        open_space(space, device, limit, trust),
         read.pairs,
         modality=modality,
         k=k,

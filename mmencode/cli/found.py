@@ -59,11 +59,12 @@ def in_folder(
     space: str | None,
     device: str,
     limit: list[str] | None = None,
+    trust: bool = False,
 ) -> Found:
     """Encode the folder's files of one modality, images if not said, and search them."""
     modality = modality or IMAGE
     files = gather(modality, [str(folder)])
-    opened = open_space(space, device, limit)
+    opened = open_space(space, device, limit, trust)
     asked = query.encoded(opened)
     corpus = opened.encode(modality, files.batch, on_error="skip", progress=True)
     failed = [*files.errors, *corpus.errors]

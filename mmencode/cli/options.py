@@ -29,6 +29,12 @@ Limit = Annotated[
         metavar="NAME=NUMBER",
     ),
 ]
+Trusted = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Fetch or read the checkpoints that the card of a folder or an index names."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Html = Annotated[
     Path | None, typer.Option("--html", help="Write a page that shows them, in this file.", metavar="FILE")
@@ -71,12 +77,12 @@ def chosen_templates(given: list[str] | None, name: str | None) -> str | list[st
         raise typer.BadParameter(str(cause), param_hint="--template") from cause
 
 
-def open_space(name: str | None, device: str, limit: list[str] | None = None) -> Space:
+def open_space(name: str | None, device: str, limit: list[str] | None = None, trust: bool = False) -> Space:
     """Make ready the named or the default space; from here on torch is loaded."""
     from .. import load, registry
 
-    limits = chosen_limits(limit)
-    return load(registry().default_space() if name is None else name, device=device, limits=limits)
+    chosen = registry().default_space() if name is None else name
+    return load(chosen, device=device, limits=chosen_limits(limit), trust="names" if trust else None)
 
 
 def chosen_limits(given: list[str] | None) -> Limits:

@@ -10,7 +10,7 @@ import typer
 from . import output, queries
 from .failures import as_documents, report
 from .found import Found, in_folder, in_index
-from .options import Device, Html, Json, Limit, SpaceName, chosen_limits, require_folder_of
+from .options import Device, Html, Json, Limit, SpaceName, Trusted, chosen_limits, require_folder_of
 from .queries import Query
 
 
@@ -43,6 +43,7 @@ def search(
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Find files by words, by example or by both.
@@ -57,7 +58,7 @@ def search(
     """
     asked = queries.query(query, image or [], audio or [], without or [], weight or [])
     require_folder_of(html, "--html")
-    found = _found(path, asked, k, modality, where, centred, space, device, limit)
+    found = _found(path, asked, k, modality, where, centred, space, device, limit, trust)
     if html is not None:
         _write(html, asked, found)
     _print(asked, found, json=json, previews=previews)
@@ -78,17 +79,20 @@ def _found(
     space: str | None,
     device: str,
     limit: list[str] | None,
+    trust: bool,
 ) -> Found:
     from ..index import Index
 
     if Index.is_index(path):
         if space is not None:
             raise typer.BadParameter("an index says itself what its space is", param_hint="--space")
-        with Index.open(path, device=device, limits=chosen_limits(limit)) as index:
+        with Index.open(
+            path, device=device, limits=chosen_limits(limit), trust="names" if trust else None
+        ) as index:
             return in_index(index, query, k, modality=modality, where=where, centred=centred)
     if where is not None or centred:
         raise typer.BadParameter(f"--where and --centred are for an index, and {path} is none")
-    return in_folder(path, query, k, modality=modality, space=space, device=device, limit=limit)
+    return in_folder(path, query, k, modality=modality, space=space, device=device, limit=limit, trust=trust)
 
 
 def _print(query: Query, found: Found, *, json: bool, previews: bool | None) -> None:

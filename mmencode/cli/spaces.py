@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import output
-from .options import Json
+from .options import Json, Trusted
 
 if TYPE_CHECKING:
     from ..composition import Part
@@ -53,6 +53,7 @@ def verify(
     card: Annotated[
         Path | None, typer.Option("--card", help="The card to compare with; by default the space's own.")
     ] = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Encode generated items again, and compare with the vectors that the card of the space holds.
@@ -69,7 +70,7 @@ def verify(
     """
     from ..loading import load
 
-    with load(space) as found:
+    with load(space, trust="names" if trust else None) as found:
         verification = found.verify(card)
     if json:
         facts: dict[str, Any] = {

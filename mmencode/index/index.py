@@ -18,7 +18,7 @@ from ..files import folder_aside
 from ..folders import CARD, read_card
 from ..inputs import Limits
 from ..inputs.batches import check_on_error, require_many
-from ..loading import load
+from ..loading import Trust, load
 from ..runtime import Auto
 from ..space import Space
 from .ann import FROM_ROWS
@@ -51,6 +51,7 @@ class Index:
         device: str | Auto = "auto",
         dtype: str | Auto = "auto",
         limits: Limits | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.path = path
         self.card: SpaceCard = read_card(path / CARD)
@@ -60,7 +61,7 @@ class Index:
         self._open_store: Store | None = Store(path)
         self._space = space
         self._own = space is None
-        self._load = partial(load_space, path, device=device, dtype=dtype, limits=limits)
+        self._load = partial(load_space, path, device=device, dtype=dtype, limits=limits, trust=trust)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], space: Space | str | None = None) -> Index:
@@ -89,10 +90,11 @@ class Index:
         device: str | Auto = "auto",
         dtype: str | Auto = "auto",
         limits: Limits | None = None,
+        trust: Trust | None = None,
     ) -> Index:
         """Open an index; its space is loaded when vectors are first encoded, unless it is given.
 
-        `device`, `dtype` and `limits` are those of `load`, for the space that is loaded here.
+        `device`, `dtype`, `limits` and `trust` are those of `load`, for the space that is loaded here.
 
         Raises StoreError for what is no index or a damaged one, WeightsError or IdentityError for a damaged
         card, SpaceMismatchError, with what differs, for a space of another fingerprint.
@@ -104,7 +106,7 @@ class Index:
                 f"there is no index at {target}",
                 remedy="make one with mmencode.Index.create or `mmencode index add`",
             )
-        return cls(target, space, device=device, dtype=dtype, limits=limits)
+        return cls(target, space, device=device, dtype=dtype, limits=limits, trust=trust)
 
     @staticmethod
     def is_index(path: str | os.PathLike[str]) -> bool:
