@@ -16,7 +16,7 @@ def bar(title: str, total: int | None) -> Iterator[Advance]:
     """Give the function that moves the bar, by items done and how many of these failed."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),

@@ -236,4 +236,4 @@ def _classifier(space: Space, labels: Sequence[str], given: _Description) -> Cla
             duplicates=given.duplicates,
         )
     except (LabelError, UnknownNameError) as cause:  # a label twice, or a template without {label}
-        raise typer.BadParameter(str(cause)) from cause
+        raise typer.BadParameter(f"{cause.fact}; {cause.remedy}") from cause

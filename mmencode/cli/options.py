@@ -74,7 +74,7 @@ def chosen_templates(given: list[str] | None, name: str | None) -> str | list[st
     try:
         return name or (list(templates_of(given)) if given else None)
     except LabelError as cause:
-        raise typer.BadParameter(str(cause), param_hint="--template") from cause
+        raise typer.BadParameter(f"{cause.fact}; {cause.remedy}", param_hint="--template") from cause
 
 
 def open_space(name: str | None, device: str, limit: list[str] | None = None, trust: bool = False) -> Space:
