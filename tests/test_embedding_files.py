@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import numpy as np
@@ -316,3 +318,12 @@ def test_table_in_several_chunks_is_read_whole(tmp_path):
     table = parquet.read_table(tmp_path / "x.parquet")
     parquet.write_table(table, tmp_path / "x.parquet", row_group_size=2)
     np.testing.assert_array_equal(Embeddings.load(tmp_path / "x.parquet").vectors, embeddings.vectors)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_threads_that_save_to_one_path_leave_one_of_their_files_whole(tmp_path, suffix):
+    several = [make(40, keys=[f"{number}/{row}" for row in range(40)]) for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda embeddings: embeddings.save(tmp_path / f"x{suffix}"), several))
+    assert Embeddings.load(tmp_path / f"x{suffix}").keys in [embeddings.keys for embeddings in several]
+    assert os.listdir(tmp_path) == [f"x{suffix}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from dataclasses import fields
 from enum import Enum
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import LabelError
+from ..errors import LabelError, MmencodeError
 
 if TYPE_CHECKING:
     from ..inputs import Limits
@@ -108,6 +110,15 @@ def chosen_limits(given: list[str] | None) -> Limits:
         ) from None
     except ValueError as cause:
         raise typer.BadParameter(str(cause), param_hint="--limit") from cause
+
+
+def require_no_link(folder: Path) -> None:
+    """Refuse to write into a folder that is a link, which whoever put it there leads anywhere."""
+    if folder.is_symlink():
+        raise MmencodeError(
+            f"{folder} is a link, and nothing is written through one",
+            remedy=f"name the folder that it leads to: -o {shlex.quote(os.path.realpath(folder))}",
+        )
 
 
 def require_folder_of(path: Path | None, option: str) -> None:
