@@ -65,6 +65,7 @@ def _require_schema(schema: Any, kind: str, source: str) -> int:
         if schema.get_field_index(name) < 0:
             raise ValueError(f"it has no one column {name!r}")
     key, vector = schema.field("key").type, schema.field("vector").type
+    key = key.value_type if types.is_dictionary(key) else key
     if not (types.is_string(key) or types.is_large_string(key)):
         raise ValueError(f"its keys are {key}, which is no text")
     if not types.is_fixed_size_list(vector) or not types.is_float32(vector.value_type):
@@ -75,9 +76,12 @@ def _require_schema(schema: Any, kind: str, source: str) -> int:
 def _from_table(table: Any) -> Record:
     """The record in a table of `_table`; its arrays are copies, so that they can be written to."""
     table.validate(full=True)  # offsets and text are taken from the file as they are
-    keys = table.column("key").to_pylist()
-    if table.schema.field("key").nullable and not any(key is not None for key in keys):
+    words = [word for chunk in table.column("key").chunks for word in _words(chunk)]
+    keys: list[str] | None = [word for word in words if word is not None]
+    if table.schema.field("key").nullable and not keys:
         keys = None
+    elif len(keys) < len(words):
+        raise ValueError("some of its keys are missing")
     dim = table.schema.field("vector").type.list_size
     parts = [chunk.flatten() for chunk in table.column("vector").chunks]
     if table.column("vector").null_count or any(part.null_count for part in parts):
@@ -93,6 +97,23 @@ def _from_table(table: Any) -> Record:
     )
 
 
+def unpacked(metadata: Any) -> int:
+    """The bytes that the groups of rows of a Parquet file say that they unpack to.
+
+    Its columns are left alone: of some damaged ones, pyarrow ends the process when it is asked about them.
+    """
+    return sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
+
+
+def _words(column: Any) -> list[str | None]:
+    """The words of a column; of one with a dictionary each is made once, however often it comes."""
+    if not package("pyarrow").types.is_dictionary(column.type):
+        found: list[str | None] = column.to_pylist()
+        return found
+    known = column.dictionary.to_pylist()
+    return [None if place is None else known[place] for place in column.indices.to_pylist()]
+
+
 def write_parquet(file: BinaryIO, record: Record) -> None:
     """As Parquet, without dictionaries: hardly a value comes twice."""
     table = _table(record)
@@ -106,12 +127,10 @@ def read_parquet(file: BinaryIO, source: str, kind: str) -> Record:
     compared with its size first, and no more is read than it says.
     """
     package("pyarrow")
-    with package("pyarrow.parquet").ParquetFile(file) as content:
+    with package("pyarrow.parquet").ParquetFile(file, read_dictionary=["key"]) as content:
         dim = _require_schema(content.schema_arrow, kind, source)
         require_bounded(content.metadata.num_rows * (4 * dim + _ROW), size_of(file))
-        groups = [content.metadata.row_group(place) for place in range(content.metadata.num_row_groups)]
-        chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
-        require_bounded(sum(chunk.total_uncompressed_size for chunk in chunks), size_of(file))
+        require_bounded(unpacked(content.metadata), size_of(file))
         return _from_table(content.read(list(_COLUMNS)))
 
 
