@@ -45,7 +45,8 @@ class Encoder(nn.Module, ABC):
         """Turn one safe item (str, RGB `PIL.Image`, `Waveform`) into CPU tensors.
 
         Runs in worker threads: deterministic, thread-safe, without a batch dimension. Any exception is
-        reported as an InputError of that item.
+        reported as an InputError of that item; an InputError, as it is. A text encoder whose tokenizer can
+        leave nothing of a text says so by `mmencode.inputs.text.require_tokens`.
         """
 
     def collate(self, items: list[Tensors]) -> Tensors:

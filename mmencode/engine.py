@@ -163,6 +163,9 @@ def _prepare(job: Job, read: Callable[[Any, Limits], Any], index: int, item: Any
     try:
         tensors = encoder.preprocess(safe)
         return Prepared(index, describe(item), tensors, encoder.cost(tensors))
+    except InputError as error:  # it says itself what is wrong with the item, as a reader's does
+        error.source = error.source or describe(item)
+        return Prepared(index, error=error.at(index))
     except BaseException as cause:  # the contract: whatever preprocess raises is that item's error
         fact = f"encoder {job.tower.spec.name!r} can't preprocess it"
         return Prepared(index, error=_unprepared(fact, cause, index, item))

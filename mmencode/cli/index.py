@@ -11,10 +11,12 @@ import typer
 from ..errors import MmencodeError
 from . import output
 from .failures import Commands
+from .items import note_left_out
 from .options import Device, Json, Limit, SpaceName, Trusted, chosen_limits, open_space
 
 if TYPE_CHECKING:
     from ..index import Added, Failure, Index
+    from ..index.folders import Missing
 
 HELP = """Keep the vectors of folders in an index: a folder on disk, searched without encoding again.
 
@@ -32,6 +34,9 @@ Modality = Annotated[
     list[str] | None,
     typer.Option("--modality", help="image or audio; both where the space has them if not given."),
 ]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Take links that lead out of the folders, too.")
+]
 Retry = Annotated[bool, typer.Option("--retry", help="Try files again that failed and are unchanged.")]
 
 
@@ -41,6 +46,7 @@ def add(
     folders: Annotated[list[Path], typer.Argument(help="Folders of files.", exists=True, file_okay=False)],
     modality: Modality = None,
     retry: Retry = False,
+    follow_links: FollowLinks = False,
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
@@ -55,7 +61,7 @@ def add(
     Example: mmencode index add photos.index photos/
     """
     with _made(index, space, device, limit, trust) as opened:
-        _fill(opened, folders, modality, remove=False, retry=retry, json=json)
+        _fill(opened, folders, modality, missing="keep", follow_links=follow_links, retry=retry, json=json)
 
 
 @app.command("sync")
@@ -64,6 +70,10 @@ def sync(
     folder: Annotated[Path, typer.Argument(help="The folder to follow.", exists=True, file_okay=False)],
     modality: Modality = None,
     retry: Retry = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove rows even where most files are gone, or a whole folder's.")
+    ] = False,
+    follow_links: FollowLinks = False,
     device: Device = "auto",
     limit: Limit = None,
     trust: Trusted = False,
@@ -71,11 +81,15 @@ def sync(
 ) -> None:
     """Make the index what a folder is: add new files, encode changed ones, remove what is gone.
 
+    Where more than a quarter of the files are gone, or a folder is empty, a disk may not be mounted: then
+    rows are removed with --yes only.
+
     \b
     Example: mmencode index sync photos.index photos/
     """
     with _opened(index, device, limit, trust) as opened:
-        _fill(opened, [folder], modality, remove=True, retry=retry, json=json)
+        missing: Missing = "remove" if yes else "few"
+        _fill(opened, [folder], modality, missing=missing, follow_links=follow_links, retry=retry, json=json)
 
 
 @app.command("failures")
@@ -146,36 +160,55 @@ def _fill(
     folders: Iterable[Path],
     modality: list[str] | None,
     *,
-    remove: bool,
+    missing: Missing,
+    follow_links: bool,
     retry: bool,
     json: bool,
 ) -> None:
+    from ..index import Added
     from ..index import sync as follow
 
     try:
-        done = [
-            follow(index, folder, modality, remove=remove, retry=retry, progress=True) for folder in folders
-        ]
+        done = Added(0, 0)
+        for folder in folders:
+            done += follow(
+                index,
+                folder,
+                modality,
+                missing=missing,
+                follow_links=follow_links,
+                retry=retry,
+                progress=True,
+            )
     except ValueError as error:
         if isinstance(error, MmencodeError):
             raise
         raise typer.BadParameter(str(error), param_hint="--modality") from error
-    if any(part.added or part.removed for part in done):
+    if done.added or done.removed:
         index.compact()
     _report(index, done, json=json)
 
 
-def _report(index: Index, done: list[Added], *, json: bool) -> None:
-    counts = {name: sum(getattr(part, name) for part in done) for name in ("added", "unchanged", "removed")}
-    failed = [failure for part in done for failure in part.failed]
+def _report(index: Index, done: Added, *, json: bool) -> None:
+    counts = {name: getattr(done, name) for name in ("added", "unchanged", "removed")}
+    failed = done.failed
     if json:
-        output.document({"space": index.card.id, **counts, "rows": len(index), "failed": _documents(failed)})
+        output.document(
+            {
+                "space": index.card.id,
+                **counts,
+                "rows": len(index),
+                "failed": _documents(failed),
+                "left_out": dict(done.left_out),
+            }
+        )
     else:
         columns = (*counts, "failed", "rows")
         values = (*map(str, counts.values()), str(len(failed)), str(len(index)))
         output.table(output.Table(str(index.path), columns, [values], columns))
     if failed:
         output.note(f"{len(failed)} failed: `mmencode index failures` lists them, --retry tries them again")
+    note_left_out(done.left_out)
     if not len(index) and not counts["removed"]:
         output.note("error: the index is empty: nothing was found that could be encoded")
         raise typer.Exit(1)
@@ -183,5 +216,11 @@ def _report(index: Index, done: list[Added], *, json: bool) -> None:
 
 def _documents(failed: Iterable[Failure]) -> list[dict[str, str]]:
     return [
-        {"item": failure.key, "modality": failure.modality, "reason": failure.reason} for failure in failed
+        {
+            "item": failure.key,
+            "modality": failure.modality,
+            "reason": failure.reason,
+            "fault": failure.fault,
+        }
+        for failure in failed
     ]

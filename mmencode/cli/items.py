@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,18 +12,26 @@ import typer
 
 from ..errors import InputError, MmencodeError
 from ..spec import TEXT
+from . import output
 from .lists import read_lines
 
 
 @dataclass(slots=True)
 class Items:
-    """The items of a batch, and the folders that couldn't be read."""
+    """The items of a batch, the folders that couldn't be read, and what was left out of others, by reason."""
 
     batch: list[str] = field(default_factory=list)
     errors: list[InputError] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
-def gather(modality: str, arguments: Sequence[str], list_file: Path | None = None) -> Items:
+def gather(
+    modality: str,
+    arguments: Sequence[str],
+    list_file: Path | None = None,
+    *,
+    follow_links: bool = False,
+) -> Items:
     """The items that the arguments name: texts as they are, files, and the files of folders.
 
     `-` is standard input and `list_file` a file, both with one item on each line, blank lines left out.
@@ -40,9 +49,10 @@ def gather(modality: str, arguments: Sequence[str], list_file: Path | None = Non
     found = Items()
     for item in named:
         if os.path.isdir(item):
-            _walk(modality, item, found)
+            _walk(modality, item, found, follow_links=follow_links)
         else:
             found.batch.append(item)
+    note_left_out(found.left_out)
     if not found.batch and not found.errors:
         raise MmencodeError(
             f"no {modality} files in {', '.join(named)}",
@@ -51,21 +61,33 @@ def gather(modality: str, arguments: Sequence[str], list_file: Path | None = Non
     return found
 
 
+def note_left_out(left_out: Mapping[str, int]) -> None:
+    """Say on standard error what of the folders wasn't looked at."""
+    if left_out:
+        from ..inputs.walking import summary
+
+        output.note(f"left out of the folders: {summary(left_out)}")
+
+
 def _endings(modality: str) -> tuple[str, ...]:
-    from ..inputs.walking import ENDINGS
+    from ..inputs.walking import ENDINGS, endings_of
 
     if modality not in ENDINGS:
         raise typer.BadParameter(
             f"folders are searched for {' and '.join(ENDINGS)}, not {modality!r}: name the files one by one"
         )
-    return ENDINGS[modality]
+    return endings_of(modality)
 
 
-def _walk(modality: str, folder: str, found: Items) -> None:
-    """Add a folder's files, and the folders of it that can't be listed."""
-    from ..inputs.walking import files
+def _walk(modality: str, folder: str, found: Items, *, follow_links: bool) -> None:
+    """Add a folder's files, the folders of it that can't be listed, and what is left out of it."""
+    from ..inputs.walking import Walk
 
-    def note(path: str, reason: str) -> None:
-        found.errors.append(InputError(reason, source=path, remedy="check its permissions"))
-
-    found.batch += files(folder, _endings(modality), note)
+    _endings(modality)  # or the error that there are none
+    walk = Walk(folder, modality, follow_links=follow_links)
+    found.batch += walk
+    found.left_out += walk.left_out
+    found.errors += [
+        InputError(reason, source=path, remedy="check its permissions", fault="access")
+        for path, reason in walk.unlisted
+    ]

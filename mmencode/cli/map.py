@@ -13,9 +13,10 @@ from ..errors import InputError, MmencodeError
 from ..spec import IMAGE
 from . import output
 from .found import understood
-from .options import Json, require_folder_of
+from .options import Json, Limit, chosen_limits, require_folder_of
 
 if TYPE_CHECKING:
+    from ..inputs import Limits
     from ..pages import Survey
     from ..pages.surveys import Rows
 
@@ -50,6 +51,7 @@ def map_index(
     thumbnails: Annotated[
         bool, typer.Option(help="Show images under the pointer, as far as 8 MiB go.")
     ] = True,
+    limit: Limit = None,
     json: Json = False,
 ) -> None:
     """Draw what is in an index as points: what is alike lies together, outliers are listed.
@@ -59,9 +61,10 @@ def map_index(
     Example: mmencode map photos.safetensors --method umap
     """
     require_folder_of(out, "--out")
+    limits = chosen_limits(limit)
     rows = _rows(path, where)
     survey = _survey(rows, by or _by(clusters), method.value, clusters, centred)
-    shown = _thumbnails(survey) if thumbnails else {}
+    shown = _thumbnails(survey, limits) if thumbnails else {}
     _write(out, survey, path, shown)
     if json:
         output.document(_document(survey, out))
@@ -124,7 +127,7 @@ def _survey(rows: Rows, by: list[str], method: Any, clusters: int | None, centre
         raise typer.BadParameter(str(error)) from error
 
 
-def _thumbnails(survey: Survey) -> dict[int, str]:
+def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
     """Small pictures of the images by row, in no order that favours some, as far as THUMBNAIL_BYTES go."""
     import numpy as np
 
@@ -138,7 +141,7 @@ def _thumbnails(survey: Survey) -> dict[int, str]:
     with bar("thumbnails", len(order)) as advance:
         for row in order:
             try:
-                picture = thumbnail(survey.keys[row], THUMBNAIL, quality=70)
+                picture = thumbnail(survey.keys[row], THUMBNAIL, limits=limits, quality=70)
             except InputError:  # a key needn't be a file that is still there
                 picture = ""
             advance(1, int(not picture))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from .failures import as_documents, report
 from .found import Found, in_folder, in_index
 from .options import Device, Html, Json, Limit, SpaceName, Trusted, chosen_limits, require_folder_of
 from .queries import Query
+
+if TYPE_CHECKING:
+    from ..inputs import Limits
 
 
 def search(
@@ -58,10 +61,11 @@ def search(
     """
     asked = queries.query(query, image or [], audio or [], without or [], weight or [])
     require_folder_of(html, "--html")
+    limits = chosen_limits(limit)
     found = _found(path, asked, k, modality, where, centred, space, device, limit, trust)
     if html is not None:
-        _write(html, asked, found)
-    _print(asked, found, json=json, previews=previews)
+        _write(html, asked, found, limits)
+    _print(asked, found, limits, json=json, previews=previews)
     if len(found.matches) < k and not json:
         output.note(f"There are no more than {len(found.matches)} to find.")
     if html is not None:
@@ -95,7 +99,7 @@ def _found(
     return in_folder(path, query, k, modality=modality, space=space, device=device, limit=limit, trust=trust)
 
 
-def _print(query: Query, found: Found, *, json: bool, previews: bool | None) -> None:
+def _print(query: Query, found: Found, limits: Limits, *, json: bool, previews: bool | None) -> None:
     if json:
         output.document(
             {
@@ -112,7 +116,7 @@ def _print(query: Query, found: Found, *, json: bool, previews: bool | None) -> 
     output.table(output.Table(f"Nearest to {query}", columns, rows, ("rank", "score")))
     from .strips import show
 
-    show([(match.modality, match.key) for match in found.matches], previews)
+    show([(match.modality, match.key) for match in found.matches], previews, limits)
 
 
 def _columns(found: Found) -> tuple[list[str], list[list[str]]]:
@@ -143,12 +147,12 @@ def _notes(found: Found) -> list[str]:
     return [f"{count} item{'s' if count > 1 else ''} couldn't be encoded."] if count else []
 
 
-def _write(path: Path, query: Query, found: Found) -> None:
+def _write(path: Path, query: Query, found: Found, limits: Limits) -> None:
     """Write the gallery beside its place, and rename it."""
     from ..files import written_aside
     from ..pages import Item, gallery_page, previews
 
-    shown = previews((match.modality, match.key) for match in found.matches)
+    shown = previews(((match.modality, match.key) for match in found.matches), limits=limits)
     items = [
         Item(
             key=match.key,
@@ -160,9 +164,10 @@ def _write(path: Path, query: Query, found: Found) -> None:
         for match, preview in zip(found.matches, shown, strict=True)
     ]
     asked = [part for part in query.parts if part.modality != "text"]
+    shown = previews(((part.modality, part.item) for part in asked), limits=limits)
     examples = [
         Item(key=part.item, modality=part.modality, preview=preview)
-        for part, preview in zip(asked, previews((part.modality, part.item) for part in asked), strict=True)
+        for part, preview in zip(asked, shown, strict=True)
     ]
     page = gallery_page(
         items,

@@ -20,6 +20,8 @@ from . import output
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ..inputs import Limits
+
 COLUMNS, ROWS = 20, 8  # character cells of one image
 GAP = 2
 CELL = (10, 20)  # pixels, where the terminal doesn't say: those of a VT340
@@ -28,7 +30,7 @@ _KITTY = ("xterm-kitty", "xterm-ghostty")
 _SIXEL = ("foot", "foot-extra", "mlterm", "contour", "yaft-256color")
 
 
-def show(items: Sequence[tuple[str, str]], wanted: bool | None) -> None:
+def show(items: Sequence[tuple[str, str]], wanted: bool | None, limits: Limits) -> None:
     """Draw those of `(modality, path)` that are images, each under its rank; all others have no picture.
 
     With None, only where somebody looks at a terminal that can show them; True draws anywhere.
@@ -42,7 +44,7 @@ def show(items: Sequence[tuple[str, str]], wanted: bool | None) -> None:
     for start in range(0, len(pictures), each):
         row = pictures[start : start + each]
         typer.echo("".join(f"{rank:<{COLUMNS + GAP}}" for rank, _ in row).rstrip())
-        typer.echo(drawn([path for _, path in row], protocol or "blocks"))
+        typer.echo(drawn([path for _, path in row], protocol or "blocks", limits))
 
 
 def detected(environment: Mapping[str, str]) -> str:
@@ -58,10 +60,10 @@ def detected(environment: Mapping[str, str]) -> str:
     return "blocks" if environment.get("COLORTERM") in ("truecolor", "24bit") else ""
 
 
-def drawn(paths: Sequence[str], protocol: str) -> str:
+def drawn(paths: Sequence[str], protocol: str, limits: Limits) -> str:
     """One line of images as what makes a terminal show them; what can't be read is left blank."""
     pixels = (1, 2) if protocol == "blocks" else cell()
-    return _DRAW[protocol](sheet(paths, pixels), (COLUMNS + GAP) * len(paths))
+    return _DRAW[protocol](sheet(paths, pixels, limits), (COLUMNS + GAP) * len(paths))
 
 
 def cell() -> tuple[int, int]:
@@ -78,18 +80,18 @@ def cell() -> tuple[int, int]:
     return (width // columns, height // rows) if width and height and rows and columns else CELL
 
 
-def sheet(paths: Sequence[str], pixels: tuple[int, int]) -> Image.Image:
+def sheet(paths: Sequence[str], pixels: tuple[int, int], limits: Limits) -> Image.Image:
     """The images side by side on a transparent ground, each in COLUMNS by ROWS cells of so many pixels."""
     from PIL import Image
 
-    from ..inputs import Limits, reader
+    from ..inputs import reader
 
     width, height = COLUMNS * pixels[0], ROWS * pixels[1]
     step = (COLUMNS + GAP) * pixels[0]
     ground = Image.new("RGBA", (step * len(paths), height), (0, 0, 0, 0))
     for place, path in enumerate(paths):
         try:
-            image = reader(IMAGE, least=2 * max(width, height))(path, Limits())
+            image = reader(IMAGE, least=2 * max(width, height))(path, limits)
         except InputError:
             continue
         image.thumbnail((width, height))

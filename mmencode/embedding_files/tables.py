@@ -77,10 +77,9 @@ def _from_table(table: Any) -> Record:
     """The record in a table of `_table`; its arrays are copies, so that they can be written to."""
     table.validate(full=True)  # offsets and text are taken from the file as they are
     words = [word for chunk in table.column("key").chunks for word in _words(chunk)]
-    keys: list[str] | None = [word for word in words if word is not None]
-    if table.schema.field("key").nullable and not keys:
-        keys = None
-    elif len(keys) < len(words):
+    keys = [word for word in words if word is not None]
+    unnamed = table.schema.field("key").nullable and not keys
+    if len(keys) < len(words) and not unnamed:
         raise ValueError("some of its keys are missing")
     dim = table.schema.field("vector").type.list_size
     parts = [chunk.flatten() for chunk in table.column("vector").chunks]
@@ -93,7 +92,7 @@ def _from_table(table: Any) -> Record:
             "positions": np.array(table.column("position").to_numpy()),
         },
         _facts(table.schema),
-        None if keys is None else tuple(unescape(key) for key in keys),
+        None if unnamed else tuple(unescape(key) for key in keys),
     )
 
 

@@ -16,7 +16,7 @@ from torchvision.transforms import Compose, PILToTensor
 from ..encoder import Encoder, Tensors
 from ..spec import Scoring
 from .openclip_blocks import is_quick, pooled, quicken
-from .pixels import normalised
+from .pixels import fit_to_crop, fit_to_squeeze, normalised
 
 
 class OpenClipImage(Encoder):
@@ -32,6 +32,7 @@ class OpenClipImage(Encoder):
         self.pooling = f"open_clip {type(model.visual).__name__}"
         *resizing, _, _ = image_transform_v2(settings, is_train=False).transforms  # to floats, normalised
         self._transform = Compose([*resizing, PILToTensor()])
+        self._fit = fit_to_crop if settings.resize_mode in (None, "shortest") else fit_to_squeeze
         self._mean, self._std = settings.mean, settings.std
         self._quick = _prepare(self.tower)
         size = settings.size
@@ -42,7 +43,7 @@ class OpenClipImage(Encoder):
 
     def preprocess(self, item: Image.Image) -> Tensors:
         """Pixels `[3, h, w]`, uint8, resized and cropped, not yet normalised."""
-        return {"pixels": self._transform(item)}
+        return {"pixels": self._transform(self._fit(item))}
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]`, as open_clip's `encode_image` gives them."""

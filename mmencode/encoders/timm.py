@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
 from ..errors import EncoderError, UnknownNameError, WeightsError
+from .pixels import fit_to_crop, fit_to_squeeze
 
 DataConfig = Mapping[str, Any]
 
@@ -46,6 +47,7 @@ class TimmEncoder(Encoder):
         self.preprocessing = _describe(config)
         self.pooling = f"timm {_architecture(model)}, features before the classifier"
         self._transform = create_transform(**config, is_training=False, normalize=False)
+        self._fit = fit_to_squeeze if config.get("crop_mode") in ("squash", "border") else fit_to_crop
         self._size = tuple(config["input_size"])
         self.resolution = math.ceil(min(self._size[1:]) / config["crop_pct"])
         self._mean = [255 * value for value in config["mean"]]
@@ -54,7 +56,7 @@ class TimmEncoder(Encoder):
 
     def preprocess(self, item: Image.Image) -> Tensors:
         """Pixels `[3, h, w]`, uint8, resized and cropped, not yet normalised."""
-        return {"pixels": self._transform(item)}
+        return {"pixels": self._transform(self._fit(item))}
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]` of pixels `[b, 3, h, w]`."""

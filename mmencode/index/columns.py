@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,52 @@ import numpy as np
 from ..embeddings import Vectors
 from .escaping import escape, unescape
 
-FORMAT = {"mmencode.index": "1"}
+FORMAT = "2"
 OWN = ("key", "modality", "vector", "_hash", "_size", "_time")
+# What metadata can't be called: the index's own names, and words that mean something else in a condition.
+RESERVED = frozenset(
+    (
+        *("key", "modality", "vector", "reason", "fault"),
+        *("null", "true", "false", "current_date", "current_time", "current_timestamp"),
+        *("select", "not", "all", "any", "some", "exists", "interval", "with", "trim"),
+    )
+)
+LONGEST_NAME, MOST_COLUMNS = 100, 500
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+_FORMAT, _ID, _SPACE = b"mmencode.index", b"mmencode.index.id", b"mmencode.index.space"
 Metadata = Mapping[str, Any]
 
 
-def row_schema(dim: int) -> Any:
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """To which index a table belongs, by an id that no other has, and whose vectors that holds.
+
+    `space` is the fingerprint of the space.
+    """
+
+    index: str
+    space: str
+
+    @classmethod
+    def new(cls, space: str) -> Owner:
+        """The owner of tables to be made, of an index that never was before."""
+        return cls(secrets.token_hex(16), space)
+
+    @property
+    def facts(self) -> dict[bytes, bytes]:
+        """The owner as a table's schema holds it."""
+        return {_FORMAT: FORMAT.encode(), _ID: self.index.encode(), _SPACE: self.space.encode()}
+
+
+def owner_of(schema: Any) -> Owner | None:
+    """The owner of a table of this schema; None for a table of another format."""
+    facts = schema.metadata or {}
+    if facts.keys() != {_FORMAT, _ID, _SPACE} or facts[_FORMAT] != FORMAT.encode():
+        return None
+    return Owner(facts[_ID].decode(errors="replace"), facts[_SPACE].decode(errors="replace"))
+
+
+def row_schema(dim: int, owner: Owner) -> Any:
     """The columns that every index has; where a row comes from is null for vectors that were given.
 
     _hash  of the item's content
@@ -34,16 +74,16 @@ def row_schema(dim: int) -> Any:
             pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
             *source_fields(),
         ],
-        metadata=FORMAT,
+        metadata=owner.facts,
     )
 
 
-def failure_schema() -> Any:
+def failure_schema(owner: Owner | None = None) -> Any:
     """The columns of the table of failures."""
     import pyarrow as pa
 
-    words = [pa.field(name, pa.string(), nullable=False) for name in ("key", "modality", "reason")]
-    return pa.schema([*words, *source_fields()], metadata=FORMAT)
+    words = [pa.field(name, pa.string(), nullable=False) for name in ("key", "modality", "reason", "fault")]
+    return pa.schema([*words, *source_fields()], metadata=owner.facts if owner else None)
 
 
 def source_fields() -> list[Any]:
@@ -69,8 +109,8 @@ def vectors_of(column: Any) -> Vectors:
 
 
 def metadata_names(schema: Any) -> list[str]:
-    """The columns of metadata."""
-    return [name for name in schema.names if name not in (*OWN, "reason")]
+    """The columns of metadata in a table of rows."""
+    return [name for name in schema.names if name not in OWN and not name.startswith("_")]
 
 
 def new_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
@@ -93,6 +133,11 @@ def new_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
             held = names.get(known[name]) if name in known else found.get(name)
             found[name] = _joined(name, held, kind, place, fixed=name in known)
     added = [name for name in found if name not in known]
+    if len(known) + len(added) > MOST_COLUMNS:
+        raise ValueError(
+            f"metadata would have {len(known) + len(added)} names, and an index holds {MOST_COLUMNS}: put "
+            "what is said of few rows into one string"
+        )
     _require_distinct([*known, *added], added)
     return [pa.field(name, kinds[found[name]]) for name in added]
 
@@ -104,17 +149,13 @@ def metadata_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
     columns = []
     for name in metadata_names(schema):
         kind = schema.field(name).type
-        values = [row.get(name) for row in rows]
-        if kind == pa.string():
-            values = [None if value is None else escape(value) for value in values]
-        columns.append(pa.array(values, kind))
+        columns.append(pa.array([_plain(row.get(name)) for row in rows], kind))
     return columns
 
 
 def metadata_of(table: Any) -> list[dict[str, Any]]:
     """What each row of a table has of metadata; what is null isn't there."""
     names = metadata_names(table.schema)
-    names = [name for name in names if not name.startswith("_")]
     if not names:
         return [{} for _ in range(table.num_rows)]
     return [
@@ -127,22 +168,47 @@ def metadata_of(table: Any) -> list[dict[str, Any]]:
     ]
 
 
+def require_metadata(row: Any, place: int) -> None:
+    """Raise for what can't be metadata of a row, whatever columns there are.
+
+    TypeError for what is no mapping and for values of other types than str, bool, int, float and None;
+    ValueError for names that a condition couldn't use, and for numbers that 64 bits can't hold.
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError(f"metadata of row {place} is {type(row).__name__}: make it a mapping of names")
+    for name, value in row.items():
+        if value is not None:
+            _kind(name, value, place)
+
+
 def _kind(name: Any, value: Any, place: int) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in OWN:
+    known = isinstance(name, str) and len(name) <= LONGEST_NAME and _NAME.fullmatch(name) is not None
+    if not known or name.lower() in RESERVED:
+        why = f"{', '.join(sorted(RESERVED))} have a meaning already" if known else "begin with a letter"
         raise ValueError(
-            f"metadata of row {place} has the name {name!r}: make it letters, digits and _, a letter first, "
-            f"and none of {', '.join(OWN[:3])}"
+            f"metadata of row {place} has the name {name!r:.200}: make it at most {LONGEST_NAME} letters, "
+            f"digits and _; {why}"
         )
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = value.item() if isinstance(value, np.generic) else value
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             if isinstance(value, int) and not -(2**63) <= value < 2**63:
-                raise ValueError(f"{name} of row {place} is {value}, which 64 bits can't hold")
+                raise ValueError(
+                    f"{name} of row {place} is an int of {value.bit_length()} bits, which 64 bits can't hold"
+                )
             return kind.__name__
     raise TypeError(
         f"{name} of row {place} is of type {type(value).__name__}: make it str, bool, int, float or None"
     )
+
+
+def _plain(value: Any) -> Any:
+    """A value as a column holds it: of the type itself, not of one derived from it, text as UTF-8 can be."""
+    value = value.item() if isinstance(value, np.generic) else value
+    for kind in (bool, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    return escape(str.__str__(value)) if isinstance(value, str) else value
 
 
 def _joined(name: str, held: str | None, kind: str, place: int, *, fixed: bool) -> str:
@@ -160,15 +226,3 @@ def _require_distinct(names: Sequence[str], added: Iterable[str]) -> None:
         alike = [other for other in names if other != name and other.lower() == name.lower()]
         if alike:
             raise ValueError(f"metadata {name!r} and {alike[0]!r} differ in case only, which SQL doesn't see")
-
-
-def require_unit(vectors: Vectors) -> None:
-    """ValueError for rows that aren't finite, or not of length 1 to within 0.001."""
-    lengths = np.einsum("nd,nd->n", vectors, vectors)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) < 2e-3))
-    if len(wrong):
-        length = math.sqrt(lengths[wrong[0]]) if lengths[wrong[0]] >= 0 else math.nan
-        raise ValueError(
-            f"the vector of row {wrong[0]} has length {length:g} ({len(wrong)} such rows of {len(vectors)}): "
-            "vectors of a space have length 1, as encode() gives them"
-        )

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import Any
 
 from ..spec import TEXT
+from .columns import require_metadata
 from .escaping import escape
 from .store import Known
 
@@ -48,13 +49,13 @@ class Entry:
         """Size and time of the file, without reading it."""
         return Source() if self.path is None else _stated(self.path)
 
-    def read(self) -> Source:
-        """The same with the content's hash."""
+    def read(self, most: int) -> Source:
+        """The same with the content's hash; None for more than `most` bytes, which no reader takes."""
         if self.path is not None:
-            return _read(self.path)
+            return _read(self.path, most)
         if isinstance(self.item, str):
             return Source(_digest(self.item.encode("utf-8", "surrogatepass")))
-        if isinstance(self.item, (bytes, bytearray, memoryview)):
+        if isinstance(self.item, (bytes, bytearray, memoryview)) and memoryview(self.item).nbytes <= most:
             return Source(_digest(self.item))
         return Source()
 
@@ -80,6 +81,8 @@ def entries(
             )
         seen.add(key)
         said = None if metadata is None else parts[-1]
+        if said is not None:
+            require_metadata(said, place)
         yield Entry(key, modality, item, place, _path(modality, item), said)
 
 
@@ -130,16 +133,22 @@ def _of(status: os.stat_result, digest: str | None = None) -> Source:
     return Source(digest, status.st_size, status.st_mtime_ns if settled else _UNSETTLED)
 
 
-def _read(path: str) -> Source:
-    """Size and time are those before the reading: a change during it shows as one later."""
+def _read(path: str, most: int) -> Source:
+    """Size and time are those before the reading: a change during it shows as one later.
+
+    No more is read than the file says it has: what a kernel makes up, /proc/kmsg say, has size 0 and no end.
+    """
     try:
-        before = os.stat(path)
-        if not stat.S_ISREG(before.st_mode):  # reading a pipe might never end
-            return Source()
-        digest = hashlib.blake2b(digest_size=16)
-        with open(path, "rb", buffering=0) as file:
-            while piece := file.read(_PIECE):
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        with open(handle, "rb", buffering=0) as file:
+            before = os.fstat(handle)
+            left = before.st_size
+            if not stat.S_ISREG(before.st_mode) or left > most:  # reading a pipe might never end
+                return _of(before)
+            digest = hashlib.blake2b(digest_size=16)
+            while left and (piece := file.read(min(left, _PIECE))):
                 digest.update(piece)
+                left -= len(piece)
         return _of(before, digest.hexdigest())
     except (OSError, ValueError):
         return Source()

@@ -15,14 +15,16 @@ from ..embeddings import Embeddings
 from ..engine import OnError
 from ..errors import InputError
 from ..space import Space
+from ..workers import Work, in_order
 from .entries import Entry, Source, looks_same, same
 from .escaping import escape
 from .results import Added, Failure
-from .store import BLOCK, Known, Store
+from .store import BLOCK, Known, Store, another_modality
 from .writing import Block, Line, write_failures, write_rows, write_sources
 
 CHUNK = 256  # items that are encoded at once
 SECONDS, MOST = 2.0, 8192  # a commit comes after so long, or after so many items
+PAUSE = 0.5  # seconds after which items that come slowly are looked up
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Filling:
     progress: bool = False
     added: int = 0
     unchanged: int = 0
+    replaced: int = 0
     failed: list[Failure] = field(default_factory=list)
 
     def run(self, entries: Iterable[Entry]) -> Added:
@@ -46,7 +49,7 @@ class Filling:
         fresh = self._fresh(entries, sent)
         first = list(islice(fresh, 1))
         if not first:  # then no encoder need be loaded
-            return Added(0, self.unchanged, tuple(self.failed))
+            return self._done()
         parts = self.space.stream(
             self.modality,
             chain(first, fresh),
@@ -61,13 +64,15 @@ class Filling:
             if error.index in sent:
                 error.at(sent[error.index].entry.place)
             raise
-        return Added(self.added, self.unchanged, tuple(self.failed))
+        return self._done()
+
+    def _done(self) -> Added:
+        return Added(self.added, self.unchanged, tuple(self.failed), replaced=self.replaced)
 
     def _fresh(self, entries: Iterable[Entry], sent: dict[int, Line]) -> Iterator[object]:
         """The items that must be encoded; `sent` has them by their place in the stream."""
         count = 0
-        entries = iter(entries)
-        while block := list(islice(entries, BLOCK)):
+        for block in _blocks(entries):
             for line in self._changed(block):
                 sent[count] = line
                 count += 1
@@ -75,30 +80,52 @@ class Filling:
 
     def _changed(self, block: Sequence[Entry]) -> list[Line]:
         """Those of the block whose content isn't known; the others are counted, and put in order."""
-        rows, failures = self.store.known([escape(entry.key) for entry in block])
+        keys = [escape(entry.key) for entry in block]
+        rows, failures = self.store.known(keys)
         changed: list[Line] = []
         touched: list[Line] = []
         stale_rows: list[str] = []
         stale_failures: list[str] = []
-        for entry in block:
-            key = escape(entry.key)
-            row, failure = rows.get(key), failures.get(key)
-            line = Line(entry, _source(entry, row, failure), row.metadata if row else {})
-            if row and row.modality == entry.modality and same(row, line.source):
+        looked = [
+            _Look(entry, rows.get(key), failures.get(key)) for entry, key in zip(block, keys, strict=True)
+        ]
+        for key, look, source in zip(keys, looked, self._sources(looked), strict=True):
+            entry, row, failure = look.entry, look.row, look.failure
+            line = Line(entry, source, row)
+            if row and row.modality != entry.modality:
+                raise another_modality(entry.key, row.modality, entry.modality)
+            if row and same(row, line.source):
                 self.unchanged += 1
                 stale_failures += [key] * bool(failure)
                 touched += [line] * _is_news(row, line)
             elif failure and not self._again(entry, failure, line.source):
-                self.failed.append(Failure(entry.key, entry.modality, failure.reason or ""))
+                self.failed.append(Failure(entry.key, entry.modality, failure.reason or "", failure.fault))
                 stale_rows += [key] * bool(row)
             else:
                 changed.append(line)
         self._tidy(touched, stale_rows, stale_failures)
         return changed
 
+    def _sources(self, looked: Sequence[_Look]) -> Iterator[Source]:
+        """Where each item's content is from, found in threads, since a share that hangs may hold files.
+
+        One that takes longer than the limit has no hash, so that the encoder's reader says what is wrong.
+        """
+        limits, runtime = self.space.limits, self.space.runtime
+        work = Work(
+            do=lambda _, look: look.source(limits.bytes),
+            late=lambda _, look: Source(),
+            size=lambda source: 0,
+            seconds=limits.wait,
+            threads=runtime.workers,
+            ahead=len(looked),
+            nbytes=runtime.window_bytes,
+        )
+        return in_order(looked, work)
+
     def _again(self, entry: Entry, failure: Known, source: Source) -> bool:
-        """Whether an item that failed is to be tried again."""
-        if self.retry or self.on_error == "raise":
+        """Whether an item that failed is to be tried again: always, unless its own content is at fault."""
+        if self.retry or self.on_error == "raise" or failure.fault != "content":
             return True
         return failure.modality != entry.modality or not same(failure, source)
 
@@ -114,25 +141,50 @@ class Filling:
         places = [place for part in parts for place in part.positions.tolist()]
         errors = [error for part in parts for error in part.errors]
         lines = [sent[place] for place in places]
-        wrong = [(sent[error.index or 0], error.fact) for error in errors]
+        wrong = [(sent[error.index or 0], error) for error in errors]
         with self.store.writing():
-            write_failures(self.store, wrong)
+            # What the process lacks, memory say, is no property of the item, and would be untrue tomorrow.
+            write_failures(self.store, [(line, error) for line, error in wrong if error.fault != "process"])
             if lines:
-                write_rows(self.store, Block.of(lines), Embeddings.concatenate(parts).vectors)
+                vectors = Embeddings.concatenate(parts).vectors
+                self.replaced += write_rows(self.store, Block.of(lines), vectors)
         for place in [*places, *(error.index or 0 for error in errors)]:
             del sent[place]
         self.added += len(lines)
-        self.failed += [Failure(line.entry.key, line.entry.modality, reason) for line, reason in wrong]
+        self.failed += [
+            Failure(line.entry.key, line.entry.modality, error.fact, error.fault) for line, error in wrong
+        ]
 
 
-def _source(entry: Entry, row: Known | None, failure: Known | None) -> Source:
-    """Where the content is from; it is read unless size and time are those of the one that is known."""
-    stated = entry.stated()
-    if row is None or failure is None:
-        known = row or failure
-        if known is not None and looks_same(known, stated):
-            return replace(stated, hash=known.hash)
-    return entry.read()
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """An item, and the row and the failure that its key has."""
+
+    entry: Entry
+    row: Known | None
+    failure: Known | None
+
+    def source(self, most: int) -> Source:
+        """Where the content is from; it is read unless size and time are those of the one that is known."""
+        stated = self.entry.stated()
+        if self.row is None or self.failure is None:
+            known = self.row or self.failure
+            if known is not None and looks_same(known, stated):
+                return replace(stated, hash=known.hash)
+        return self.entry.read(most)
+
+
+def _blocks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """As many as are looked up at once, or fewer where they come slowly."""
+    block: list[Entry] = []
+    start = time.monotonic()
+    for entry in entries:
+        block.append(entry)
+        if len(block) == BLOCK or time.monotonic() - start > PAUSE:
+            yield block
+            block, start = [], time.monotonic()
+    if block:
+        yield block
 
 
 def _is_news(row: Known, line: Line) -> bool:

@@ -21,16 +21,19 @@ from ..inputs.batches import check_on_error, require_many
 from ..loading import Trust, load
 from ..runtime import Auto
 from ..space import Space
+from ..topk import require_unit, whole
 from .ann import FROM_ROWS
-from .columns import require_unit
+from .columns import require_metadata
+from .conditions import condition
 from .entries import Entry, entries, escaped_keys
 from .escaping import both, escape, one_of
 from .filling import Filling
 from .identity import explained, load_space, require_card, require_id, write_card
+from .lance import package, require_threads
 from .reading import read_failures, read_rows, sampled
 from .results import Added, Failure, Hit, Rows, State
 from .searching import Query, find, means
-from .store import ROWS, Store, package
+from .store import ROWS, Store
 from .writing import Block, write_rows
 
 Metadata = Mapping[str, Any]
@@ -58,7 +61,7 @@ class Index:
         if space is not None:
             require_card(self.card, space.card, "searched or added")
         self._id = self.card.id
-        self._open_store: Store | None = Store(path)
+        self._open_store: Store | None = Store(path, self.card.fingerprint)
         self._space = space
         self._own = space is None
         self._load = partial(load_space, path, device=device, dtype=dtype, limits=limits, trust=trust)
@@ -76,7 +79,7 @@ class Index:
         with folder_aside(target) as aside:
             loaded = space if isinstance(space, Space) else load(space)
             write_card(loaded, aside)
-            Store.make(aside, loaded.dim)
+            Store.make(aside, loaded.dim, loaded.card.fingerprint)
         index = cls(target, loaded)
         index._own = loaded is not space
         return index
@@ -116,7 +119,9 @@ class Index:
     @property
     def space(self) -> Space:
         """The space of the index, loaded; raises as `load`."""
-        with self._store.guard:
+        store = self._store
+        require_threads()
+        with store.guard:
             if self._space is None:
                 self._space = self._load()
             return self._space
@@ -143,15 +148,18 @@ class Index:
         """Encode items, of an iterable of any length, and write rows as they are done.
 
         Without `keys`, paths and texts are their own. A row whose key is there is replaced, and not encoded
-        again where its content is the same: of paths, bytes and texts this is known. `metadata` has a mapping
-        for each item, of str, bool, int, float or None; columns are added when first seen.
+        again where its content is the same: of paths, bytes and texts this is known. A row of another
+        modality is never replaced. `metadata` has a mapping for each item, of str, bool, int, float or None;
+        columns are added when first seen.
 
-        With on_error="skip", items that fail are listed in `failures()`, lose an older row of their key, and
-        aren't tried again while unchanged, but with `retry`. With "raise" the first raises InputError.
-        Whatever ends it, what was written stays.
+        With on_error="skip", items that fail are listed in `failures()`. One whose content is at fault loses
+        an older row of its key, and isn't tried again while unchanged, but with `retry`; one whose failure
+        can pass, by InputError.fault, keeps that row and is tried again; what the process lacks is reported
+        and not listed. With "raise" the first raises InputError. Whatever ends it, what was written stays.
 
-        Raises ValueError and TypeError for keys that come twice or lack, and metadata that no column can
-        hold; SpaceMismatchError when the space isn't what it was; StoreError, on a full disk, say; BusyError.
+        Raises ValueError and TypeError for keys that come twice, lack, or are those of rows of another
+        modality, and for metadata that no column can hold; SpaceMismatchError when the space isn't what it
+        was; StoreError, on a full disk, say; BusyError.
         """
         check_on_error(on_error)
         require_many(modality, items)
@@ -164,17 +172,20 @@ class Index:
         Raises SpaceMismatchError for vectors of another space, ValueError without keys, otherwise as `add`.
         """
         require_id(self.card, self._id, embeddings.space, "added")
-        require_unit(embeddings.vectors)
+        self._require_vectors(embeddings, "vector")
         keys = escaped_keys(embeddings.keys)
         said = None if metadata is None else list(metadata)
         if said is not None and len(said) != len(keys):
             raise ValueError(f"{len(keys)} vectors have metadata for {len(said)}: give as many")
-        if keys:
-            with self._store.writing():
-                block = Block(keys, escape(embeddings.modality), metadata=said)
-                write_rows(self._store, block, embeddings.vectors)
-            self._settle()
-        return Added(len(keys), 0)
+        for place, row in enumerate(said or ()):
+            require_metadata(row, place)
+        if not keys:
+            return Added(0, 0)
+        with self._store.writing():
+            block = Block(keys, escape(embeddings.modality), metadata=said)
+            replaced = write_rows(self._store, block, embeddings.vectors)
+        self._settle()
+        return Added(len(keys), 0, replaced=replaced)
 
     def search(
         self,
@@ -209,43 +220,55 @@ class Index:
         modality from these where it has rows, which takes away the gap between modalities (Liang et al.,
         "Mind the Gap", NeurIPS 2022). Large indexes are searched approximately unless `exact`.
 
-        Raises SpaceMismatchError for vectors of another space, ValueError for a `where` that isn't
-        understood, UnknownModalityError for `among`, StoreError.
+        Equal scores are ranked by key, and the first rows of a larger `k` are those of a smaller one; of an
+        approximate search that holds up to k = 128.
+
+        Raises SpaceMismatchError for vectors of another space, ValueError for those that aren't of length 1,
+        a `k` that is no positive integer, and a `where` that isn't understood, UnknownModalityError for
+        `among`, StoreError.
         """
         require_id(self.card, self._id, queries.space, "searched")
-        if type(k) is not int or k < 1:
-            raise ValueError(f"k is {k!r}: make it a positive int")
-        condition = both(escape(where) if where is not None else None, self._among(among))
+        self._require_vectors(queries, "query")
+        wanted = whole(k)
+        parsed = both(None if where is None else condition(where), self._among(among))
         query = Query(
             queries.vectors,
             queries.modality,
-            k,
-            condition,
+            min(wanted, max(1, len(self))),
+            parsed,
             exact,
             means(self._store) if centred else None,
         )
         try:
             return find(self._store, query)
         except StoreError:
-            self._store.require_condition(condition)
+            self._store.require_condition(parsed)
             raise
 
     def rows(self, where: str | None = None) -> Rows:
         """All rows, or those that meet the condition, in the order of their keys; raises as `search`."""
-        return read_rows(self._store, self._id, where)
+        return read_rows(self._store, self._id, None if where is None else condition(where))
 
     def delete(
         self, where: str | None = None, *, keys: Iterable[str | os.PathLike[str]] | None = None
     ) -> int:
-        """Delete the rows that meet a condition, or have these keys; how many there were."""
+        """Delete the rows that meet a condition, or have these keys; how many there were.
+
+        ValueError for a condition that isn't understood whole; TypeError for keys that are one str.
+        """
         if (where is None) == (keys is None):
             raise ValueError("say which rows: where='...' or keys=[...]; where='true' is all of them")
+        if isinstance(keys, (str, bytes, os.PathLike)):
+            raise TypeError(f"keys is one {type(keys).__name__}: give a list of keys, keys=[...]")
         store = self._store
+        if where is None:
+            named = [escape(os.fsdecode(key)) for key in keys or ()]
+            with store.writing():
+                return store.delete(store.rows, named)
+        parsed = condition(where)
         with store.writing():
-            if where is None:
-                return store.delete(store.rows, [escape(os.fsdecode(key)) for key in keys or ()])
-            store.require_condition(escape(where))
-            return store.delete_where(store.rows, escape(where))
+            store.require_condition(parsed)
+            return store.delete_where(store.rows, parsed)
 
     def compact(self) -> None:
         """Join small files, drop old versions, and bring the approximate index up to date.
@@ -264,6 +287,7 @@ class Index:
         By default for rows drawn at random, which leave themselves out. Queries of another modality than the
         rows may find less: give some.
         """
+        k, sample = whole(k), whole(sample, "sample")
         own = queries is None
         asked = sampled(self._store, self._id, sample) if queries is None else queries
         found, expected = (self.search_embeddings(asked, k + own, exact=exact) for exact in (False, True))
@@ -300,6 +324,12 @@ class Index:
         if self._open_store is None:
             raise ClosedError(f"the index at {self.path} is closed", remedy="open it again")
         return self._open_store
+
+    def _require_vectors(self, embeddings: Embeddings, what: str) -> None:
+        """ValueError for vectors that aren't of the index's width, or not of length 1."""
+        if embeddings.dim != self.card.dim:
+            raise ValueError(f"the {what} has {embeddings.dim} numbers, and the index's rows {self.card.dim}")
+        require_unit(embeddings.vectors, what)
 
     def _fill(
         self,

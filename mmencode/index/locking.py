@@ -2,66 +2,160 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import BusyError
+from ..causes import words
+from ..errors import BusyError, StoreError
 
 if sys.platform == "win32":
     import msvcrt
 
     def _take(handle: int) -> None:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+    def _let_go(handle: int) -> None:
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
 
     def _take(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _let_go(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+WAIT = 60.0  # seconds
+_PAUSE = 0.01
+_TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+_FLAGS = os.O_RDWR | os.O_CREAT
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOINHERIT"):
+    _FLAGS |= getattr(os, _flag, 0)
+
 
 class WriteLock:
     """The right to write, which the file `path` stands for; `with` takes it, again within itself if need be.
 
-    BusyError when another process has it for longer than `wait` seconds.
+    BusyError when another process or thread has it for longer than WAIT seconds; StoreError where the file
+    system can't lock, for a lock that is a link or no file, and for a folder that can't be written to.
     """
 
-    def __init__(self, path: Path, wait: float = 60.0) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._wait = wait
         self._thread = threading.RLock()
         self._depth = 0
+        self._handle: int | None = None
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold it."""
-        with self._thread:
-            if self._depth:
-                yield
-                return
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        if not self._thread.acquire(timeout=WAIT):
+            raise self._busy("thread")
+        try:
+            if not self._depth:
+                self._handle = self._taken()
+                _held.add(self)
+            self._depth += 1
             try:
-                self._wait_for(handle)
-                self._depth += 1
                 yield
             finally:
-                self._depth = 0
-                os.close(handle)  # which lets go
+                self._depth -= 1
+                if not self._depth:
+                    self._release()
+        finally:
+            self._thread.release()
 
-    def _wait_for(self, handle: int) -> None:
-        deadline = time.monotonic() + self._wait
+    def _release(self) -> None:
+        handle, self._handle = self._handle, None
+        _held.discard(self)
+        if handle is not None:
+            try:
+                # Closing alone would leave it with a child that was forked meanwhile.
+                _let_go(handle)
+            finally:
+                os.close(handle)
+
+    def _taken(self) -> int:
+        """A handle that has the lock, on the file that has this name."""
+        deadline = time.monotonic() + WAIT
+        while True:
+            handle = self._opened()
+            try:
+                if self._takes(handle, deadline):
+                    return handle
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)
+
+    def _opened(self) -> int:
+        try:
+            handle = os.open(self._path, _FLAGS, 0o666)
+        except OSError as cause:
+            what = "is a link" if cause.errno == errno.ELOOP else f"can't be opened: {words(cause)}"
+            raise StoreError(
+                f"the index's lock {what}",
+                culprit=str(self._path),
+                remedy="the folder must be there and writable, and the lock a file: remove it if it is none",
+            ) from cause
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise StoreError(
+                "the index's lock is no file", culprit=str(self._path), remedy="remove it: it is made anew"
+            )
+        return handle
+
+    def _takes(self, handle: int, deadline: float) -> bool:
+        """Wait until the handle has the lock; false where the file has lost its name by then."""
         while True:
             try:
-                return _take(handle)
+                _take(handle)
+                break
             except OSError as cause:
-                if time.monotonic() >= deadline:
-                    raise BusyError(
-                        f"another process has been writing to the index for {self._wait:g} s",
+                if cause.errno not in _TAKEN:
+                    raise StoreError(
+                        f"the file system can't lock files: {words(cause)}",
                         culprit=str(self._path.parent),
-                        remedy="let it end, then do this again: what was added so far stays",
+                        remedy="keep the index on a disk that can, or mount the share with locks",
                     ) from cause
-            time.sleep(0.01)
+                if time.monotonic() >= deadline:
+                    raise self._busy("process") from cause
+            time.sleep(_PAUSE)
+        with suppress(OSError):
+            return os.path.samestat(os.fstat(handle), os.stat(self._path))
+        return False
+
+    def _busy(self, who: str) -> BusyError:
+        return BusyError(
+            f"another {who} has been writing to the index for {WAIT:g} s",
+            culprit=str(self._path.parent),
+            remedy="let it end, then do this again: what was added so far stays",
+        )
+
+    def forget(self) -> None:
+        """Close what a forked child has inherited; the lock stays with the parent, which took it."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
+_held: weakref.WeakSet[WriteLock] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    for lock in list(_held):
+        lock.forget()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

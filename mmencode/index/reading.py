@@ -7,16 +7,16 @@ from typing import Any
 
 from ..embeddings import Embeddings
 from .columns import metadata_of, vectors_of
-from .escaping import escape, one_of, unescape
+from .escaping import one_of, unescape
 from .results import Failure, Rows
 from .store import Store
 
 
-def read_rows(store: Store, space: str, where: str | None) -> Rows:
-    """The rows that meet the condition, or all."""
-    condition = None if where is None else escape(where)
+def read_rows(store: Store, space: str, condition: str | None) -> Rows:
+    """The rows that meet a condition in brackets, or all; ValueError for one that isn't understood."""
     store.require_condition(condition)
-    found = _read(store, store.rows, condition)
+    with store.reading():
+        found = _sorted(store.rows, condition)
     modalities = tuple(map(unescape, found.column("modality").to_pylist()))
     kinds = set(modalities)
     embeddings = Embeddings(
@@ -29,10 +29,13 @@ def read_rows(store: Store, space: str, where: str | None) -> Rows:
 
 
 def read_failures(store: Store) -> tuple[Failure, ...]:
-    """All of them."""
-    found = _read(store, store.failures, None)
-    columns = [map(unescape, found.column(name).to_pylist()) for name in ("key", "modality", "reason")]
-    return tuple(Failure(*facts) for facts in zip(*columns, strict=True))
+    """All failures, in the order of their keys."""
+    with store.reading():
+        found = _sorted(store.failures, None).select(["key", "modality", "reason", "fault"])
+    return tuple(
+        Failure(unescape(key), unescape(modality), unescape(reason), fault)
+        for key, modality, reason, fault in map(dict.values, found.to_pylist())
+    )
 
 
 def sampled(store: Store, space: str, count: int) -> Embeddings:
@@ -43,10 +46,8 @@ def sampled(store: Store, space: str, count: int) -> Embeddings:
     return read_rows(store, space, one_of("key", chosen)).embeddings
 
 
-def _read(store: Store, table: Any, condition: str | None) -> Any:
-    with store.reading():
-        store.latest_failures.refresh()
-        search = table.search()
-        if condition is not None:
-            search = search.where(condition)
-        return search.to_arrow().sort_by("key")
+def _sorted(table: Any, condition: str | None) -> Any:
+    search = table.search()
+    if condition is not None:
+        search = search.where(condition)
+    return search.to_arrow().sort_by("key")

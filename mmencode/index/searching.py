@@ -1,4 +1,8 @@
-"""The nearest rows: by LanceDB, or by one pass over all vectors where that is quicker or needed."""
+"""The nearest rows: by LanceDB, or by one pass over all vectors where that is quicker or needed.
+
+Whichever found them, scores are cosines computed anew from the vectors in one way, and equal ones are ranked
+by key: the same rows come in the same order, whatever k is and however many queries there are.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,22 @@ from typing import Any
 import numpy as np
 
 from ..embeddings import Vectors
+from ..topk import Nearest, cosines
 from .ann import METRIC, PROBES, REFINED
 from .columns import metadata_names, metadata_of, vectors_of
-from .escaping import literal, one_of, unescape
+from .escaping import both, literal, one_of, unescape
 from .results import Hit
 from .store import BLOCK, Store
 
 FEW = 4  # queries up to which LanceDB is quicker than one pass for all of them
+MARGIN = 1e-5  # more than LanceDB's distances err by
+_LEAST, _GROWTH, _MOST = (
+    32,
+    8,
+    65_536,
+)  # rows asked for beyond the k best, while these are alike
 _PIECE, _QUERIES = 8192, 1024
-_WIDER = 4  # times as many candidates as are asked for, where they are scored anew
+_CANDIDATES, _WIDER = 128, 4  # asked of an approximate index at least, and times k where all are scored anew
 Means = Mapping[str, Vectors]
 
 
@@ -37,16 +48,36 @@ class Query:
     means: Means | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A row of a query: its escaped key, its score, and what is known of it."""
+
+    key: str
+    score: float
+    modality: str
+    metadata: Mapping[str, Any]
+
+    @property
+    def rank(self) -> tuple[float, str]:
+        """What rows are sorted by."""
+        return -self.score, self.key
+
+    def hit(self) -> Hit:
+        """The row as callers get it."""
+        return Hit(unescape(self.key), unescape(self.modality), self.score, self.metadata)
+
+
 def find(store: Store, query: Query) -> list[list[Hit]]:
     """The best rows of each query, best first, equal ones in the order of their keys."""
     with store.reading("searched"):
-        if query.means is None and len(query.vectors) <= FEW:
-            return _by_lancedb(store, query)
-        approximate = not query.exact and store.method() != ""
         vectors = query.vectors if query.means is None else _centred_queries(query)
-        if not approximate:
-            return _by_pass(store, query, vectors)
-        return _by_lancedb(store, query) if query.means is None else _rescored(store, query, vectors)
+        if not query.exact and store.method():
+            found = [_approximate(store, query, vector) for vector in vectors]
+        elif query.means is None and len(vectors) <= FEW:
+            found = [_exact(store, query, vector) for vector in vectors]
+        else:
+            found = _by_pass(store, query, vectors)
+        return [[row.hit() for row in rows] for rows in found]
 
 
 def means(store: Store) -> dict[str, Vectors]:
@@ -64,33 +95,113 @@ def means(store: Store) -> dict[str, Vectors]:
     return {modality: (total / counts[modality]).astype(np.float32) for modality, total in sums.items()}
 
 
-def _by_lancedb(store: Store, query: Query) -> list[list[Hit]]:
-    names = ["key", "modality", *metadata_names(store.latest.schema), "_distance"]
-    hits: list[list[Hit]] = []
-    for vector in query.vectors:
-        search = _nearest(store, vector, query.where, exact=query.exact)
-        found = search.select(names).limit(query.k).to_arrow()
-        hits.append(_hits(found, 1 - found.column("_distance").to_numpy()))
-    return hits
+def _exact(store: Store, query: Query, vector: Vectors) -> list[_Found]:
+    """By LanceDB, which is asked for more until the last of them is clearly behind the k-th."""
+    more = _LEAST
+    while more <= _MOST:
+        asked = query.k + more
+        table = _nearest(store, vector, query.where, exact=True).limit(asked).to_arrow()
+        distances = table.column("_distance").to_numpy()
+        whole = table.num_rows < asked
+        if whole or distances[-1] - distances[query.k - 1] > MARGIN:
+            return _ranked(table, vector, None)[: query.k]
+        more *= _GROWTH
+    return _by_pass(store, query, vector[None])[0]
+
+
+def _approximate(store: Store, query: Query, vector: Vectors) -> list[_Found]:
+    """Candidates by the approximate index, scored by their own vectors, centred where that is asked for."""
+    if query.means is None:
+        parts: list[str | None] = [query.where]
+        asked = max(_CANDIDATES, query.k)
+    else:  # of each modality, since its mean moves all of its rows alike
+        parts = [both(query.where, f"modality = {literal(modality)}") for modality in query.means]
+        asked = max(_CANDIDATES, _WIDER * query.k)
+    found: list[_Found] = []
+    for where in parts:
+        table = _nearest(store, vector, where, exact=False).limit(asked).to_arrow()
+        found += _ranked(table, vector, query.means)
+    return sorted(found, key=lambda row: row.rank)[: query.k]
 
 
 def _nearest(store: Store, vector: Vectors, where: str | None, *, exact: bool) -> Any:
     """LanceDB's search; where a condition leaves few rows, it goes on until it has found enough."""
     search = store.rows.search(vector, vector_column_name="vector").distance_type(METRIC)
     search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINED)
-    if where is None:
-        return search
-    return (search if exact else search.maximum_nprobes(0)).where(where, prefilter=True)
+    if where is not None:
+        search = (search if exact else search.maximum_nprobes(0)).where(where, prefilter=True)
+    names = ["key", "modality", *metadata_names(store.latest.schema), "vector", "_distance"]
+    return search.select(names)
 
 
-def _hits(found: Any, scores: Any) -> list[Hit]:
-    keys, modalities = found.column("key").to_pylist(), found.column("modality").to_pylist()
-    said = metadata_of(found)
-    hits = [
-        Hit(unescape(key), modality, score, facts)
-        for key, modality, score, facts in zip(keys, modalities, scores.tolist(), said, strict=True)
+def _ranked(table: Any, vector: Vectors, means: Means | None) -> list[_Found]:
+    """The rows of a table with their scores, best first."""
+    if not table.num_rows:
+        return []
+    table = table.combine_chunks()
+    scores = cosines(vector[None], _rows(table, means))[0].tolist()
+    keys, modalities = table.column("key").to_pylist(), table.column("modality").to_pylist()
+    found = map(_Found, keys, scores, modalities, metadata_of(table))
+    return sorted(found, key=lambda row: row.rank)
+
+
+def _by_pass(store: Store, query: Query, vectors: Vectors) -> list[list[_Found]]:
+    found: list[list[_Found]] = []
+    for start in range(0, len(vectors), _QUERIES):
+        found += _passed(store, query, vectors[start : start + _QUERIES])
+    return found
+
+
+def _passed(store: Store, query: Query, vectors: Vectors) -> list[list[_Found]]:
+    """Score all rows, a piece at a time, and keep each query's best, and one more to see a tie at the end."""
+    import pyarrow as pa
+
+    keys: list[Any] = []
+    nearest = Nearest(vectors, query.k + 1)
+    for batch in _batches(store, query.where, ["key", "modality", "vector"]):
+        keys.append(batch.column("key"))
+        nearest.add(_rows(batch, query.means))
+    names = pa.chunked_array(keys, pa.string()).take(pa.array(nearest.places.ravel())).to_pylist()
+    best = np.array(names, object).reshape(nearest.places.shape)
+    scored = [
+        dict(zip(row, scores, strict=True))
+        for row, scores in zip(best.tolist(), nearest.scores.tolist(), strict=True)
     ]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.key))
+    _join_ties(store, query, vectors, scored)
+    chosen = [sorted(row.items(), key=lambda entry: (-entry[1], entry[0]))[: query.k] for row in scored]
+    return _looked_up(store, chosen)
+
+
+def _join_ties(store: Store, query: Query, vectors: Vectors, scored: Sequence[dict[str, float]]) -> None:
+    """Add what ties with the k-th row of a query and isn't there, by another pass over all rows."""
+    bars = {
+        line: ranked[query.k - 1]
+        for line, row in enumerate(scored)
+        if len(ranked := sorted(row.values(), reverse=True)) > query.k
+        and ranked[query.k] == ranked[query.k - 1]
+    }
+    if not bars:
+        return
+    lines = list(bars)
+    heights = np.array([bars[line] for line in lines], np.float32)[:, None]
+    for batch in _batches(store, query.where, ["key", "modality", "vector"]):
+        scores = cosines(vectors[lines], _rows(batch, query.means))
+        keys = batch.column("key")
+        for line, place in zip(*np.nonzero(scores == heights), strict=True):
+            scored[lines[line]][keys[int(place)].as_py()] = float(scores[line, place])
+
+
+def _looked_up(store: Store, chosen: Sequence[Sequence[tuple[str, float]]]) -> list[list[_Found]]:
+    """Rows with all that is known of them; one that was deleted meanwhile is none."""
+    names = ["key", "modality", *metadata_names(store.latest.schema)]
+    known: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    asked = sorted({key for row in chosen for key, _ in row})
+    for start in range(0, len(asked), BLOCK):
+        condition = one_of("key", asked[start : start + BLOCK])
+        found = store.rows.search().where(condition).select(names).to_arrow()
+        sides = (found.column(name).to_pylist() for name in ("key", "modality"))
+        known |= {key: (kind, said) for key, kind, said in zip(*sides, metadata_of(found), strict=True)}
+    return [[_Found(key, score, *known[key]) for key, score in row if key in known] for row in chosen]
 
 
 def _batches(store: Store, where: str | None, names: Sequence[str]) -> Iterator[Any]:
@@ -99,61 +210,6 @@ def _batches(store: Store, where: str | None, names: Sequence[str]) -> Iterator[
         search = search.where(where)
     with suppress(StopIteration):
         yield from search.select(list(names)).to_batches(_PIECE)
-
-
-def _by_pass(store: Store, query: Query, vectors: Vectors) -> list[list[Hit]]:
-    hits: list[list[Hit]] = []
-    for start in range(0, len(vectors), _QUERIES):
-        hits += _passed(store, query, vectors[start : start + _QUERIES])
-    return hits
-
-
-def _passed(store: Store, query: Query, vectors: Vectors) -> list[list[Hit]]:
-    """Score all rows, a piece at a time, and keep each query's best."""
-    import pyarrow as pa
-
-    keys: list[Any] = []
-    scores = np.empty((len(vectors), 0), np.float32)
-    rows = np.empty((len(vectors), 0), np.int64)
-    count = 0
-    for batch in _batches(store, query.where, ["key", "modality", "vector"]):
-        keys.append(batch.column("key"))
-        found = vectors @ _rows(batch, query.means).T  # [q, b]
-        places = np.broadcast_to(np.arange(count, count + batch.num_rows), found.shape)
-        scores, rows = _best(np.hstack([scores, found]), np.hstack([rows, places]), query.k)
-        count += batch.num_rows
-    names = pa.chunked_array(keys, pa.string()).take(pa.array(rows.ravel())).to_pylist()
-    return _looked_up(store, np.array(names, object).reshape(rows.shape), scores)
-
-
-def _best(scores: Vectors, rows: Any, k: int) -> tuple[Vectors, Any]:
-    if scores.shape[1] <= k:
-        return scores, rows
-    chosen = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(scores, chosen, axis=1), np.take_along_axis(rows, chosen, axis=1)
-
-
-def _looked_up(store: Store, keys: Any, scores: Vectors) -> list[list[Hit]]:
-    """Hits of keys `[q, k]` and their scores; a row that was deleted meanwhile is none."""
-    names = ["key", "modality", *metadata_names(store.latest.schema)]
-    known: dict[str, Hit] = {}
-    asked = sorted(set(keys.ravel().tolist()))
-    for start in range(0, len(asked), BLOCK):
-        condition = one_of("key", asked[start : start + BLOCK])
-        found = store.rows.search().where(condition).select(names).to_arrow()
-        held = _hits(found, np.zeros(found.num_rows))
-        known |= {hit.key: hit for hit in held}
-    return [
-        sorted(
-            (
-                Hit(hit.key, hit.modality, score, hit.metadata)
-                for key, score in zip(row, given, strict=True)
-                if (hit := known.get(unescape(key))) is not None
-            ),
-            key=lambda hit: (-hit.score, hit.key),
-        )
-        for row, given in zip(keys.tolist(), scores.tolist(), strict=True)
-    ]
 
 
 def _rows(batch: Any, means: Means | None) -> Vectors:
@@ -178,20 +234,3 @@ def _unit(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Vectors = vectors / np.maximum(lengths, 1e-6)
     return unit
-
-
-def _rescored(store: Store, query: Query, vectors: Vectors) -> list[list[Hit]]:
-    """Candidates of each modality by the approximate index, scored by their own centred vectors."""
-    return [_candidates(store, query, vector) for vector in vectors]
-
-
-def _candidates(store: Store, query: Query, vector: Vectors) -> list[Hit]:
-    names = ["key", "modality", *metadata_names(store.latest.schema), "vector", "_distance"]
-    hits: list[Hit] = []
-    for modality in query.means or {}:
-        own = f"modality = {literal(modality)}"
-        where = own if query.where is None else f"({query.where}) AND {own}"
-        search = _nearest(store, vector, where, exact=False)
-        found = search.select(names).limit(max(100, _WIDER * query.k)).to_arrow().combine_chunks()
-        hits += _hits(found.drop_columns(["vector"]), _rows(found, query.means) @ vector)
-    return sorted(hits, key=lambda hit: (-hit.score, hit.key))[: query.k]

@@ -1,4 +1,4 @@
-"""The tables of an index on LanceDB: opened, written and compacted, one atomic commit at a time."""
+"""The tables of an index: opened, written and compacted, one atomic commit at a time."""
 
 from __future__ import annotations
 
@@ -8,106 +8,143 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..errors import MissingPackageError, MmencodeError, StoreError
+from ..causes import words
+from ..errors import Fault, StoreError
 from .ann import build, covered, method
-from .columns import FORMAT, OWN, failure_schema, metadata_of, row_schema
+from .columns import FORMAT, OWN, Owner, failure_schema, metadata_of, owner_of, row_schema
 from .escaping import both, escape, literal, one_of, unescape
+from .keys import Keys
+from .lance import connect, require_threads, storing
 from .latest import Latest
 from .locking import WriteLock
 
 ROWS, FAILURES, LOCK = "rows", "failures", "lock"
 IN_USE = timedelta(minutes=5)  # for so long a search in another process may read a version that was replaced
 BLOCK = 1024  # keys in one condition
-Hashes = np.ndarray[Any, np.dtype[np.int64]]
-DAMAGED = "restore the folder from a copy, or make the index again from its files"
+_OTHER = "make the index again from its files, or use the mmencode that made it; other tables aren't for it"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of an item from an earlier addition; `reason` is why it failed, None where it didn't."""
+    """What is known of an item from an earlier addition.
+
+    `reason` is why it failed, None where it didn't, and `fault` whose fault that is.
+    """
 
     modality: str
     hash: str | None
     size: int | None
     time: int | None
     reason: str | None = None
+    fault: Fault = "content"
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
-    """The two tables of an index's folder.
+    """The two tables of an index's folder, which belong to one index and to one space.
 
-    Readers see the latest commit; whoever writes holds `lock`. What LanceDB raises becomes StoreError.
+    Readers see the latest commit; whoever writes holds the lock. What LanceDB raises becomes StoreError, and
+    so does another index in the place of the one that was opened.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, space: str) -> None:
         self.folder = folder
         self.lock = WriteLock(folder / LOCK)
         self.guard = threading.RLock()  # of what this object remembers, between threads
+        self.latest = Latest(folder, ROWS)
+        self.latest_failures = Latest(folder, FAILURES)
+        self._keys = Keys(-1)
+        self._modalities: tuple[int, tuple[str, ...]] | None = None
         with storing(folder, "opened"):
-            database = _connect(folder)
-            self.rows = database.open_table(ROWS)
-            self.failures = database.open_table(FAILURES)
-            self.latest = Latest(self.rows, folder / f"{ROWS}.lance")
-            self.latest_failures = Latest(self.failures, folder / f"{FAILURES}.lance")
             for latest in (self.latest, self.latest_failures):
                 latest.refresh()
-            schemas = (self.latest.schema, self.latest_failures.schema)
-            found = [dict(schema.metadata or {}) for schema in schemas]
-            names = schemas[0].names[: len(OWN)]
-        if any(facts != _bytes(FORMAT) for facts in found) or names != list(OWN):
+            owners = {owner_of(latest.schema) for latest in (self.latest, self.latest_failures)}
+            names = self.latest.schema.names[: len(OWN)]
+        self._owner = owners.pop()
+        if owners or self._owner is None or names != list(OWN):
             raise StoreError(
-                f"its tables aren't those of an index of format {FORMAT}",
-                culprit=str(folder),
-                remedy="an index of a newer format needs a newer mmencode; other tables aren't for it",
+                f"its tables aren't those of one index of format {FORMAT}", culprit=str(folder), remedy=_OTHER
             )
-        self._keys = _Keys(-1)
-        self._modalities: tuple[int, tuple[str, ...]] | None = None
+        if self._owner.space != space:
+            raise StoreError(
+                f"its tables hold vectors of the space with the fingerprint {self._owner.space}, and its "
+                f"card is that of {space}",
+                culprit=str(folder),
+                remedy="put back the card that the index was made with",
+            )
 
     @staticmethod
-    def make(folder: Path, dim: int) -> None:
-        """Make empty tables in a folder."""
+    def make(folder: Path, dim: int, space: str) -> None:
+        """Make empty tables in a folder, for vectors of the space with this fingerprint."""
+        owner = Owner.new(space)
         with storing(folder, "written"):
-            database = _connect(folder)
-            database.create_table(ROWS, schema=row_schema(dim))
-            database.create_table(FAILURES, schema=failure_schema())
+            database = connect(folder)
+            database.create_table(ROWS, schema=row_schema(dim, owner))
+            database.create_table(FAILURES, schema=failure_schema(owner))
+
+    @property
+    def rows(self) -> Any:
+        """LanceDB's table of rows."""
+        return self.latest.table
+
+    @property
+    def failures(self) -> Any:
+        """LanceDB's table of failures."""
+        return self.latest_failures.table
+
+    def refresh(self) -> None:
+        """See the latest commit of both tables; StoreError where they aren't those that were opened.
+
+        StoreError as well in a forked process, before any lock is asked for that a thread of the parent held.
+        """
+        require_threads()
+        for latest in (self.latest, self.latest_failures):
+            latest.refresh()
+            if owner_of(latest.schema) != self._owner:
+                raise StoreError(
+                    "the index was replaced by another one since it was opened",
+                    culprit=str(self.folder),
+                    remedy="open it again: Index.open(path)",
+                )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the right to write; BusyError when it can't be had."""
+        require_threads()
         with self.lock.held():
             with storing(self.folder, "read"):
-                self.latest.refresh()
-                self.latest_failures.refresh()
+                self.refresh()
             yield
 
     @contextmanager
     def reading(self, doing: str = "read") -> Iterator[None]:
         """See the rows of the latest commit, whoever made it."""
         with storing(self.folder, doing):
-            self.latest.refresh()
+            self.refresh()
             yield
 
-    def put(self, table: Any, keys: Sequence[str]) -> None:
-        """Write rows in one commit, in place of those with the same keys; to be called while `writing`."""
+    def put(self, table: Any, keys: Sequence[str]) -> int:
+        """Write rows in one commit, in place of those with the same keys; how many these were.
+
+        To be called while `writing`, behind `require_modality`.
+        """
         with self.guard, storing(self.folder, "written"):
             self._remember()
-            with self._keys.joined_by(_hashes(keys)) as some_are_there:
-                if some_are_there:
+            before = self.latest.count
+            with self._keys.joined_by(keys) as some_may_be_there:
+                if some_may_be_there:
                     _replace(self.rows, table)
                     self.latest.refresh()
                 else:
                     self.latest.appended(self.rows.add(table).version, len(keys))
             self._keys.version = self.latest.version
+            return before + len(keys) - self.latest.count
 
     def put_failures(self, table: Any) -> None:
-        """The same for failures."""
+        """Write failures in one commit, in place of those with the same keys."""
         with storing(self.folder, "written"):
             _replace(self.failures, table)
             self.latest_failures.refresh()
@@ -120,7 +157,6 @@ class Store:
     def known(self, keys: Sequence[str]) -> tuple[dict[str, Known], dict[str, Known]]:
         """What is known of these escaped keys, from rows and from failures."""
         with self.reading():
-            self.latest_failures.refresh()
             rows = _known(self.rows, self._maybe(keys))
             failures = _known(self.failures, keys) if self.latest_failures.count else {}
         return rows, failures
@@ -142,7 +178,7 @@ class Store:
         return count
 
     def delete_where(self, table: Any, condition: str) -> int:
-        """The same for what meets the condition."""
+        """Delete what meets the condition, which is in brackets; how many rows these were."""
         with self._changing():
             if not table.count_rows(condition):  # for a commit of nothing is one, too
                 return 0
@@ -161,8 +197,7 @@ class Store:
         with self.guard, storing(self.folder, "written"):
             current = self._keys.version == self.latest.version
             yield
-            self.latest.refresh()
-            self.latest_failures.refresh()
+            self.refresh()
             if current:
                 self._keys.version = self.latest.version
 
@@ -174,16 +209,22 @@ class Store:
         """Those of the keys that may be there."""
         with self.guard:
             self._remember()
-            found = np.flatnonzero(self._keys.have(_hashes(keys)))
-        return [keys[place] for place in found.tolist()]
+            there = self._keys.may_have(keys)
+        return [keys[place] for place in there.nonzero()[0].tolist()]
 
     def _remember(self) -> None:
         """Read the keys of the rows again where another has written since they were read."""
         version = self.latest.version
         if self._keys.version != version:
-            self._keys = _Keys(version)
+            self._keys = Keys(version)
             for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
-                self._keys.add(_hashes(batch.column("key").to_pylist()))
+                self._keys.add(batch.column("key").to_pylist())
+
+    def require_modality(self, keys: Sequence[str], modality: str) -> None:
+        """ValueError where one of these escaped keys is that of a row of another modality."""
+        for key, row in self.known(keys)[0].items():
+            if row.modality != modality:
+                raise another_modality(unescape(key), unescape(row.modality), unescape(modality))
 
     def keys(self, table: Any, modality: str) -> Iterator[str]:
         """The escaped keys of a modality's rows that come from somewhere, not those of vectors given."""
@@ -194,7 +235,7 @@ class Store:
                 yield from batch.column("key").to_pylist()
 
     def modalities(self) -> tuple[str, ...]:
-        """Those of the rows, sorted."""
+        """The modalities of the rows, sorted."""
         with self.reading():
             version = self.latest.version
             if self._modalities is None or self._modalities[0] != version:
@@ -202,7 +243,7 @@ class Store:
                 for batch in self.rows.search().select(["modality"]).to_batches(BLOCK * 64):
                     found.update(batch.column("modality").unique().to_pylist())
                 self._modalities = (version, tuple(sorted(map(unescape, found))))
-        return self._modalities[1]
+            return self._modalities[1]
 
     def bytes(self) -> int:
         """The size of all files in the folder."""
@@ -232,89 +273,22 @@ class Store:
         """ValueError for a condition that LanceDB doesn't understand."""
         if where is None:
             return
+        self.refresh()
         try:
-            self.latest.refresh()
             self.rows.search().where(where).select(["key"]).limit(1).to_arrow()
         except Exception as cause:
             names = ", ".join(name for name in self.latest.schema.names if not name.startswith("_"))
             raise ValueError(
-                f"where is {where!r:.200}, SQL over {names}, and isn't understood: {_first_line(cause)}"
+                f"where is {where!r:.200}, SQL over {names}, and isn't understood: {words(cause)}"
             ) from cause
 
 
-class _Keys:
-    """The hashes of all keys of one version of the table, so that new ones needn't be looked up in it."""
-
-    def __init__(self, version: int) -> None:
-        self.version = version
-        self._hashes = np.empty(0, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._hashes)
-
-    def have(self, hashes: Hashes) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        return self._found(hashes, np.searchsorted(self._hashes, hashes))
-
-    def add(self, hashes: Hashes) -> None:
-        with self.joined_by(hashes):
-            pass
-
-    @contextmanager
-    def joined_by(self, hashes: Hashes) -> Iterator[bool]:
-        """Yield whether some of them are there; have those that weren't once the block is done."""
-        new = np.sort(hashes)  # which are found quicker in order
-        places = np.searchsorted(self._hashes, new)
-        there = self._found(new, places)
-        yield bool(there.any())
-        self._hashes = np.insert(self._hashes, places[~there], new[~there])
-
-    def _found(self, hashes: Hashes, places: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        if not len(self._hashes):
-            return np.zeros(len(hashes), bool)
-        found: np.ndarray[Any, np.dtype[np.bool_]]
-        found = self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes
-        return found
-
-
-def _hashes(keys: Sequence[str]) -> Hashes:
-    return np.fromiter(map(hash, keys), np.int64, len(keys))
-
-
-@contextmanager
-def storing(folder: Path, doing: str) -> Iterator[None]:
-    """Make StoreError of what LanceDB raises; it has the folder and LanceDB's own words."""
-    try:
-        yield
-    except (MmencodeError, GeneratorExit):
-        raise
-    except Exception as cause:  # LanceDB has no classes of its own: it raises ValueError, OSError and others
-        words = _first_line(cause)
-        full = "No space left" in words or "File too large" in words or "Disk quota" in words
-        raise StoreError(
-            f"the index can't be {doing}: {'the disk is full: ' if full else ''}{words}",
-            culprit=str(folder),
-            remedy="make room and do it again; what was added before is there" if full else DAMAGED,
-        ) from cause
-
-
-def _first_line(cause: Exception) -> str:
-    return str(cause).partition("\n")[0][:500] or type(cause).__name__
-
-
-def _connect(folder: Path) -> Any:
-    # While an approximate index grows, LanceDB warns of steps of its own by the hundred.
-    os.environ.setdefault("LANCEDB_LOG", "error")
-    return package("lancedb").connect(os.path.abspath(folder))
-
-
-def package(name: str) -> Any:
-    """Import what an index needs; MissingPackageError without it."""
-    try:
-        return import_module(name)
-    except ImportError as cause:
-        raise MissingPackageError(
-            f"an index needs {name.partition('.')[0]}: {cause}", remedy="pip install 'mmencode[index]'"
-        ) from cause
+def another_modality(key: str, held: str, given: str) -> ValueError:
+    """The error for a key that a row of one modality has, and an item of another is to get."""
+    return ValueError(
+        f"the key {key!r:.200} is that of a row of {held}, and an item of {given} can't take its place: give "
+        "it another key, or delete that row first"
+    )
 
 
 def _replace(table: Any, rows: Any) -> None:
@@ -322,17 +296,21 @@ def _replace(table: Any, rows: Any) -> None:
 
 
 def _known(table: Any, keys: Sequence[str]) -> dict[str, Known]:
+    found: dict[str, Known] = {}
+    if not keys:
+        return found
     names = [name for name in table.schema.names if name != "vector"]
-    found = {}
     for start in range(0, len(keys), BLOCK):
         condition = one_of("key", keys[start : start + BLOCK])
         part = table.search().where(condition).select(names).to_arrow()
         for row, said in zip(part.to_pylist(), metadata_of(part), strict=True):
             found[row["key"]] = Known(
-                row["modality"], row["_hash"], row["_size"], row["_time"], row.get("reason"), said
+                row["modality"],
+                row["_hash"],
+                row["_size"],
+                row["_time"],
+                reason=row.get("reason"),
+                fault=row.get("fault", "content"),
+                metadata=said,
             )
     return found
-
-
-def _bytes(facts: dict[str, str]) -> dict[bytes, bytes]:
-    return {name.encode(): value.encode() for name, value in facts.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..embeddings import Vectors
+from ..errors import InputError
 from .columns import (
     failure_schema,
     metadata_columns,
@@ -17,21 +18,23 @@ from .columns import (
 )
 from .entries import Entry, Source
 from .escaping import escape
-from .store import Store
+from .store import Known, Store
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An entry, where its content is from, and the metadata that an earlier row of its key has."""
+    """An entry, where its content is from, and what is known of the row that its key has."""
 
     entry: Entry
     source: Source
-    before: Mapping[str, Any]
+    row: Known | None
 
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What is said of it now, or else was before."""
-        return self.before if self.entry.metadata is None else self.entry.metadata
+        if self.entry.metadata is not None:
+            return self.entry.metadata
+        return {} if self.row is None else self.row.metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +81,36 @@ class Block:
         }
 
 
-def write_rows(store: Store, block: Block, vectors: Vectors) -> None:
-    """Put rows in one commit, then delete the failures of their keys; to be called while `writing`.
+def write_rows(store: Store, block: Block, vectors: Vectors) -> int:
+    """Put rows in one commit, then delete the failures of their keys; how many older rows they replaced.
 
-    TypeError and ValueError for metadata that no column can hold, before anything is written.
+    To be called while `writing`. TypeError and ValueError for metadata that no column can hold, and for keys
+    of rows of another modality, before anything is written.
     """
+    store.require_modality(block.keys, block.modality)
     schema = _with_columns(store, block)
-    store.put(_table({**block.columns(schema), "vector": vector_column(vectors)}, schema), block.keys)
+    table = _table({**block.columns(schema), "vector": vector_column(vectors)}, schema)
+    replaced = store.put(table, block.keys)
     store.delete(store.failures, block.keys)
+    return replaced
 
 
-def write_failures(store: Store, failed: Sequence[tuple[Line, str]]) -> None:
-    """Put failures with their reasons, then delete the rows of their keys; to be called while `writing`."""
+def write_failures(store: Store, failed: Sequence[tuple[Line, InputError]]) -> None:
+    """Put failures with their reasons, then delete the rows of those that last; to be called while `writing`.
+
+    Where a failure can pass, the older row of its key stays: it is the last that was seen of the item.
+    """
     import pyarrow as pa
 
     if not failed:
         return
     block = Block.of([line for line, _ in failed])
-    reasons = pa.array([escape(reason) for _, reason in failed], pa.string())
+    reasons = pa.array([escape(error.fact) for _, error in failed], pa.string())
+    faults = pa.array([error.fault for _, error in failed], pa.string())
     schema = failure_schema()
-    store.put_failures(_table({**block.columns(schema), "reason": reasons}, schema))
-    rows, _ = store.known(block.keys)
+    store.put_failures(_table({**block.columns(schema), "reason": reasons, "fault": faults}, schema))
+    lasting = [key for key, (_, error) in zip(block.keys, failed, strict=True) if error.lasting]
+    rows, _ = store.known(lasting)
     store.delete(store.rows, list(rows))
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
+from ..causes import words
 from ..errors import InputError
+from . import pictures
 from .limits import Limits, raising
-from .source import describe, is_source, read_bytes, without_address
+from .source import describe, is_source, read_bytes
 
-# What people keep photographs in. Left out on purpose: formats whose readers start other programs (EPS) or
-# that nobody has looked at in years; a file's ending doesn't choose its reader.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _ORIENTATION = 0x0112
+_CHANNELS = (1, 3, 4)
 # Pillow decodes lazily, and one lazy image may stand twice in a batch.
 _first_load = threading.Lock()
 
@@ -30,7 +28,8 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
     keeps that many pixels: several times as fast for large ones, and not quite the same image.
 
     Arrays are `[h, w]` or `[h, w, 1|3|4]`, tensors `[h, w]` or `[1|3|4, h, w]`; both uint8, or float from 0
-    to 1. Raises InputError for everything else.
+    to 1, where what resizing takes a little beyond is clipped. Images of Pillow's mode "I" are of 8 bits if
+    no value is over 255, else of 16. Raises InputError for everything else.
     """
     source = describe(item)
     if isinstance(item, Image.Image):
@@ -46,96 +45,91 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
             source=source,
             remedy="pass a path, bytes, a binary file, a PIL.Image, a numpy array or a tensor",
         )
-    content = read_bytes(item, limits)
-    try:
-        image = Image.open(BytesIO(content), formats=_formats())
-    except Exception as cause:  # whatever a decoder raises at untrusted bytes, the item is at fault
-        raise _undecodable(cause, source) from cause
-    if least and image.format in ("JPEG", "MPO") and image.width * image.height <= limits.pixels:
-        shrink = min(image.size) / least
-        image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
-    return _decode(image, source, limits)
-
-
-@functools.cache
-def _formats() -> tuple[str, ...]:
-    """Those of FORMATS that this build of Pillow can read."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
+    return pictures.decode(read_bytes(item, limits), source, limits, least)
 
 
 def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
-    width, height = image.size
-    if width * height == 0:
-        raise InputError(f"it has no pixels: {width} x {height}", source=source, remedy="leave it out")
-    if width * height > limits.pixels:
+    """An image of Pillow's, perhaps not loaded yet, as RGB."""
+    pictures.require_pixels(image.size, source, limits)
+    pictures.require_header(image, source, limits)
+    need = pictures.memory_of(image.size, image.mode)
+    if need > limits.memory:
         raise InputError(
-            f"it is {width} x {height}: {width * height} pixels, and the limit is {limits.pixels}",
+            f"it takes about {need} bytes of memory as RGB, and the limit is {limits.memory}",
             source=source,
-            remedy=f"scale it down, or {raising('pixels')}",
+            remedy=raising("memory", need),
             fault="limit",
         )
     try:
-        image.load()
-        if image.getexif().get(_ORIENTATION, 1) != 1:
-            image = ImageOps.exif_transpose(image)
-        return _to_rgb(image)
+        with pictures.common_gate.holding(need, limits.wait, source):
+            image.load()
+            return pictures.rgb(pictures.upright(image, _orientation(image)))
     except InputError:
         raise
-    except Exception as cause:  # as above
-        raise _undecodable(cause, source) from cause
+    except Exception as cause:  # whatever a decoder raises, the item is at fault
+        raise pictures.closed(image, cause, source) or pictures.undecodable(cause, source) from cause
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        image = _to_eight_bits(image)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """16 bits to 8 by their high byte, floats from 0 to 1; Pillow's own conversion would clip them at 255."""
-    values = np.asarray(image)
-    top = 1.0 if image.mode == "F" else 65535.0
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
-        raise ValueError(
-            f"values of mode {image.mode} go from {values.min()} to {values.max()}, not 0 to {top}"
-        )
-    return Image.fromarray(np.round(values * (255.0 / top)).astype(np.uint8))
+def _orientation(image: Image.Image) -> int:
+    """The orientation in an image's metadata, whose other values may be odd enough for Pillow to fail."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        exif = image.info.get("exif")
+        found = pictures.orientation_of(exif) if isinstance(exif, bytes) else 1
+    return found if isinstance(found, int) else 1
 
 
 def _channels_last(tensor: torch.Tensor, source: str) -> np.ndarray[Any, Any]:
-    array = tensor.detach().cpu()
-    if array.is_floating_point():
-        array = array.float()
-    if array.ndim == 3:
-        if array.shape[0] not in (1, 3, 4):
-            raise InputError(
-                f"the tensor's shape is {tuple(array.shape)}",
-                source=source,
-                remedy="tensors are [channels, h, w]; permute(2, 0, 1) puts the channels first",
-            )
-        array = array.permute(1, 2, 0)
-    return array.numpy()
+    try:
+        array = tensor.detach().cpu()
+        array = array.float() if array.is_floating_point() else array
+        if array.ndim == 3 and array.shape[0] in _CHANNELS:
+            return array.permute(1, 2, 0).numpy()
+        if array.ndim == 2:
+            return array.numpy()
+    except (RuntimeError, TypeError) as cause:  # sparse, quantised, on the meta device
+        raise InputError(
+            f"the tensor holds no plain pixels: {words(cause)}",
+            source=source,
+            remedy="pass a dense tensor of uint8 or floats",
+        ) from cause
+    raise InputError(
+        f"the tensor's shape is {tuple(array.shape)}",
+        source=source,
+        remedy=_reshaping(tuple(array.shape), 0, "permute(2, 0, 1) puts the channels first"),
+    )
 
 
 def _from_array(array: np.ndarray[Any, Any], source: str, limits: Limits) -> Image.Image:
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in _CHANNELS):
         raise InputError(
             f"the array's shape is {array.shape}",
             source=source,
-            remedy="arrays are [h, w] or [h, w, 1|3|4]; transpose(1, 2, 0) puts the channels last",
+            remedy=_reshaping(array.shape, 2, "transpose(1, 2, 0) puts the channels last"),
         )
+    pictures.require_pixels((array.shape[1], array.shape[0]), source, limits)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.dtype != np.uint8:
         array = _float_to_bytes(array, source)
-    if array.size == 0:
-        raise InputError(f"it has no pixels: {array.shape}", source=source, remedy="leave it out")
     return _decode(Image.fromarray(np.ascontiguousarray(array)), source, limits)
+
+
+def _reshaping(shape: tuple[int, ...], axis: int, swap: str) -> str:
+    """What to do about a shape whose channels, 1, 3 or 4, don't stand on their axis."""
+    layout = "tensors are [h, w] or [1|3|4, h, w]" if axis == 0 else "arrays are [h, w] or [h, w, 1|3|4]"
+    if len(shape) == 4 and shape[0] == 1:
+        return f"{layout}, and this is a batch of one: pass item[0]"
+    if len(shape) != 3:
+        return f"{layout}: pass one image"
+    if shape[2 - axis] in _CHANNELS:
+        return f"{layout}; {swap}"
+    if shape[axis] == 2:
+        grey = "item[:1]" if axis == 0 else "item[:, :, :1]"
+        return f"{layout}; of grey and alpha, {grey} is the grey"
+    three = "item[:3]" if axis == 0 else "item[:, :, :3]"
+    return f"{layout}; choose the channels that are red, green and blue: {three}, if they are the first"
 
 
 def _float_to_bytes(array: np.ndarray[Any, Any], source: str) -> np.ndarray[Any, Any]:
@@ -145,18 +139,11 @@ def _float_to_bytes(array: np.ndarray[Any, Any], source: str) -> np.ndarray[Any,
             source=source,
             remedy="make it uint8, or float from 0 to 1",
         )
-    if array.size and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+    try:
+        return np.round(pictures.unit_range(array) * 255).astype(np.uint8)
+    except ValueError as cause:
         raise InputError(
-            f"the array's values go from {array.min()} to {array.max()}",
+            f"the array's values go from {cause}",
             source=source,
             remedy="float images are finite and from 0 to 1; divide by 255, or undo the normalisation",
-        )
-    return np.round(array * 255).astype(np.uint8)
-
-
-def _undecodable(cause: Exception, source: str) -> InputError:
-    return InputError(
-        f"it can't be decoded as an image: {type(cause).__name__}: {without_address(cause)}",
-        source=source,
-        remedy=f"the formats read are {', '.join(FORMATS)}; a truncated file must be fetched again",
-    )
+        ) from cause

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+PIXELS = 2**14 * (2**13 + 2**12)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
@@ -11,8 +13,11 @@ class Limits:
 
     bytes        of a file or byte string, still encoded: 256 MiB
     pixels       of a picture: 16 384 x 12 288, what the largest sensors of phones give
-    scans        of a progressive JPEG, each of which costs a pass over the whole picture: 500
-    memory       bytes that decoding one item may take, by an estimate from its header: 1 GiB
+    scans        of a progressive JPEG, each of which costs a pass over the whole picture: 500, and of a large
+                 one no more than pass over 20 times `pixels` in all
+    memory       bytes that decoding one item may take, by an estimate from its header: 2 GiB, as much as the
+                 largest pictures of phones take. A picture of more than 250 pixels for each byte of its file
+                 may take an eighth of it, since it is blank or made to cost much, unless `pixels` is raised
     seconds      of a recording: ten minutes
     samples      of a recording, over all its channels: 2^28
     characters   of a text; what an encoder doesn't take in is its own, smaller limit
@@ -23,9 +28,9 @@ class Limits:
     """
 
     bytes: int = 2**28
-    pixels: int = 2**14 * (2**13 + 2**12)
+    pixels: int = PIXELS
     scans: int = 500
-    memory: int = 2**30
+    memory: int = 2**31
     seconds: float = 600.0
     samples: int = 2**28
     characters: int = 100_000
@@ -40,9 +45,10 @@ class Limits:
                 raise ValueError(f"Limits.{field.name} is {value!r}: make it a positive {kind}")
 
 
-def raising(name: str) -> str:
-    """The words that tell how one of the limits is raised, in Python and on the command line."""
+def raising(name: str, number: int | None = None) -> str:
+    """The words that tell how one of the limits is raised, in Python and on the command line, and to what."""
+    value = "..." if number is None else number
     return (
-        f"raise the limit if you trust it: load(name, limits=Limits({name}=...)), "
-        f"or --limit {name}=... on the command line"
+        f"raise the limit if you trust it: load(name, limits=Limits({name}={value})), "
+        f"or --limit {name}={value} on the command line"
     )

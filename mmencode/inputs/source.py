@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from pathlib import Path
+import stat
+from io import BytesIO
 from typing import Any
 
 from ..causes import fault_of, words
 from ..errors import InputError
 from .limits import Limits, raising
+from .signatures import kind_of_string, remedy_for
+
+_PIECE = 2**20  # bytes that are asked for at once
+_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]+://")
+# A FIFO in a file's place would hang who opens it, a terminal would become one's own.
+_OPENING = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
+)
 
 
 def describe(item: Any) -> str:
@@ -28,7 +38,7 @@ def _shown(path: str | bytes) -> str:
 
 def without_address(cause: Exception) -> str:
     """A decoder's words without the address of our buffer, so that messages are the same every time."""
-    return re.sub(r"<[\w.]+ object at \w+>", "it", str(cause))
+    return re.sub(r"<[\w.]+ object at \w+>", "it", words(cause))
 
 
 def is_source(item: Any) -> bool:
@@ -41,76 +51,153 @@ def read_bytes(item: Any, limits: Limits) -> bytes:
     """The encoded bytes of a path, byte string or binary file object, never more than `limits.bytes`.
 
     Raises InputError for what is missing, not a file, empty or too large. A file object is read from where
-    it stands and left open.
+    it stands to its end, however little each `read` gives, and left open.
     """
     source = describe(item)
     if isinstance(item, (str, os.PathLike)):
         content = _read_path(item, source, limits)
     elif isinstance(item, (bytes, bytearray, memoryview)):
-        if memoryview(item).nbytes > limits.bytes:
-            raise _too_large(source, limits)
-        content = bytes(item)
+        content = _read_buffer(item, source, limits)
     else:
         content = _read_file(item, source, limits)
     if not content:
         raise InputError("it is empty: 0 bytes", source=source, remedy="leave it out or write it again")
-    if len(content) > limits.bytes:
-        raise _too_large(source, limits)
     return content
 
 
 def _read_path(item: str | os.PathLike[str], source: str, limits: Limits) -> bytes:
-    if "://" in source:
+    path = os.fsdecode(item)
+    if _URL.match(path):
         raise InputError(
             "a string is a path, and this looks like a URL; mmencode fetches nothing",
             source=source,
             remedy="download it yourself and pass the path or the bytes",
         )
     try:
-        path = Path(os.fsdecode(item))
-        if not path.exists():
-            raise InputError("there is no such file", source=source, remedy="check the path", fault="access")
-        if not path.is_file():
-            kind = "a directory" if path.is_dir() else "not a regular file"
-            raise InputError(f"it is {kind}", source=source, remedy="pass the path of a file")
-        if path.stat().st_size > limits.bytes:
-            raise _too_large(source, limits)
-        with path.open("rb") as file:
-            return file.read(limits.bytes + 1)
+        _require_file(os.stat(path), source, limits)  # before it is opened, which does things to some devices
+        with open(os.open(path, _OPENING), "rb", buffering=0) as file:
+            _require_file(os.fstat(file.fileno()), source, limits)  # it may have been replaced meanwhile
+            return _drained(file.read, source, limits)
+    except InputError:
+        raise
     except (OSError, ValueError) as cause:
+        raise _unopened(path, cause, source) from cause
+
+
+def _require_file(state: os.stat_result, source: str, limits: Limits) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        kind = "a directory" if stat.S_ISDIR(state.st_mode) else "not a regular file"
+        raise InputError(f"it is {kind}", source=source, remedy="pass the path of a file")
+    if state.st_size > limits.bytes:
+        raise _too_large(source, limits, state.st_size)
+
+
+def _unopened(path: str, cause: OSError | ValueError, source: str) -> InputError:
+    kind = kind_of_string(path)
+    if kind and not isinstance(cause, PermissionError):
+        fact, remedy = (
+            f"a string is a path, and this is {kind}",
+            remedy_for(kind, "pass the bytes themselves"),
+        )
+        return InputError(fact, source=source, remedy=remedy)
+    if isinstance(cause, (FileNotFoundError, NotADirectoryError, ValueError)):  # a path with NUL can't be
+        return InputError("there is no such file", source=source, remedy="check the path", fault="access")
+    if isinstance(cause, BlockingIOError):  # as /proc/kmsg
+        return InputError("it has nothing to read now", source=source, remedy="pass a file", fault="access")
+    return InputError(
+        f"it can't be opened: {words(cause)}",
+        source=source,
+        remedy="check the path",
+        fault=fault_of(cause, "access"),
+    )
+
+
+def _read_buffer(item: bytes | bytearray | memoryview, source: str, limits: Limits) -> bytes:
+    try:
+        if (size := memoryview(item).nbytes) > limits.bytes:
+            raise _too_large(source, limits, size)
+        return bytes(item)
+    except ValueError as cause:
         if isinstance(cause, InputError):
             raise
         raise InputError(
-            f"it can't be opened: {words(cause)}",
-            source=source,
-            remedy="check the path",
-            fault=fault_of(cause, "access"),
+            f"it can't be read: {words(cause)}", source=source, remedy="pass it before it is released"
         ) from cause
 
 
 def _read_file(item: Any, source: str, limits: Limits) -> bytes:
     try:
-        content = item.read(limits.bytes + 1)
+        content = _drained(item.read, source, limits)
+    except InputError:
+        raise
     except Exception as cause:
+        closed = _asked(item, "closed") is True
         raise InputError(
-            f"reading it failed: {words(cause)}",
+            "the file is closed" if closed else f"reading it failed: {words(cause)}",
             source=source,
-            remedy="open it again",
+            remedy="open it again, and keep it open until it is read" if closed else "open it again",
             fault=fault_of(cause, "access"),
         ) from cause
-    if not isinstance(content, bytes):
+    if not content and (place := _asked(item, "tell")):
         raise InputError(
-            f"its read() gives {type(content).__name__}, not bytes",
+            f"nothing is left to read: the file stands at its end, behind {place} bytes",
             source=source,
-            remedy='open the file in binary mode: open(path, "rb")',
+            remedy="file.seek(0) takes it back to its start",
         )
     return content
 
 
-def _too_large(source: str, limits: Limits) -> InputError:
+def _asked(item: Any, name: str) -> Any:
+    """What an attribute or a method without arguments of somebody's file object gives; None if it raises."""
+    try:
+        found = getattr(item, name)
+        return found() if callable(found) else found
+    except Exception:
+        return None
+
+
+def _drained(read: Any, source: str, limits: Limits) -> bytes:
+    """All that `read` gives, piece by piece, until it gives nothing more."""
+    content = BytesIO()
+    while piece := _piece(read, source):
+        if content.tell() + len(piece) > limits.bytes:
+            raise _too_large(source, limits)
+        content.write(piece)
+    return content.getvalue()
+
+
+def _piece(read: Any, source: str) -> bytes:
+    piece = read(_PIECE)
+    if isinstance(piece, bytes):
+        return piece
+    if isinstance(piece, (bytearray, memoryview)):
+        return bytes(piece)
+    if piece is None:
+        raise InputError(
+            "it has no bytes now, and doesn't wait for more: read() gives None",
+            source=source,
+            remedy="pass it in blocking mode, or once all its bytes are there",
+            fault="access",
+        )
+    if inspect.isawaitable(piece):
+        if inspect.iscoroutine(piece):
+            piece.close()  # or Python warns that nobody awaited it
+        raise InputError(
+            "its read() has to be awaited, and mmencode awaits nothing",
+            source=source,
+            remedy="pass its bytes: await file.read()",
+        )
+    raise InputError(
+        f"its read() gives {type(piece).__name__}, not bytes",
+        source=source,
+        remedy='open the file in binary mode: open(path, "rb")',
+    )
+
+
+def _too_large(source: str, limits: Limits, size: int | None = None) -> InputError:
     return InputError(
         f"it has more than {limits.bytes} bytes",
         source=source,
-        remedy=raising("bytes"),
+        remedy=raising("bytes", size),
         fault="limit",
     )

@@ -1,49 +1,126 @@
-"""The files of a folder that are of a modality, by their endings."""
+"""The files of a folder that are of a modality, by their endings, and what was left out of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
 
 from ..spec import AUDIO, IMAGE
 
 # Only a folder's files are chosen by their ending; what is named is read as what it is said to be.
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     IMAGE: (
-        *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
-        *(".mpo", ".ppm", ".pgm", ".pbm", ".pnm"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".webp", ".gif", ".bmp"),
+        *(".dib", ".tif", ".tiff", ".avif", ".mpo", ".ppm", ".pgm", ".pbm", ".pnm"),
     ),
-    AUDIO: (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"),
+    AUDIO: (
+        *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au"),
+        *(".snd", ".w64", ".rf64", ".caf"),
+    ),
+}
+# What is read where another package is installed: its module, and how pip calls it.
+_HEIC, _JXL, _AV = ("pillow_heif", "pillow-heif"), ("pillow_jxl", "pillow-jxl-plugin"), ("av", "av")
+EXTRA_ENDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    IMAGE: {".heic": _HEIC, ".heif": _HEIC, ".hif": _HEIC, ".jxl": _JXL},
+    AUDIO: dict.fromkeys((".m4a", ".aac", ".mka", ".wma", ".amr"), _AV),
 }
 
 
-def files(folder: str, endings: tuple[str, ...], note: Callable[[str, str], None]) -> Iterator[str]:
-    """A folder's files with these endings in sorted order, hidden ones left out, links followed once.
+def endings_of(modality: str) -> tuple[str, ...]:
+    """The endings of the files that are read here as this modality; none for one whose items are no files."""
+    extra = EXTRA_ENDINGS.get(modality, {})
+    return (*ENDINGS.get(modality, ()), *(ending for ending, way in extra.items() if find_spec(way[0])))
 
-    `note` is told the path of each folder that can't be listed, and why.
+
+class Walk:
+    """The files of a folder that are of a modality, in sorted order; iterated over once.
+
+    Hidden files and folders are left out. So are links that lead out of the folder, or to what is taken by
+    its own name, unless `follow_links`, which takes all of them, and each folder once. `left_out` counts, by
+    the reason, what was there and isn't taken; what is of one of the `others`, modalities that are walked
+    for by themselves, doesn't count. `unlisted` has the path of each folder that can't be listed, and why.
     """
-    for root, names in _folders(folder, note):
-        chosen = (name for name in names if name.lower().endswith(endings) and not name.startswith("."))
-        for name in sorted(chosen):
-            yield os.path.join(root, name)
+
+    def __init__(
+        self, folder: str, modality: str, *, others: Iterable[str] = (), follow_links: bool = False
+    ) -> None:
+        self.folder = folder
+        self.left_out: Counter[str] = Counter()
+        self.unlisted: list[tuple[str, str]] = []
+        self._real = os.path.realpath(folder)
+        self._follow = follow_links
+        self._endings = endings_of(modality)
+        self._missing = {
+            ending: f"with the ending {ending}, which pip install {package} lets be read"
+            for ending, (_, package) in EXTRA_ENDINGS.get(modality, {}).items()
+            if ending not in self._endings
+        }
+        self._others = {
+            ending for other in others for ending in (*ENDINGS[other], *EXTRA_ENDINGS.get(other, ()))
+        } - {*self._endings, *self._missing}
+
+    def __iter__(self) -> Iterator[str]:
+        for root, names in self._folders():
+            yield from (os.path.join(root, name) for name in sorted(names) if self._takes(root, name))
+
+    def _takes(self, root: str, name: str) -> bool:
+        """Whether this file is taken; if not, it is counted with the reason."""
+        ending = os.path.splitext(name)[1].lower()
+        if name.startswith("."):
+            reason = "hidden"
+        elif ending in self._others:
+            return False
+        elif ending in self._missing:
+            reason = self._missing[ending]
+        elif ending not in self._endings:
+            reason = f"with the ending {ending}" if ending else "without an ending"
+        else:
+            reason = "" if self._follow else self._link(os.path.join(root, name))
+        self.left_out.update([reason] * bool(reason))
+        return not reason
+
+    def _link(self, path: str) -> str:
+        """Why a link isn't taken; "" for what is none, and for one to something hidden within the folder."""
+        if not os.path.islink(path):
+            return ""
+        inside = os.path.relpath(os.path.realpath(path), self._real).split(os.sep)
+        if inside[0] == os.pardir or not os.path.exists(path):
+            return "links out of the folder"
+        hidden = any(part.startswith(".") and part != os.curdir for part in inside)
+        return "" if hidden else "links within the folder"
+
+    def _folders(self) -> Iterator[tuple[str, list[str]]]:
+        """Each folder once, with its file names."""
+        seen: set[tuple[int, int]] = set()
+        for root, folders, names in os.walk(self.folder, followlinks=self._follow, onerror=self._failed):
+            try:
+                state = os.stat(root)
+            except OSError as error:  # it went away since it was listed
+                self._failed(error)
+                continue
+            if (state.st_dev, state.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            links = [] if self._follow else [name for name in folders if self._is_link(root, name)]
+            hidden = [name for name in folders if name.startswith(".")]
+            self.left_out.update([self._link(os.path.join(root, name)) or "hidden" for name in links])
+            self.left_out.update(["hidden folders"] * len(hidden))
+            folders[:] = sorted(set(folders) - {*links, *hidden})
+            yield root, names
+
+    def _is_link(self, root: str, name: str) -> bool:
+        return not name.startswith(".") and os.path.islink(os.path.join(root, name))
+
+    def _failed(self, error: OSError) -> None:
+        self.unlisted.append((str(error.filename), f"it can't be listed: {error.strerror}"))
 
 
-def _folders(top: str, note: Callable[[str, str], None]) -> Iterator[tuple[str, list[str]]]:
-    """Each folder from `top` down once, however links lead to it, with its file names."""
-
-    def failed(error: OSError) -> None:
-        note(str(error.filename), f"it can't be listed: {error.strerror}")
-
-    seen: set[tuple[int, int]] = set()
-    for root, folders, names in os.walk(top, followlinks=True, onerror=failed):
-        try:
-            state = os.stat(root)
-        except OSError as error:  # it went away since it was listed
-            failed(error)
-            continue
-        if (state.st_dev, state.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield root, names
+def summary(left_out: Mapping[str, int], most: int = 8) -> str:
+    """What was left out in one line, the largest numbers first."""
+    ranked = sorted(left_out.items(), key=lambda entry: (-entry[1], entry[0]))
+    said = [f"{count} {reason}" for reason, count in ranked[:most]]
+    rest = sum(count for _, count in ranked[most:])
+    return ", ".join([*said, *([f"{rest} for other reasons"] if rest else [])])

@@ -37,6 +37,31 @@ def test_sync_removes_what_is_gone(run, run_json, folder, tmp_path):
     assert (done["removed"], done["unchanged"]) == (1, 2)
 
 
+def test_sync_of_a_folder_that_lost_all_its_files_asks_for_yes(run, run_json, folder, tmp_path):
+    run("index", "add", tmp_path / "ix", folder)
+    folder.rename(tmp_path / "elsewhere")
+    folder.mkdir()
+    refused = run("index", "sync", tmp_path / "ix", folder, code=1).stderr
+    assert "3 of 3 files" in refused
+    assert "mmencode index sync --yes" in refused
+    with Index.open(tmp_path / "ix") as index:
+        assert len(index) == 3
+    assert run_json("index", "sync", tmp_path / "ix", folder, "--yes")["removed"] == 3
+
+
+def test_what_is_left_out_of_folders_is_counted(run, run_json, folder, tmp_path):
+    done = run_json("index", "add", tmp_path / "ix", folder)
+    assert done["left_out"] == {"with the ending .txt": 1, "hidden": 1, "hidden folders": 1}
+    assert "1 with the ending .txt" in run("index", "add", tmp_path / "ix", folder).stderr
+
+
+def test_links_out_of_a_folder_are_followed_on_demand(run_json, folder, tmp_path):
+    (folder / "a.png").rename(tmp_path / "a.png")
+    (folder / "a.png").symlink_to(tmp_path / "a.png")
+    assert run_json("index", "add", tmp_path / "ix", folder)["added"] == 2
+    assert run_json("index", "add", tmp_path / "ix", folder, "--follow-links")["added"] == 1
+
+
 def test_failures_are_listed_with_reasons(run, folder, tmp_path):
     run("index", "add", tmp_path / "ix", folder)
     printed = run("index", "failures", tmp_path / "ix").stdout.splitlines()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from mmencode import Embeddings, Index, Space
 from mmencode.errors import BusyError, IdentityError, SpaceMismatchError, StoreError, WeightsError
+from mmencode.index import locking
 from mmencode.index.locking import WriteLock
 from mmencode.projection import Linear
 from mmencode.runtime import Runtime
@@ -80,8 +81,8 @@ def test_two_processes_that_write_at_once_lose_and_double_nothing(index):
     assert index.rows().embeddings.keys == tuple(f"{number:06}" for number in range(640))
 
 
-def test_writer_that_waits_too_long_is_told_who_is_busy(index, vectors):
-    index._store.lock = WriteLock(index.path / "lock", wait=0.05)
+def test_writer_that_waits_too_long_is_told_who_is_busy(index, vectors, monkeypatch):
+    monkeypatch.setattr(locking, "WAIT", 0.05)
     with WriteLock(index.path / "lock").held(), pytest.raises(BusyError, match="another process"):
         index.add_embeddings(vectors("a"))
     assert index.add_embeddings(vectors("a")).added == 1

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmencode import Index, Limits, Space
+from mmencode.errors import InputError
 from mmencode.index import sync
 
 
@@ -115,16 +118,79 @@ def test_rows_of_other_folders_and_vectors_that_were_given_stay(index, photos, t
     index.add_embeddings(vectors(str(photos / "given.png")))
     shutil.rmtree(photos)
     photos.mkdir()
-    assert sync(index, photos).removed == 12
+    assert sync(index, photos, missing="remove").removed == 12
     assert len(index) == 13
     assert len(index.failures()) == 1
 
 
-def test_without_remove_rows_of_files_that_are_gone_stay(index, photos):
+def test_rows_of_files_that_are_gone_are_kept_on_demand(index, photos):
     sync(index, photos)
     (photos / "01.png").unlink()
-    assert sync(index, photos, remove=False).removed == 0
+    assert sync(index, photos, missing="keep").removed == 0
     assert "01.png" in _names(index)
+
+
+def test_a_folder_that_is_empty_of_a_sudden_removes_nothing_unless_asked(index, photos):
+    """As a disk that isn't mounted looks."""
+    sync(index, photos)
+    before = index.rows().embeddings
+    photos.rename(photos.with_name("elsewhere"))
+    photos.mkdir()
+    with pytest.raises(
+        InputError, match=r"12 of 12 files .* aren't there.*is empty; their rows stay"
+    ) as raised:
+        sync(index, photos)
+    assert 'missing="remove"' in raised.value.remedy
+    np.testing.assert_array_equal(index.rows().embeddings.vectors, before.vectors)
+    assert len(index.failures()) == 1
+    assert sync(index, photos, missing="remove").removed == 12
+    assert (len(index), index.failures()) == (0, ())
+
+
+def test_a_folder_below_that_is_empty_of_a_sudden_removes_nothing_unless_asked(index, photos):
+    sync(index, photos)
+    for path in (photos / "sub").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match=r"2 of 12 files .*sub is empty"):
+        sync(index, photos)
+    assert len(index) == 12
+    (photos / "sub").rmdir()  # which no disk does that isn't mounted
+    assert sync(index, photos).removed == 2
+
+
+def test_more_than_a_quarter_at_once_is_removed_only_on_demand(index, photos):
+    sync(index, photos)
+    for number in range(4):
+        (photos / f"{number:02}.png").unlink()
+    _draw(photos / "new.png", 101)
+    with pytest.raises(InputError, match="4 of 13 files"):
+        sync(index, photos)
+    assert "new.png" in _names(index)  # what is there is indexed all the same
+    _draw(photos / "00.png", 0)
+    assert sync(index, photos).removed == 3
+
+
+def test_a_row_whose_file_is_there_and_is_left_out_now_stays(index, photos, tmp_path):
+    _draw(tmp_path / "outside.png", 7)
+    (photos / "link.png").symlink_to(tmp_path / "outside.png")
+    assert sync(index, photos, follow_links=True).added == 13
+    done = sync(index, photos)
+    assert (done.removed, done.left_out["links out of the folder"]) == (0, 1)
+    assert "link.png" in _names(index)
+
+
+def test_a_folder_and_a_link_to_it_are_one_folder(index, photos):
+    link = photos.with_name("link")
+    link.symlink_to(photos, target_is_directory=True)
+    assert sync(index, photos).added == 12
+    assert sync(index, link).unchanged == 12
+    assert len(index) == 12
+
+
+def test_a_word_for_missing_that_is_none_is_refused_before_anything(index, photos):
+    with pytest.raises(ValueError, match='"few", "keep" or "remove"'):
+        sync(index, photos, missing="all")
+    assert len(index) == 0
 
 
 def test_what_is_in_a_folder_that_cannot_be_listed_is_not_taken_for_gone(index, photos, monkeypatch):
@@ -161,6 +227,8 @@ def test_links_that_loop_or_lead_nowhere_are_no_trouble(index, photos):
     (photos / "self.png").symlink_to("self.png")
     done = sync(index, photos)
     assert done.added == 12
+    assert [os.path.basename(failure.key) for failure in done.failed] == ["broken.png"]
+    done = sync(index, photos, follow_links=True)
     failed = {os.path.basename(failure.key) for failure in done.failed}
     assert failed == {"broken.png", "nowhere.png", "self.png"}
 
@@ -191,7 +259,7 @@ def test_row_and_failure_of_one_file_are_told_apart_by_its_content(index, photos
         row = store.rows.search().where(f"key = '{good}'").to_arrow().to_pylist()[0]
         digest = "other" if key == good else failure.to_pylist()[0]["_hash"]
         store.failures.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(
-            [{"key": key, "modality": "image", "reason": "r", "_hash": digest, "_size": 0, "_time": 0}]
+            [{**failure.to_pylist()[0], "key": key, "_hash": digest}]
         )
         if key == bad:
             store.rows.add([{**row, "key": bad}])
@@ -215,3 +283,112 @@ def test_folder_that_is_not_there_and_modalities_without_files_are_refused(index
         sync(index, photos / "nothing")
     with pytest.raises(ValueError, match="not 'text'"):
         sync(index, photos, ["text"])
+
+
+class _Broken(Exception):
+    """What an encoder raises."""
+
+
+@pytest.fixture
+def preprocess(index, monkeypatch):
+    """Have the image encoder's preprocess raise this error at files of these names."""
+    encoder = type(index.space._tower("image").encoder)
+    original = encoder.preprocess
+
+    def do(error, *sizes):
+        def failing(self, item):
+            if item.size in sizes:
+                raise error
+            return original(self, item)
+
+        monkeypatch.setattr(encoder, "preprocess", failing)
+
+    return do
+
+
+def _draw_wide(path, width=9):
+    Image.fromarray(np.random.default_rng(width).integers(0, 256, (8, width, 3), np.uint8)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "fault", "kept"),
+    [
+        (_Broken("odd"), "encoder", True),
+        (PermissionError(13, "Permission denied"), "access", True),
+        (MemoryError(), "process", False),
+        (OSError(28, "No space left on device"), "process", False),
+    ],
+)
+def test_what_can_pass_leaves_the_older_row_and_is_tried_again(
+    index, photos, encoded, preprocess, error, fault, kept, monkeypatch
+):
+    sync(index, photos)
+    before = index.rows().embeddings
+    _draw_wide(photos / "00.png")
+    preprocess(error, (9, 8))
+    done = sync(index, photos)
+    assert [(failure.fault) for failure in done.failed if failure.key.endswith("00.png")] == [fault]
+    np.testing.assert_array_equal(index.rows().embeddings.vectors, before.vectors)
+    assert [failure.fault for failure in index.failures()] == [fault, "content"][1 - kept :]
+    monkeypatch.undo()
+    encoded_again = sync(index, photos)
+    assert (encoded_again.added, encoded_again.replaced) == (1, 1)
+    assert [failure.fault for failure in index.failures()] == ["content"]
+
+
+def test_content_that_is_broken_now_takes_the_row_with_it(index, photos):
+    sync(index, photos)
+    (photos / "00.png").write_bytes(b"no image any more")
+    done = sync(index, photos)
+    assert {failure.fault for failure in done.failed} == {"content"}
+    assert "00.png" not in _names(index)
+
+
+def test_a_file_over_the_limit_is_not_read_and_is_taken_once_it_is_within(photos, space, tmp_path):
+    small = Space("fake", space.specs.values(), limits=Limits(bytes=10**6), runtime=space.runtime)
+    with open(photos / "huge.png", "wb") as file:
+        file.truncate(2**40)  # a file of holes, whose hash would take an hour
+    with Index.create(tmp_path / "small", small) as index:
+        done = sync(index, photos)
+        assert {os.path.basename(failure.key): failure.fault for failure in done.failed} == {
+            "broken.png": "content",
+            "huge.png": "limit",
+        }
+        _draw(photos / "huge.png", 40)
+        assert sync(index, photos).added == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/pagemap"), reason="only Linux has /proc")
+def test_files_that_a_kernel_makes_up_end_when_they_say_so(index, tmp_path):
+    (tmp_path / "odd").mkdir()
+    for name in ("pagemap", "mem"):
+        (tmp_path / "odd" / f"{name}.png").symlink_to(f"/proc/self/{name}")
+    done = sync(index, tmp_path / "odd", follow_links=True)
+    assert (done.added, len(done.failed)) == (0, 2)
+
+
+def test_a_share_that_hangs_costs_its_file_alone(photos, space, tmp_path, monkeypatch):
+    from mmencode.index import entries
+
+    release = threading.Event()
+    real = entries._read
+
+    def hanging(path, most):
+        if path.endswith("00.png"):
+            release.wait(20)
+        return real(path, most)
+
+    monkeypatch.setattr(entries, "_read", hanging)
+    quick = Space("fake", space.specs.values(), limits=Limits(wait=0.3), runtime=space.runtime)
+    with Index.create(tmp_path / "quick", quick) as index:
+        done = sync(index, photos)
+        release.set()
+        assert done.added == 12  # only its hash isn't known, so that it will be looked at again
+        assert sync(index, photos).unchanged == 11
+
+
+def test_replaced_rows_are_counted(index, photos):
+    first = sync(index, photos)
+    _draw(photos / "00.png", 99)
+    second = sync(index, photos)
+    assert (first.replaced, second.added, second.replaced) == (0, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mmencode import Embeddings, Index
+from mmencode.errors import StoreError
 from mmencode.runtime import Runtime
 from mmencode.space import Space
 from mmencode.testing import fake_specs
 
 pytest.importorskip("lancedb", reason="an index is on LanceDB: pip install 'mmencode[index]'")
 KEYS = st.sampled_from(["a", "b's", "\udcff", "\ufdd0dcff", 'c"', "d\n", "", "é", "e", "f", "g", "h"])
+NUMBERS = st.sampled_from(["n < 10", "n >= 50", "NOT n = 7", "n BETWEEN 20 AND 60", "n % 2 = 0 OR n > 90"])
 MODALITIES = st.sampled_from(["image", "audio"])
 SPACE = Space("fake", fake_specs(), runtime=Runtime("cpu", batch_size=4, workers=1))
 
@@ -40,7 +43,13 @@ class Rows(RuleBasedStateMachine):
     def add(self, keys, modality, seed):
         rows = _vectors(len(keys), seed)
         given = Embeddings(rows, space=SPACE.id, modality=modality, keys=keys)
-        assert self.index.add_embeddings(given, metadata=[{"n": seed}] * len(keys)).added == len(keys)
+        held = [self.model[key][0] for key in keys if key in self.model]
+        if set(held) - {modality}:
+            with pytest.raises(ValueError, match="is that of a row of"):
+                self.index.add_embeddings(given)
+            return
+        done = self.index.add_embeddings(given, metadata=[{"n": seed}] * len(keys))
+        assert (done.added, done.replaced) == (len(keys), len(held))
         self.model |= {key: (modality, row, seed) for key, row in zip(keys, rows, strict=True)}
 
     @rule(items=st.lists(st.sampled_from(["one", "two", " ", "three"]), unique=True), shift=st.integers(0, 1))
@@ -57,12 +66,22 @@ class Rows(RuleBasedStateMachine):
         gone = [self.model.pop(key) for key in set(keys) if key in self.model]
         assert self.index.delete(keys=keys) == len(gone)
 
-    @rule(below=st.integers(0, 99))
-    def delete_where(self, below):
+    @rule(where=NUMBERS, rest=st.sampled_from(["", "", " AN n > 1", ";", ", n > 1", ") OR (true", " -- all"]))
+    def delete_where(self, where, rest):
         if not any(number is not None for *_, number in self.model.values()):
             return
-        gone = [key for key, (*_, number) in self.model.items() if number is not None and number < below]
-        assert self.index.delete(f"n < {below}") == len(gone)
+        if rest:
+            with pytest.raises(ValueError, match="where is"):
+                self.index.delete(where + rest)
+            return
+        meets = where.replace("NOT n = 7", "n != 7").replace("AND", "and").replace("OR", "or")
+        meets = meets.replace("n BETWEEN 20 and 60", "20 <= n <= 60").replace("% 2 = 0", "% 2 == 0")
+        gone = [
+            key
+            for key, (*_, number) in self.model.items()
+            if number is not None and eval(meets, {"n": number})
+        ]
+        assert self.index.delete(where) == len(gone)
         for key in gone:
             del self.model[key]
 
@@ -74,6 +93,32 @@ class Rows(RuleBasedStateMachine):
     def reopen(self):
         self.index.close()
         self.index = Index.open(self.index.path, space=SPACE)
+
+    @rule(seed=st.integers(0, 99))
+    def add_by_another_handle(self, seed):
+        row = _vectors(1, seed)
+        with Index.open(self.index.path, space=SPACE) as other:
+            other.add_embeddings(Embeddings(row, space=SPACE.id, modality="image", keys=["other"]))
+        self.model["other"] = ("image", row[0], None)
+
+    @rule(seed=st.integers(0, 99))
+    def rebuild_under_the_handle(self, seed):
+        old = self.index
+        shutil.rmtree(old.path)
+        row = _vectors(1, seed)
+        self.index = Index.create(old.path, SPACE)
+        self.index.add_embeddings(Embeddings(row, space=SPACE.id, modality="image", keys=["new"]))
+        self.model = {"new": ("image", row[0], None)}
+        for use in (
+            lambda: old.add_embeddings(Embeddings(row, space=SPACE.id, modality="image", keys=["old"])),
+            lambda: old.search_embeddings(Embeddings(row, space=SPACE.id, modality="image"), 1),
+            lambda: old.delete("true"),
+            old.rows,
+            old.compact,
+        ):
+            with pytest.raises(StoreError, match="replaced by another"):
+                use()
+        old.close()
 
     @precondition(lambda self: self.model)
     @rule(count=st.sampled_from([1, 6]), k=st.integers(1, 5), among=st.none() | MODALITIES)

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import hostile
 import numpy as np
 import pytest
 import torch
@@ -145,20 +144,6 @@ def test_file_is_left_open():
     assert not file.closed
 
 
-def bomb(width=13000, height=15000):
-    """A PNG of half a megabyte whose header is honest: it decodes to 585 MB."""
-
-    def chunk(name, content):
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
-
-    line = zlib.compressobj(9)
-    rows = b"".join(line.compress(bytes(1 + 3 * width)) for _ in range(height)) + line.flush()
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
 class Unreadable:
     def read(self, size):
         raise OSError("disk on fire")
@@ -203,7 +188,7 @@ def test_bad_item_is_refused_with_the_reason(name):
 
 
 def test_bomb_is_refused_before_it_is_decoded():
-    content = bomb()
+    content = hostile.png(13000, 15000)
     assert len(content) < 700_000
     with pytest.raises(InputError):
         read(content, Limits())
@@ -224,7 +209,7 @@ def test_limits_are_arguments(tmp_path):
 def test_unreadable_file_is_named(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(encoded())
-    monkeypatch.setattr("pathlib.Path.open", lambda *_: (_ for _ in ()).throw(PermissionError("not yours")))
+    monkeypatch.setattr("os.open", lambda *_: (_ for _ in ()).throw(PermissionError("not yours")))
     with pytest.raises(InputError, match="not yours") as caught:
         read(path, Limits())
     assert caught.value.source == str(path)

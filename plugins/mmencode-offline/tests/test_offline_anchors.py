@@ -1,5 +1,6 @@
 """The anchors that are shipped are those that the script builds."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +9,23 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 WORDNET = Path("/usr/share/wordnet")
+SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 
 needs_wordnet = pytest.mark.skipif(
     not (WORDNET / "data.noun").exists(), reason=f"WordNet's data.noun isn't in {WORDNET}"
+)
+needs_soundfont = pytest.mark.skipif(
+    not (SOUNDFONT.exists() and shutil.which("espeak-ng")),
+    reason="the neutral clips need Debian's fluid-soundfont-gm and espeak-ng",
 )
 
 
 @pytest.mark.slow
 @needs_wordnet
+@needs_soundfont
 def test_a_rebuild_gives_what_is_shipped() -> None:
     pytest.importorskip("onnx")
+    pytest.importorskip("tinysoundfont", reason="it plays the neutral clips: pip install --no-deps tinysoundfont")
     command = [sys.executable, str(SCRIPTS / "build_anchors.py"), "--check", "--wordnet", str(WORDNET)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -46,12 +54,28 @@ def test_an_offset_between_synsets_is_refused(monkeypatch: pytest.MonkeyPatch) -
         WordNet(WORDNET).synset(1440765)
 
 
-def test_the_neutral_clips_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_noises_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    from neutral_clips import clips
+    from neutral_clips import noises
 
-    first, second = list(clips()), list(clips())
-    assert len(first) == 56
-    assert all(
-        (one == other).all() and abs(one).max() == 0.5 for one, other in zip(first, second, strict=True)
-    )
+    first, second = list(noises()), list(noises())
+    assert len(first) == 64
+    for one, other in zip(first, second, strict=True):
+        assert (one.samples == other.samples).all()
+        assert abs(one.samples).max() == 0.5
+
+
+@needs_soundfont
+def test_the_neutral_clips_are_instruments_drums_voices_and_noises(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tinysoundfont", reason="it plays the neutral clips: pip install --no-deps tinysoundfont")
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import neutral_clips
+
+    monkeypatch.setattr(neutral_clips, "_PROGRAMS", (0, 40))
+    monkeypatch.setattr(neutral_clips, "_DRUMS", (36, 38))
+    monkeypatch.setattr(neutral_clips, "_VOICES", ("en+f1",))
+    found = list(neutral_clips.clips(SOUNDFONT))
+    assert len(found) == 2 * 10 + 2 * 4 + 8 + 64
+    for clip in found:
+        assert 0 < len(clip.samples) <= neutral_clips.SECONDS * clip.rate
+        assert abs(clip.samples).max() == 0.5

@@ -10,6 +10,8 @@ import torch
 from mmencode_offline import text
 from torch.nn.functional import normalize
 
+from mmencode.errors import InputError
+
 TEXTS = [
     "a",
     "A photo of a castle.",
@@ -78,3 +80,9 @@ def test_tokens_are_contextual_and_masked(minilm: text.MiniLM) -> None:
 
 def test_an_encoder_can_be_copied(minilm: text.MiniLM) -> None:
     torch.testing.assert_close(encode(copy.deepcopy(minilm), TEXTS[:2]), encode(minilm, TEXTS[:2]))
+
+
+@pytest.mark.parametrize("blank", ["\ufffd", "\ue000", "\u0301", "\x7f\u200b"])
+def test_text_of_which_the_tokenizer_leaves_nothing_is_blank(minilm: text.MiniLM, blank: str) -> None:
+    with pytest.raises(InputError, match="the tokenizer leaves nothing of it"):
+        minilm.preprocess(blank)

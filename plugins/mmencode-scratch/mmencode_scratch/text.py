@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mmencode import Encoder, pooling
 from mmencode.errors import WeightsError
 from mmencode.files import folder_aside
+from mmencode.inputs.text import require_tokens
 
 from .transformer import Transformer, sinusoids
 
@@ -81,6 +82,7 @@ class ScratchText(Encoder):
     def preprocess(self, item: str) -> Tensors:
         """Token ids `[t]`."""
         encoding = self._tokenizer.encode(item)
+        require_tokens(encoding.special_tokens_mask.count(0), item)
         if encoding.overflowing:
             with suppress(IndexError):
                 warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)

@@ -17,7 +17,7 @@ from mmencode_scratch.text import CONFIG, TOKENIZER, WEIGHTS, ScratchText, Shape
 from mmencode_scratch.training import train_tokenizer
 
 import mmencode
-from mmencode.errors import WeightsError
+from mmencode.errors import InputError, WeightsError
 from mmencode.testing import EncoderConformance
 
 TEXTS = ["a red car on the road", "two dogs under an old bridge", "in the rain near the quiet harbour"] * 3
@@ -75,6 +75,11 @@ def test_case_makes_no_difference_and_no_character_is_unknown(folder: Path) -> N
     found = encoder(str(folder))
     torch.testing.assert_close(features(found, "A Red Car"), features(found, "a red car"), rtol=0, atol=0)
     assert not torch.allclose(features(found, "日本"), features(found, "🦊"), atol=1e-3)
+
+
+def test_text_of_which_the_tokenizer_leaves_nothing_is_blank(folder: Path) -> None:
+    with pytest.raises(InputError, match="the tokenizer leaves nothing of it"):
+        encoder(str(folder)).preprocess("")
 
 
 def test_cut_text_is_warned_of_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import AutoImageProcessor
 
 from mmencode import Encoder
+from mmencode.encoders.pixels import fit_to_crop, fit_to_resize, fit_to_squeeze
 
 from .loading import configuration, described, drop, extractor, load, require_kind, require_whole
 from .sources import find
@@ -29,12 +31,13 @@ class ImageTower(Encoder):
         self.tower = tower
         self.width = int(tower.config.hidden_size)
         self._processor = processor
+        self._fit = _fitting(processor)
         self._patch = int(patch)
         self.preprocessing = described(processor)
 
     def preprocess(self, item: Image.Image) -> Tensors:
         """What the processor makes of an image: `pixel_values` `[3, h, w]`, or SigLIP 2's patches."""
-        found = self._processor(images=item, return_tensors="pt")
+        found = self._processor(images=self._fit(item), return_tensors="pt")
         return {key: value[0] for key, value in found.items()}
 
     def outputs(self, tensors: Tensors) -> Any:
@@ -81,6 +84,13 @@ class ImageEncoder(ImageTower):
             first: Tensor = self.outputs(tensors).last_hidden_state[:, 0]
             return first
         return self.forward_tokens(tensors)[0].mean(dim=1)
+
+
+def _fitting(processor: Any) -> Callable[[Image.Image], Image.Image]:
+    """What keeps a slender image from taking gigabytes when the processor resizes it."""
+    if not (getattr(processor, "size", None) or {}).get("shortest_edge"):
+        return fit_to_squeeze
+    return fit_to_crop if getattr(processor, "do_center_crop", False) else fit_to_resize
 
 
 def build(variant: str) -> ImageEncoder:
