@@ -7,6 +7,7 @@ import os
 import struct
 import tracemalloc
 import zipfile
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 
 import numpy as np
@@ -29,15 +30,28 @@ SUFFIXES = [
 
 
 def refused(path, words, load=Embeddings.load):
-    """That the file is refused for this reason, with little memory taken."""
-    tracemalloc.start()
-    with pytest.raises(InputError, match=words) as raised:
+    """That the file is refused for this reason, with little memory taken.
+
+    Arrow's memory isn't traced, and its threads, which call the file, don't bear that tracing stops.
+    """
+    with (
+        pytest.raises(InputError, match=words) as raised,
+        traced() if path.suffix in ARRAYS else nullcontext(),
+    ):
         load(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
     assert raised.value.source == str(path)
-    assert peak < 64 * 2**20
     assert len(str(raised.value)) < 2000
+
+
+@contextmanager
+def traced():
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 24 * 2**20
 
 
 def arrays(path, facts=None, **content):
@@ -128,11 +142,11 @@ def test_an_archive_that_unpacks_to_many_times_its_size_is_refused_before(tmp_pa
         "vectors": np.zeros((2, 2), np.float32),
         "positions": np.arange(2),
         "metadata": np.array(json.dumps(FACTS)),
-        name: np.zeros(2**27, np.uint8),
+        name: np.zeros(2**25, np.uint8),
     }
     np.savez_compressed(tmp_path / "x.npz", **content)
     assert (tmp_path / "x.npz").stat().st_size < 2**20
-    refused(tmp_path / "x.npz", "says that it holds 134[0-9]+ bytes, and has 13")
+    refused(tmp_path / "x.npz", "says that it holds 335[0-9]+ bytes, and has 33")
 
 
 def test_an_archive_whose_other_members_are_large_is_read_without_them(tmp_path):
@@ -141,7 +155,7 @@ def test_an_archive_whose_other_members_are_large_is_read_without_them(tmp_path)
         vectors=np.eye(2, dtype=np.float32),
         positions=np.arange(2),
         metadata=np.array(json.dumps(FACTS)),
-        more=np.zeros(2**27, np.uint8),
+        more=np.zeros(2**25, np.uint8),
     )
     assert len(Embeddings.load(tmp_path / "x.npz")) == 2
 
@@ -199,7 +213,7 @@ def test_rows_that_are_runs_of_one_value_are_refused_before_they_are_made(tmp_pa
     import pyarrow as pa
     from pyarrow import parquet
 
-    count, dim = 2_000_000, 64
+    count, dim = 200_000, 64
     runs = pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array(["a"]))
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(count * dim, np.float32)), dim)
     content = {"key": runs.cast(pa.string()), "position": np.zeros(count, np.int64), "vector": vectors}
@@ -207,7 +221,7 @@ def test_rows_that_are_runs_of_one_value_are_refused_before_they_are_made(tmp_pa
         pa.table(content).replace_schema_metadata(FACTS), tmp_path / "x.parquet", compression="zstd"
     )
     assert (tmp_path / "x.parquet").stat().st_size < 2**20
-    refused(tmp_path / "x.parquet", "says that it holds 544000000 bytes, and has")
+    refused(tmp_path / "x.parquet", "says that it holds 54400000 bytes, and has")
 
 
 @NEEDS_ARROW
@@ -223,11 +237,9 @@ def test_a_long_key_that_comes_again_and_again_is_made_once(tmp_path):
     content = pa.table({"key": key, "position": np.arange(count), "vector": vectors})
     parquet.write_table(content.replace_schema_metadata(FACTS), path, compression="none")
     assert path.stat().st_size < 2**21
-    tracemalloc.start()
     loaded = Embeddings.load(path)
-    assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
-    tracemalloc.stop()
     assert set(loaded.keys) == {"x" * 2**20}
+    assert len(set(map(id, loaded.keys))) == 1
 
 
 @NEEDS_ARROW
