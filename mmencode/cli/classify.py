@@ -19,6 +19,7 @@ from .options import (
     Device,
     DuplicateLabels,
     Duplicates,
+    FollowLinks,
     Json,
     Limit,
     ListFile,
@@ -75,6 +76,7 @@ def classify(
         ),
     ] = None,
     file: ListFile = None,
+    follow_links: FollowLinks = False,
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
@@ -99,7 +101,7 @@ def classify(
         multi_label=multi_label,
         duplicates=duplicates.value,
     )
-    found = gather(modality, items or [], file)
+    found = gather(modality, items or [], file, follow_links=follow_links)
     opened = open_space(space, device, limit, trust)
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)
@@ -111,7 +113,14 @@ def classify(
     ranked = list(zip(names, _shown(result, threshold, k), strict=True))
     if json:
         results = [{"item": name, "labels": [entry.to_dict() for entry in row]} for name, row in ranked]
-        output.document({"space": opened.id, "results": results, "failed": as_documents(failed)})
+        output.document(
+            {
+                "space": opened.id,
+                "results": results,
+                "failed": as_documents(failed),
+                "left_out": dict(found.left_out),
+            }
+        )
     else:
         output.table(_table(ranked, result.has_probabilities))
     if result.is_alone:

@@ -12,7 +12,7 @@ from ..errors import MmencodeError
 from . import output
 from .failures import Commands
 from .items import note_left_out
-from .options import Device, Json, Limit, SpaceName, Trusted, chosen_limits, open_space
+from .options import Device, FollowLinks, Json, Limit, SpaceName, Trusted, chosen_limits, open_space
 
 if TYPE_CHECKING:
     from ..index import Added, Failure, Index
@@ -33,9 +33,6 @@ IndexPath = Annotated[Path, typer.Argument(help="The folder of the index.", meta
 Modality = Annotated[
     list[str] | None,
     typer.Option("--modality", help="image or audio; both where the space has them if not given."),
-]
-FollowLinks = Annotated[
-    bool, typer.Option("--follow-links", help="Take links that lead out of the folders, too.")
 ]
 Retry = Annotated[bool, typer.Option("--retry", help="Try files again that failed and are unchanged.")]
 

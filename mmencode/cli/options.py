@@ -37,6 +37,9 @@ Trusted = Annotated[
         "--trust", help="Fetch or read the checkpoints that the card of a folder or an index names."
     ),
 ]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Take links that lead out of the folders, too.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Html = Annotated[
     Path | None, typer.Option("--html", help="Write a page that shows them, in this file.", metavar="FILE")
