@@ -39,11 +39,14 @@ RECEIVERS = {
     "projection": "mmencode.Projection",
     "table": "builtins.dict",
     "frame": "builtins.dict",
+    "file": "io.BytesIO",
 }
 # Whose methods messages call without saying on what, or whose classes without their module.
 METHODS = tuple(f"mmencode.{name}" for name in ("Space", "Embeddings", "Quantised", "Encoder", "Index"))
-ENCODERS = ("mmencode.encoders.timm", "mmencode.encoders.openclip", "mmencode.encoders.torchaudio")
-ELSEWHERE = ("builtins", "numpy", "numpy.ndarray", "torch.Tensor", "diffusers.AutoencoderKL")
+ELSEWHERE = ("torch.utils.data", "numpy", "numpy.ndarray", "torch.Tensor")
+# What only libraries know that take seconds to import.
+SLOW = re.compile(r"\b(timm|open_clip|openclip|torchaudio|diffusers|save_pretrained|Timm\w+)\b")
+SLOW_MODULES = ("mmencode.encoders.timm", "diffusers.AutoencoderKL")
 NO_CODE = {"e", "n", "s", "x"}  # letters before a bracket that are no function
 
 
@@ -66,6 +69,8 @@ def spoken() -> list[Words]:
 
 
 def _is_program(text: str) -> bool:
+    if "import" not in text:
+        return False
     try:
         return any(isinstance(node, ast.Import) for node in ast.parse(text.replace(GAP, "_")).body)
     except (SyntaxError, ValueError):
@@ -202,9 +207,18 @@ def resolve(name: str) -> Any:
     """What a name in a message stands for: a public name, a method of one, or of another library."""
     first, _, rest = name.partition(".")
     starts = [RECEIVERS[first]] if first in RECEIVERS else []
-    starts += [first, f"mmencode.{first}", f"mmencode.zeroshot.{first}", f"mmencode.evaluation.{first}"]
-    starts += [f"mmencode.testing.{first}", f"mmencode.embeddings.{first}", f"mmencode.encoders.{first}"]
-    starts += [f"{module}.{first}" for module in (*ENCODERS, *METHODS, *ELSEWHERE)]
+    starts += [
+        f"builtins.{first}",
+        first,
+        f"mmencode.{first}",
+        f"mmencode.zeroshot.{first}",
+        f"mmencode.evaluation.{first}",
+    ]
+    parts = ("index", "testing", "embeddings", "encoders")
+    starts += [f"mmencode.{part}.{first}" for part in parts]
+    starts += [f"{module}.{first}" for module in (*METHODS, *ELSEWHERE)]
+    if SLOW.search(name):
+        starts += [f"{module}.{first}" for module in SLOW_MODULES]
     for start in starts:
         found = _imported(f"{start}.{rest}".removesuffix("."))
         if found is not None:
@@ -228,7 +242,8 @@ def _imported(dotted: str) -> Any:
 
 def parameters() -> set[str]:
     """The names of all parameters and fields of what is public."""
-    modules = ["mmencode", "mmencode.zeroshot", "mmencode.evaluation", "mmencode.testing"]
+    parts = ("index", "zeroshot", "evaluation", "testing")
+    modules = ["mmencode", *(f"mmencode.{part}" for part in parts)]
     found: set[str] = set()
     for module in map(import_module, modules):
         for name in {*vars(module), *getattr(mmencode, "_LAZY", {})}:
