@@ -10,7 +10,8 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from .errors import SpaceMismatchError
-from .spec import Identity
+from .places import settled
+from .spec import EncoderSpec, Identity
 
 FORMAT = 1
 # Raised whenever mmencode.inputs makes other values of the same bytes: vectors depend on that, too.
@@ -22,11 +23,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TowerCard:
-    """One modality of a space: which encoder it is, and what that encoder's vectors depend on."""
+    """One modality of a space: which encoder it is, and what that encoder's vectors depend on.
+
+    The identity of a family's member says its architecture, and `encoder` is the name of the family alone,
+    `timm/*`; the rest of the member's name, a path perhaps, is the `place` of its weights. Vectors don't
+    depend on that, so it isn't part of the fingerprint. Otherwise `encoder` is the whole name.
+    """
 
     modality: str
     encoder: str
     identity: Identity
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name by which the encoder is loaded."""
+        return self.encoder.removesuffix("*") + self.place if self.place else self.encoder
+
+
+def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
+    """The card of an encoder that was found, or declared, to have that identity."""
+    if not (spec.variant and identity.architecture):
+        return TowerCard(modality=spec.modality, encoder=spec.name, identity=identity)
+    family = spec.name.removesuffix(spec.variant) + "*"
+    return TowerCard(modality=spec.modality, encoder=family, identity=identity, place=settled(spec.variant))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,9 +54,10 @@ class SpaceCard:
     """What the vectors of a space depend on.
 
     The fingerprint covers everything but the space's name: two machines with the same weights and settings
-    have the same one; any change of weights, preprocessing, tokenizer, pooling, windows, projection or
-    normalisation, or of how mmencode reads items, gives another; dtype, device and batch size don't count,
-    and no more do `probes`: the vectors of a few generated items of each modality, for `Space.verify`.
+    have the same one, wherever the weights lie; any change of architecture, weights, preprocessing,
+    tokenizer, pooling, windows, projection or normalisation, or of how mmencode reads items, gives another;
+    dtype, device and batch size don't count, and no more do `probes`: the vectors of a few generated items
+    of each modality, for `Space.verify`.
     """
 
     name: str
@@ -47,18 +68,17 @@ class SpaceCard:
     probes: Probes = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The card as plain values that JSON can hold."""
-        towers = {
-            tower.modality: {"encoder": tower.encoder, **asdict(tower.identity)}
-            for tower in sorted(self.towers, key=lambda tower: tower.modality)
-        }
+        """The card as plain values that JSON can hold; `places` only where there are any."""
+        towers = sorted(self.towers, key=lambda tower: tower.modality)
+        places = {tower.modality: tower.place for tower in towers if tower.place}
         return {
             "format": FORMAT,
             "name": self.name,
             "dim": self.dim,
             "normalisation": self.normalisation,
             "inputs": self.inputs,
-            "towers": towers,
+            "towers": {tower.modality: _facts(tower) for tower in towers},
+            **({"places": places} if places else {}),
             "probes": {
                 modality: [list(row) for row in rows] for modality, rows in sorted(self.probes.items())
             },
@@ -66,8 +86,9 @@ class SpaceCard:
 
     @property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits: the `hashed` card without its name and probes."""
-        return hashed({key: value for key, value in self.to_dict().items() if key not in ("name", "probes")})
+        """64 hexadecimal digits: the `hashed` card without its name, places and probes."""
+        unhashed = ("name", "places", "probes")
+        return hashed({key: value for key, value in self.to_dict().items() if key not in unhashed})
 
     @property
     def id(self) -> str:
@@ -77,9 +98,17 @@ class SpaceCard:
     def __str__(self) -> str:
         lines = [f"{self.id}  dim {self.dim}, {self.normalisation}"]
         for tower in sorted(self.towers, key=lambda tower: tower.modality):
-            lines.append(f"  {tower.modality}: {tower.encoder}")
+            lines.append(f"  {tower.modality}: {tower.name}")
             lines += [f"    {key:13} {value}" for key, value in asdict(tower.identity).items() if value]
         return "\n".join(lines)
+
+
+def _facts(tower: TowerCard) -> dict[str, str]:
+    """What the vectors of a tower depend on; an architecture only where it is said, as in the first cards."""
+    facts = {"encoder": tower.encoder, **asdict(tower.identity)}
+    if not tower.identity.architecture:
+        del facts["architecture"]
+    return facts
 
 
 def hashed(content: Mapping[str, Any]) -> str:
@@ -96,12 +125,14 @@ def card_from_dict(content: Mapping[str, Any]) -> SpaceCard:
     """
     if content.get("format") != FORMAT:
         raise ValueError(f"space card of format {content.get('format')!r}; this mmencode reads {FORMAT}")
+    towers = _field(content, "towers", dict)
+    places = _places(content.get("places", {}), towers)
     card = SpaceCard(
         name=_field(content, "name", str),
         dim=_field(content, "dim", int),
         normalisation=_field(content, "normalisation", str),
         inputs=_field(content, "inputs", int),
-        towers=tuple(_tower(*tower) for tower in _field(content, "towers", dict).items()),
+        towers=tuple(_tower(name, facts, places.get(name, "")) for name, facts in towers.items()),
         probes={
             modality: tuple(tuple(row) for row in _rows(modality, rows))
             for modality, rows in _field(content, "probes", dict).items()
@@ -118,14 +149,30 @@ def _field(content: Mapping[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
-def _tower(modality: str, content: Any) -> TowerCard:
+def _tower(modality: str, content: Any, place: str) -> TowerCard:
     names = ("encoder", *(part.name for part in fields(Identity)))
-    if not modality.isidentifier() or type(content) is not dict or content.keys() != set(names):
+    given = {"architecture": "", **content} if type(content) is dict else {}
+    if not modality.isidentifier() or given.keys() != set(names):
         raise ValueError(f"the tower {modality!r} doesn't have just the fields {', '.join(names)}")
-    encoder, *identity = [_field(content, name, str) for name in names]
+    encoder, *identity = [_field(given, name, str) for name in names]
+    if place and not (encoder.endswith("/*") and given["architecture"]):
+        raise ValueError(
+            f"the encoder {encoder!r} of {modality} is no family, and has a place, {place!r:.100}"
+        )
     return TowerCard(
-        modality=modality, encoder=encoder, identity=Identity(**dict(zip(names[1:], identity, strict=True)))
+        modality=modality,
+        encoder=encoder,
+        identity=Identity(**dict(zip(names[1:], identity, strict=True))),
+        place=place,
     )
+
+
+def _places(content: Any, towers: Mapping[str, Any]) -> dict[str, str]:
+    if type(content) is not dict or not all(type(place) is str and place for place in content.values()):
+        raise ValueError(f"'places' is {content!r:.100}, and should say where weights lie, by modality")
+    if unknown := content.keys() - towers.keys():
+        raise ValueError(f"it has places of {', '.join(sorted(unknown))}, and no such tower")
+    return content
 
 
 def _rows(modality: str, rows: Any) -> list[list[float]]:

@@ -24,17 +24,34 @@ def words(cause: BaseException, most: int = LONGEST) -> str:
     try:
         said = str(cause)
     except BaseException as failure:  # its author's code, which may do anything
-        said = f"(its message can't be read: {type(failure).__name__})"
-    said = said[: 4 * most].strip()  # before anything that takes its time
-    line = " ".join(said.split())
-    printable = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
-    return (printable if len(printable) <= most else printable[:most] + _CUT) or type(cause).__name__
+        said = f"(its message can't be read: {_kind(failure)})"
+    return printable(said, most) or _kind(cause)
 
 
 def named(cause: BaseException, most: int = LONGEST) -> str:
     """The same after the name of the exception's type: `ValueError: no such thing`."""
-    kind, said = type(cause).__name__, words(cause, most)
+    kind, said = _kind(cause), words(cause, most)
     return kind if said == kind else f"{kind}: {said}"
+
+
+def quoted(value: object, most: int = LONGEST) -> str:
+    """The `repr` of somebody's object, as safe to print; of one whose `repr` raises, its type."""
+    try:
+        return printable(repr(value), most)
+    except BaseException as failure:  # its author's code, too
+        return f"<{_kind(value)} whose repr raises {_kind(failure)}>"
+
+
+def printable(said: str, most: int = LONGEST) -> str:
+    """The text on one line, cut after `most` characters, with control characters escaped."""
+    line = " ".join(said[: 4 * most].split())  # cut before anything that takes its time
+    safe = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+    return safe if len(safe) <= most else safe[:most] + _CUT
+
+
+def _kind(value: object) -> str:
+    """The name of the object's type, which may be a strange one, too."""
+    return printable(str(type.__dict__["__name__"].__get__(type(value))), 100)
 
 
 def fault_of(cause: BaseException, otherwise: Fault) -> Fault:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .places import placeless
 from .spec import Identity, Scoring
 
 Tensors = dict[str, Tensor]
@@ -19,11 +20,15 @@ class Encoder(nn.Module, ABC):
 
     `width` is the last dimension of the features. `preprocessing`, `tokenizer`, `pooling` and `windows` say
     in a few words what the features depend on besides the weights; they are part of the space's identity, so
-    change the words whenever the numbers change. `resolution` is how many pixels of an image's shorter side
-    `preprocess` looks at, 0 where all count; with fast=True core may decode to three times that.
+    change the words whenever the numbers change. `architecture` says, for a member of a family, what is
+    computed with the weights, wherever these lie: "timm resnet18", and the settings that change the numbers
+    but not the weights' shapes. Without it, it is the member's name without the path in that. `resolution` is
+    how many pixels of an image's shorter side `preprocess` looks at, 0 where all count; with fast=True core
+    may decode to three times that.
     """
 
     width: int
+    architecture: str = ""
     preprocessing: str = ""
     tokenizer: str = ""
     pooling: str = ""
@@ -66,9 +71,13 @@ class Encoder(nn.Module, ABC):
         return sum(tensor.numel() for tensor in tensors.values())
 
 
-def identify(encoder: Encoder, projection: nn.Module | None = None) -> Identity:
-    """What a loaded encoder's vectors depend on, digests computed afresh; no projection is the identity."""
+def identify(encoder: Encoder, projection: nn.Module | None = None, variant: str = "") -> Identity:
+    """What a loaded encoder's vectors depend on, digests computed afresh; no projection is the identity.
+
+    `variant` is the rest of the name of a family's member, where it is one.
+    """
     return Identity(
+        architecture=encoder.architecture or placeless(variant),
         weights=digest(encoder),
         preprocessing=encoder.preprocessing,
         tokenizer=encoder.tokenizer,

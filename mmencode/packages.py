@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
 
+from .causes import named
 from .errors import MissingPackageError
+from .requirements import required
 from .spec import EncoderSpec
 
 
 def missing_packages(spec: EncoderSpec) -> list[str]:
     """What of `spec.requires` is absent or of another version, in words."""
-    missing = []
-    for requirement in map(Requirement, spec.requires):
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            missing.append(f"{requirement} isn't installed")
-            continue
-        if not requirement.specifier.contains(installed, prereleases=True):
-            missing.append(f"{requirement} is needed and {installed} is installed")
-    return missing
+    return [words for words in map(_missing, spec.requires) if words]
+
+
+def _missing(line: str) -> str:
+    """What is wrong with what is installed; "" when nothing is, or it isn't asked for on this machine."""
+    requirement = required(line)
+    if requirement is None:
+        return ""
+    wanted = str(requirement).partition(";")[0].strip()
+    try:
+        installed = Version(version(requirement.name))
+    except PackageNotFoundError:
+        return f"{wanted} isn't installed"
+    except (InvalidVersion, TypeError, OSError, UnicodeError, KeyError) as cause:
+        return f"{wanted} is needed, and the version that is installed can't be read: {named(cause)}"
+    if requirement.specifier.contains(installed, prereleases=True):
+        return ""
+    return f"{wanted} is needed and {installed} is installed"
 
 
 def install_line(spec: EncoderSpec) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import engine
-from .card import SpaceCard, TowerCard, require_same_space
+from .card import SpaceCard, require_same_space, tower_card
 from .embeddings import Embeddings, Matches, Vectors, search
 from .encoder import known
 from .engine import Advance, Job, OnError
@@ -368,7 +368,7 @@ class Space:
         for modality, spec in self._members.items():
             if spec.identity is not None and spec.dim is not None:
                 dims.add(spec.dim)
-                towers.append(TowerCard(modality=modality, encoder=spec.name, identity=spec.identity))
+                towers.append(tower_card(spec, spec.identity))
             else:
                 tower = self._tower(modality)
                 dims.add(tower.dim)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Any, Literal
 
+from .causes import named, quoted
 from .errors import SpecError
-from .lists import lines
 
 TEXT = "text"
 IMAGE = "image"
 AUDIO = "audio"
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
+LONGEST = 4096  # characters of a field
+WIDEST = 2**24  # numbers of a vector
+_SHORTER = f"at most {LONGEST} characters"
+_WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
+_OTHERS = {"aliases", "requires", "dim", "bf16_cosine", "identity"}  # fields that are no strings
+_NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
+_MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _RESOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-][\w.-]*(/[\w-][\w.-]*)*")
 
@@ -23,7 +30,8 @@ class Identity:
     """What one encoder's vectors depend on; dtype, device and batch size are deliberately absent.
 
     `weights` and `projection` are digests ("sha256:..."), `tokenizer` a digest or a name; the others are
-    short sentences in the plugin's own words. "" means that the encoder has no such part.
+    short sentences in the plugin's own words. "" means that the encoder has no such part, and for
+    `architecture` that the encoder's name says it.
     """
 
     weights: str = ""
@@ -32,6 +40,16 @@ class Identity:
     pooling: str = ""
     windows: str = ""
     projection: str = "identity"
+    architecture: str = ""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str):
+                raise SpecError(
+                    f"Identity.{field.name} is {quoted(value, 100)}",
+                    remedy="make it a string, or leave it out",
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +70,7 @@ class EncoderSpec:
     """One encoder, or with a name that ends in `/*` a family of them, as a plugin declares it.
 
     name         unique among all plugins: "offline/minilm", or "timm/*" for a family
-    modality     "text", "image", "audio", or any other word
+    modality     "text", "image", "audio", or any other word of small letters, digits and _
     target       "package.module:function", called without arguments to build the Encoder; that of a family
                  is called with the rest of the name
     dim          width of the embeddings; None only for a family
@@ -101,11 +119,20 @@ class EncoderSpec:
         if self.variant:  # a member's name ends in whatever the user asked for, a path perhaps
             return
         _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")
-        _require(self.modality.isidentifier(), self, "modality", "one word")
+        _require(
+            _MODALITY.fullmatch(self.modality),
+            self,
+            "modality",
+            f"one word of small letters, digits and _{_like(self.modality)}",
+        )
         _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
         if self.projection:
             _require(_TARGET.fullmatch(self.projection), self, "projection", '"package.module:function"')
         _require("{label}" in self.prompt, self, "prompt", 'a text with "{label}" in it')
+        for line in self.requires:
+            _require(
+                _is_requirement(line), self, "requires", 'lines in pip\'s notation, such as "onnx>=1.16"'
+            )
         if self.catalogue:
             _require(_RESOURCE.fullmatch(self.catalogue), self, "catalogue", '"package:file"')
             _require(self.is_family, self, "catalogue", '"" for a single encoder')
@@ -116,7 +143,9 @@ class EncoderSpec:
             _require(not self.aliases, self, "aliases", "() for a family")
         else:
             _require(self.dim is not None, self, "dim", "a positive width")
-        _require(self.dim is None or self.dim > 0, self, "dim", "a positive width")
+        for alias in self.aliases:
+            named = _NAME.fullmatch(alias) and not alias.endswith("/*")
+            _require(named, self, "aliases", "names like the encoder's")
         if self.space:
             _require(_NAME.fullmatch(self.space), self, "space", "a name like the encoder's")
             same_kind = self.space.endswith("/*") == self.is_family
@@ -149,12 +178,18 @@ class EncoderSpec:
 
         package, _, file = self.catalogue.partition(":")
         try:
-            listed = lines(files(package).joinpath(file).read_text("utf-8"))
-            entries = [line.partition("\t") for line in listed if line and not line.startswith("#")]
-            return tuple(self.member(variant, int(dim) if dim else None) for variant, _, dim in entries)
-        except Exception as cause:  # the package is the plugin's, and importing it may fail in any way
+            lines = files(package).joinpath(file).read_bytes().decode("utf-8-sig").split("\n")
+            entries = [line.rstrip("\r").partition("\t") for line in lines if not line.startswith("#")]
+            return tuple(
+                self.member(variant, int(dim) if dim else None)
+                for variant, _, dim in entries
+                if variant or dim
+            )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as cause:  # the package is the plugin's, and importing it may do anything
             raise SpecError(
-                f"EncoderSpec.catalogue {self.catalogue!r} can't be read: {type(cause).__name__}: {cause}",
+                f"EncoderSpec.catalogue {self.catalogue!r} can't be read: {named(cause)}",
                 culprit=f"the declaration of encoder {self.name!r}",
                 remedy="reinstall the plugin; its author puts the file into the package: a variant, a tab "
                 "and a dim on each line",
@@ -171,27 +206,53 @@ def require_space_name(name: str) -> None:
 
 
 def _check_types(spec: EncoderSpec) -> None:
+    """Every field is of its type and of a sane size; strings of a type of their own become plain ones."""
     for field in fields(spec):
-        value = getattr(spec, field.name)
-        if field.name in ("aliases", "requires"):
-            valid = isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
-            _require(valid, spec, field.name, "a tuple of strings")
-        elif field.name == "dim":
-            _require(value is None or type(value) is int, spec, "dim", "an int or None")
-        elif field.name == "bf16_cosine":
+        name, value = field.name, getattr(spec, field.name)
+        if type(value) is str and name not in _OTHERS:
+            if len(value) > LONGEST:
+                _require(spec.variant, spec, name, _SHORTER)
+        elif name in ("aliases", "requires"):
+            valid = type(value) is tuple and all(isinstance(entry, str) for entry in value)
+            _require(valid, spec, name, "a tuple of strings")
+            if value:
+                plain = tuple(map(str.__str__, value))
+                _require(sum(map(len, plain)) <= LONGEST, spec, name, _SHORTER)
+                object.__setattr__(spec, name, plain)
+        elif name == "dim":
+            valid = value is None or (type(value) is int and 0 < value <= WIDEST)
+            _require(valid, spec, "dim", _WIDTH)
+        elif name == "bf16_cosine":
             valid = value is None or (type(value) is float and 0 < value <= 1)
-            _require(valid, spec, field.name, "a float from 0 to 1, or None")
-        elif field.name == "identity":
-            _require(value is None or isinstance(value, Identity), spec, "identity", "an Identity or None")
+            _require(valid, spec, name, "a float from 0 to 1, or None")
+        elif name == "identity":
+            _require(value is None or type(value) is Identity, spec, "identity", "an Identity or None")
         else:
-            _require(isinstance(value, str), spec, field.name, "a string")
+            _require(isinstance(value, str), spec, name, "a string")
+            object.__setattr__(spec, name, str.__str__(value))
+            _require(len(getattr(spec, name)) <= LONGEST or spec.variant, spec, name, _SHORTER)
 
 
-def _require(valid: object, spec: EncoderSpec, field: str, expected: str) -> None:
+def _is_requirement(line: str) -> bool:
+    from .requirements import required  # whoever requires nothing doesn't pay for it
+
+    try:
+        required(line)
+    except Exception:  # its marker may compare what can't be compared
+        return False
+    return True
+
+
+def _like(modality: str) -> str:
+    """A hint at the known modality that somebody wrote in another way."""
+    folded = unicodedata.normalize("NFKC", modality).casefold().strip()
+    return f": {folded!r}" if folded in (TEXT, IMAGE, AUDIO) else ""
+
+
+def _require(valid: Any, spec: EncoderSpec, field: str, expected: str) -> None:
     if not valid:
-        value = getattr(spec, field)
         raise SpecError(
-            f"EncoderSpec.{field} is {value!r}",
-            culprit=f"the declaration of encoder {spec.name!r}",
+            f"EncoderSpec.{field} is {quoted(getattr(spec, field), 100)}",
+            culprit=f"the declaration of encoder {quoted(spec.name, 100)}",
             remedy=f"make it {expected}",
         )

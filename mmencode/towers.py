@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
-from importlib import import_module
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from .card import TowerCard
+from .card import TowerCard, tower_card
 from .compiling import Compiled
 from .encoder import Encoder, Tensors, identify
-from .errors import EncoderError, IdentityError
+from .errors import EncoderError, IdentityError, WeightsError
+from .inputs.weights import require_numbers
 from .memory import Budget
 from .packages import require_packages
 from .packing import pack
@@ -23,6 +23,7 @@ from .probes import probes
 from .projection import IdentityProjection, Projection
 from .runtime import Runtime, move
 from .spec import EncoderSpec
+from .targets import build, declared_by
 
 AUTO_COSINE = 0.9999  # to float32: what dtype="auto" asks of an encoder before it uses another type
 
@@ -132,7 +133,7 @@ def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Enc
     """As `load_tower`, but in float32 on the CPU, as built, with the card of what they were found to be."""
     require_packages(spec)
     with torch.random.fork_rng(devices=[]):  # modules draw initial weights; the user's generator isn't theirs
-        encoder = _build(spec, spec.target, Encoder)
+        encoder = _built_where_it_lies(spec)
         projection = _projection(spec, given)
     for module in (encoder, projection):
         module.eval().requires_grad_(False)
@@ -142,10 +143,26 @@ def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Enc
             f"{projection.width}",
             remedy="fit the projection to this encoder's features",
         )
-    found = identify(encoder, projection if given is not None or spec.projection else None)
+    require_numbers(encoder, spec.name)
+    used = projection if given is not None or spec.projection else None
+    found = identify(encoder, used, spec.variant)
+    if spec.identity is not None and not spec.identity.architecture:  # it was written before there was one
+        found = replace(found, architecture="")
     if spec.identity is not None and found != spec.identity:
         raise _not_as_declared(spec, asdict(spec.identity), asdict(found))
-    return encoder, projection, TowerCard(modality=spec.modality, encoder=spec.name, identity=found)
+    return encoder, projection, tower_card(spec, found)
+
+
+def _built_where_it_lies(spec: EncoderSpec) -> Encoder:
+    """The encoder; of a saved space or an index, the error says how to name another place of its weights."""
+    try:
+        built: Encoder = _build(spec, spec.target, Encoder)
+        return built
+    except WeightsError as error:
+        if spec.variant and spec.identity is not None:
+            moved = "if the weights lie elsewhere now, load the space from there and give it: "
+            error.remedy += f"; {moved}load(folder, space=space), Index.open(folder, space=space)"
+        raise
 
 
 def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
@@ -158,16 +175,12 @@ def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
 
 
 def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:
-    """Import `target` and call it; a family's also gets the rest of the name."""
-    module, _, function = target.partition(":")
-    built: Any = import_module(module)
-    for part in function.split("."):
-        built = getattr(built, part)
-    built = built(spec.variant) if spec.variant else built()
+    """Import `target` and call it, and see to it that it gives what it should."""
+    built = build(spec, target)
     if not isinstance(built, kind):
         raise EncoderError(
             f"{target} gave {type(built).__name__}",
-            culprit=f"the declaration of encoder {spec.name!r}",
+            culprit=declared_by(spec),
             remedy=f"make it return a mmencode.{kind.__name__}",
         )
     return built

@@ -89,7 +89,10 @@ def verify(encode: Encode, space: str, found: Mapping[str, Identity], card: Spac
 
 
 def _differences(one: Identity, other: Identity) -> tuple[str, ...]:
+    """The fields that differ from another's, of which the first cards don't say the architecture."""
     fields, others = asdict(one), asdict(other)
+    if not other.architecture:
+        del fields["architecture"]
     return tuple(name for name in fields if fields[name] != others[name])
 
 

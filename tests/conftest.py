@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 import time
@@ -90,8 +89,7 @@ def install(
 
     def do(**distributions: tuple[EncoderSpec, ...] | Exception) -> None:
         plugins = make_registry(**distributions).plugins
-        # The attribute mmencode.registry is the function.
-        monkeypatch.setattr(importlib.import_module("mmencode.registry"), "discover", lambda: plugins)
+        monkeypatch.setattr("mmencode.plugins.discover", lambda: plugins)
         registry.cache_clear()
         shared.cache_clear()
 

@@ -40,6 +40,7 @@ RECEIVERS = {
     "table": "builtins.dict",
     "frame": "builtins.dict",
     "file": "io.BytesIO",
+    "model": "torch.nn.Module",
 }
 # Whose methods messages call without saying on what, or whose classes without their module.
 METHODS = tuple(f"mmencode.{name}" for name in ("Space", "Embeddings", "Quantised", "Encoder", "Index"))
@@ -149,7 +150,7 @@ def code_in(text: str) -> Iterator[str]:
     """What looks like a call, or like a public name of ours: load(name, limits=Limits(wait=...))."""
     for found in re.finditer(r"(?<![\w.`\[])([A-Za-z_][\w.]*)\(", text):
         expression = _balanced(text[found.start() :])
-        if expression and found[1] not in NO_CODE:
+        if expression and found[1] not in NO_CODE and not found[1].endswith("_"):
             yield expression
     yield from re.findall(r"\bmmencode(?:\.\w+)+(?![\w(/])", text)
     yield from re.findall(r"`((?:Space|Index|Embeddings|Classifier|EncoderSpec|[a-z]+)\.\w+)`", text)
@@ -179,6 +180,8 @@ def faults_of_code(code: str) -> list[str]:
 def _faults_of_call(call: ast.Call) -> list[str]:
     if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call):
         made = _made(call.func.value)
+        if made is None:  # another library's function, which doesn't say what it gives
+            return []
         found = getattr(made, call.func.attr, None)
     else:
         found = resolve(ast.unparse(call.func))

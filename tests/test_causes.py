@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from mmencode.causes import fault_of, named, out_of_memory, words
+from mmencode.causes import fault_of, named, out_of_memory, quoted, words
 
 
 class Mute(Exception):
@@ -27,6 +27,27 @@ def test_escapes_and_line_ends_stay_away_from_the_terminal():
 
 def test_an_exception_without_a_message_is_known_by_its_type():
     assert words(KeyError()) == named(KeyError()) == "KeyError"
+
+
+def test_the_name_of_a_type_is_no_safer_than_a_message():
+    red = type("\x1b[31mRed", (Exception,), {})
+    assert named(red()) == r"\x1b[31mRed"
+    assert named(red("dead")) == r"\x1b[31mRed: dead"
+
+
+def test_an_object_of_somebody_elses_is_quoted_whatever_it_does():
+    class Nameless(type):
+        @property
+        def __name__(cls):
+            raise RuntimeError("no name")
+
+    class Mean(metaclass=Nameless):
+        def __repr__(self):
+            raise SystemExit(3)
+
+    assert quoted("two\nlines \x1b[31m") == r"'two\nlines \x1b[31m'"
+    assert quoted(Mean()) == "<Mean whose repr raises SystemExit>"
+    assert len(quoted("x" * 50_000_000, 100)) == 103
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ import pytest
 
 import mmencode
 
-TORCH_FREE = ["errors", "spec", "hookspecs", "card", "packages", "plugins", "registry"]
+TORCH_FREE = [
+    *("errors", "causes", "requirements", "spec", "hookspecs", "card", "packages", "registry", "targets"),
+    *("plugins", "plugins.discovery", "plugins.owners", "plugins.health", "plugins.isolated"),
+]
 HEAVY = [
     "torch",
     "torchvision",
@@ -38,6 +41,11 @@ def test_module_above_the_line_imports_nothing_heavy(module):
 
 def test_import_and_listing_import_nothing_heavy():
     code = "import mmencode; list(mmencode.registry()); mmencode.registry()['timm/resnet18']"
+    assert _loaded(code) == set()
+
+
+def test_import_alone_looks_for_no_plugin():
+    code = "import sys, mmencode; assert not {'importlib.metadata', 'packaging'} & set(sys.modules)"
     assert _loaded(code) == set()
 
 

@@ -55,12 +55,30 @@ def test_space_gathers_its_encoders_by_name_and_alias(make_registry):
     assert registry.spaces == ("fake",)
 
 
-def test_unknown_name_suggests_the_nearest_and_names_failed_plugins(make_registry):
-    registry = make_registry(a=FAKE, broken=RuntimeError("boom"))
-    with pytest.raises(UnknownNameError, match=r"fake/txt(.|\n)*broken(.|\n)*boom(.|\n)*fake/text"):
+def test_unknown_name_suggests_the_nearest_and_says_why_the_plugin_of_that_name_failed(make_registry):
+    registry = make_registry(**{"a": FAKE, "mmencode-fakes": RuntimeError("boom"), "b": RuntimeError("bang")})
+    with pytest.raises(
+        UnknownNameError, match=r"fake/txt(.|\n)*mmencode-fakes(.|\n)*boom(.|\n)*fake/text"
+    ) as why:
         registry["fake/txt"]
+    assert "bang" not in str(why.value)
+    assert "1 plugin was set aside: `mmencode plugins` shows why" in str(why.value)
     with pytest.raises(UnknownNameError, match=r"did you mean fake"):
         registry.space("fakes")
+
+
+def test_one_mistyped_name_does_not_print_the_causes_of_a_dozen_plugins(make_registry):
+    broken = {f"broken{number}": RuntimeError("x" * 10_000) for number in range(12)}
+    with pytest.raises(UnknownNameError) as why:
+        make_registry(a=FAKE, **broken)["fake/txt"]
+    assert why.value.culprit == "12 plugins were set aside: `mmencode plugins` shows why"
+    assert len(str(why.value)) < 300
+
+
+def test_a_name_that_nobody_has_says_nothing_of_plugins_when_all_are_well(make_registry):
+    with pytest.raises(UnknownNameError) as why:
+        make_registry(a=FAKE)["fake/txt"]
+    assert why.value.culprit == ""
 
 
 def test_clash_is_raised_on_use_and_names_both_distributions(make_registry):

@@ -180,7 +180,7 @@ def test_card_is_known_without_loading_when_it_is_declared():
     spec = replace(IMAGE, identity=identity, target="no_such_module:build")
     declared = Space("fake", [spec])
     assert declared.id == Space("fake", [IMAGE]).id
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(EncoderError, match="No module named"):
         declared.encode("image", [])
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, TextIO
 
 import typer
 
 from .. import __version__
-from . import check, classify, encode, eval, index, info, listing, map, new_plugin, search, spaces
+from . import check, classify, encode, eval, index, info, listing, map, new_plugin, output, search, spaces
 from .demo import command as demo
 from .failures import Commands
 
@@ -51,6 +54,9 @@ app.command("check")(check.check)
 app.command("new-plugin")(new_plugin.new_plugin)
 app.command("compose")(spaces.compose)
 app.command("verify")(spaces.verify)
+for group in (app, eval.app, index.app):
+    for registered in group.registered_commands:
+        registered.cls = output.Command
 
 
 def _version(asked: bool) -> None:
@@ -73,4 +79,37 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app()
+    with _standard_output_kept():
+        app()
+
+
+@contextmanager
+def _standard_output_kept() -> Iterator[None]:
+    """Move the results to a descriptor of their own, since C code prints to the first one.
+
+    That one becomes standard error, to which all goes that is printed once the command has ended.
+    """
+    own = _moved(sys.stdout)
+    if own is None:
+        yield
+        return
+    sys.stdout = own
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the reader went away
+            own.flush()
+        sys.stdout = sys.stderr
+
+
+def _moved(stream: TextIO) -> TextIO | None:
+    """The stream on another descriptor; None where it isn't the process's own, or one of them is closed."""
+    try:
+        if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != 1:
+            return None
+        stream.flush()
+        binary = os.fdopen(os.dup(1), "wb")
+        os.dup2(2, 1)
+    except OSError:
+        return None
+    return io.TextIOWrapper(binary, stream.encoding, "backslashreplace", line_buffering=stream.line_buffering)

@@ -207,7 +207,7 @@ def _give(found: Report, out: Path | None, json: bool) -> None:
         with written_aside(out) as aside:
             page = found.to_markdown() if out.suffix.lower() == ".md" else f"{document}\n"
             aside.write_text(page, encoding="utf-8")
-    typer.echo(document) if json else output.text(found)
+    output.say(document) if json else output.text(found)
     _report(found.left_out)
 
 

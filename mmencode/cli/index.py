@@ -127,7 +127,7 @@ def info(index: IndexPath, json: Json = False) -> None:
         output.document({**facts, "card": {**card.to_dict(), "probes": None}})
         return
     facts["rows"] = ", ".join(f"{count} {modality}" for modality, count in state.rows.items()) or "none"
-    facts |= {tower.modality: tower.encoder for tower in card.towers}
+    facts |= {tower.modality: tower.name for tower in card.towers}
     lines = [(name.replace("_", " "), str(value)) for name, value in facts.items()]
     output.table(output.Table(str(index), ("what", "value"), lines))
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import MmencodeError, NameClashError, SpecError, UnknownNameError
-from ..packages import install_line, missing_packages
-from ..plugins import Plugin, clashes
 from ..registry import Registry, registry
 from ..spec import EncoderSpec
 from . import output
 from .options import Json
 
+if TYPE_CHECKING:
+    from ..plugins import Plugin
+
+MOST = 5  # faults of one plugin that are listed
 LONG = 20  # rows that the eye takes in, however many lines each has on a narrow screen
 
 
@@ -43,7 +44,8 @@ def list_encoders(
     rows, unread = _search(known, pattern, modality)
     if not rows and pattern is not None and not modality:
         rows = [
-            _row(known.distribution(spec.name), spec, _state(known, spec)) for spec in _named(known, pattern)
+            _row(known.distribution(spec.name), spec, _state(known, known.distribution(spec.name), spec))
+            for spec in _named(known, pattern)
         ]
     if not rows:
         raise MmencodeError(
@@ -53,9 +55,13 @@ def list_encoders(
         output.document(rows)
     else:
         table = _drawn(rows)
-        output.table(_shortened(table) if len(rows) > LONG and output.is_terminal(sys.stdout) else table)
+        output.table(
+            _shortened(table) if len(rows) > LONG and output.is_terminal(output.results()) else table
+        )
     for error in unread:
-        output.note(_cause(error))
+        from ..plugins.discovery import explained
+
+        output.note(explained(error))
     if known.failed:
         output.note(f"failed to load: {_names(known.failed)}; `mmencode plugins` says why")
 
@@ -76,7 +82,7 @@ def _search(
                 found += _members(pattern, spec)
             except SpecError as error:
                 unread.append(error)
-        state = _state(known, spec) if found else {}  # that of a family is its members'
+        state = _state(known, distribution, spec) if found else {}  # that of a family is its members'
         rows += [_row(distribution, each, state) for each in found]
     return sorted(rows, key=lambda row: (row["space"], row["name"], row["distribution"])), unread
 
@@ -121,9 +127,14 @@ def _row(distribution: str, spec: EncoderSpec, state: dict[str, str]) -> dict[st
     }
 
 
-def _state(known: Registry, spec: EncoderSpec) -> dict[str, str]:
+def _state(known: Registry, distribution: str, spec: EncoderSpec) -> dict[str, str]:
     """Whether the encoder can be used as things are, and what to do if it can't."""
+    from ..packages import install_line, missing_packages
+
     try:
+        for lost in known.set_aside:
+            if lost.distribution == distribution and lost.spec.name == spec.name and not lost.alias:
+                raise lost.error
         known[spec.name]
         known.space(spec.space_name)
     except NameClashError as clash:
@@ -166,49 +177,66 @@ def _shortened(content: output.Table) -> output.Table:
     return output.Table(title, columns, rows, numbers=content.numbers)
 
 
-def list_plugins(json: Json = False) -> None:
+def list_plugins(
+    json: Json = False,
+    isolated: Annotated[
+        bool, typer.Option("--isolated", help="Ask each in a process of its own, and none in this one.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="How long each may take with --isolated.", metavar="SECONDS")
+    ] = 10.0,
+) -> None:
     """List installed plugins and their state.
 
-    ms is how long importing one took. The exit code is 0 also when some failed.
+    ms is how long importing one took. The exit code is 0 also when some failed. Where one plugin keeps every
+    command from ending, --isolated finds it, and MMENCODE_PLUGINS=-NAME in the environment bars it.
 
     \b
     Example: mmencode plugins
+    Example: mmencode plugins --isolated
     """
-    known = registry()
+    from ..plugins.barring import VARIABLE, chosen
+    from ..plugins.isolated import discover_isolated
+
+    known = Registry(tuple(discover_isolated(seconds))) if isolated else registry()
     rows = [
         {
             "distribution": plugin.distribution,
             "version": plugin.version,
             "entry_point": plugin.entry_point,
             "encoders": len(plugin.specs),
-            "state": _health(plugin, known.plugins),
+            "state": _health(plugin, known),
             "milliseconds": round(1000 * plugin.seconds, 1),
         }
         for plugin in known.plugins
     ]
     if json:
         output.document(rows)
-        return
-    columns = ("distribution", "version", "entry point", "encoders", "state", "ms")
-    cells = [[str(value) for value in row.values()] for row in rows]
-    output.table(output.Table("Plugins", columns, cells, numbers=("encoders", "ms")))
-    if known.failed:
-        output.note(f"failed to load: {_names(known.failed)}; the others work without them")
+    else:
+        columns = ("distribution", "version", "entry point", "encoders", "state", "ms")
+        cells = [[str(value) for value in row.values()] for row in rows]
+        output.table(output.Table("Plugins", columns, cells, numbers=("encoders", "ms")))
+        if known.failed:
+            output.note(f"failed to load: {_names(known.failed)}; the others work without them")
+    for word in chosen().idle(plugin.distribution for plugin in known.plugins):
+        output.note(f"{VARIABLE} names {word}, and no plugin is called so")
 
 
-def _health(plugin: Plugin, plugins: Sequence[Plugin]) -> str:
-    """What is wrong with a plugin: why it was set aside, or which of its names others declare, too."""
-    if plugin.error is not None:
-        return _cause(plugin.error)
-    shared = clashes(plugin, plugins).items()
-    words = [f"{name!r} is declared by {' and '.join(others)}, too" for name, others in shared]
-    return "; ".join(words) or "ok"
+def _health(plugin: Plugin, known: Registry) -> str:
+    """What is wrong with a plugin: why it was set aside, what of it was, and what else is to be known."""
+    from ..plugins.discovery import explained
+    from ..plugins.health import ailments
 
-
-def _cause(error: Exception) -> str:
-    """The error in one line, its remedy included."""
-    lines = "; ".join(line.strip() for line in str(error).splitlines())
-    return f"{type(error).__name__}: {lines}"
+    faults = [plugin.cause] if plugin.cause else []
+    faults += plugin.notes
+    faults += [explained(lost.error) for lost in known.set_aside if lost.distribution == plugin.distribution]
+    for name, claimants in known.contested.items():
+        others = [claimant for claimant in claimants if claimant != plugin.distribution]
+        if len(others) < len(claimants):
+            faults.append(f"{name!r} is declared by {' and '.join(others)}, too")
+    faults += ailments(plugin)
+    more = [f"and {len(faults) - MOST} more"] if len(faults) > MOST else []
+    return "; ".join([*faults[:MOST], *more]) or "ok"
 
 
 def _names(plugins: Sequence[Plugin]) -> str:

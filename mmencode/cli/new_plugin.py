@@ -85,7 +85,9 @@ def new_plugin(
 
 def _versions(version: str) -> str:
     """What a plugin written for this mmencode asks for, up to the next version that may break it."""
-    major, minor = (int(part) for part in version.split(".")[:2])
+    from packaging.version import Version
+
+    major, minor = (*Version(version).release, 0)[:2]
     following = f"0.{minor + 1}" if major == 0 else f"{major + 1}"
     return f">={major}.{minor},<{following}"
 

@@ -1,4 +1,7 @@
-"""How results are printed: tables on a terminal, tab-separated lines when piped, JSON when asked for."""
+"""How results are printed: tables on a terminal, tab-separated lines when piped, JSON when asked for.
+
+Standard output is for results alone: while a command runs, what anything else prints goes to standard error.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TextIO
 
 import typer
+from typer.core import TyperCommand
+
+from ..plugins.prints import Aside, printed_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,26 +30,45 @@ class Table:
     numbers: Sequence[str] = field(default=())
 
 
+class Command(TyperCommand):
+    """A command whose results alone reach standard output, whatever plugins and libraries print."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it."""
+        with printed_aside():
+            return super().invoke(ctx)
+
+
+def results() -> TextIO:
+    """The real standard output."""
+    return sys.stdout.kept if isinstance(sys.stdout, Aside) else sys.stdout
+
+
+def say(text: str) -> None:
+    """Print a result that has its form already."""
+    typer.echo(text, file=results())
+
+
 def table(content: Table, *, err: bool = False, titled: bool = False) -> None:
     """Print a table; `titled` puts its title above it when piped, too."""
-    stream = sys.stderr if err else sys.stdout
+    stream = sys.stderr if err else results()
     if is_terminal(stream):
         _draw(content, stream)
         return
     if titled:
-        typer.echo(f"# {shown(content.title)}", err=err)
+        typer.echo(f"# {shown(content.title)}", file=stream)
     for row in (content.columns, *content.rows):
-        typer.echo("\t".join(shown(word) for word in row), err=err)
+        typer.echo("\t".join(shown(word) for word in row), file=stream)
 
 
 def document(content: Any) -> None:
     """Print one JSON document, in ASCII, which every stream can hold."""
-    typer.echo(json.dumps(content, indent=2))
+    say(json.dumps(content, indent=2))
 
 
 def text(content: object) -> None:
     """Print what reads as text of several lines: a card, a report."""
-    typer.echo("\n".join(map(shown, str(content).split("\n"))))
+    say("\n".join(map(shown, str(content).split("\n"))))
 
 
 def note(text: str) -> None:

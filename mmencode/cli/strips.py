@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..errors import InputError
 from ..spec import IMAGE
 from . import output
@@ -43,8 +41,8 @@ def show(items: Sequence[tuple[str, str]], wanted: bool | None, limits: Limits) 
     each = max(1, shutil.get_terminal_size().columns // (COLUMNS + GAP))
     for start in range(0, len(pictures), each):
         row = pictures[start : start + each]
-        typer.echo("".join(f"{rank:<{COLUMNS + GAP}}" for rank, _ in row).rstrip())
-        typer.echo(drawn([path for _, path in row], protocol or "blocks", limits))
+        output.say("".join(f"{rank:<{COLUMNS + GAP}}" for rank, _ in row).rstrip())
+        output.say(drawn([path for _, path in row], protocol or "blocks", limits))
 
 
 def detected(environment: Mapping[str, str]) -> str:

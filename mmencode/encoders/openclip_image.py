@@ -28,7 +28,8 @@ class OpenClipImage(Encoder):
         self.width = int(model.text.output_dim)
         self._scoring = _scoring(model)
         settings = PreprocessCfg(**model.visual.preprocess_cfg)
-        self.preprocessing = ", ".join(f"{name} {value}" for name, value in asdict(settings).items())
+        facts = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(settings).items()}
+        self.preprocessing = ", ".join(f"{name} {value}" for name, value in facts.items())
         self.pooling = f"open_clip {type(model.visual).__name__}"
         *resizing, _, _ = image_transform_v2(settings, is_train=False).transforms  # to floats, normalised
         self._transform = Compose([*resizing, PILToTensor()])
@@ -67,8 +68,11 @@ class OpenClipImage(Encoder):
         return normalised(pixels, self._mean, self._std, next(self.tower.parameters()).dtype)
 
     @property
-    def scoring(self) -> Scoring:
-        """The scale and bias that the model was trained with; those with a bias are of SigLIP's kind."""
+    def scoring(self) -> Scoring | None:
+        """The scale and bias that the model was trained with; those with a bias are of SigLIP's kind.
+
+        None where the checkpoint lacks what its architecture has of them: initial values say nothing.
+        """
         return self._scoring
 
     @cached_property
@@ -108,7 +112,9 @@ def _first_token(tower: Any, pixels: Tensor) -> Tensor:
     return features if tower.proj is None else features @ tower.proj
 
 
-def _scoring(model: Any) -> Scoring:
+def _scoring(model: Any) -> Scoring | None:
+    if model.logit_scale is None:
+        return None
     scale, bias = float(model.logit_scale.detach().exp()), getattr(model, "logit_bias", None)
     if bias is None:
         return Scoring(kind="softmax", scale=scale)

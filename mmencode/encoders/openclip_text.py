@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,8 +15,9 @@ from open_clip.transformer import TextTransformer, text_global_pool
 from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
+from ..inputs.text import require_tokens
 from .openclip_blocks import is_quick, pooled, quicken
-from .openclip_tokenizer import fingerprint, reader
+from .openclip_tokenizer import reader
 
 End = Callable[[Any, Tensor], Tensor]  # the place of the end token in each row of ids `[..., t]`
 
@@ -53,19 +53,17 @@ class OpenClipText(Encoder):
         self.tower: Any = model.text
         self.width = int(model.text.output_dim)
         self._kind = _KINDS[type(model.text)](model.text)
-        self._tokenizer = tokenizer
-        self._read = reader(tokenizer)
+        self._reader = reader(tokenizer)
         context = int(tokenizer.context_length)
         self._unsaid = [f"a text is longer than {context} tokens, and the rest is left out; said once"]
-        self._lock = threading.Lock()  # the tokenizers keep caches and settings that aren't made for threads
         self.preprocessing = f"at most {context} tokens"
-        self.tokenizer = fingerprint(tokenizer)
+        self.tokenizer = self._reader.identity
         self.pooling = f"open_clip {type(model.text).__name__}, {self._kind.pooling}"
 
     def preprocess(self, item: str) -> Tensors:
         """Token ids `[t]` as far as the tower looks; `own`, where the text's own begin and end among them."""
-        with self._lock:
-            found = self._read(self._tokenizer, item)
+        found = self._reader.read(item)
+        require_tokens(found.words, item)
         if found.cut:
             with suppress(IndexError):  # the first thread says it
                 warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ from PIL import Image
 from timm.data.config import resolve_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from timm.data.transforms_factory import create_transform
-from timm.models import get_pretrained_cfg, load_state_dict
+from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
+from ..causes import named
 from ..encoder import Encoder, Tensors
 from ..errors import EncoderError, UnknownNameError, WeightsError
+from ..inputs.weights import fill, read_state, reason
 from .pixels import fit_to_crop, fit_to_squeeze
-
-DataConfig = Mapping[str, Any]
+from .timm_preparation import DataConfig, described, require_one
 
 
 class TimmEncoder(Encoder):
@@ -44,7 +44,7 @@ class TimmEncoder(Encoder):
         # transformers, which have one convolution, run at the same speed.
         self.model: Any = timm_model.to(memory_format=torch.channels_last)
         self.width = int(timm_model.head_hidden_size)
-        self.preprocessing = _describe(config)
+        self.preprocessing = described(config)
         self.pooling = f"timm {_architecture(model)}, features before the classifier"
         self._transform = create_transform(**config, is_training=False, normalize=False)
         self._fit = fit_to_squeeze if config.get("crop_mode") in ("squash", "border") else fit_to_crop
@@ -165,10 +165,13 @@ def build(variant: str) -> TimmEncoder:
     """Load the checkpoint `architecture` or `architecture.tag`, from the cache or from where timm keeps it.
 
     With `/<path>` behind it, a local checkpoint of that architecture is read instead, and nothing fetched.
-    Raises UnknownNameError when timm has no such checkpoint, WeightsError when it can't be obtained or read.
+    Raises UnknownNameError when timm has no such checkpoint, WeightsError when it can't be obtained or read,
+    and for a local one of an architecture whose tags prepare images differently, where none of them is named.
     """
     name, slash, path = variant.partition("/")
-    return TimmEncoder(_local(name, path) if slash else _published(variant))
+    encoder = TimmEncoder(_local(name, path) if slash else _published(variant))
+    encoder.architecture = f"timm {name.partition('.')[0]}"
+    return encoder
 
 
 def classifier(variant: str, labels: Sequence[str] | None = None) -> TimmClassifier:
@@ -226,7 +229,7 @@ def _require_equal(name: str, encoder: TimmEncoder, head: nn.Module, probe: Tens
         if found.shape == logits.shape and torch.allclose(found, logits, rtol=0, atol=tolerance):
             return
     except Exception as cause:  # a head that wants something else than features fails in its own way
-        why = textwrap.shorten(f"{type(cause).__name__}: {cause}", 200)
+        why = named(cause, 200)
     raise EncoderError(
         f"the classifier of timm's {name} can't be taken from its features: {why}",
         culprit="what it looks at isn't the features alone; a distilled DeiT's two heads see a token each",
@@ -241,7 +244,7 @@ def _published(variant: str) -> nn.Module:
         return timm.create_model(variant, pretrained=True)
     except Exception as cause:  # each of timm's sources fails in its own way, and none gave a model
         raise WeightsError(
-            f"the weights of timm's {variant!r} can't be obtained: {type(cause).__name__}: {cause}",
+            f"the weights of timm's {variant!r} can't be obtained: {reason(cause)}",
             culprit=f"it tried to fetch {_origin(variant)}, which isn't in the local cache",
             remedy="load it once where there is a network, or copy that machine's cache (HF_HOME); "
             "a model built from a file of yours becomes an encoder by TimmEncoder(model)",
@@ -251,16 +254,17 @@ def _published(variant: str) -> nn.Module:
 def _local(name: str, path: str) -> nn.Module:
     """The model without its classifier, filled from a file; a classifier in the file may have any labels."""
     state = _read(name, path)
+    require_one(name, path)
     model: Any = timm.create_model(name, num_classes=1)
     whole = set(model.state_dict())
     model.reset_classifier(0)
-    of_classifier = whole - set(model.state_dict())
-    return _filled(model, {key: value for key, value in state.items() if key not in of_classifier}, path)
+    return _filled(model, state, path, ignored=whole - set(model.state_dict()))
 
 
 def _local_whole(name: str, path: str) -> nn.Module:
     """The model with the classifier that the file holds, of whatever size that is."""
     state = _read(name, path)
+    require_one(name, path)
     config: Any = get_pretrained_cfg(name)
     heads = config.classifier or ()
     first = heads if isinstance(heads, str) else next(iter(heads), "")
@@ -276,30 +280,20 @@ def _read(name: str, path: str) -> dict[str, Tensor]:
     """The tensors of a checkpoint; no code in it runs."""
     if not timm.is_model(name):
         raise _unknown(name, known=False)
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise WeightsError(f"there is no file {path!r}", remedy="check the path of the checkpoint")
-    try:
-        return dict(load_state_dict(str(file), weights_only=True))
-    except Exception as cause:  # safetensors, zipfile, pickle and torch each fail in their own way
-        raise _unfit(name, path, cause) from cause
+    return read_state(Path(path).expanduser())
 
 
-def _filled(model: nn.Module, state: Mapping[str, Tensor], path: str) -> nn.Module:
-    try:
-        model.load_state_dict(state)
-    except Exception as cause:
-        raise _unfit(_architecture(model), path, cause) from cause
-    return model
-
-
-def _unfit(name: str, path: str, cause: Exception) -> WeightsError:
-    words = textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
-    return WeightsError(
-        f"{path!r} doesn't hold the weights of timm's {name!r}: {words}",
-        remedy="a local file must be a whole safetensors file or a state dict of this architecture, "
-        "and hold tensors but no code",
+def _filled(
+    model: nn.Module, state: Mapping[str, Tensor], path: str, ignored: Collection[str] = ()
+) -> nn.Module:
+    fill(
+        model,
+        state,
+        f"{path!r} doesn't hold the weights of timm's {_architecture(model)!r}",
+        "name the architecture that the file was saved from; it must hold all of its tensors, in their sizes",
+        ignored=ignored,
     )
+    return model
 
 
 def _architecture(model: Any) -> str:
@@ -324,15 +318,3 @@ def _unknown(variant: str, *, known: bool) -> UnknownNameError:
 def _origin(variant: str) -> str:
     config: Any = get_pretrained_cfg(variant)
     return str(config.hf_hub_id or config.url)
-
-
-def _describe(config: DataConfig) -> str:
-    _, height, width = config["input_size"]
-    return (
-        f"RGB {height}x{width}, {config['crop_mode']} crop {config['crop_pct']:g}, "
-        f"{config['interpolation']}, mean {_numbers(config['mean'])}, std {_numbers(config['std'])}"
-    )
-
-
-def _numbers(values: tuple[float, ...]) -> str:
-    return " ".join(f"{value:g}" for value in values)

@@ -7,14 +7,12 @@ The name is `torchaudio/<BUNDLE>`, as in `torchaudio.pipelines`, for the publish
 from __future__ import annotations
 
 import difflib
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torchaudio
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad
 from torch.nn.utils.rnn import pad_sequence
@@ -23,6 +21,8 @@ from torchaudio.models import wav2vec2_model, wavlm_model
 from ..encoder import Encoder, Tensors
 from ..errors import UnknownNameError, WeightsError
 from ..inputs import Waveform
+from ..inputs.settings import settings_digest
+from ..inputs.weights import fill, read_state, reason
 
 Windows = Literal["mean", "first"]
 
@@ -161,10 +161,17 @@ def build(variant: str) -> TorchaudioEncoder:
     """
     name, slash, path = variant.partition("/")
     bundle = _bundle(name)
-    state = _read(path) if slash else _fetch(name, bundle)
+    state = read_state(Path(path).expanduser()) if slash else _fetch(name, bundle)
     model: Any = _FACTORIES[bundle._model_type](**{**bundle._params, "aux_num_out": None})
-    _fill(model, state, name, path or f"the cached copy of {_url(bundle)}")
-    return TorchaudioEncoder(model, rate=int(bundle.sample_rate), normalise=bundle._normalize_waveform)
+    _fill(model, state, name, repr(path) if slash else f"the cached copy of {_url(bundle)}")
+    encoder = TorchaudioEncoder(model, rate=int(bundle.sample_rate), normalise=bundle._normalize_waveform)
+    encoder.architecture = f"torchaudio {bundle._model_type} {settings_digest(bundle._params, _counts)}"
+    return encoder
+
+
+def _counts(setting: str) -> bool:
+    """Whether vectors depend on a setting: they don't on what is dropped in training, nor on the head."""
+    return not setting.endswith(("dropout", "layer_drop")) and setting != "aux_num_out"
 
 
 def _bundle(name: str) -> Any:
@@ -192,45 +199,25 @@ def _fetch(name: str, bundle: Any) -> Any:
         return torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
     except Exception as cause:  # the network, the disk and a broken cached file fail in their own ways
         raise WeightsError(
-            f"the weights of torchaudio's {name!r} can't be obtained: {type(cause).__name__}: {cause}",
+            f"the weights of torchaudio's {name!r} can't be obtained: {reason(cause)}",
             culprit=f"it tried to read {url} through the cache {folder}",
             remedy="load it once where there is a network, or copy that machine's file into the cache; "
             f"delete a broken one there; a local file is named by its path: torchaudio/{name}/<path>",
         ) from cause
 
 
-def _read(path: str) -> Any:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise WeightsError(f"there is no file {path!r}", remedy="check the path of the checkpoint")
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as cause:  # safetensors, zipfile and pickle each fail in their own way
-        raise WeightsError(
-            f"the file {path!r} can't be read as a checkpoint: {_brief(cause)}",
-            remedy="a local file must be a whole safetensors file, or a state dict saved by torch.save that "
-            "holds tensors and no code",
-        ) from cause
-
-
 def _fill(model: nn.Module, state: Any, name: str, origin: str) -> None:
-    """Load all of a state dict or raise; a head is left aside, and so is the wrapper's prefix."""
-    try:
-        tensors = {key.removeprefix("model."): tensor for key, tensor in state.items()}
-        model.load_state_dict({key: value for key, value in tensors.items() if not key.startswith("aux.")})
-    except (RuntimeError, AttributeError, TypeError) as cause:
-        raise WeightsError(
-            f"{origin} doesn't hold the weights of torchaudio's {name!r}: {_brief(cause)}",
-            culprit=f"expected the state dict of that bundle's model: {len(model.state_dict())} tensors, "
-            f"{sum(tensor.numel() for tensor in model.state_dict().values())} numbers",
-            remedy="name the bundle that the local file was made with, or fetch the file again",
-        ) from cause
-
-
-def _brief(cause: Exception) -> str:
-    return textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
+    """Load all of a state dict or raise; a head is left aside."""
+    expected = model.state_dict()
+    numbers = sum(tensor.numel() for tensor in expected.values())
+    fill(
+        model,
+        state,
+        f"{origin} doesn't hold the weights of torchaudio's {name!r}",
+        "name the bundle that the local file was made with, or fetch the file again",
+        culprit=f"expected the state dict of that bundle's model: {len(expected)} tensors, {numbers} numbers",
+        ignored=("aux.weight", "aux.bias"),
+    )
 
 
 def _receptive_field(model: Any) -> int:

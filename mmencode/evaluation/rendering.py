@@ -54,7 +54,7 @@ def markdown(report: Report) -> str:
 def _facts(report: Report) -> Iterator[str]:
     for tower in report.card.towers:
         if tower.modality in report.modalities:
-            yield f"{tower.modality}: {tower.encoder}"
+            yield f"{tower.modality}: {tower.name}"
     if report.source:
         yield f"data: {report.source}"
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from unittest import SkipTest
 
+from ..causes import named, printable, words
 from ..errors import MmencodeError
 from .conformance import Suite
 
@@ -62,14 +63,21 @@ def _first_sentence(text: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The error in one line; of an assertion without a message, what it asserts."""
+    """The error in one line that is safe to print; of an assertion without a message, what it asserts."""
     if isinstance(error, MmencodeError):
         said = f"{error.fact}; {error.remedy}" if error.remedy else error.fact
-    else:
-        said = str(error).strip()
-    if isinstance(error, AssertionError) and not said:
+        return f"{type(error).__name__}: {printable(said, 1000)}"
+    line = _first_line(error)
+    if isinstance(error, AssertionError) and not line:
         return traceback.extract_tb(error.__traceback__)[-1].line or "assertion failed"
-    line = said.splitlines()[0] if said else ""
     if isinstance(error, AssertionError | SkipTest) or type(error).__name__ == "Skipped":
         return line
-    return f"{type(error).__name__}: {line}".removesuffix(": ")
+    return named(error)
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        said = str(error).strip()
+    except BaseException:  # the encoder's author may have an exception of a type of its own
+        return words(error)
+    return printable(said[:10_000].splitlines()[0]) if said else ""

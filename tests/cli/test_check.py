@@ -99,10 +99,36 @@ def test_encoder_that_cannot_be_loaded_fails_once(run, run_json, install):
     (found,) = run_json("check", "absent", code=1)
     (row,) = found["checks"]
     assert (row["check"], row["state"]) == ("loads", "failed")
-    assert row["reason"] == "ModuleNotFoundError: No module named 'no_such_module'"
+    cause = "its target 'no_such_module:Encoder' raised ModuleNotFoundError: No module named 'no_such_module'"
+    assert row["reason"].startswith(f"EncoderError: encoder 'absent' can't be built: {cause}; reinstall")
     assert "absent can't be loaded: 1 failed" in run("check", "absent", code=1).stderr
     (found,) = run_json("check", "lacking", code=1)
     assert found["checks"][0]["reason"].endswith("no-such-package>=1 isn't installed; get it")
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise SystemExit("no words")
+
+
+class Bomb(FakeText):
+    def __init__(self):
+        raise Mute
+
+
+class Loud(FakeText):
+    def preprocess(self, item):
+        raise ValueError("\x1b[31m" + "x" * 5_000_000)
+
+
+def test_reasons_are_short_lines_whatever_an_encoder_raises(run, run_json, install):
+    bomb = replace(BROKEN, name="bomb", target=f"{__name__}:Bomb")
+    install(zoo=(bomb, replace(bomb, name="loud", target=f"{__name__}:Loud")))
+    (found,) = run_json("check", "bomb", code=1)
+    assert "raised Mute: (its message can't be read: SystemExit)" in found["checks"][0]["reason"]
+    output = run("check", "loud", code=1).output
+    assert "\x1b" not in output
+    assert max(map(len, output.splitlines())) < 2000
 
 
 def test_unknown_name_is_an_error_with_suggestions(run):

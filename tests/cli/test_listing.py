@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +124,33 @@ def test_catalogue_that_cannot_be_read_is_a_note_and_hurts_nobody_else(run, inst
     assert run("list").stderr == ""
 
 
+@pytest.mark.parametrize(
+    "source", ["raise SystemExit", "class Panic(BaseException): pass\nraise Panic('torn')"]
+)
+def test_package_of_a_catalogue_may_do_what_it_likes_when_it_is_imported(
+    run_json, run, install, catalogued, source
+):
+    package = Path(sys.path[0]) / "tornlib"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"print('hello')\n{source}\n")
+    install(lib=catalogued, torn=(replace(FAMILY, name="torn/*", catalogue="tornlib:names.tsv"),))
+    assert [row["name"] for row in run_json("list", "*small*")] == [
+        "lib-image/Net-Small/one",
+        "lib-text/Net-Small/one",
+    ]
+    assert "EncoderSpec.catalogue 'tornlib:names.tsv' can't be read" in run("list", "*small*").stderr
+
+
+def test_encoder_that_is_set_aside_is_listed_with_the_reason(run_json, install):
+    own = replace(fake_specs()[0], name="offline/fake", space="offline")
+    install(**{"aaa": (replace(own, name="aaa/x"),), "mmencode-offline": (own,)})
+    states = {row["name"]: row["state"] for row in run_json("list")}
+    assert states == {
+        "aaa/x": "encoder 'aaa/x' of aaa is set aside: its space 'offline' belongs to mmencode-offline",
+        "offline/fake": "ok",
+    }
+
+
 def test_members_share_the_state_of_their_family(run_json, install, catalogued):
     lacking = replace(catalogued[0], requires=LACKING.requires, install="pip install it")
     install(lib=(lacking,))
@@ -198,7 +226,7 @@ def test_plugins_that_clash_name_each_other(run_json, install):
     install(one=(LACKING,), two=(LACKING,), three=fake_specs())
     states = {row["distribution"]: row["state"] for row in run_json("plugins")}
     assert states == {
-        "one": "'ears' is declared by two, too",
-        "two": "'ears' is declared by one, too",
+        "one": "'ears' is declared by two, too; target 'p:f': there is no module p",
+        "two": "'ears' is declared by one, too; target 'p:f': there is no module p",
         "three": "ok",
     }

@@ -71,8 +71,15 @@ def test_prefix_of_the_distribution_is_not_doubled(run, here):
 
 
 def test_plugin_asks_for_the_versions_of_mmencode_that_it_was_written_for():
-    versions = {version: new_plugin._versions(version) for version in ("0.1.0", "0.9.2.dev1", "2.3.4")}
-    assert versions == {"0.1.0": ">=0.1,<0.2", "0.9.2.dev1": ">=0.9,<0.10", "2.3.4": ">=2.3,<3"}
+    versions = {
+        version: new_plugin._versions(version) for version in ("0.1.0", "0.9.2.dev1", "0.2rc1", "2.3.4")
+    }
+    assert versions == {
+        "0.1.0": ">=0.1,<0.2",
+        "0.9.2.dev1": ">=0.9,<0.10",
+        "0.2rc1": ">=0.2,<0.3",
+        "2.3.4": ">=2.3,<3",
+    }
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,26 @@ def test_folder_of_a_state_dict_is_the_same_as_of_safetensors(folders, copied):
     assert found[0] == found[1]
 
 
+def test_of_several_weights_the_usual_names_are_meant_and_others_are_asked_for(copied):
+    known, weights = (
+        copied / "open_clip_model.safetensors",
+        (copied / "open_clip_model.safetensors").read_bytes(),
+    )
+    for name in ("a.bin", "model.safetensors"):
+        (copied / name).write_bytes(b"no weights")
+    with mmencode.load(f"openclip/local-dir:{copied}", device="cpu") as space:
+        assert len(space.encode("text", ["a cat"])) == 1
+    known.unlink()
+    (copied / "model.safetensors").unlink()
+    (copied / "b.pt").write_bytes(weights)
+    error = fails(copied)
+    assert "a.bin, b.pt" in error.fact
+    assert "open_clip_model.safetensors" in error.remedy
+    (copied / "a.bin").unlink()
+    with mmencode.load(f"openclip/local-dir:{copied}", device="cpu") as space:
+        assert len(space.encode("text", ["a cat"])) == 1
+
+
 def test_missing_folder_is_named(tmp_path):
     error = fails(tmp_path / "nothing")
     assert str(tmp_path / "nothing") in error.fact

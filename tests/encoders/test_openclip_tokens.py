@@ -130,19 +130,33 @@ def test_text_tokens_of_a_tower_that_sees_its_padding_are_those_of_its_last_laye
 def test_own_ids_are_told_from_padding(tmp_path, options, marks, own):
     save_tokenizer(tmp_path, **marks)
     tokenizer = HFTokenizer(str(tmp_path), context_length=8, **options)
-    read = reader(tokenizer)
+    read = reader(tokenizer).read
     for text in ("a cat", "", "a cat on the beach", "the dog running on the beach stop"):
-        assert torch.equal(read(tokenizer, text).ids, tokenizer([text])[0])
-    assert read(tokenizer, "a cat")[1:] == (*own, False)
-    assert read(tokenizer, "a cat " * 9).cut
+        assert torch.equal(read(text).ids, tokenizer([text])[0])
+    assert read("a cat")[1:4] == (*own, False)
+    assert read("a cat " * 9).cut
     longest = 5 if options.get("tokenizer_mode") else 6  # beside the marks
-    assert not read(tokenizer, "cat " * longest).cut
-    assert read(tokenizer, "cat " * (longest + 1)).cut
+    assert not read("cat " * longest).cut
+    assert read("cat " * (longest + 1)).cut
+
+
+def test_threads_share_a_tokenizer_of_transformers(tmp_path):
+    """Without a lock: each text has its own ids, whatever the others are cut and padded to."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    save_tokenizer(tmp_path)
+    tokenizer = HFTokenizer(str(tmp_path), context_length=8)
+    read = reader(tokenizer).read
+    texts = ["a cat", "the dog running on the beach stop now", "a cat " * 9, "now"] * 100
+    expected = {text: tokenizer([text])[0] for text in texts[:4]}
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(read, texts))
+    assert all(torch.equal(row.ids, expected[text]) for row, text in zip(found, texts, strict=True))
 
 
 def test_exclamation_mark_at_the_end_is_no_padding():
     tokenizer = SimpleTokenizer(context_length=16)
-    assert reader(tokenizer)(tokenizer, "stop ! !")[1:] == (0, 5, False)
+    assert reader(tokenizer).read("stop ! !")[1:4] == (0, 5, False)
 
 
 def test_tokenizer_of_an_unknown_kind_is_refused():

@@ -12,23 +12,20 @@ from functools import cache
 from typing import Any, NamedTuple
 from unittest import SkipTest
 
-# What nobody should wait for who only wants to see a list.
-HEAVY = (
-    *("torch", "torchvision", "torchaudio", "tensorflow", "jax", "transformers", "onnxruntime"),
-    *("timm", "open_clip", "numpy", "scipy", "sklearn", "pandas", "PIL", "soundfile", "librosa"),
-)
+from ...plugins.discovery import HEAVY
+
 ATTEMPTS = 3
 
 # Each program finds this process's path and a question on its standard input, and prints its answer last.
 _DECLARE = """
 import json, pickle, sys
 sys.path[:], (distribution, heavy) = pickle.load(sys.stdin.buffer)
-from importlib.metadata import entry_points
 from mmencode import EncoderSpec, hookimpl
-from mmencode.plugins import discover
-entries = [entry for entry in entry_points(group="mmencode") if entry.dist.name == distribution]
+from mmencode.plugins.discovery import ask
+from mmencode.plugins.installed import installed
+entries = [entry for entry in installed() if entry.distribution == distribution]
 before = set(sys.modules)
-plugins = discover(entries)
+plugins = [ask(entry) for entry in entries]
 found = [name for name in heavy if name in sys.modules and name not in before]
 print("\\n" + json.dumps([sum(plugin.seconds for plugin in plugins), found]))
 """
@@ -87,12 +84,18 @@ def _answer(program: str, question: object) -> Any:
         capture_output=True,
         check=False,
     )
-    assert done.returncode == 0, f"a fresh process failed: {_last(done.stderr)}"
+    assert done.returncode == 0, f"a fresh process failed: {_reason(done.stderr)}"
     return json.loads(_last(done.stdout))
 
 
 def _last(output: bytes) -> str:
     return (output.decode(errors="replace").strip().splitlines() or [""])[-1]
+
+
+def _reason(output: bytes) -> str:
+    """The exception that ended a process; those of mmencode go on for some lines, which are indented."""
+    lines = output.decode(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if line[:1].strip()), "")
 
 
 def forget() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,14 @@ import diffusers
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
+from mmencode.causes import named
 from mmencode.errors import UnknownNameError, WeightsError
+from mmencode.inputs.building import sketch
+from mmencode.inputs.settings import matters, read_object, settings_digest
+from mmencode.inputs.weights import shapes_of
 
 CONFIG, WEIGHTS, SUBFOLDER = "config.json", "diffusion_pytorch_model.safetensors", "vae"
+LARGEST = 2**13  # pixels of a side: more would take all memory for one image
 KINDS = ("AutoencoderKL", "AutoencoderTiny")
 _VARIANT = re.compile(r"(?P<place>.+?)(@(?P<size>[0-9]+))?")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -29,11 +33,17 @@ class Source:
     name: str
     size: int | None = None
 
+    @property
+    def architecture(self) -> str:
+        """What is computed with the weights, in words: the kind of VAE, and a digest of its settings."""
+        config = _config(self.folder / CONFIG)
+        return f"diffusers {config['_class_name']} {settings_digest(config, matters)}"
+
     def fitting(self, default: int, factor: int) -> int:
         """The size to use; UnknownNameError when the one that was asked for is no multiple of the factor."""
         size = -(-default // factor) * factor if self.size is None else self.size
-        if size < factor or size % factor:
-            near = max(1, round(size / factor)) * factor
+        if not factor <= size <= LARGEST or size % factor:
+            near = max(1, round(min(size, LARGEST) / factor)) * factor
             raise UnknownNameError(
                 f"the VAE {self.name!r} takes no images of {size} pixels",
                 remedy=f"ask for a multiple of {factor}: vae/{self.name}@{near}",
@@ -68,6 +78,8 @@ def model(source: Source) -> Any:
     config = _config(source.folder / CONFIG)
     kind = getattr(diffusers, config["_class_name"])
     try:
+        shapes = shapes_of(source.folder / WEIGHTS)
+        sketch(lambda: kind.from_config(config), shapes, repr(source.name))
         loaded, found = kind.from_pretrained(
             str(source.folder),
             use_safetensors=True,
@@ -75,15 +87,17 @@ def model(source: Source) -> Any:
             low_cpu_mem_usage=False,
             output_loading_info=True,
         )
+    except WeightsError as error:
+        raise _unfit(source, error.fact) from error
     except Exception as cause:  # diffusers, safetensors and torch each fail in their own way
-        raise _unfit(source, _words(cause)) from cause
+        raise _unfit(source, named(cause)) from cause
     wrong = [
         f"{key}: {found[key][:3]}"
         for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
         if found[key]
     ]
     if wrong or found["error_msgs"]:
-        raise _unfit(source, _short("; ".join([*wrong, *found["error_msgs"]])))
+        raise _unfit(source, "; ".join([*wrong, *map(str, found["error_msgs"])])[:500])
     return loaded.float().eval()
 
 
@@ -98,6 +112,11 @@ def _whole(folder: Path) -> Path:
                 remedy="save the VAE by its save_pretrained(folder), which writes both files; weights of "
                 "other kinds, .bin for one, may hold code and aren't read",
             )
+    if os.path.lexists(folder / f"{WEIGHTS}.index.json"):  # diffusers would read the files that it names
+        raise WeightsError(
+            f"the weights in {str(folder)!r} are shards, by {WEIGHTS}.index.json",
+            remedy=f"a VAE is small: save it as one file, {WEIGHTS}, and take the index away",
+        )
     return folder
 
 
@@ -111,7 +130,7 @@ def _fetched(repository: str) -> Path:
         hf_hub_download(repository, WEIGHTS, subfolder=subfolder)
     except Exception as cause:  # a hub that can't be reached fails in many ways
         raise WeightsError(
-            f"the VAE {repository!r} can't be obtained: {_words(cause)}",
+            f"the VAE {repository!r} can't be obtained: {named(cause)}",
             culprit=f"it tried to fetch {CONFIG} and {WEIGHTS}, also from {SUBFOLDER}/, of that repository",
             remedy="load it once where there is a network, or copy that machine's cache (HF_HOME), or name a "
             "local folder that holds the two files: vae/<folder>",
@@ -120,20 +139,18 @@ def _fetched(repository: str) -> Path:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
-        raise WeightsError(
-            f"{str(path)!r} can't be read: {_words(cause)}",
-            remedy="restore the file that was saved with the VAE",
-        ) from cause
-    kind = found.get("_class_name") if isinstance(found, dict) else None
+    config = read_object(path, "restore the file that was saved with the VAE")
+    kind = config.get("_class_name")
     if kind not in KINDS:
         raise WeightsError(
             f"{str(path)!r} describes no VAE that is read here: _class_name {kind!r}",
             remedy=f"name a folder of {' or '.join(KINDS)}",
         )
-    config: dict[str, Any] = found
+    if config.get("quantization_config") or config.get("auto_map"):
+        raise WeightsError(
+            f"{str(path)!r} asks for quantised weights or for code of its own",
+            remedy="choose a VAE in full precision that diffusers itself can build",
+        )
     return config
 
 
@@ -149,11 +166,3 @@ def _unknown(place: str) -> UnknownNameError:
     return UnknownNameError(
         f"no VAE is called {place!r}", remedy="name a folder, vae/<folder>, or a repository, vae/<org>/<repo>"
     )
-
-
-def _words(cause: Exception) -> str:
-    return _short(f"{type(cause).__name__}: {cause}")
-
-
-def _short(text: str) -> str:
-    return textwrap.shorten(text, 400)

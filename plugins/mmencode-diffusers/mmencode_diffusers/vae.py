@@ -120,7 +120,9 @@ def encoder(variant: str) -> Vae:
     source = find(variant)
     loaded = model(source)
     size = source.fitting(SIZE, factor(loaded.config))
-    return Vae(loaded, size)
+    found = Vae(loaded, size)
+    found.architecture = source.architecture
+    return found
 
 
 def psnr(found: Tensor, expected: Tensor) -> float:

@@ -25,7 +25,7 @@ needs_soundfont = pytest.mark.skipif(
 @needs_soundfont
 def test_a_rebuild_gives_what_is_shipped() -> None:
     pytest.importorskip("onnx")
-    pytest.importorskip("tinysoundfont", reason="it plays the neutral clips: pip install --no-deps tinysoundfont")
+    pytest.importorskip("tinysoundfont", reason="pip install --no-deps tinysoundfont")
     command = [sys.executable, str(SCRIPTS / "build_anchors.py"), "--check", "--wordnet", str(WORDNET)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -67,7 +67,7 @@ def test_the_noises_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> N
 
 @needs_soundfont
 def test_the_neutral_clips_are_instruments_drums_voices_and_noises(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("tinysoundfont", reason="it plays the neutral clips: pip install --no-deps tinysoundfont")
+    pytest.importorskip("tinysoundfont", reason="pip install --no-deps tinysoundfont")
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import neutral_clips
 

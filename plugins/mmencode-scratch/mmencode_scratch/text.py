@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import textwrap
 import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mmencode import Encoder, pooling
+from mmencode.causes import named
 from mmencode.errors import WeightsError
 from mmencode.files import folder_aside
+from mmencode.inputs.settings import read_object
 from mmencode.inputs.text import require_tokens
+from mmencode.inputs.tokenizers import require_tokenizer
+from mmencode.inputs.weights import read_state
 
 from .transformer import Transformer, sinusoids
 
@@ -68,6 +71,7 @@ class ScratchText(Encoder):
         self.shape = shape
         self.width = shape.width
         self.preprocessing = f"subwords, the first {shape.tokens}"
+        self.architecture = "scratch " + ", ".join(f"{name} {value}" for name, value in asdict(shape).items())
         self.tokenizer = f"sha256:{hashlib.sha256(tokenizer.encode()).hexdigest()}"
         self.transformer = Transformer(**asdict(shape), dropout=dropout)
         self._json = tokenizer
@@ -129,6 +133,7 @@ def encoder(variant: str) -> ScratchText:
     folder = Path(variant).expanduser()
     shape = _shape(_existing(folder, CONFIG))
     path = _existing(folder, TOKENIZER)
+    require_tokenizer(folder, "restore the file that was saved with the weights")
     try:
         with torch.device("meta"):  # no memory before the weights are seen to have these sizes
             loaded = ScratchText(shape, path.read_text(encoding="utf-8"))
@@ -137,8 +142,10 @@ def encoder(variant: str) -> ScratchText:
     path = _existing(folder, WEIGHTS)
     _require_vocabulary(loaded, folder)
     try:
-        loaded.transformer.load_state_dict(load_file(path), assign=True)
-    except Exception as cause:  # safetensors and torch each fail in their own way
+        loaded.transformer.load_state_dict(read_state(path), assign=True)
+    except WeightsError:
+        raise
+    except Exception as cause:  # torch fails in several ways
         raise _unfit(path, cause, f"save it again with the {CONFIG} that it was trained with") from cause
     loaded.transformer.positions = sinusoids(shape.tokens, shape.width)
     return loaded.eval().requires_grad_(False)
@@ -157,11 +164,11 @@ def _existing(folder: Path, name: str) -> Path:
 
 def _shape(path: Path) -> Shape:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_object(path, "restore the file that was saved with the weights")
         if found.pop("format", None) != FORMAT:
             raise ValueError(f"its format isn't {FORMAT}")
         return Shape(**found)
-    except (OSError, ValueError, TypeError, AttributeError) as cause:
+    except (ValueError, TypeError) as cause:
         raise _unfit(path, cause, "restore the file that was saved with the weights") from cause
 
 
@@ -176,5 +183,4 @@ def _require_vocabulary(loaded: ScratchText, folder: Path) -> None:
 
 
 def _unfit(path: Path, cause: Exception, remedy: str) -> WeightsError:
-    words = textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
-    return WeightsError(f"{str(path)!r} can't be read: {words}", remedy=remedy)
+    return WeightsError(f"{str(path)!r} can't be read: {named(cause)}", remedy=remedy)

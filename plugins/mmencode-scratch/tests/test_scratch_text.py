@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import warnings
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmencode_scratch.text import CONFIG, TOKENIZER, WEIGHTS, ScratchText, Shape, encoder
@@ -163,3 +165,19 @@ def test_declaring_imports_nothing_heavy() -> None:
     assert not [
         name for name in ("torch", "numpy", "timm", "tokenizers", "sklearn") if repr(name) in done.stdout
     ]
+
+
+def test_a_folder_is_one_wherever_it_lies_and_another_with_other_heads(folder: Path, tmp_path: Path) -> None:
+    """The number of heads changes vectors and no weight."""
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.copytree(folder, tmp_path / "heads")
+    config = json.loads((folder / CONFIG).read_text())
+    (tmp_path / "heads" / CONFIG).write_text(json.dumps(config | {"heads": config["heads"] * 2}))
+    found = {}
+    for place in (folder, tmp_path / "copy", tmp_path / "heads"):
+        with mmencode.load(f"scratch/{place}", device="cpu", dtype="float32") as space:
+            found[place.name] = space.card.fingerprint, space.encode("text", TEXTS).vectors
+    (first, vectors), (second, others), (third, different) = found.values()
+    assert first == second != third
+    assert np.array_equal(vectors, others)
+    assert not np.array_equal(vectors, different)

@@ -18,7 +18,7 @@ from transformers.audio_utils import spectrogram, window_function
 from mmencode.errors import WeightsError
 from mmencode.spec import Scoring
 
-from .loading import configuration, described, extractor, load, require_kind, require_whole
+from .loading import configuration, described, extractor, load, require_kind, require_whole, trained
 from .recordings import Samples, Tensors, Windowed
 from .sources import Checkpoint, find
 from .text import context
@@ -38,7 +38,7 @@ class ClapAudio(Windowed):
     and of three crops: the middle ones of those that training drew from. Short recordings are repeated.
     """
 
-    def __init__(self, tower: Any, projection: Any, settings: Any, scoring: Scoring) -> None:
+    def __init__(self, tower: Any, projection: Any, settings: Any, scoring: Scoring | None) -> None:
         super().__init__()
         self.tower = tower
         self.projection = projection
@@ -95,8 +95,8 @@ class ClapAudio(Windowed):
         return np.ascontiguousarray(found.T, np.float32)
 
     @property
-    def scoring(self) -> Scoring:
-        """The scale for comparing a sound with texts that the model was trained with."""
+    def scoring(self) -> Scoring | None:
+        """The scale for comparing a sound with texts that the model was trained with; None without it."""
         return self._scoring
 
 
@@ -113,8 +113,11 @@ def audio(variant: str) -> ClapAudio:
             culprit=str(checkpoint.folder / "preprocessor_config.json"),
             remedy="put the preprocessor_config.json of these weights there",
         )
-    scoring = Scoring(kind="softmax", scale=float(model.logit_scale_a.detach().exp()))
-    return ClapAudio(model.audio_model, model.audio_projection, settings, scoring)
+    scale = trained(model.logit_scale_a.exp(), "logit_scale_a", missing, checkpoint)
+    scoring = None if scale is None else Scoring(kind="softmax", scale=scale)
+    encoder = ClapAudio(model.audio_model, model.audio_projection, settings, scoring)
+    encoder.architecture = checkpoint.architecture
+    return encoder
 
 
 def text(variant: str) -> TowerText:
@@ -123,7 +126,9 @@ def text(variant: str) -> TowerText:
     require_whole(checkpoint, model, missing, model.text_model, model.text_projection)
     words = Words(checkpoint, model.config.text_config, context(model.text_model))
     width = int(model.text_projection.linear2.out_features)
-    return TowerText(model.text_model, model.text_projection, width, words)
+    encoder = TowerText(model.text_model, model.text_projection, width, words)
+    encoder.architecture = checkpoint.architecture
+    return encoder
 
 
 def _model(variant: str) -> tuple[Checkpoint, Any, set[str]]:

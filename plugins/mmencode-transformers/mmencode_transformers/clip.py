@@ -10,8 +10,8 @@ from transformers import AutoImageProcessor
 from mmencode.spec import Scoring
 
 from .image import ImageTower
-from .loading import configuration, extractor, load, require_kind, require_whole
-from .sources import Checkpoint, find
+from .loading import configuration, extractor, load, require_kind, require_whole, trained
+from .sources import Checkpoint, find, modules_of
 from .towers import TowerText
 from .words import Words
 
@@ -25,7 +25,7 @@ class ClipImage(ImageTower):
     """The image tower, its own pooling and projection."""
 
     def __init__(
-        self, tower: Any, projection: nn.Module, width: int, processor: Any, scoring: Scoring
+        self, tower: Any, projection: nn.Module, width: int, processor: Any, scoring: Scoring | None
     ) -> None:
         super().__init__(tower, processor, tower.config.patch_size)
         self.projection = projection
@@ -39,8 +39,8 @@ class ClipImage(ImageTower):
         return features
 
     @property
-    def scoring(self) -> Scoring:
-        """The scale, and SigLIP's bias, that the model was trained with."""
+    def scoring(self) -> Scoring | None:
+        """The scale, and SigLIP's bias, that the model was trained with; None without one."""
         return self._scoring
 
 
@@ -50,7 +50,10 @@ def image(variant: str) -> ClipImage:
     projection = getattr(model, "visual_projection", nn.Identity())
     require_whole(checkpoint, model, missing, model.vision_model, projection)
     processor = extractor(checkpoint, AutoImageProcessor)
-    return ClipImage(model.vision_model, projection, _width(model), processor, _scoring(model))
+    scoring = _scoring(checkpoint, model, missing)
+    encoder = ClipImage(model.vision_model, projection, _width(model), processor, scoring)
+    encoder.architecture = checkpoint.architecture
+    return encoder
 
 
 def text(variant: str) -> TowerText:
@@ -62,14 +65,24 @@ def text(variant: str) -> TowerText:
     context = int(config.max_position_embeddings)
     padded = 0 if model.config.model_type == "clip" else context
     words = Words(checkpoint, config, context, context=padded)
-    return TowerText(model.text_model, projection, _width(model), words)
+    encoder = TowerText(model.text_model, projection, _width(model), words)
+    encoder.architecture = checkpoint.architecture
+    return encoder
 
 
 def _model(variant: str) -> tuple[Checkpoint, Any, set[str]]:
-    checkpoint = find(variant, _FAMILY)
+    checkpoint = _of_sentence_transformers(find(variant, _FAMILY))
     config = configuration(checkpoint)
     require_kind(checkpoint, config, _KINDS, _FAMILY)
     return checkpoint, *load(checkpoint, config)
+
+
+def _of_sentence_transformers(checkpoint: Checkpoint) -> Checkpoint:
+    """The folder with the model itself, where sentence-transformers has saved it (`0_CLIPModel`)."""
+    if not (checkpoint.folder / "modules.json").is_file():
+        return checkpoint
+    kind, inner = modules_of(checkpoint)[0]
+    return inner if kind == "CLIPModel" else checkpoint
 
 
 def _width(model: Any) -> int:
@@ -79,8 +92,9 @@ def _width(model: Any) -> int:
     return int(getattr(config.text_config, "projection_size", None) or config.vision_config.hidden_size)
 
 
-def _scoring(model: Any) -> Scoring:
-    scale, bias = float(model.logit_scale.detach().exp()), getattr(model, "logit_bias", None)
-    if bias is None:
-        return Scoring(kind="softmax", scale=scale)
-    return Scoring(kind="sigmoid", scale=scale, bias=float(bias.detach()))
+def _scoring(checkpoint: Checkpoint, model: Any, missing: set[str]) -> Scoring | None:
+    scale = trained(model.logit_scale.exp(), "logit_scale", missing, checkpoint)
+    if not hasattr(model, "logit_bias"):
+        return None if scale is None else Scoring(kind="softmax", scale=scale)
+    bias = trained(model.logit_bias, "logit_bias", missing, checkpoint)
+    return None if scale is None or bias is None else Scoring(kind="sigmoid", scale=scale, bias=bias)

@@ -106,4 +106,6 @@ def build(variant: str) -> ImageEncoder:
     model, missing = load(checkpoint, config)
     drop(model, "pooler")
     require_whole(checkpoint, model, missing, model)
-    return ImageEncoder(model, extractor(checkpoint, AutoImageProcessor), pooled)
+    encoder = ImageEncoder(model, extractor(checkpoint, AutoImageProcessor), pooled)
+    encoder.architecture = checkpoint.architecture
+    return encoder

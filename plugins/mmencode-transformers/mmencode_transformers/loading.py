@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
+from transformers.models.auto.auto_factory import _get_model_class
 from transformers.utils import logging as transformers_logging
 
+from mmencode.causes import named
 from mmencode.errors import WeightsError
+from mmencode.inputs.building import Bounded
+from mmencode.inputs.weights import State
 
-from .sources import Checkpoint, brief
+from .sources import Checkpoint
+from .weights import state_of
 
 # What every call of transformers' `from_pretrained` here gets.
 SAFELY = {"local_files_only": True, "trust_remote_code": False}
@@ -29,7 +35,7 @@ def configuration(checkpoint: Checkpoint) -> Any:
         config = AutoConfig.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # unknown architectures and malformed settings fail in their own ways
         raise WeightsError(
-            f"transformers can't read the config of {checkpoint.name!r}: {brief(cause)}",
+            f"transformers can't read the config of {checkpoint.name!r}: {named(cause)}",
             culprit=str(checkpoint.folder / "config.json"),
             remedy="its model_type must be an architecture of the installed transformers; upgrade that if it "
             "is a new one",
@@ -50,28 +56,82 @@ def require_kind(checkpoint: Checkpoint, config: Any, known: tuple[str, ...], fa
 def load(checkpoint: Checkpoint, config: Any, kind: Any = AutoModel) -> tuple[Any, set[str]]:
     """The model that `kind` makes of the checkpoint, and the names of parameters that it has no weights for.
 
-    safetensors are preferred; a pickle is read with weights_only=True. Raises WeightsError when the weights
-    are missing, truncated, of another shape, or when a pickle holds anything but tensors.
+    safetensors are preferred; a pickle is read as tensors only. Raises WeightsError when the weights are
+    missing, truncated, of another shape, when a pickle holds anything but tensors, or when the settings
+    describe a far larger model than there are weights for.
     """
     try:
-        with _ONE_AT_A_TIME, _quiet():
-            model, report = kind.from_pretrained(
-                checkpoint.folder,
+        state = state_of(checkpoint)
+    except WeightsError as error:
+        raise _unloadable(checkpoint, error.fact, error.remedy) from error
+    model, missing = _loaded(checkpoint, config, kind, state)
+    first = {name.partition(".")[0] for name in state}
+    if len(first) == 1 and missing >= set(dict(model.named_parameters())):  # a trainer's `model.`, say
+        state = {name.partition(".")[2]: tensor for name, tensor in state.items()}
+        model, missing = _loaded(checkpoint, config, kind, state)
+    return model, missing
+
+
+def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: State) -> tuple[Any, set[str]]:
+    """The model filled from tensors, of which transformers reads no file itself."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    try:
+        chosen = _get_model_class(config, kind._model_mapping)
+        with _ONE_AT_A_TIME, _quiet(), Bounded(shapes, repr(checkpoint.name)):
+            model, report = chosen.from_pretrained(
+                None,
                 config=config,
+                state_dict=dict(state),
                 dtype=torch.float32,
                 attn_implementation=None,
-                weights_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # for transformers doesn't say which; here none is ignored
                 **SAFELY,
             )
-    except Exception as cause:  # safetensors, zipfile, pickle, torch and transformers each fail in their way
-        raise WeightsError(
-            f"the weights of {checkpoint.name!r} can't be loaded: {brief(cause)}",
-            culprit=str(checkpoint.folder),
-            remedy="put model.safetensors there, whole and of the architecture in config.json; a "
-            "pytorch_model.bin must hold tensors and no code",
-        ) from cause
+    except WeightsError:
+        raise
+    except Exception as cause:  # torch and transformers each fail in their way
+        remedy = "put model.safetensors there, whole and of the architecture in config.json"
+        raise _unloadable(checkpoint, named(cause), remedy) from cause
+    _require_sizes(checkpoint, sorted(report["mismatched_keys"]))
     return model, set(report["missing_keys"])
+
+
+def _require_sizes(checkpoint: Checkpoint, unequal: list[tuple[str, Any, Any]]) -> None:
+    """WeightsError with both sizes of the first tensor that isn't of its settings' size."""
+    if unequal:
+        name, there, expected = unequal[0]
+        more = f", and {len(unequal) - 1} more aren't, either" if len(unequal) > 1 else ""
+        raise _unloadable(
+            checkpoint,
+            f"{name} is {list(there)} in the weights, and {list(expected)} in the settings{more}",
+            "put the config.json there that belongs to the weights; none are resized here",
+        )
+
+
+def _unloadable(checkpoint: Checkpoint, why: str, remedy: str) -> WeightsError:
+    return WeightsError(
+        f"the weights of {checkpoint.name!r} can't be loaded: {why}",
+        culprit=str(checkpoint.folder),
+        remedy=remedy,
+    )
+
+
+def trained(number: Tensor, name: str, missing: set[str], checkpoint: Checkpoint) -> float | None:
+    """A number that a model was trained with, such as a scale; None where the checkpoint lacks it.
+
+    Then the model has an initial value, which says nothing. WeightsError for one that isn't finite.
+    """
+    if name in missing:
+        return None
+    found = float(number.detach())
+    if not math.isfinite(found):
+        raise WeightsError(
+            f"the {name} of {checkpoint.name!r} is {found}",
+            culprit=str(checkpoint.folder),
+            remedy="fetch the checkpoint again, or take one from before its training diverged",
+        )
+    return found
 
 
 def require_whole(checkpoint: Checkpoint, model: nn.Module, missing: set[str], *parts: nn.Module) -> None:
@@ -97,17 +157,47 @@ def drop(module: Any, *names: str) -> None:
 def extractor(checkpoint: Checkpoint, kind: Any) -> Any:
     """The image processor or feature extractor of a checkpoint, made by an Auto class of transformers."""
     checkpoint.require("preprocessor_config.json", "processor_config.json")
+    _require_moderate(checkpoint)
     try:
         made = kind.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # unknown kinds and malformed settings fail in their own ways
         raise WeightsError(
-            f"the preprocessing of {checkpoint.name!r} can't be read: {brief(cause)}",
+            f"the preprocessing of {checkpoint.name!r} can't be read: {named(cause)}",
             culprit=str(checkpoint.folder / "preprocessor_config.json"),
             remedy="put the checkpoint's own preprocessor_config.json there",
         ) from cause
     if getattr(made, "dither", 0.0):  # noise, drawn anew each time
         made.dither = 0.0
     return made
+
+
+# The largest sizes of items, by the word that names of settings have in them: larger ones would take all
+# memory for one item, or for the filters, whatever the weights are.
+_MOST = {
+    **dict.fromkeys(("height", "width", "edge", "size", "num_mel_bins", "hop_length"), 2**13),
+    **dict.fromkeys(("patch", "chunk_length", "max_length_s"), 2**16),
+    **dict.fromkeys(("n_fft", "window"), 2**18),
+    **dict.fromkeys(("samples", "frames", "max_length", "sampling_rate"), 2**26),
+}
+
+
+def _require_moderate(checkpoint: Checkpoint) -> None:
+    """WeightsError for sizes that no item has, in the settings of the preprocessing."""
+    for file in ("preprocessor_config.json", "processor_config.json"):
+        waiting = [("", checkpoint.read(file))] if (checkpoint.folder / file).is_file() else []
+        while waiting:
+            name, value = waiting.pop()
+            if isinstance(value, dict):
+                waiting += [(key, inner) for key, inner in value.items()]
+            elif isinstance(value, list):
+                waiting += [(name, inner) for inner in value if name not in ("mel_filters", "window")]
+            most = next((most for word, most in _MOST.items() if word in name), math.inf)
+            if type(value) in (int, float) and not abs(value) <= most:
+                raise WeightsError(
+                    f"the preprocessing of {checkpoint.name!r} has {name} {value}, and {most} is the most",
+                    culprit=str(checkpoint.folder / file),
+                    remedy="put the checkpoint's own preprocessor_config.json there",
+                )
 
 
 def described(processor: Any) -> str:

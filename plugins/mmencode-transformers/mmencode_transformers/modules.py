@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmencode import pooling
 from mmencode.errors import WeightsError
+from mmencode.inputs.weights import fill
 
-from .sources import Checkpoint, brief
+from .sources import Checkpoint
+from .weights import state_of
 
 _FLAGS = {  # as older checkpoints write them; several are joined in this order
     "pooling_mode_cls_token": "cls",
@@ -146,19 +147,12 @@ def _layer_norm(part: Checkpoint, width: int) -> tuple[nn.Module, int]:
 
 def _filled(layer: nn.Module, part: Checkpoint) -> nn.Module:
     """The layer with its weights, from safetensors, or else from a pickle that holds tensors only."""
-    part.require("model.safetensors", "pytorch_model.bin")
-    file = part.folder / "model.safetensors"
-    try:
-        if file.is_file():
-            layer.load_state_dict(load_file(file))
-        else:
-            pickled = part.folder / "pytorch_model.bin"
-            layer.load_state_dict(torch.load(pickled, map_location="cpu", weights_only=True))
-    except Exception as cause:  # safetensors, zipfile, pickle and torch each fail in their own way
-        raise WeightsError(
-            f"the weights in {str(part.folder)!r} can't be loaded: {brief(cause)}",
-            remedy="put its model.safetensors there, whole and of the sizes in config.json",
-        ) from cause
+    fill(
+        layer,
+        state_of(part),
+        f"the weights in {str(part.folder)!r} can't be loaded",
+        "put its model.safetensors there, whole and of the sizes in config.json",
+    )
     return layer
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from mmencode.errors import UnknownNameError, WeightsError
 
 from .modules import Head, head
-from .sources import Checkpoint, find
+from .sources import Checkpoint, find, modules_of
 from .text import Tensors, TextEncoder, context, text_model
 from .words import Words
 
@@ -29,7 +29,7 @@ class SentenceEncoder(TextEncoder):
         super().__init__(model, words, "modules.json")
         self.head = head
         self.width = head.width
-        self._prompt = prompt
+        self.prompt = prompt
         self._excluded = words.length(prompt) if prompt and not head.include_prompt else 0
         self.preprocessing = f"{words.rule}, prompt {prompt!r}"
         self.pooling = f"{model.config.model_type}, {head.words}" + (
@@ -40,7 +40,7 @@ class SentenceEncoder(TextEncoder):
         """Token ids `[t]` of prompt and text, cut to the checkpoint's length."""
         if not isinstance(item, str) or not item.strip():  # queries are no modality that core reads
             raise ValueError("it is no text, or a blank one")
-        return super().preprocess(self._prompt + item)
+        return super().preprocess(item)
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Features `[b, width]`, as SentenceTransformer.encode gives them."""
@@ -85,33 +85,24 @@ def _role(variant: str, role: str) -> SentenceEncoder:
 
 
 def _build(checkpoint: Checkpoint, prompt: str) -> SentenceEncoder:
-    listed = checkpoint.read("modules.json")
-    if not isinstance(listed, list) or not listed or _kind(listed[0]) != "Transformer":
+    (first, inner), *modules = modules_of(checkpoint)
+    if first != "Transformer":
+        clip = f"; it is the space transformers/clip/{checkpoint.name}" if first == "CLIPModel" else ""
         raise WeightsError(
-            f"modules.json of {checkpoint.name!r} doesn't begin with a Transformer",
+            f"modules.json of {checkpoint.name!r} doesn't begin with a Transformer, but with the {first} in "
+            f"{inner.folder.name!r}",
             culprit=str(checkpoint.folder),
-            remedy="models of words, CLIP and routers aren't read here",
+            remedy=f"models of words, CLIP and routers aren't read here{clip}",
         )
-    inner = checkpoint.part(listed[0]["path"])
     settings = _settings(inner)
     model = text_model(inner)
     longest = settings.get("max_seq_length")
     most = min(filter(None, (context(model), longest)), default=None)
     lower = bool(settings.get("do_lower_case"))
     words = Words(inner, model.config, most, own=not longest, lower=lower)
-    modules = [(_kind(module), checkpoint.part(module["path"])) for module in listed[1:]]
-    return SentenceEncoder(model, words, head(modules, int(model.config.hidden_size)), prompt)
-
-
-def _kind(module: Any) -> str:
-    """The class that an entry of modules.json names, where that is one of the library's own."""
-    kind = str(module.get("type", ""))
-    if not kind.startswith("sentence_transformers."):
-        raise WeightsError(
-            f"modules.json names {kind!r}, which is code of the checkpoint's own",
-            remedy="choose a checkpoint with modules of sentence-transformers; others are never run",
-        )
-    return kind.rpartition(".")[2]
+    encoder = SentenceEncoder(model, words, head(modules, int(model.config.hidden_size)), prompt)
+    encoder.architecture = inner.architecture
+    return encoder
 
 
 def _settings(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,17 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
+from mmencode.causes import named
 from mmencode.errors import UnknownNameError, WeightsError
+from mmencode.inputs.settings import matters, read_object, read_settings, require_file, settings_digest
 
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
 _SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]
 _LAYERS = ["[0-9]*_*/model.safetensors", "[0-9]*_*/pytorch_model.bin"]  # behind a text model, and small
 _WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin"]
+_VOCABULARY = 2**28  # bytes of a file that libraries read themselves: tokenizers have some dozen millions
+_READ = (".json", ".txt", ".model", ".jinja")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +34,19 @@ class Checkpoint:
 
     def settings(self, file: str) -> dict[str, Any]:
         """The JSON object in one of its files; WeightsError that names the file when it isn't there."""
-        found = self.read(file)
-        if not isinstance(found, dict):
-            raise WeightsError(f"{str(self.folder / file)!r} holds no JSON object", remedy="fetch it again")
-        return found
+        self.require(file)
+        return read_object(self.folder / file)
 
     def read(self, file: str) -> Any:
         """What JSON one of its files holds; WeightsError that names the file when there is none."""
-        path = self.folder / file
         self.require(file)
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as cause:
-            raise WeightsError(
-                f"{str(path)!r} can't be read: {brief(cause)}", remedy="fetch it again"
-            ) from cause
+        return read_settings(self.folder / file)
+
+    @property
+    def architecture(self) -> str:
+        """What is computed with the weights, in words: the kind of model, and a digest of its settings."""
+        settings = self.settings("config.json")
+        return f"transformers {settings.get('model_type')} {settings_digest(settings, matters)}"
 
     def require(self, *files: str) -> None:
         """WeightsError unless one of these files is there."""
@@ -58,8 +59,8 @@ class Checkpoint:
 
     def part(self, path: str) -> Checkpoint:
         """A folder inside this one; WeightsError for a path out of it, and for settings that ask for code."""
-        inner = (self.folder / path).resolve()
-        if not inner.is_relative_to(self.folder.resolve()):
+        inner = (self.folder / str(path)).resolve()
+        if not isinstance(path, str) or not inner.is_relative_to(self.folder.resolve()):
             raise WeightsError(f"{self.name!r} names files outside itself: {path!r}", remedy="fetch it again")
         part = Checkpoint(self.folder / path, self.name)
         _refuse(part)
@@ -80,9 +81,35 @@ def find(rest: str, family: str) -> Checkpoint:
     return checkpoint
 
 
-def brief(cause: BaseException) -> str:
-    """An exception of a library in one line."""
-    return textwrap.shorten(f"{type(cause).__name__}: {cause}", 400)
+def modules_of(checkpoint: Checkpoint) -> list[tuple[str, Checkpoint]]:
+    """The modules of sentence-transformers in order, each its class's name and its folder.
+
+    WeightsError for what is no such list, and for classes that aren't the library's own.
+    """
+    listed = checkpoint.read("modules.json")
+    entries = listed if isinstance(listed, list) else []
+    if not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise WeightsError(
+            f"modules.json of {checkpoint.name!r} lists no modules",
+            culprit=str(checkpoint.folder),
+            remedy="fetch the checkpoint again",
+        )
+    return [(_own_class(entry), checkpoint.part(entry.get("path", ""))) for entry in entries]
+
+
+def _own_class(entry: dict[str, Any]) -> str:
+    kind = str(entry.get("type", ""))
+    if not kind.startswith("sentence_transformers."):
+        raise WeightsError(
+            f"modules.json names {kind!r:.200}, which is code of the checkpoint's own",
+            remedy="choose a checkpoint with modules of sentence-transformers; others are never run",
+        )
+    return kind.rpartition(".")[2]
+
+
+def _or_folder(rest: str, family: str) -> str:
+    """The name of a folder that is called like an id, which isn't taken for one."""
+    return f"the folder of that name is {family}./{rest}; " if os.path.isdir(rest) else ""
 
 
 def _folder(path: str) -> Path:
@@ -97,13 +124,13 @@ def _folder(path: str) -> Path:
 
 def _fetched(rest: str, family: str) -> Path:
     """The snapshot of a repository in the hub's own cache, fetched where it isn't there yet."""
-    named = _HUB_ID.fullmatch(rest)
-    if named is None:
+    parts = _HUB_ID.fullmatch(rest)
+    if parts is None:
         raise UnknownNameError(
             f"{rest!r} is neither the id of a checkpoint nor a folder",
             remedy=f"write {family}<organisation>/<name>, {family}<id>@<revision> or {family}/path/to/folder",
         )
-    where: dict[str, Any] = {"repo_id": named["id"], "revision": named["revision"]}
+    where: dict[str, Any] = {"repo_id": parts["id"], "revision": parts["revision"]}
     try:
         folder = Path(snapshot_download(**where, allow_patterns=_SETTINGS + _WEIGHTS))
         if not any(folder.glob("*.safetensors")):
@@ -111,15 +138,17 @@ def _fetched(rest: str, family: str) -> Path:
         return folder
     except (RepositoryNotFoundError, RevisionNotFoundError) as cause:
         raise UnknownNameError(
-            f"the hub has no checkpoint {rest!r}, or it asks for a login: {brief(cause)}",
-            remedy=f"check its id; a local folder is named by its path: {family}/path/to/folder",
+            f"the hub has no checkpoint {rest!r}, or it asks for a login: {named(cause)}",
+            remedy=f"{_or_folder(rest, family)}check its id; a local folder is named by its path: "
+            f"{family}/path/to/folder",
         ) from cause
     except Exception as cause:  # networks, proxies, disks and the hub's own checks each fail in their way
         raise WeightsError(
-            f"the checkpoint {rest!r} can't be fetched: {brief(cause)}",
+            f"the checkpoint {rest!r} can't be fetched: {named(cause)}",
             culprit="it asked the Hugging Face hub, through its cache (HF_HOME)",
-            remedy="load it once where there is a network, or copy that machine's cache; or put its files "
-            f"into a folder and name that, a path that begins with /, ./, ../ or ~: {family}./{named['id']}",
+            remedy=f"{_or_folder(rest, family)}load it once where there is a network, or copy that machine's "
+            "cache; or put its files "
+            f"into a folder and name that, a path that begins with /, ./, ../ or ~: {family}./{parts['id']}",
         ) from cause
 
 
@@ -131,10 +160,11 @@ def _refuse(checkpoint: Checkpoint) -> None:
             culprit=str(checkpoint.folder / "adapter_config.json"),
             remedy="merge it into its base model (peft's merge_and_unload), and name the folder of that",
         )
-    for path in sorted(checkpoint.folder.glob("*.json")):
-        if "config" in path.name or path.name == "modules.json":
-            file = path.relative_to(checkpoint.folder).as_posix()
-            for reason in _demands(checkpoint.read(file)):
+    for path in sorted(checkpoint.folder.glob("*")):  # of a folder that isn't there, a Normalize's say, none
+        if path.suffix in _READ:
+            require_file(path, "take it away, or fetch the checkpoint again", _VOCABULARY)
+        if path.suffix == ".json" and ("config" in path.name or path.name == "modules.json"):
+            for reason in _demands(checkpoint.read(path.name)):
                 raise WeightsError(
                     f"the checkpoint {checkpoint.name!r} is refused: {reason}",
                     culprit=str(path),
@@ -145,19 +175,27 @@ def _refuse(checkpoint: Checkpoint) -> None:
 
 def _demands(settings: Any) -> Iterator[str]:
     """What settings, at any depth, ask for that this plugin doesn't do."""
-    inner = (
-        settings.values() if isinstance(settings, dict) else settings if isinstance(settings, list) else ()
-    )
-    for value in inner:
-        yield from _demands(value)
-    if not isinstance(settings, dict):
-        return
+    waiting = [settings]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, list):
+            waiting += found
+        if isinstance(found, dict):
+            waiting += found.values()
+            yield from _demanded(found)
+
+
+def _demanded(settings: dict[str, Any]) -> Iterator[str]:
     if settings.get("auto_map"):
-        yield f"it brings its own code, auto_map: {settings['auto_map']}"
+        yield f"it brings its own code, auto_map: {settings['auto_map']!r:.200}"
     if settings.get("trust_remote_code"):
         yield "it wants code from elsewhere to be trusted, trust_remote_code"
     if settings.get("quantization_config"):
         yield "its weights are quantised, quantization_config"
+    if settings.get("fusion_config"):
+        yield "it wants parts of transformers to be replaced, fusion_config"
+    if settings.get("transformers_weights"):
+        yield "its weights are in a file of another name, transformers_weights"
     for key, value in settings.items():
         if "attn_implementation" in key and "/" in str(value):
-            yield f"it wants an attention kernel from a hub, {key}: {value}"
+            yield f"it wants an attention kernel from a hub, {key}: {value!r:.200}"

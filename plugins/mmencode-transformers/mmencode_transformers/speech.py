@@ -45,4 +45,6 @@ def build(variant: str) -> Encoder:
     model = whole.get_encoder() if config.is_encoder_decoder else whole
     vars(model)["_parameters"].pop("masked_spec_embed", None)  # used in training only, and often not saved
     require_whole(checkpoint, whole, missing, model)
-    return _BUILDERS[config.model_type](model, extractor(checkpoint, AutoFeatureExtractor), pooled)
+    encoder = _BUILDERS[config.model_type](model, extractor(checkpoint, AutoFeatureExtractor), pooled)
+    encoder.architecture = checkpoint.architecture
+    return encoder

@@ -36,8 +36,10 @@ class TextEncoder(Encoder):
 
     Rows are padded behind their tokens, whatever side the checkpoint's tokenizer takes: with the mask, no
     token of a text sees padding, and positions count from its first token. So a decoder's vectors are those
-    of padding before the tokens with the positions corrected for it.
+    of padding before the tokens with the positions corrected for it. The prompt stands before every text.
     """
+
+    prompt = ""
 
     def __init__(self, model: Any, words: Words, pooled: str) -> None:
         super().__init__()
@@ -51,7 +53,7 @@ class TextEncoder(Encoder):
 
     def preprocess(self, item: str) -> Tensors:
         """Token ids `[t]`, cut to the model's context."""
-        ids, _ = self.words.read(item)
+        ids, _ = self.words.read(item, self.prompt)
         return {"ids": ids}
 
     def collate(self, items: list[Tensors]) -> Tensors:
@@ -82,7 +84,9 @@ def build(variant: str) -> TextEncoder:
     pooled, rest = option(variant, tuple(POOLINGS), FAMILY)
     checkpoint = find(rest, f"{FAMILY}{pooled}:")
     model = text_model(checkpoint)
-    return TextEncoder(model, Words(checkpoint, model.config, context(model)), pooled)
+    encoder = TextEncoder(model, Words(checkpoint, model.config, context(model)), pooled)
+    encoder.architecture = checkpoint.architecture
+    return encoder
 
 
 def option(variant: str, choices: tuple[str, ...], family: str) -> tuple[str, str]:

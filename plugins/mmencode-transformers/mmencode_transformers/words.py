@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,10 +15,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
+from mmencode.causes import named
 from mmencode.errors import WeightsError
+from mmencode.inputs.text import require_tokens
+from mmencode.inputs.tokenizers import require_tokenizer
 
 from .loading import SAFELY
-from .sources import Checkpoint, brief
+from .sources import Checkpoint
 
 _FILES = (
     "tokenizer.json",
@@ -65,8 +69,7 @@ class Words:
         self._tokenizer.no_truncation()
         if lower:
             _lower(self._tokenizer)
-        digest = hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
-        self.identity = f"sha256:{digest}"
+        content = self._tokenizer.to_str()
         if self.most:
             self._tokenizer.enable_truncation(self.most, direction=plain.truncation_side)
         if context:
@@ -76,6 +79,11 @@ class Words:
                 pad_token=plain.pad_token or "",
                 length=context,
             )
+        # What the tokenizer's own JSON doesn't say, and vectors depend on.
+        padded = (context, plain.padding_side, plain.pad_token_id) if context else ()
+        facts = (self._tokenizer.encode_special_tokens, self.masked, *padded)
+        self.identity = f"sha256:{hashlib.sha256(f'{facts} {content}'.encode()).hexdigest()}"
+        self._counted = lru_cache(8)(self._count)
         self._unsaid = [f"a text is longer than {self.most} tokens, and the rest is left out; said once"]
 
     @property
@@ -85,15 +93,25 @@ class Words:
         padded = f", padded on the {self.plain.padding_side} to {self._context}" if self._context else ""
         return f"{which} {self.most} tokens{padded}" if self.most else f"all tokens{padded}"
 
-    def read(self, text: str) -> tuple[Tensor, Tensor]:
-        """Ids `[t]` and the mask `[t]` of the text's own; ValueError when nothing is left of it."""
-        found = self._tokenizer.encode(text)
+    def read(self, text: str, prompt: str = "") -> tuple[Tensor, Tensor]:
+        """Ids `[t]` of prompt and text, and the mask `[t]` of their own; InputError for a blank text."""
+        found = self._tokenizer.encode(prompt + text)
+        self._require_words(found, text, prompt)
         if found.overflowing:
             with suppress(IndexError):  # the first thread says it
                 warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
-        if not any(found.attention_mask):
-            raise ValueError("the tokenizer makes no token of it")
         return torch.tensor(found.ids), torch.tensor(found.attention_mask, dtype=torch.bool)
+
+    def _require_words(self, found: Any, text: str, prompt: str) -> None:
+        """InputError where the tokenizer has left nothing but its own marks, or only the prompt."""
+        if found.overflowing or found.special_tokens_mask.count(0) > self._counted(prompt):
+            return
+        require_tokens(self._count(text) if prompt else 0, text)
+
+    def _count(self, text: str) -> int:
+        """How many tokens a text has besides the tokenizer's own marks."""
+        count: int = self._tokenizer.encode(text).special_tokens_mask.count(0)
+        return count
 
     def length(self, prompt: str) -> int:
         """How many tokens a prompt puts before a text, marks at the start included."""
@@ -110,11 +128,12 @@ class Words:
 
 def _load(checkpoint: Checkpoint) -> Any:
     checkpoint.require(*_FILES)
+    require_tokenizer(checkpoint.folder)
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # missing packages, broken files and unknown kinds fail in their own ways
         raise WeightsError(
-            f"the tokenizer of {checkpoint.name!r} can't be loaded: {brief(cause)}",
+            f"the tokenizer of {checkpoint.name!r} can't be loaded: {named(cause)}",
             culprit=str(checkpoint.folder),
             remedy="put its tokenizer.json and tokenizer_config.json there",
         ) from cause

@@ -9,6 +9,8 @@ import torch
 import transformers as hf
 from torch.nn.functional import normalize
 
+from mmencode.errors import InputError
+
 ENCODERS = ["bert", "roberta", "mpnet", "distilbert", "modernbert", "t5", "bart"]
 DECODERS = ["gpt2", "gpt2_left", "llama"]
 
@@ -88,7 +90,7 @@ def test_a_text_that_leaves_no_token_is_named(checkpoint, load):
     from mmencode_transformers.words import Words
 
     words = Words(find(str(checkpoint("llama")), "transformers/text/last:"), None, 48)
-    with pytest.raises(ValueError, match="no token"):
+    with pytest.raises(InputError, match="the tokenizer leaves nothing of it"):
         words.read("")
 
 

@@ -7,8 +7,7 @@ import pytest
 
 import mmencode
 from mmencode.errors import PluginError, SpecError
-from mmencode.plugins import Plugin, clashes, discover
-from mmencode.spec import EncoderSpec
+from mmencode.plugins import discover
 
 SPEC = "EncoderSpec(name='good', modality='text', target='good:build', dim=4)"
 HEADER = "from mmencode import EncoderSpec, hookimpl\n"
@@ -95,18 +94,3 @@ def test_plugin_built_for_another_mmencode_is_set_aside(ask, monkeypatch, requir
 def test_plugin_built_for_this_mmencode_is_taken(ask, monkeypatch):
     monkeypatch.setattr(EntryPoint, "dist", Asking("mmencode>=0.1", "torch; extra == 'gpu'"))
     assert ask(good_one=GOOD)[0].error is None
-
-
-def plugin(distribution, *specs):
-    return Plugin(distribution=distribution, version="1.0", entry_point=distribution, specs=specs)
-
-
-def test_clash_is_of_encoders_spaces_and_aliases_and_names_the_others():
-    ears = EncoderSpec(name="ears", modality="audio", target="p:f", dim=4, aliases=("default",))
-    eyes = EncoderSpec(name="eyes", modality="image", target="p:f", dim=4, space="ears")
-    best = EncoderSpec(name="best", modality="text", target="p:f", dim=4, aliases=("default",))
-    one, two, three = plugin("one", ears), plugin("two", ears, eyes), plugin("three", best)
-    found = [one, two, three, plugin("four"), plugin("one", ears)]
-    assert clashes(one, found) == {"default": ("three", "two"), "ears": ("two",)}
-    assert clashes(three, found) == {"default": ("one", "two")}
-    assert clashes(plugin("four"), found) == {}

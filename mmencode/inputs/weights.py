@@ -1,0 +1,244 @@
+"""Weights out of files that nobody vouches for: tensors by name, of a module that they fit wholly.
+
+All families read checkpoints by these, plugins, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from argparse import Namespace
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..causes import named, words
+from ..errors import WeightsError
+from .pickled import REMEDY, require_tensors_only
+from .settings import require_file
+
+State = dict[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
+
+_HEADER = 2**24  # bytes of a safetensors header: some hundred for each tensor
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")  # as timm takes them
+_STRANGERS = {
+    b"version https://git-lfs": ("a pointer of Git LFS, and not the weights", "fetch the file: git lfs pull"),
+    b"<!doctype html": ("an HTML page", "fetch the weights again: the address gave a page"),
+    b"<html": ("an HTML page", "fetch the weights again: the address gave a page"),
+}
+_NAMESPACE = threading.Lock()  # torch keeps the types that it trusts in one place for all threads
+
+
+def read_state(path: str | os.PathLike[str], remedy: str = "check the path of the checkpoint") -> State:
+    """The tensors of a checkpoint by name: a safetensors file, or a state dict that torch.save wrote.
+
+    What the file begins with says which. A state dict inside `{"state_dict": ...}`, `{"model": ...}` and the
+    like is taken out, averaged weights first, and so are the prefixes of `DataParallel` and `torch.compile`.
+    Tensors of a pickle are mapped, not read: copy them.
+
+    Raises WeightsError for what is missing, no file, damaged, or holds more than tensors. No code runs.
+    """
+    source = Path(path)
+    require_safe(source, remedy)
+    try:
+        if _is_safetensors(source):
+            return _without_wrappers(load_file(source))
+        return _without_wrappers(_tensors(_loaded(source), source))
+    except WeightsError:
+        raise
+    except Exception as cause:  # safetensors, zipfile, pickle and torch each fail in their own way
+        raise WeightsError(
+            f"{str(source)!r} can't be read as a checkpoint: {named(cause)}",
+            remedy=REMEDY,
+        ) from cause
+
+
+def require_safe(path: str | os.PathLike[str], remedy: str = "check the path of the checkpoint") -> None:
+    """WeightsError unless a file is an ordinary one, of tensors that take no more memory than its size."""
+    source = Path(path)
+    size = require_file(source, remedy)
+    if not size:
+        raise WeightsError(f"{str(source)!r} is empty: 0 bytes", remedy=REMEDY)
+    beginning = _begins(source, 64).lstrip().lower()
+    for mark, (what, cure) in _STRANGERS.items():
+        if beginning.startswith(mark):
+            raise WeightsError(f"{str(source)!r} is {what}", remedy=cure)
+    if _is_safetensors(source):
+        _header(source)
+    else:
+        require_tensors_only(source)
+
+
+def shapes_of(path: str | os.PathLike[str], remedy: str = "check the path of the checkpoint") -> Shapes:
+    """The shapes of a checkpoint's tensors, without their bytes; raises as `read_state`."""
+    source = Path(path)
+    require_safe(source, remedy)
+    if not _is_safetensors(source):
+        return {name: tuple(tensor.shape) for name, tensor in read_state(source, remedy).items()}
+    header = _header(source)
+    return {name: tuple(facts["shape"]) for name, facts in header.items() if name != "__metadata__"}
+
+
+def fill(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    origin: str,
+    remedy: str,
+    *,
+    culprit: str = "",
+    optional: Collection[str] = (),
+    ignored: Collection[str] = (),
+) -> set[str]:
+    """Copy tensors into a module that has just these, and give the `optional` names that there are none of.
+
+    Tensors behind one common prefix, as trainers write them (`model.`), are taken without it; what is
+    `ignored` may be there, too. WeightsError, which begins with `origin`, says what is missing, too much, or
+    of another shape.
+    """
+    expected = module.state_dict()
+    required = expected.keys() - set(optional)
+    state = _without_prefix(state, required)
+    state = {name: tensor for name, tensor in state.items() if name not in ignored}
+    if wrong := _differences(state, expected, required):
+        raise WeightsError(f"{origin}: {'; '.join(wrong)}", culprit=culprit, remedy=remedy)
+    module.load_state_dict(state, strict=False)
+    return set(expected) - state.keys()
+
+
+def reason(cause: BaseException) -> str:
+    """What a library says of weights that it can't read, without its advice to run what is in them."""
+    said = words(cause, 4000)
+    if "weights_only" not in said:
+        return named(cause)
+    names = re.findall(r"(?:GLOBAL|globals:|Unsupported class) ([\w.]*\w)", said)
+    return f"the file holds more than tensors{': ' if names else ''}{', '.join(dict.fromkeys(names))}"
+
+
+def require_numbers(module: nn.Module, name: str) -> None:
+    """WeightsError for the first tensor of an encoder's that isn't all numbers; -inf may stand in masks."""
+    for tensors, numbers in ((module.named_parameters(), True), (module.named_buffers(), False)):
+        for key, tensor in tensors:
+            if what := _broken(tensor.detach(), numbers):
+                raise WeightsError(
+                    f"the weights of encoder {name!r} are damaged: {key} has {what} among its numbers",
+                    remedy="fetch the checkpoint again, or take one from before its training diverged",
+                )
+
+
+def _broken(tensor: Tensor, infinite: bool) -> str:
+    """Which of NaN and infinity a tensor has, found by its sum, which either of them spoils."""
+    if not tensor.is_floating_point() or tensor.is_meta or tensor.element_size() < 2:
+        return ""
+    if tensor.sum().isfinite():
+        return ""
+    if tensor.isnan().any():
+        return "NaN"
+    return "infinity" if infinite and tensor.isinf().any() else ""
+
+
+def _begins(path: Path, count: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as cause:
+        raise WeightsError(
+            f"{str(path)!r} can't be read: {named(cause)}", remedy="check its rights"
+        ) from cause
+
+
+def _is_safetensors(path: Path) -> bool:
+    beginning = _begins(path, 9)
+    return beginning[8:] == b"{" and int.from_bytes(beginning[:8], "little") < 2**40
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file, whose offsets safetensors itself checks."""
+    length = int.from_bytes(_begins(path, 8), "little")
+    if length > min(_HEADER, path.stat().st_size - 8):
+        raise WeightsError(
+            f"{str(path)!r} says that its header has {length} bytes; the file has {path.stat().st_size}, and "
+            f"{_HEADER} are the most",
+            remedy=f"it is damaged or cut off: {REMEDY}",
+        )
+    try:
+        header = json.loads(_begins(path, 8 + length)[8:])
+        for name, facts in header.items():
+            if name != "__metadata__" and not all(type(size) is int for size in facts["shape"]):
+                raise ValueError(f"the shape of {name!r:.100} is {facts['shape']!r:.100}")
+        return dict(header)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
+        raise WeightsError(
+            f"the header of {str(path)!r} can't be read: {named(cause)}", remedy=REMEDY
+        ) from cause
+
+
+def _loaded(path: Path) -> Any:
+    """What torch.save wrote; its tensors are mapped where it is of today's form, an archive."""
+    names = require_tensors_only(path)
+    mapped = _begins(path, 2) == b"PK"
+    if "argparse Namespace" not in names:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    with _NAMESPACE, torch.serialization.safe_globals([Namespace]):  # the arguments of many trainers
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+def _tensors(found: Any, path: Path) -> State:
+    """The tensors of a state dict, wherever in the object it is."""
+    if isinstance(found, Mapping):
+        for wrapper in _WRAPPERS:
+            if isinstance(found.get(wrapper), Mapping):
+                return _tensors(found[wrapper], path)
+        state = {key: value for key, value in found.items() if isinstance(value, Tensor)}
+        if state and all(type(key) is str for key in state):
+            return state
+    what = f"a mapping of {', '.join(map(repr, list(found)[:5]))}" if isinstance(found, Mapping) else ""
+    raise WeightsError(
+        f"{str(path)!r} holds no tensors by name, but {what or type(found).__name__}", remedy=REMEDY
+    )
+
+
+def _without_wrappers(state: State) -> State:
+    """Names without what torch.compile and DataParallel put before them."""
+    plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
+    while plain and all(name.startswith("module.") for name in plain):
+        plain = {name.removeprefix("module."): tensor for name, tensor in plain.items()}
+    return plain
+
+
+def _without_prefix(state: Mapping[str, Tensor], required: Collection[str]) -> dict[str, Tensor]:
+    """The state behind the only prefix that makes it have all the required names, if there is one."""
+    if not required or state.keys() >= set(required):
+        return dict(state)
+    sought = max(required, key=len)
+    prefixes = {name.removesuffix(sought) for name in state if name.endswith(f".{sought}")}
+    fitting = [prefix for prefix in prefixes if all(prefix + name in state for name in required)]
+    if len(fitting) != 1:
+        return dict(state)
+    (prefix,) = fitting
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _differences(state: State, expected: Mapping[str, Tensor], required: Collection[str]) -> list[str]:
+    """What keeps a state from being the expected one, in words, the worst first."""
+    wrong = []
+    for name, tensor in state.items():
+        other = expected.get(name)
+        if other is not None and tensor.shape != other.shape:
+            wrong.append(f"{name} is {list(tensor.shape)} there, and {list(other.shape)} is expected")
+        elif other is not None and tensor.is_floating_point() != other.is_floating_point():
+            wrong.append(f"{name} is of type {tensor.dtype} there, and {other.dtype} is expected")
+    wrong = [*wrong[:2], f"{len(wrong) - 2} more are of other shapes"] if len(wrong) > 3 else wrong
+    if missing := sorted(set(required) - state.keys()):
+        wrong.append(f"it lacks {len(missing)} of {len(expected)} tensors, {missing[0]!r} for one")
+    if extra := sorted(state.keys() - expected.keys()):
+        first = {name.partition(".")[0] for name in state}
+        behind = f"; all its names begin with {first.pop() + '.'!r}" if len(first) == 1 and missing else ""
+        wrong.append(f"it has {len(extra)} that don't belong there, {extra[0]!r} for one{behind}")
+    return wrong

@@ -1,0 +1,72 @@
+"""Which distributions are asked at all, by MMENCODE_PLUGINS.
+
+An environment variable, since it must work in every program and before any plugin's code runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from packaging.utils import canonicalize_name
+
+from ..causes import quoted
+from ..errors import PluginError
+from ..hookspecs import PROJECT
+
+VARIABLE = "MMENCODE_PLUGINS"
+
+
+class Choice(NamedTuple):
+    """The distributions that are asked: those allowed, or all where none is, without those denied.
+
+    Both may have * and ?; mmencode's own encoders are denied by its name alone.
+    """
+
+    allowed: tuple[str, ...] = ()
+    denied: tuple[str, ...] = ()
+
+    def bars(self, distribution: str) -> bool:
+        """Whether a distribution's code must not run."""
+        name = canonicalize_name(distribution)
+        if name == PROJECT:
+            return name in self.denied
+        return _any(self.denied, name) or (bool(self.allowed) and not _any(self.allowed, name))
+
+    def idle(self, distributions: Iterable[str]) -> tuple[str, ...]:
+        """The words that fit none of these distributions, misspelt perhaps."""
+        names = [canonicalize_name(name) for name in distributions]
+        words = (*self.allowed, *(f"-{word}" for word in self.denied))
+        return tuple(word for word in words if not any(fnmatchcase(n, word.lstrip("-")) for n in names))
+
+
+def chosen() -> Choice:
+    """What the variable says: names of distributions, after a minus those that are barred.
+
+    Raises PluginError for anything else, since what it should have barred must not run.
+    """
+    words = os.environ.get(VARIABLE, "").replace(",", " ").split()
+    for word in words:
+        if not re.fullmatch(r"-?[A-Za-z0-9*?][A-Za-z0-9*?._-]*", word):
+            raise PluginError(
+                f"{VARIABLE} has the word {quoted(word, 100)}, which is no name of a distribution",
+                culprit=f"the environment variable {VARIABLE}",
+                remedy=f"name those to ask, {VARIABLE}=mmencode-offline,mmencode-scratch, or with a minus "
+                f"those to leave out, {VARIABLE}=-mmencode-scratch",
+            )
+    return Choice(
+        tuple(_plain(word) for word in words if not word.startswith("-")),
+        tuple(_plain(word[1:]) for word in words if word.startswith("-")),
+    )
+
+
+def _plain(word: str) -> str:
+    """The word as `canonicalize_name` writes names, with its stars."""
+    return re.sub(r"[-_.]+", "-", word).lower()
+
+
+def _any(patterns: Iterable[str], name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,236 @@
+"""Find the installed plugins one by one, so that a broken one hurts nobody else.
+
+pluggy's own loader stops at the first plugin that fails and drops the second of two equal names; here each
+entry point gets a plugin manager to itself, and what goes wrong in it stays in its row.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
+
+import pluggy
+from packaging.utils import canonicalize_name
+
+from .._version import __version__
+from ..causes import named, printable, quoted, words
+from ..errors import MmencodeError, PluginError, SpecError
+from ..hookspecs import PROJECT, Hooks
+from ..requirements import admits, required
+from ..spec import EncoderSpec
+from .barring import VARIABLE, Choice, chosen
+from .installed import Entry, installed, of
+from .undoing import undoing
+
+MOST = 10_000  # encoders that one plugin may declare; a family has any number of members
+SLOW = 1.0  # seconds that importing a plugin may take before that is said
+# What nobody should wait for who only wants to see a list.
+HEAVY = (
+    *("torch", "torchvision", "torchaudio", "tensorflow", "jax", "transformers", "onnxruntime"),
+    *("timm", "open_clip", "numpy", "scipy", "sklearn", "pandas", "PIL", "soundfile", "librosa"),
+)
+_ASKING: ContextVar[bool] = ContextVar("asking", default=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plugin:
+    """One entry point of one installed distribution, and what came of asking it.
+
+    `error` is why the plugin was set aside, with `cause` its words, and `specs` is empty then; `seconds` is
+    what importing it took; `notes` say what else its author or its user should know. One that is `barred`
+    was never asked.
+    """
+
+    distribution: str
+    version: str
+    entry_point: str
+    specs: tuple[EncoderSpec, ...] = ()
+    error: Exception | None = None
+    seconds: float = 0.0
+    cause: str = ""
+    notes: tuple[str, ...] = ()
+    barred: bool = False
+
+    def __post_init__(self) -> None:
+        if self.error is not None and not self.cause:
+            object.__setattr__(self, "cause", explained(self.error))
+
+    @property
+    def name(self) -> str:
+        """The distribution's name as `canonicalize_name` writes it, by which it is known."""
+        return canonicalize_name(self.distribution)
+
+
+def discover(entries: Iterable[EntryPoint] | None = None) -> tuple[Plugin, ...]:
+    """Ask every entry point of the group `mmencode`, or those given; never raises because of one of them.
+
+    Raises PluginError when MMENCODE_PLUGINS, which bars distributions, can't be understood, or when a plugin
+    asks for all plugins while it is asked itself.
+    """
+    if _ASKING.get():
+        raise PluginError("it asks for the registry of plugins while it is asked what it declares")
+    choice = chosen()
+    found = installed() if entries is None else [of(entry) for entry in entries]
+    plugins = [ask(entry, choice) for entry in found]
+    return tuple(sorted(_distinct(plugins), key=lambda plugin: (plugin.distribution, plugin.entry_point)))
+
+
+def explained(error: BaseException) -> str:
+    """An error in one line that is safe to print, its remedy included."""
+    if isinstance(error, MmencodeError):
+        with suppress(BaseException):  # a plugin may have a type of its own
+            lines = "; ".join(line.strip() for line in str(error)[:4000].splitlines())
+            return f"{type(error).__name__}: {printable(lines, 1000)}"
+    return named(error)
+
+
+def ask(entry: Entry, choice: Choice | None = None) -> Plugin:
+    """Import what one entry names, unless it is barred, and keep what it declares or why it can't."""
+    plugin = Plugin(
+        distribution=entry.distribution, version=entry.version, entry_point=printable(entry.value, 200)
+    )
+    if choice is not None and choice.bars(entry.distribution):
+        return replace(plugin, barred=True, notes=(f"barred by {VARIABLE}",))
+    if entry.group != PROJECT:
+        misspelt = f"its group {quoted(entry.group, 80)} isn't read: call it [project.entry-points.{PROJECT}]"
+        return replace(plugin, notes=(misspelt,))
+    notes: list[str] = []
+    specs: tuple[EncoderSpec, ...] = ()
+    error: Exception | None = None
+    loaded, start = _heavy(), time.perf_counter()
+    asking = _ASKING.set(True)
+    with undoing(notes):
+        try:
+            _require_usable(entry)
+            specs = _declared(EntryPoint(entry.name, entry.value, PROJECT).load())
+        except KeyboardInterrupt:
+            raise
+        except BaseException as cause:  # a panic out of Rust and pytest's Skipped are no Exceptions
+            error = _kept(cause)
+        finally:
+            _ASKING.reset(asking)
+    seconds = time.perf_counter() - start
+    if heavy := _heavy() - loaded:
+        notes.insert(0, f"slow: imports {', '.join(name for name in HEAVY if name in heavy)}")
+    elif seconds > SLOW:
+        notes.insert(0, f"slow: took {seconds:.1f} s")
+    if error is None and not specs:
+        notes.insert(0, "declares nothing")
+    return replace(plugin, specs=specs, error=error, seconds=seconds, notes=tuple(notes))
+
+
+def _heavy() -> set[str]:
+    return {name for name in HEAVY if name in sys.modules}
+
+
+def _kept(cause: BaseException) -> Exception:
+    """What to keep of a failure: the exception without what its frames hold, or an error that says it."""
+    link: BaseException | None = cause
+    for _ in range(100):  # a chain may be a ring
+        with suppress(Exception):
+            traceback.clear_frames(link.__traceback__ if link else None)
+            link = link and (link.__cause__ or link.__context__)
+    if isinstance(cause, SystemExit):
+        code = words(cause)
+        return PluginError(f"it called sys.exit({'' if code == 'SystemExit' else code})")
+    return cause if isinstance(cause, Exception) else PluginError(f"it raised {named(cause)}")
+
+
+def _require_usable(entry: Entry) -> None:
+    """Raise PluginError for an entry that can't be asked, or was made for another mmencode than this.
+
+    pip warns of that when it installs, and hours later somebody wonders why a plugin misbehaves.
+    """
+    if entry.error is not None:
+        raise entry.error
+    for line in entry.requires:
+        try:
+            requirement = required(line)
+        except Exception as cause:  # its marker may compare what can't be compared
+            if not re.match(rf"\s*{PROJECT}(?![\w.-])", line, re.IGNORECASE):
+                continue
+            raise PluginError(
+                f"it requires {quoted(line, 100)}, which can't be read: {named(cause, 100)}",
+                remedy="install another version of it",
+            ) from cause
+        if requirement is None or canonicalize_name(requirement.name) != PROJECT:
+            continue
+        if not admits(requirement.specifier, __version__):
+            raise PluginError(
+                f"it was built for mmencode{requirement.specifier}, and {__version__} is installed",
+                remedy="install versions that fit: pip install --upgrade mmencode and the plugin",
+            )
+
+
+def _declared(plugin: object) -> tuple[EncoderSpec, ...]:
+    """What one plugin declares; PluginError for a misspelt hook, SpecError for nonsense."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Hooks)
+    manager.register(plugin)
+    manager.check_pending()  # a hook that isn't ours is a misspelt one
+    if not manager.get_hookcallers(plugin):
+        raise PluginError(
+            "it implements no hook of mmencode",
+            remedy="define mmencode_encoders() and decorate it with @mmencode.hookimpl",
+        )
+    specs: list[EncoderSpec] = []
+    for declared in manager.hook.mmencode_encoders():
+        for spec in declared:
+            if len(specs) == MOST:
+                raise SpecError(f"it declares more than {MOST} encoders", remedy="declare a family, name/*")
+            specs.append(_plain(spec))
+    _require_distinct(specs)
+    return tuple(specs)
+
+
+def _plain(spec: object) -> EncoderSpec:
+    """A copy of the spec, whose fields were all looked at again."""
+    if type(spec) is not EncoderSpec:
+        raise SpecError(
+            f"mmencode_encoders gave {quoted(spec, 100)}", remedy="yield EncoderSpec objects only"
+        )
+    if spec.variant:
+        raise SpecError(
+            f"EncoderSpec.variant is {quoted(spec.variant, 100)}", remedy="leave it out: the registry sets it"
+        )
+    return replace(spec)
+
+
+def _require_distinct(specs: list[EncoderSpec]) -> None:
+    """Names are unique, a space has one encoder for a modality, and an alias leads to one space."""
+    seen: set[tuple[str, ...]] = set()
+    spaces = {spec.space_name: spec.space_name for spec in specs}
+    for spec in specs:
+        for key in (("encoder", spec.name), ("space", spec.space_name, spec.modality)):
+            if key in seen:
+                raise SpecError(f"{' '.join(key)} is declared twice", remedy="declare it once")
+            seen.add(key)
+        for alias in spec.aliases:
+            if spaces.setdefault(alias, spec.space_name) != spec.space_name:
+                raise SpecError(
+                    f"alias {alias} is declared for the spaces {spaces[alias]} and {spec.space_name}",
+                    remedy="declare it for one",
+                )
+
+
+def _distinct(plugins: Iterable[Plugin]) -> list[Plugin]:
+    """The plugins, those set aside that declare what another entry point of their distribution does."""
+    declared: dict[str, list[EncoderSpec]] = defaultdict(list)
+    found = []
+    for plugin in plugins:
+        try:
+            _require_distinct([*declared[plugin.name], *plugin.specs])
+        except SpecError as error:
+            error.fact += f", here and by another entry point of {plugin.distribution}"
+            plugin = replace(plugin, specs=(), error=error, cause="")
+        declared[plugin.name] += plugin.specs
+        found.append(plugin)
+    return found

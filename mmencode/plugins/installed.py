@@ -1,0 +1,237 @@
+"""The entry points of installed distributions, read one by one.
+
+importlib.metadata's own `entry_points` fails as a whole when one file of one distribution can't be read, and
+takes a folder `a-b-1.0.dist-info` for one of the distribution `a`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+from email import message_from_string
+from importlib.metadata import Distribution, DistributionFinder, EntryPoint
+from pathlib import Path
+from typing import NamedTuple
+
+from packaging.utils import canonicalize_name
+
+from ..causes import named, printable, quoted
+from ..errors import PluginError
+from ..hookspecs import PROJECT
+
+LARGEST = 2**24  # bytes of a file that is read
+MOST = 100  # entry points of one distribution
+LIKE = 0.87  # how near to `mmencode` the name of a group is that somebody misspelt
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+class Entry(NamedTuple):
+    """One entry point in the group `mmencode`, or in one that looks like it misspelt.
+
+    `error` says why it can't be asked; `folder` is what the distribution's folder says that it is called.
+    """
+
+    distribution: str
+    version: str = "unknown"
+    requires: tuple[str, ...] = ()
+    group: str = PROJECT
+    name: str = ""
+    value: str = ""
+    folder: str = ""
+    error: PluginError | None = None
+
+
+def installed() -> list[Entry]:
+    """All entry points, sorted; of two distributions of one name the first on the path counts, as for pip."""
+    found: list[Entry] = []
+    seen: set[str] = set()
+    for distribution in _distributions():
+        if isinstance(distribution, Entry):
+            found.append(distribution)
+            continue
+        folder = _folder(distribution)
+        if folder.startswith("~") or folder in seen:  # pip leaves folders of that name when it is killed
+            continue
+        if folder:
+            seen.add(folder)
+        found += _entries(distribution, folder)
+    checked = [_impostor(entry) if _claims(entry, seen) else entry for entry in found]
+    return sorted(checked, key=lambda entry: (canonicalize_name(entry.distribution), entry.name))
+
+
+def of(entry: EntryPoint) -> Entry:
+    """The same for an entry point that importlib.metadata found."""
+    if entry.dist is None:
+        return Entry(distribution="unknown", name=entry.name, value=entry.value)
+    try:
+        return Entry(
+            distribution=entry.dist.name,
+            version=entry.dist.version,
+            requires=tuple(entry.dist.requires or ()),
+            name=entry.name,
+            value=entry.value,
+        )
+    except Exception as cause:
+        error = PluginError(f"its METADATA can't be read: {named(cause)}", remedy="reinstall it")
+        return Entry(distribution="unknown", name=entry.name, value=entry.value, error=error)
+
+
+def _distributions() -> Iterator[Distribution | Entry]:
+    """What every finder finds; an Entry for one that fails."""
+    path = [entry for entry in sys.path if isinstance(entry, str) and "\0" not in entry]
+    for finder in list(sys.meta_path):
+        find = getattr(finder, "find_distributions", None)
+        try:
+            yield from find(DistributionFinder.Context(path=path)) if find else ()
+        except Exception as cause:
+            kind = quoted(finder, 80)
+            yield Entry(distribution="unknown", error=PluginError(f"the finder {kind} fails: {named(cause)}"))
+
+
+def _folder(distribution: Distribution) -> str:
+    """The name in that of the distribution's folder; "" where it has none."""
+    name = getattr(getattr(distribution, "_path", None), "name", "")
+    stem, _, kind = name.rpartition(".")
+    if kind.lower() not in ("dist-info", "egg-info"):
+        return ""
+    parts = stem.split("-")
+    versions = [place for place, part in enumerate(parts) if place and part[:1].isdigit()]
+    return canonicalize_name("-".join(parts[: versions[-1]] if versions else parts))
+
+
+def _claims(entry: Entry, folders: set[str]) -> bool:
+    """Whether an entry's METADATA says that it is what another folder is, or mmencode itself."""
+    name = canonicalize_name(entry.distribution)
+    return bool(entry.folder) and name != entry.folder and (name in folders or name == PROJECT)
+
+
+def _impostor(entry: Entry) -> Entry:
+    error = PluginError(
+        f"its folder is that of {entry.folder}, and its METADATA says that it is {entry.distribution}",
+        remedy=f"uninstall it: pip uninstall {entry.folder}",
+    )
+    return entry._replace(distribution=entry.folder, error=error)
+
+
+def _entries(distribution: Distribution, folder: str) -> list[Entry]:
+    """The entries of one distribution in groups of ours; an Entry with an error where that can't be said."""
+    try:
+        content = _read(distribution, "entry_points.txt")
+        lines = _lines(content) if content else []
+    except Exception as cause:
+        said = cause.fact if isinstance(cause, PluginError) else f"can't be read: {named(cause)}"
+        error = PluginError(f"its entry_points.txt {said}", remedy="reinstall it, or uninstall it")
+        return [Entry(distribution=folder or "unknown", folder=folder, error=error)]
+    if not lines:
+        return []
+    if len(lines) > MOST:
+        error = PluginError(f"its entry_points.txt has more than {MOST} lines for {PROJECT}")
+        return [Entry(distribution=folder or "unknown", folder=folder, error=error)]
+    try:
+        plain = _described(distribution, folder)
+    except Exception as cause:
+        said = cause.fact if isinstance(cause, PluginError) else f"can't be read: {named(cause)}"
+        error = PluginError(f"its METADATA {said}", remedy="reinstall it, or uninstall it")
+        plain = Entry(distribution=folder or "unknown", folder=folder, error=error)
+    own = plain.distribution.replace("-", "_").lower()
+    return [
+        _entry(plain, group, line)
+        for group, line in lines
+        if group == PROJECT or own == PROJECT or group.partition(".")[0] != own  # its own plugins' group
+    ]
+
+
+def _entry(plain: Entry, group: str, line: str) -> Entry:
+    """The distribution's entry with what a line says."""
+    name, equals, value = (part.strip() for part in line.partition("="))
+    entry = plain._replace(group=group, name=name, value=value)
+    if plain.error is None and group == PROJECT and not (equals and EntryPoint.pattern.match(value)):
+        error = PluginError(
+            f"the line {quoted(line, 100)} of its entry_points.txt names no module",
+            remedy=f'write name = "package.module" under [project.entry-points.{PROJECT}] and reinstall it',
+        )
+        return entry._replace(error=error)
+    return entry
+
+
+def _lines(content: bytes) -> list[tuple[str, str]]:
+    """The lines of groups that are ours or look like it, each with its group."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if PROJECT.encode() in content.replace(b"\0", b""):
+            raise PluginError("isn't UTF-8") from None
+        return []  # nothing of ours
+    group, found = "", []
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1].strip() if _is_ours(line) else ""
+        elif group and line and not line.startswith(("#", ";")):
+            found.append((group, line))
+    return found
+
+
+def _is_ours(group: str) -> bool:
+    """Whether a group is `mmencode`, or somebody's misspelling of it."""
+    plain = "".join(filter(str.isalpha, group[:100].lower()))
+    if plain.startswith(PROJECT):
+        return True
+    return abs(len(plain) - len(PROJECT)) <= 2 and SequenceMatcher(None, plain, PROJECT).ratio() >= LIKE
+
+
+def _described(distribution: Distribution, folder: str) -> Entry:
+    """What METADATA says; PluginError, or what reading raises, when it doesn't."""
+    content = _read(distribution, "METADATA")
+    egg = content is None  # the older form, which has its requirements in a file of their own
+    if egg:
+        content = _read(distribution, "PKG-INFO")
+    if content is None:
+        raise PluginError("is missing")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise PluginError("isn't UTF-8") from None
+    head = message_from_string(text.replace("\r\n", "\n").partition("\n\n")[0])
+    name, version = (str(head.get(field, "")).strip() for field in ("Name", "Version"))
+    if not _is_name(name):
+        raise PluginError(f"gives it the name {quoted(name, 80)}, which is none" if name else "has no Name")
+    if not version:
+        raise PluginError("has no Version")
+    requires = (distribution.requires if egg else head.get_all("Requires-Dist")) or ()
+    return Entry(
+        distribution=name, version=printable(version, 50), requires=tuple(map(str, requires)), folder=folder
+    )
+
+
+def _is_name(name: str) -> bool:
+    """Whether pip would take it for the name of a distribution, and a shell for one word."""
+    return 0 < len(name) <= 200 and _LETTERS.issuperset(name) and name[0].isalnum() and name[-1].isalnum()
+
+
+def _read(distribution: Distribution, name: str) -> bytes | None:
+    """The bytes of one of the distribution's files; None where there is none.
+
+    Raises OSError for anything but a file of sane size, without waiting for what a pipe or a device gives.
+    """
+    folder = getattr(distribution, "_path", None)
+    if not isinstance(folder, Path):  # inside a zip file, or out of somebody's own finder
+        text = distribution.read_text(name)
+        return None if text is None else text.encode("utf-8", "surrogateescape")
+    try:
+        handle = os.open(f"{folder}/{name}", _FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError("it is no regular file")
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(LARGEST + 1)
+    finally:
+        os.close(handle)
+    if len(content) > LARGEST:
+        raise OSError(f"it has more than {LARGEST} bytes")
+    return content

@@ -1,0 +1,168 @@
+"""Ask each plugin in a process of its own, so that none can hang, end or crash this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import IO, Any
+
+from ..causes import named, printable, quoted
+from ..errors import PluginError
+from ..spec import EncoderSpec, Identity
+from .barring import Choice, chosen
+from .discovery import Plugin, ask
+from .installed import Entry, installed
+
+HEAVIEST = 300  # MiB that importing a plugin may take before that is said
+_LARGEST = 2**24  # bytes of an answer
+_PROGRAM = (
+    "import sys; folder, *sys.path[:] = sys.argv[1:]; "
+    "from mmencode.plugins.isolated import answer; answer(folder)"
+)
+
+
+def discover_isolated(seconds: float) -> Iterator[Plugin]:
+    """What came of each plugin, one after the other, without importing any of them here.
+
+    A process that takes longer than `seconds` is killed, with all that it started.
+    """
+    choice = chosen()
+    for entry in installed():
+        yield _asked(entry, choice, seconds)
+
+
+def answer(folder: str) -> None:
+    """Ask the one entry that the folder names, write there what came of it, and end this process at once."""
+    question = json.loads(Path(folder, "question.json").read_text("utf-8"))
+    before = _mebibytes()
+    plugin = ask(Entry(**question))
+    taken = _mebibytes() - before
+    notes = [*plugin.notes, *([f"takes {taken:.0f} MiB"] if taken > HEAVIEST else [])]
+    content = {
+        "specs": [asdict(spec) for spec in plugin.specs],
+        "cause": plugin.cause,
+        "seconds": plugin.seconds,
+        "notes": notes,
+    }
+    aside = Path(folder, "answer.part")
+    aside.write_text(json.dumps(content), "utf-8")
+    aside.rename(Path(folder, "answer.json"))
+    os._exit(0)  # threads that the plugin started may never end
+
+
+def _asked(entry: Entry, choice: Choice, seconds: float) -> Plugin:
+    """What came of one entry; those whose code must not or need not run are answered here."""
+    if entry.error is not None or choice.bars(entry.distribution):
+        return ask(entry, choice)
+    plugin = Plugin(
+        distribution=entry.distribution, version=entry.version, entry_point=printable(entry.value, 200)
+    )
+    with tempfile.TemporaryDirectory(prefix="mmencode-plugin-", ignore_cleanup_errors=True) as folder:
+        question = {name: getattr(entry, name) for name in _QUESTION}
+        Path(folder, "question.json").write_text(json.dumps(question), "utf-8")
+        start = time.perf_counter()
+        code, said = _run(folder, seconds)
+        taken = time.perf_counter() - start
+        try:
+            return replace(plugin, **_read(Path(folder, "answer.json")))
+        except FileNotFoundError:
+            error = PluginError(_end(code, seconds, said), remedy=f"bar it: MMENCODE_PLUGINS=-{plugin.name}")
+            return replace(plugin, error=error, cause="", seconds=taken)
+        except Exception as cause:
+            error = PluginError(f"its process gave no answer that can be read: {named(cause)}")
+            return replace(plugin, error=error, cause="", seconds=taken)
+
+
+_QUESTION = [name for name in Entry._fields if name != "error"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The parts of the Plugin that another process found."""
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST} bytes")
+    found = json.loads(path.read_bytes())
+    specs = [
+        EncoderSpec(
+            **{
+                **spec,
+                "aliases": tuple(spec["aliases"]),
+                "requires": tuple(spec["requires"]),
+                "identity": spec["identity"] and Identity(**spec["identity"]),
+            }
+        )
+        for spec in found["specs"]
+    ]
+    cause = str(found["cause"])
+    return {
+        "specs": tuple(specs),
+        "error": PluginError(cause) if cause else None,
+        "cause": printable(cause, 1000),
+        "seconds": float(found["seconds"]),
+        "notes": tuple(printable(str(note)) for note in found["notes"]),
+    }
+
+
+def _run(folder: str, seconds: float) -> tuple[int | None, str]:
+    """The exit code, None where the time was up, and the end of what was printed."""
+    path = [entry for entry in sys.path if isinstance(entry, str) and "\0" not in entry]
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, folder, *path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    said: list[bytes] = [b""]
+    reader = threading.Thread(target=_drain, args=(process.stdout, said), daemon=True)
+    reader.start()
+    try:
+        code: int | None = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        code = None
+    finally:
+        with suppress(OSError, AttributeError):
+            os.killpg(process.pid, signal.SIGKILL)  # also what it started and left behind
+        process.kill()
+        process.wait()
+        reader.join(1)
+    lines = said[0].decode("utf-8", "replace").strip().splitlines()
+    return code, lines[-1] if lines else ""
+
+
+def _drain(stream: IO[bytes], said: list[bytes]) -> None:
+    """Keep the end of what is printed, however much that is."""
+    with stream:
+        while part := stream.read1(2**16):  # type: ignore[attr-defined]
+            said[0] = (said[0] + part)[-1000:]
+
+
+def _end(code: int | None, seconds: float, said: str) -> str:
+    """How a process ended that gave no answer."""
+    last = f"; the last it printed was {quoted(said, 200)}" if said else ""
+    if code is None:
+        return f"it doesn't end within {seconds:g} s{last}"
+    if code < 0:
+        with suppress(ValueError):
+            return f"it crashes: {signal.Signals(-code).name}{last}"
+    return f"it ends the process, with the exit code {code}{last}"
+
+
+def _mebibytes() -> float:
+    """The most memory that this process has used; on Linux `getrusage` counts that of its parent, too."""
+    with suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii") as status:
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**10
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
