@@ -21,6 +21,8 @@ from torch.nn.functional import normalize
 from .embeddings import Vectors
 from .engine import OnError
 from .errors import FitError, InputError
+from .fence import own_numbers
+from .inputs.owning import kept
 from .inputs.tables import FILES, located, read_pairs
 from .lists import require_list
 from .projection import Linear, Moments, Perceptron, Projection, added, contrastive, procrustes, ridge
@@ -151,7 +153,7 @@ def _read(pairs: Any, modality: str, to: str, columns: tuple[str, str] | None) -
             yield located(item, modality, folder), located(partner, to, folder)
     else:
         require_list(pairs, "pairs", of=" of (item, partner) tuples")
-        for number, pair in enumerate(pairs):
+        for number, pair in enumerate(kept(pairs)):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise FitError(f"pair {number} is {pair!r:.100}", remedy="give (item, partner) tuples")
             yield pair[0], pair[1]
@@ -300,8 +302,7 @@ def _trained(
     (measured, stopping), rest = held[:2], [fold.rows() for fold in held[2:]]
     features, targets = (torch.cat(side).to(device) for side in zip(*rest, strict=True))
     stop_features, stop_targets = (side.to(device) for side in stopping.rows())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_numbers(seed):
         start = Perceptron(features.shape[1], targets.shape[1], _HIDDEN)
     pairs, held_out = (features, targets), (stop_features, stop_targets)
     network = contrastive(start, pairs, held_out, seed=seed, noise=noise).cpu()

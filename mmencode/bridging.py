@@ -13,6 +13,7 @@ from .alignment import KEPT, Pairs, fitted, key_of, split
 from .composition import Part, compose
 from .embeddings import Vectors
 from .errors import FitError
+from .inputs.owning import kept
 from .lists import require_list
 from .projection import Chain, IdentityProjection, Linear, Projection
 from .retrieval import recall
@@ -125,7 +126,7 @@ class Centre:
 def _encoded(
     source: Space, target: Space, via: str, corpus: Iterable[Any], centre: Centre
 ) -> Iterator[tuple[Vectors, Vectors, list[bytes]]]:
-    items, start = iter(corpus), 0
+    items, start = kept(corpus), 0
     while chunk := list(islice(items, _CHUNK)):
         ours, theirs = source.encode(via, chunk).vectors, target.encode(via, chunk).vectors
         centre.add(ours)

@@ -31,8 +31,8 @@ class Embeddings:
 
     `space` is the id of the space's card. `positions[i]` is the place of row i in the batch it came from,
     and `errors` holds the items that were skipped, each with `index`, `source` and reason. `keys`, where they
-    are given, name the item of each row: paths, say. `np.asarray` gives the vectors without a copy; indexing
-    by an int, slice, mask or array gives Embeddings again.
+    are given, name the item of each row: paths, say. `np.asarray` and `torch.as_tensor` give the vectors
+    without a copy; indexing by an int, slice, mask or array gives Embeddings again.
     """
 
     __slots__ = ("_found_unit", "errors", "keys", "modality", "positions", "space", "vectors")
@@ -75,6 +75,19 @@ class Embeddings:
                 raise ValueError(f"a view of float32 vectors as {dtype} needs a copy")
             return self.vectors.astype(dtype)
         return self.vectors.copy() if copy else self.vectors
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The vectors for other libraries: `torch.as_tensor` takes them so, in the same memory."""
+        writeable = self.vectors if self.vectors.flags.writeable else self.vectors.copy()
+        return writeable.__dlpack__(**options)  # which no library takes of memory that it mustn't write to
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        device: tuple[int, int] = self.vectors.__dlpack_device__()
+        return device
+
+    def __getitems__(self, rows: Sequence[int]) -> list[Tensor]:
+        """The vectors of several rows, as torch's DataLoader asks a data set for a batch."""
+        return list(self.torch()[list(rows)])
 
     def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray[Any, Any]) -> Embeddings:
         if isinstance(rows, (int, np.integer)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -96,14 +97,35 @@ def known(projection: nn.Module) -> str:
 def digest(module: nn.Module) -> str:
     """SHA-256 over the names, types, shapes and bytes of a module's state, in order of name.
 
-    A module without state is known by the name of its class.
+    A module without state is known by the name of its class. Of a quantised one the numbers count that its
+    codes stand for.
     """
-    state = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    state = {
+        name: tensor for key, value in module.state_dict().items() for name, tensor in _tensors(key, value)
+    }
     if not state:
         return f"class:{type(module).__qualname__}"
     total = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    with torch.inference_mode():  # where tensors that were made in it can be looked at, too
+        for name in sorted(state):
+            tensor = state[name].detach().cpu()
+            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            if tensor.layout != torch.strided:
+                tensor = tensor.to_dense()
+            if tensor.is_quantized:
+                tensor = tensor.dequantize()
+            plain = tensor.resolve_conj().resolve_neg().contiguous()
+            total.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return f"sha256:{total.hexdigest()}"
+
+
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of one entry of a state; those of packed weights are in tuples."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, (tuple, list)):
+        for place, part in enumerate(value):
+            yield from _tensors(f"{name}.{place}", part)
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _tensors(f"{name}.{key}", part)

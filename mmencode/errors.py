@@ -17,7 +17,7 @@ MmencodeError
 ├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
 ├── LabelError                 labels, their prompts or examples make no classifier (ValueError)
 ├── FitError                   nothing can be fitted to this, or not well enough (ValueError)
-├── EncoderError               an encoder broke its contract                     (RuntimeError)
+├── EncoderError               an encoder, or this process, fails on everything  (RuntimeError)
 ├── StoreError                 an index's folder can't be read or written        (RuntimeError)
 │   └── BusyError              another process is writing to it
 └── ClosedError                a space or an index was used after close()        (RuntimeError)
@@ -163,7 +163,7 @@ class FitError(MmencodeError, ValueError):
 
 
 class EncoderError(MmencodeError, RuntimeError):
-    """An encoder broke its contract: wrong shape, wrong type, or a crash inside its forward pass."""
+    """An encoder broke its contract, or fails on items known to be good; so may the whole process."""
 
 
 class StoreError(MmencodeError, RuntimeError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Set
+from collections.abc import Iterable, Iterator, KeysView, Set
 from typing import Any
+
+from .columns import columns_of, selection
 
 _SHOWN = 8  # names of columns in a message
 
@@ -47,7 +49,7 @@ def require_list(value: Any, what: str, *, of: str = "", once: bool = True) -> N
         shown = ", ".join(map(repr, columns[:_SHOWN])) + (", ..." if len(columns) > _SHOWN else "")
         raise TypeError(
             f"{wanted}, not a {kind} with the columns {shown}: pass the one that you mean, as in "
-            f"table[{columns[-1]!r}]"
+            f"{selection(value, 'table', columns[-1])}"
         )
     if columns is not None or isinstance(value, (str, bytes, bytearray)) or not isinstance(value, Iterable):
         raise TypeError(f"{wanted}, not one {kind}: put what you mean into a list, [...]")
@@ -55,21 +57,6 @@ def require_list(value: Any, what: str, *, of: str = "", once: bool = True) -> N
         raise TypeError(f"{wanted}, and a {kind} has no order of its own: pass a list, as sorted() gives it")
     if isinstance(value, Iterator) and not once:
         raise TypeError(f"{wanted}, and a {kind} can be read but once: pass a list, as list() gives it")
-
-
-def columns_of(value: Any) -> list[str] | None:
-    """The names of a table's columns (pandas, Polars, Arrow, datasets, a mapping); None for what is no table.
-
-    Iterating over a table gives these names or, of others, its rows, and never a column.
-    """
-    if isinstance(value, Mapping):
-        return [str(name) for name in value]
-    for attribute in ("column_names", "columns"):
-        names = getattr(value, attribute, None)
-        if names is not None and not callable(names) and isinstance(names, Iterable):
-            return [str(name) for name in names]
-    names = getattr(getattr(value, "dtype", None), "names", None)  # of a structured array
-    return [str(name) for name in names] if isinstance(names, tuple) else None
 
 
 def lines(text: str) -> list[str]:

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from .card import SpaceCard, TowerCard
@@ -13,11 +14,13 @@ from .embeddings import Embeddings
 from .engine import OnError
 from .errors import SpaceMismatchError, TrustError, UnknownNameError
 from .folders import CARD, Saved, read_folder
+from .guarding import Guard
 from .inputs import Limits
 from .registry import registry
 from .runtime import Auto, Runtime
 from .space import Space
 from .spec import EncoderSpec, Identity
+from .travelling import Way
 
 Trust = Literal["names"]
 
@@ -54,18 +57,34 @@ def load(
     """
     if trust not in (None, "names"):
         raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
-    specs, saved = _found(name, space)
+    runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
+    return _loaded(name, space, trust, runtime=runtime, limits=limits, fast=fast)
+
+
+def _loaded(
+    name: str | os.PathLike[str] | None,
+    moved: str | os.PathLike[str] | Space | None = None,
+    trust: Trust | None = None,
+    *,
+    runtime: Runtime,
+    limits: Limits | None,
+    fast: bool,
+) -> Space:
+    specs, saved = _found(name, moved)
     if saved is not None and trust is None:
-        _require_declared(specs, space, os.path.join(os.fsdecode(name or ""), CARD))
+        _require_declared(specs, moved, os.path.join(os.fsdecode(name or ""), CARD))
     loaded = Space(
         specs[0].space_name,
         specs,
         projections=saved.projections if saved else None,
-        runtime=Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile),
+        runtime=runtime,
         limits=limits,
         fast=fast,
     )
     loaded._card = saved.card if saved else None  # which has vectors to verify, and the same fingerprint
+    if moved is None:  # else it travels by its specs, which say where the weights lie
+        place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else loaded.name
+        loaded._way = Way(_loaded, (place, None, trust))
     return loaded
 
 
@@ -163,10 +182,24 @@ def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
     return replace(found, identity=replace(tower.identity, projection=own.projection))
 
 
-@functools.cache
-def shared(name: str) -> Space:
-    """The space that `encode` uses for a name, loaded once; `shared.cache_clear()` forgets all of them."""
-    return load(name)
+class Shared:
+    """The spaces that `encode` uses, each loaded once, whatever number of threads ask for it."""
+
+    def __init__(self) -> None:
+        self._guard = Guard()
+        self._load = functools.cache(load)
+
+    def __call__(self, name: str) -> Space:
+        """The space of that name."""
+        with self._guard:
+            return self._load(name)
+
+    def cache_clear(self) -> None:
+        """Forget all of them."""
+        self._load.cache_clear()
+
+
+shared = Shared()
 
 
 def encode(

@@ -7,18 +7,18 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from .embeddings import Positions, Vectors
-from .engine import Part
 from .errors import InputError
+from .job import Part
 
 
-def chunks(parts: Iterator[Part[Vectors]], chunk: int) -> Iterator[list[Part[Vectors]]]:
-    """The parts of `chunk` items at a time; those at the end may be of fewer."""
+def chunks(parts: Iterator[Part[Vectors]]) -> Iterator[list[Part[Vectors]]]:
+    """The parts that are delivered together, as they themselves say."""
     held: list[Part[Vectors]] = []
     failure: Exception | None = None
     try:
         for part in parts:
             held.append(part)
-            if sum(part.count for part in held) == chunk:
+            if part.ends:
                 yield held
                 held = []
     except Exception as cause:

@@ -1,7 +1,9 @@
-"""A progress bar for long work: on a terminal's standard error, and nothing when piped."""
+"""A progress bar for long work: on a terminal's standard error or in a notebook, and nothing when piped."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,11 +12,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .engine import Advance
 
+_EVERY = 0.5  # seconds between two lines in a notebook
+
 
 @contextmanager
 def bar(title: str, total: int | None) -> Iterator[Advance]:
     """Give the function that moves the bar, by items done and how many of these failed."""
     console = Console(stderr=True)
+    if console.is_jupyter:
+        line = _Line(title, total)
+        try:
+            yield line.advance
+        finally:
+            line.end()
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -39,3 +50,35 @@ def bar(title: str, total: int | None) -> Iterator[Advance]:
             )
 
         yield advance
+
+
+class _Line:
+    """One line that is written over again: all that a notebook shows without packages that draw in it."""
+
+    def __init__(self, title: str, total: int | None) -> None:
+        self._title, self._total = title, total
+        self._done = self._failed = self._width = 0
+        self._start = time.monotonic()
+        self._next = self._start
+
+    def advance(self, done: int, failed: int) -> None:
+        """Count, and write the line now and then."""
+        self._done += done
+        self._failed += failed
+        if time.monotonic() >= self._next:
+            self._write("")
+            self._next = time.monotonic() + _EVERY
+
+    def end(self) -> None:
+        """Write it for the last time."""
+        self._write("\n")
+
+    def _write(self, end: str) -> None:
+        of_all = f"/{self._total}" if self._total is not None else ""
+        seconds = time.monotonic() - self._start
+        rate = f", {self._done / seconds:.0f}/s" if seconds > 0 else ""
+        failures = f", {self._failed} failed" if self._failed else ""
+        line = f"{self._title}: {self._done}{of_all}{rate}{failures}"
+        sys.stderr.write(f"\r{line:{self._width}}{end}")  # as wide as the one before, to cover it
+        sys.stderr.flush()
+        self._width = len(line)

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -64,6 +64,7 @@ class Runtime:
         self.batch_elements = chosen[1]
         self.workers = _count("workers", _cores() if workers == "auto" else workers)
         self.compile = compile
+        self._asked = (device, dtype), {"batch_size": batch_size, "workers": workers, "compile": compile}
         self._process = os.getpid()
         # Each device has a window in work, and all of them together what a single one would have.
         self.window_items = max(self.batch_size, _WINDOW_ITEMS // len(self.devices))
@@ -84,12 +85,20 @@ class Runtime:
                 stacklevel=2,
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it was asked for: "auto" is chosen again where it arrives."""
+        return _as_asked, self._asked
+
     def __repr__(self) -> str:
         names, dtype = ",".join(map(str, self.devices)), str(self.dtype).removeprefix("torch.")
         return (
             f"Runtime(device={names!r}, dtype={dtype!r}, batch_size={self.batch_size}, "
             f"workers={self.workers}{', compile=True' if self.compile else ''})"
         )
+
+
+def _as_asked(choices: tuple[Any, ...], options: dict[str, Any]) -> Runtime:
+    return Runtime(*choices, **options)
 
 
 def move(tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:

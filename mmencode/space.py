@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing, contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -15,24 +13,30 @@ import numpy as np
 
 from . import engine
 from .card import SpaceCard, require_same_space, tower_card
+from .copying import snapshot
 from .embeddings import Embeddings, Matches, Vectors, search
 from .encoder import known
 from .engine import Advance, Job, OnError
 from .errors import ClosedError, EncoderError, InputError, UnknownModalityError, UnknownNameError
 from .files import require_new
 from .folders import Saved, read_card, shipped_card, write_folder
+from .guarding import Guard, loads
 from .inputs import Limits
-from .inputs.batches import as_items, check_on_error, modality_of, require_many
+from .inputs.batches import as_batch, as_drawn, as_pairs, check_on_error, modality_of, require_many
 from .packages import missing_packages
 from .parts import chunks, counted, joined, merged
 from .projection import Projection
 from .registry import registry
-from .runtime import Runtime
+from .runtime import Auto, Runtime
 from .spec import TEXT, EncoderSpec, Scoring
+from .threads import Stragglers
 from .tokens import Tokens
 from .towers import Tower, load_tower
+from .travelling import Way, packed
 from .verification import Verification, probed, verify
 from .zeroshot import Bank, Classifier, Duplicates, Source, described
+
+_CHUNK = 1024  # items of a part of a stream
 
 
 class Space:
@@ -41,6 +45,10 @@ class Space:
     Encoders are loaded when their modality is first used. One space may be used from several threads at
     once. `with` closes it at the end. `projections`, by modality, take the place of those that the specs
     name; they are copied.
+
+    Pickled, it is loaded anew where it arrives: by the name or the folder that it was loaded by, or else from
+    its specs and projections. It must have the same fingerprint there, or IdentityError says so. A copy in
+    this process shares the encoders that are loaded.
     """
 
     def __init__(
@@ -55,7 +63,7 @@ class Space:
     ) -> None:
         self.name = name
         self.specs = {spec.modality: spec for spec in specs}
-        self.projections = {modality: deepcopy(given) for modality, given in (projections or {}).items()}
+        self.projections = {modality: snapshot(given) for modality, given in (projections or {}).items()}
         self._members = self.specs | {
             modality: _led(self.spec(modality), given) for modality, given in self.projections.items()
         }
@@ -67,7 +75,9 @@ class Space:
         self._card: SpaceCard | None = None
         self._id: str | None = None
         self._closed = False
-        self._lock = threading.RLock()
+        self._lock = Guard()
+        self._way: Way | None = None  # by which it was loaded
+        self._stragglers = Stragglers()
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -103,23 +113,27 @@ class Space:
         source. With "skip" it is left out: `positions` say which items the rows are, `errors` why the
         others aren't there. An empty batch gives no rows.
         """
-        items = as_items(modality, batch)
-        with (
-            self._job(modality, items, on_error, progress, len(items)) as job,
-            closing(engine.run(job)) as parts,
-        ):
-            return self._embeddings(modality, merged(parts, len(items), job.tower.dim))
+        items = as_batch(modality, batch)
+        total = len(items) if isinstance(items, Sized) else None
+        with self._job(modality, items, on_error, progress, total) as job, closing(engine.run(job)) as parts:
+            held = parts if total is not None else list(parts)
+            count = total if total is not None else counted(held)
+            return self._embeddings(job, modality, merged(held, count, job.tower.dim))
 
     def stream(
         self,
         modality: str,
         items: Iterable[Any],
         *,
-        chunk: int = 1024,
+        chunk: int | Auto = "auto",
         on_error: OnError = "raise",
         progress: bool = False,
     ) -> Iterator[Embeddings]:
         """Turn an iterable of any length into Embeddings of `chunk` items each, in order, as they are done.
+
+        "auto" is 1024, and fewer where the iterable takes more than a tenth of a second over them. One
+        without a length is asked for what is behind a chunk only when that is delivered, so that results
+        can feed it: with chunk=1, each of them.
 
         `positions` and the indices of errors count from the start of the iterable. Only a bounded number of
         items is held at a time. What the iterable itself raises is raised after all items before it.
@@ -127,24 +141,24 @@ class Space:
         self._check_stream(modality, items, chunk, on_error)
         return self._stream(modality, items, chunk, on_error, progress)
 
-    def _check_stream(self, modality: str, items: Iterable[Any], chunk: int, on_error: str) -> None:
+    def _check_stream(self, modality: str, items: Iterable[Any], chunk: int | Auto, on_error: str) -> None:
         """Say what is wrong when the call is made rather than when its first result is asked for."""
-        if chunk < 1:
-            raise ValueError(f"chunk is {chunk!r}: make it a positive int")
+        if chunk != "auto" and not chunk >= 1:
+            raise ValueError(f'chunk is {chunk!r}: make it a positive int or "auto"')
         require_many(modality, items)
         check_on_error(on_error)
         self._tower(modality)
 
     def _stream(
-        self, modality: str, items: Iterable[Any], chunk: int, on_error: OnError, progress: bool
+        self, modality: str, items: Iterable[Any], chunk: int | Auto, on_error: OnError, progress: bool
     ) -> Iterator[Embeddings]:
         total = len(items) if isinstance(items, Sized) else None
         with (
             self._job(modality, items, on_error, progress, total, chunk) as job,
             closing(engine.run(job)) as parts,
         ):
-            for held in chunks(parts, chunk):
-                yield self._embeddings(modality, merged(held, counted(held), job.tower.dim))
+            for held in chunks(parts):
+                yield self._embeddings(job, modality, merged(held, counted(held), job.tower.dim))
 
     def features(
         self,
@@ -171,8 +185,10 @@ class Space:
             self._job(modality, items, on_error, progress, total, chunk) as job,
             closing(engine.run_features(job)) as parts,
         ):
-            for held in chunks(parts, chunk):
-                yield merged(held, counted(held), job.tower.encoder.width)
+            for held in chunks(parts):
+                part = merged(held, counted(held), job.tower.encoder.width)
+                _require_as_loaded(job)
+                yield part
 
     def encode_tokens(
         self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
@@ -181,9 +197,11 @@ class Space:
 
         Raises EncoderError where the encoder has none; otherwise as `encode`.
         """
-        items = as_items(modality, batch)
-        with self._job(modality, items, on_error, progress, len(items)) as job:
+        items = as_batch(modality, batch)
+        total = len(items) if isinstance(items, Sized) else None
+        with self._job(modality, items, on_error, progress, total) as job:
             parts = list(engine.run_tokens(job))
+            _require_as_loaded(job)
         return Tokens(
             values=[row for part in parts for row in part.rows],
             encoder=job.tower.spec.name,
@@ -198,6 +216,7 @@ class Space:
     ) -> Embeddings:
         """Encode `(modality, item)` pairs of any modalities, in order; the result's modality is "mixed"."""
         check_on_error(on_error)
+        pairs = as_pairs(pairs)
         places: dict[str, list[int]] = {}
         for place, pair in enumerate(pairs):
             places.setdefault(modality_of(pair, place), []).append(place)
@@ -205,7 +224,11 @@ class Space:
         kept = np.zeros(len(pairs), bool)
         errors: list[InputError] = []
         for modality, indices in places.items():
-            items = [pairs[index][1] for index in indices]
+            items: Any = (
+                pairs[index][1] for index in indices
+            )  # one by one, as a data set may use them again
+            if type(pairs) in (list, tuple):
+                items = list(items)
             part = self.encode(modality, items, on_error="skip", progress=progress)
             rows = np.asarray(indices)[part.positions]
             vectors[rows] = part.vectors
@@ -306,11 +329,37 @@ class Space:
         return self.specs[modality]
 
     def close(self) -> None:
-        """Let the encoders go, with their memory; using the space afterwards raises ClosedError."""
+        """Let the encoders go, with their memory; using the space afterwards raises ClosedError.
+
+        Threads that still work on items which were given up are told to stop, and do where they run Python.
+        """
         with self._lock:
             self._closed = True
             self._towers.clear()
         self._bank.clear()
+        self._stragglers.stop()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._require_open()
+        way = self._way or Way(Space, (self.name, tuple(self.specs.values())), packed(self.projections))
+        return Way.go, (way, self.id, {"runtime": self.runtime, "limits": self.limits, "fast": self.fast})
+
+    def __copy__(self) -> Space:
+        other = Space(
+            self.name,
+            self.specs.values(),
+            projections=self.projections,
+            runtime=self.runtime,
+            limits=self.limits,
+            fast=self.fast,
+        )
+        with self._lock:
+            other._towers, other._closed = dict(self._towers), self._closed
+            other._card, other._id, other._way = self._card, self._id, self._way
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Space:
+        return self.__copy__()
 
     def __enter__(self) -> Space:
         return self
@@ -329,16 +378,28 @@ class Space:
         on_error: OnError,
         progress: bool,
         total: int | None,
-        chunk: int = sys.maxsize,
+        chunk: int | Auto = sys.maxsize,
     ) -> Iterator[Job]:
         """What the engine is to do, with a progress bar for as long as it does it."""
         check_on_error(on_error)
         self.runtime.after_fork()
         towers = self._replicas(modality)
         with _progress(progress, f"encode {modality}", total) as advance:
-            yield Job(towers, items, self.runtime, self.limits, on_error, advance, chunk, self.fast)
+            yield Job(
+                towers,
+                as_drawn(items),
+                self.runtime,
+                self.limits,
+                on_error,
+                advance,
+                chunk=_CHUNK if chunk == "auto" else chunk,
+                fast=self.fast,
+                live=chunk == "auto",
+                stragglers=self._stragglers,
+            )
 
-    def _embeddings(self, modality: str, part: engine.Part[Vectors]) -> Embeddings:
+    def _embeddings(self, job: Job, modality: str, part: engine.Part[Vectors]) -> Embeddings:
+        _require_as_loaded(job)
         return Embeddings(
             part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
         )
@@ -353,10 +414,12 @@ class Space:
         with self._lock:
             self._require_open()
             if modality not in self._towers:
+                self.runtime.after_fork()
                 spec, given = self._members[modality], self.projections.get(modality)
-                self._towers[modality] = tuple(
-                    load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
-                )
+                with loads.one(spec.name):
+                    self._towers[modality] = tuple(
+                        load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
+                    )
             return self._towers[modality]
 
     def _require_open(self) -> None:
@@ -379,6 +442,12 @@ class Space:
                 remedy="give all of them one dim, or projections that lead to one",
             )
         return SpaceCard(name=self.name, dim=dims.pop(), towers=tuple(towers))
+
+
+def _require_as_loaded(job: Job) -> None:
+    """Raise IdentityError for vectors that some other network gave than the one of the card."""
+    for tower in job.towers:
+        tower.require_as_loaded()
 
 
 def _declared_by(spec: EncoderSpec) -> str:

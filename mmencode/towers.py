@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
+from torch.nn.parameter import is_lazy
 
 from .card import TowerCard, tower_card
-from .compiling import Compiled
+from .compiling import Compiled, name_cache
+from .copying import Borrowed, snapshot, structural_copy
 from .encoder import Encoder, Tensors, identify
 from .errors import EncoderError, IdentityError, WeightsError
+from .fence import own_numbers, plain_load
 from .inputs.weights import require_numbers
 from .memory import Budget
 from .packages import require_packages
@@ -43,9 +45,32 @@ class Tower:
     dim: int
     device: torch.device
     dtype: torch.dtype
+    borrowed: Borrowed
     budget: Budget = field(default_factory=Budget)
 
+    def require_as_loaded(self) -> None:
+        """Raise IdentityError when the encoder's network is somebody else's, too, and was changed since."""
+        changed = self.borrowed.changed()
+        if changed is not None:
+            raise IdentityError(
+                f"the weights of encoder {self.spec.name!r} were changed after it was loaded, such as "
+                f"{changed!r}: its vectors would no longer be those of its card",
+                remedy="load the space again once its network has been trained; where training and encoding "
+                "go on together, let the target make the encoder of copy.deepcopy(network)",
+            )
 
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Built:
+    """A tower as its spec's targets built it: in float32 on the CPU, copied, and looked at."""
+
+    encoder: Encoder
+    projection: Projection
+    card: TowerCard
+    borrowed: Borrowed
+
+
+@plain_load()
 def load_tower(
     spec: EncoderSpec,
     runtime: Runtime,
@@ -60,10 +85,14 @@ def load_tower(
     Encoder, IdentityError when it isn't what the spec declares.
     """
     device = device or runtime.device
-    encoder, built, card = build_tower(spec, projection)
-    encoder, dtype = _cast(encoder.to(device), projection, spec, runtime, device)
+    built = _identified(spec, projection)
+    dtype = _cast(built.encoder.to(device), spec, runtime, device)
+    if dtype is None:
+        built, dtype = _identified(spec, projection), torch.float32
+    encoder = built.encoder.to(device)
     if not runtime.compile:
         pack(encoder)
+    built.borrowed.settle(encoder)
     forward = Compiled(encoder, spec.name) if runtime.compile else encoder
     if device.type == "cuda":
         _warm_up(forward, encoder, spec, device, dtype)
@@ -71,11 +100,12 @@ def load_tower(
         spec=spec,
         encoder=encoder,
         forward=forward,
-        projection=built.to(device),
-        card=card,
+        projection=built.projection.to(device),
+        card=built.card,
         dim=spec.dim or encoder.width,
         device=device,
         dtype=dtype,
+        borrowed=built.borrowed,
     )
 
 
@@ -91,26 +121,24 @@ def _warm_up(
     torch.cuda.synchronize(device)
 
 
-def _cast(
-    encoder: Encoder, given: Projection | None, spec: EncoderSpec, runtime: Runtime, device: torch.device
-) -> tuple[Encoder, torch.dtype]:
-    """The encoder in the dtype that was asked for; with "auto" in float32 unless its vectors can bear less.
+def _cast(encoder: Encoder, spec: EncoderSpec, runtime: Runtime, device: torch.device) -> torch.dtype | None:
+    """Cast to the dtype that was asked for; with "auto" to float32 unless its vectors can bear less.
 
     That is what its author promises; a family can't for all of its members, so with these a few generated
-    items are compared. Gain: 1.7 times, where the processor's products are twice as fast
-    (tests/benchmarks/gains.py).
+    items are compared. None where they can't bear it: then the weights are rounded already. Gain: 1.7 times,
+    where the processor's products are twice as fast (tests/benchmarks/gains.py).
     """
-    if runtime.exact or runtime.dtype == torch.float32:
-        return encoder.to(runtime.dtype), runtime.dtype
+    wanted = runtime.dtype
     promised = spec.bf16_cosine or 0.0
-    if not spec.variant:
-        dtype = runtime.dtype if promised >= AUTO_COSINE else torch.float32
-        return encoder.to(dtype), dtype
+    if not runtime.exact and not spec.variant and promised < AUTO_COSINE:
+        wanted = torch.float32
+    if runtime.exact or not spec.variant or wanted == torch.float32:
+        encoder.to(wanted)
+        return wanted
     exact = _probed(encoder, encoder, spec, device, torch.float32)
-    found = _probed(encoder.to(runtime.dtype), encoder, spec, device, runtime.dtype)
-    if promised and len(exact) and cosine_similarity(exact, found).min() >= AUTO_COSINE:
-        return encoder, runtime.dtype
-    return build_tower(spec, given)[0].to(device), torch.float32  # the cast has rounded the weights
+    found = _probed(encoder.to(wanted), encoder, spec, device, wanted)
+    near = promised and len(exact) and cosine_similarity(exact, found).min() >= AUTO_COSINE
+    return wanted if near else None
 
 
 def _probed(
@@ -129,12 +157,22 @@ def _probed(
     return features.float()
 
 
+@plain_load()
 def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Encoder, Projection, TowerCard]:
-    """As `load_tower`, but in float32 on the CPU, as built, with the card of what they were found to be."""
+    """As `load_tower`, but in float32 on the CPU, as built, with the card of what they were found to be.
+
+    The encoder is a copy that shares the parameters' memory with what the target gave, and nothing else, so
+    that whoever has that goes on with it as it was.
+    """
+    built = _identified(spec, given)
+    return built.encoder, built.projection, built.card
+
+
+def _identified(spec: EncoderSpec, given: Projection | None) -> _Built:
     require_packages(spec)
-    with torch.random.fork_rng(devices=[]):  # modules draw initial weights; the user's generator isn't theirs
-        encoder = _built_where_it_lies(spec)
-        projection = _projection(spec, given)
+    encoder = structural_copy(_built_where_it_lies(spec))
+    projection = _projection(spec, given)
+    _require_filled(encoder, spec)
     for module in (encoder, projection):
         module.eval().requires_grad_(False)
     if projection.width not in (None, encoder.width):
@@ -144,13 +182,26 @@ def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Enc
             remedy="fit the projection to this encoder's features",
         )
     require_numbers(encoder, spec.name)
+    borrowed = Borrowed(encoder)
     used = projection if given is not None or spec.projection else None
     found = identify(encoder, used, spec.variant)
     if spec.identity is not None and not spec.identity.architecture:  # it was written before there was one
         found = replace(found, architecture="")
     if spec.identity is not None and found != spec.identity:
         raise _not_as_declared(spec, asdict(spec.identity), asdict(found))
-    return encoder, projection, tower_card(spec, found)
+    return _Built(encoder, projection, tower_card(spec, found), borrowed)
+
+
+def _require_filled(encoder: Encoder, spec: EncoderSpec) -> None:
+    """WeightsError for a network whose weights are only announced."""
+    for name, tensor in (*encoder.named_parameters(), *encoder.named_buffers()):
+        if is_lazy(tensor) or tensor.is_meta:
+            raise WeightsError(
+                f"the target of encoder {spec.name!r} gave a network without numbers in {name!r}",
+                culprit=f"{spec.target}",
+                remedy="fill its weights before it is given: run a lazy layer once, load what is on the meta "
+                "device",
+            )
 
 
 def _built_where_it_lies(spec: EncoderSpec) -> Encoder:
@@ -167,16 +218,18 @@ def _built_where_it_lies(spec: EncoderSpec) -> Encoder:
 
 def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
     if given is not None:
-        return deepcopy(given)  # moving it to a device is no business of whoever gave it
+        return snapshot(given)  # moving it to a device is no business of whoever gave it
     if not spec.projection:
         return IdentityProjection()
     declared: Projection = _build(spec, spec.projection, Projection)
-    return declared
+    return snapshot(declared)
 
 
 def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:
     """Import `target` and call it, and see to it that it gives what it should."""
-    built = build(spec, target)
+    name_cache()
+    with own_numbers():  # modules draw initial weights; the user's generator isn't theirs
+        built = build(spec, target)
     if not isinstance(built, kind):
         raise EncoderError(
             f"{target} gave {type(built).__name__}",

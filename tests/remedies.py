@@ -37,14 +37,15 @@ RECEIVERS = {
     "image": "PIL.Image.Image",
     "waveform": "numpy.ndarray",
     "projection": "mmencode.Projection",
-    "table": "builtins.dict",
-    "frame": "builtins.dict",
+    "table": "pyarrow.Table",
+    "frame": "pandas.DataFrame",
+    "batch": "numpy.ndarray",
     "file": "io.BytesIO",
     "model": "torch.nn.Module",
 }
 # Whose methods messages call without saying on what, or whose classes without their module.
 METHODS = tuple(f"mmencode.{name}" for name in ("Space", "Embeddings", "Quantised", "Encoder", "Index"))
-ELSEWHERE = ("torch.utils.data", "numpy", "numpy.ndarray", "torch.Tensor")
+ELSEWHERE = ("torch.utils.data", "numpy", "numpy.ndarray", "torch.Tensor", "pandas.DataFrame")
 # What only libraries know that take seconds to import.
 SLOW = re.compile(r"\b(timm|open_clip|openclip|torchaudio|diffusers|save_pretrained|Timm\w+)\b")
 SLOW_MODULES = ("mmencode.encoders.timm", "diffusers.AutoencoderKL")

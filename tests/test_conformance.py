@@ -219,6 +219,12 @@ class StaysBehind(FakeText):
         self.scale = torch.ones(8)
 
 
+class StaysBehindInAList(FakeText):
+    def __init__(self):
+        super().__init__()
+        self.layers = [torch.nn.Linear(8, 8)]
+
+
 class StaysBehindLater(FakeText):
     """Makes its constants when they are first needed, and keeps them on that device."""
 
@@ -229,6 +235,26 @@ class StaysBehindLater(FakeText):
         if self.scales is None:
             self.scales = [torch.ones(8, device=features.device)]
         return features * self.scales[0]
+
+
+class ChangesItsWeights(FakeImage):
+    def forward(self, tensors):
+        self.gain.data.mul_(1.0001)
+        return super().forward(tensors)
+
+
+class ChangesItsWeightsElsewhere(FakeImage):
+    """Reaches its owner's network by a name, past whatever copy is encoding."""
+
+    owned = None
+
+    def __init__(self):
+        super().__init__()
+        type(self).owned = self
+
+    def eval(self):
+        self.owned.gain.requires_grad_(False)
+        return super().eval()
 
 
 class LosesItselfOnTheWay(FakeText):
@@ -324,6 +350,9 @@ CAUGHT_BY = [
     (Hoards, "text", "encoding_again_keeps_nothing"),
     (StaysBehind, "text", "moving_the_encoder_leaves_nothing_behind"),
     (StaysBehindLater, "text", "moving_the_encoder_leaves_nothing_behind"),
+    (StaysBehindInAList, "text", "moving_the_encoder_leaves_nothing_behind"),
+    (ChangesItsWeights, "image", "the_network_stays_its_owners"),
+    (ChangesItsWeightsElsewhere, "image", "the_network_stays_its_owners"),
     (LosesItselfOnTheWay, "text", "device_and_back_changes_nothing"),
     (WritesIntoItems, "audio", "preprocess_leaves_its_item_alone"),
     (Free, "text", "cost_is_a_positive_number"),

@@ -223,13 +223,14 @@ def test_gpu_gives_the_vectors_of_the_cpu():
         np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
 
 
-def test_crash_on_every_item_is_each_ones_error_when_these_are_skipped():
+def test_crash_on_every_item_is_the_encoders_error_even_when_items_are_skipped():
     class Broken(FakeText):
         def forward(self, tensors):
             raise RuntimeError("broken")
 
     space = space_of(FakeText)
     space._tower("text").encoder.__class__ = Broken
-    found = space.encode("text", ["a", "bb", "ccc"], on_error="skip")
-    assert len(found) == 0
-    assert [error.index for error in found.errors] == [0, 1, 2]
+    with pytest.raises(
+        EncoderError, match=r"on each of a batch of 3: RuntimeError: broken(.|\n)*\[0, 1, 2\]"
+    ):
+        space.encode("text", ["a", "bb", "ccc"], on_error="skip")

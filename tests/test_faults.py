@@ -50,14 +50,14 @@ class Faulty(FakeText):
 class Hungry(FakeText):
     """A fake that runs out of memory with more than `most` items, or whenever it pleases."""
 
-    most = 3
+    most, longest = 3, 1000
     whim = staticmethod(lambda: False)
     seen: ClassVar[list[int]] = []
 
     def forward(self, tensors):
-        count = len(tensors["hidden"])
+        count, length = tensors["hidden"].shape[:2]
         self.seen.append(count)
-        if count > self.most or (count > 1 and self.whim()):
+        if count > self.most or length > self.longest or (count > 1 and self.whim()):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return super().forward(tensors)
 
@@ -92,7 +92,7 @@ def broken(fault):
 @pytest.fixture(autouse=True)
 def released():
     Faulty.hang.clear()
-    Hungry.seen, Hungry.most, Hungry.whim = [], 3, staticmethod(lambda: False)
+    Hungry.seen, Hungry.most, Hungry.longest, Hungry.whim = [], 3, 1000, staticmethod(lambda: False)
     yield
     Faulty.hang.set()
 
@@ -260,13 +260,22 @@ def test_memory_that_runs_out_at_random_changes_no_vector(random, count):
 
 
 def test_item_that_alone_is_too_much_is_named():
+    Hungry.longest = 200
+    with space_of(Hungry) as space:
+        with pytest.raises(InputError, match="can't allocate memory") as caught:
+            space.encode("text", ["a" * 300])
+        assert (caught.value.index, caught.value.fault) == (0, "process")
+        found = space.encode("text", ["a", "b" * 300, "c"], on_error="skip")
+        assert found.positions.tolist() == [0, 2]
+        assert [(error.index, error.lasting) for error in found.errors] == [(1, False)]
+
+
+def test_memory_that_is_too_little_for_anything_is_no_items_fault():
     Hungry.most = 0
-    with space_of(Hungry) as space, pytest.raises(InputError, match="can't allocate memory") as caught:
-        space.encode("text", ["a"])
-    assert caught.value.index == 0
-    match = r"failed on each of a batch of 2(.|\n)*memory"
-    with space_of(Hungry) as space, pytest.raises(EncoderError, match=match):
-        space.encode("text", ["a", "b"])
+    with space_of(Hungry) as space:
+        for items in (["a"], ["a", "b"]):
+            with pytest.raises(EncoderError, match=r"can't allocate memory(.|\n)*generated items(.|\n)*free"):
+                space.encode("text", items, on_error="skip")
 
 
 def test_eight_threads_stream_from_one_space():

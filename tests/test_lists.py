@@ -7,7 +7,8 @@ from enum import Enum
 import numpy as np
 import pytest
 
-from mmencode.lists import columns_of, in_order, lines, strings
+from mmencode.columns import columns_of
+from mmencode.lists import in_order, lines, strings
 
 WORDS = ["zebra", "ant", "moth"]
 

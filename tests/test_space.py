@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import builtins
 import io
 import sys
 from dataclasses import replace
@@ -115,7 +116,7 @@ def test_one_item_is_no_batch(space, modality, batch):
 
 def test_waveform_without_its_rate_is_named(space):
     with pytest.raises(InputError, match="ndarray is no recording") as caught:
-        space.encode("audio", (np.zeros(16000, np.float32), 16000))
+        space.encode("audio", [np.zeros(16000, np.float32)])
     assert caught.value.index == 0
 
 
@@ -348,6 +349,24 @@ def test_progress_shows_on_a_terminal(space, capsys, monkeypatch):
     shown = capsys.readouterr().err
     assert "3/3" in shown
     assert "1 failed" in shown
+
+
+def test_progress_shows_in_a_notebook(space, capsys, monkeypatch):
+    class ZMQInteractiveShell:
+        """As Jupyter's, by whose name it is known."""
+
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    space.encode("text", ["a", None, "b"], on_error="skip", progress=True)
+    assert list(space.stream("text", iter(["a"]), progress=True))
+    lines = capsys.readouterr().err.split("\n")
+    assert "encode text: 3/3" in lines[0].rpartition("\r")[2]
+    assert "1 failed" in lines[0].rpartition("\r")[2]
+    assert "encode text: 1," in lines[1].rpartition("\r")[2]
+
+
+def test_progress_without_standard_error_is_none(space, monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    assert len(space.encode("text", ["a", "b"], progress=True)) == 2
 
 
 def test_modality_of_a_plugin_reaches_its_encoder_as_it_is(monkeypatch):

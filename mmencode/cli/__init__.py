@@ -12,7 +12,21 @@ from typing import Annotated, TextIO
 import typer
 
 from .. import __version__
-from . import check, classify, encode, eval, index, info, listing, map, new_plugin, output, search, spaces
+from . import (
+    check,
+    classify,
+    encode,
+    eval,
+    index,
+    info,
+    listing,
+    map,
+    new_plugin,
+    output,
+    search,
+    spaces,
+    streams,
+)
 from .demo import command as demo
 from .failures import Commands
 
@@ -75,12 +89,14 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; what a stream's encoding can't hold is escaped rather than fatal."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    with _standard_output_kept():
-        app()
+    """Run the command line, whatever its streams are; one that can't be written to ends it with code 1."""
+    streams.mend()
+    try:
+        with _standard_output_kept():
+            app()
+    except OSError as error:  # printing help does something before any command runs
+        typer.echo(f"error: {error.strerror or error}", err=True)
+        sys.exit(1)
 
 
 @contextmanager

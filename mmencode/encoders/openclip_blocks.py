@@ -13,21 +13,22 @@ from torch.nn.functional import scaled_dot_product_attention
 class Attention(nn.Module):
     """What the `nn.MultiheadAttention` of an open_clip block computes, with ordinary linear layers.
 
-    These can be packed (see `mmencode.packing`), and queries can be fewer than keys. Called as the block
-    calls what it replaces.
+    These can be packed (see `mmencode.packing`), and queries can be fewer than keys. They lie in the memory
+    of what it replaces, and are called as the block calls that.
     """
 
     def __init__(self, plain: nn.MultiheadAttention) -> None:
         super().__init__()
         width = plain.embed_dim
         self.heads = plain.num_heads
-        self.queries = nn.Linear(width, width)
-        self.keys_values = nn.Linear(width, 2 * width)
-        self.output = nn.Linear(width, width)
+        # On "meta" no weights are drawn, from a generator that is the user's: all of them come from `plain`.
+        self.queries = nn.Linear(width, width, device="meta")
+        self.keys_values = nn.Linear(width, 2 * width, device="meta")
+        self.output = nn.Linear(width, width, device="meta")
         weights = torch.split(plain.in_proj_weight.detach(), [width, 2 * width])
         biases = torch.split(plain.in_proj_bias.detach(), [width, 2 * width])
         for layer, weight, bias in zip((self.queries, self.keys_values), weights, biases, strict=True):
-            layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+            layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
         self.output.weight, self.output.bias = plain.out_proj.weight, plain.out_proj.bias
 
     def forward(

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import Compose, PILToTensor
 
+from ..copying import structural_copy
 from ..encoder import Encoder, Tensors
 from ..spec import Scoring
 from .openclip_blocks import is_quick, pooled, quicken
@@ -20,11 +21,11 @@ from .pixels import fit_to_crop, fit_to_squeeze, normalised
 
 
 class OpenClipImage(Encoder):
-    """The image tower of an open_clip model, with the preprocessing of its weights."""
+    """The image tower of an open_clip model, which stays as it is, with the preprocessing of its weights."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.tower: Any = model.visual
+        self.tower: Any = structural_copy(model.visual)
         self.width = int(model.text.output_dim)
         self._scoring = _scoring(model)
         settings = PreprocessCfg(**model.visual.preprocess_cfg)

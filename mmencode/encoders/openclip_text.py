@@ -14,6 +14,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import TextTransformer, text_global_pool
 from torch import Tensor, nn
 
+from ..copying import structural_copy
 from ..encoder import Encoder, Tensors
 from ..inputs.text import require_tokens
 from .openclip_blocks import is_quick, pooled, quicken
@@ -41,7 +42,7 @@ class Kind:
 
 
 class OpenClipText(Encoder):
-    """The text tower of an open_clip model, with its tokenizer.
+    """The text tower of an open_clip model, which stays as it is, with its tokenizer.
 
     Padding that a tower doesn't look at is never computed: equal results, and several times as fast on
     captions. A causal tower that pools at the end token doesn't look behind that, one of transformers masks
@@ -50,9 +51,9 @@ class OpenClipText(Encoder):
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__()
-        self.tower: Any = model.text
+        self.tower: Any = structural_copy(model.text)
         self.width = int(model.text.output_dim)
-        self._kind = _KINDS[type(model.text)](model.text)
+        self._kind = _KINDS[type(self.tower)](self.tower)
         self._reader = reader(tokenizer)
         context = int(tokenizer.context_length)
         self._unsaid = [f"a text is longer than {context} tokens, and the rest is left out; said once"]

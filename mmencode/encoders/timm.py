@@ -18,6 +18,7 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from ..causes import named
+from ..copying import structural_copy
 from ..encoder import Encoder, Tensors
 from ..errors import EncoderError, UnknownNameError, WeightsError
 from ..inputs.weights import fill, read_state, reason
@@ -28,14 +29,26 @@ from .timm_preparation import DataConfig, described, require_one
 class TimmEncoder(Encoder):
     """What a timm model sees just before it would classify, with timm's own preprocessing.
 
-    `data_config` is what `timm.data.resolve_data_config` gives; None takes the model's own. The encoder
-    takes the model over: its classifier is dropped, it is put into eval mode and channels_last layout.
+    `data_config` is what `timm.data.resolve_data_config` gives; None takes the model's own. The model stays
+    as it is: a copy of its modules, which shares most of its memory, loses the classifier and is put into
+    eval mode and channels_last layout.
 
     The transform leaves pixels as uint8, a quarter of the memory, and they are normalised on the device.
     """
 
     def __init__(self, model: nn.Module, *, data_config: DataConfig | None = None) -> None:
         super().__init__()
+        self._take(structural_copy(model), data_config)
+
+    @classmethod
+    def taking(cls, model: nn.Module, *, data_config: DataConfig | None = None) -> TimmEncoder:
+        """The encoder of a model that nobody else uses: no weights are held twice meanwhile."""
+        encoder = cls.__new__(cls)
+        Encoder.__init__(encoder)
+        encoder._take(model, data_config)
+        return encoder
+
+    def _take(self, model: nn.Module, data_config: DataConfig | None) -> None:
         timm_model: Any = model
         own = resolve_data_config(model=timm_model)  # type: ignore[no-untyped-call]
         config = dict(own if data_config is None else data_config)
@@ -123,7 +136,7 @@ class TimmClassifier:
     descriptions  all its synonyms and WordNet's definition: "crane: large long-necked wading bird ..."
 
     A model with as many classes as one of the ImageNets that timm knows (1k, 12k, 21k, 22k) has their labels;
-    for another pass your own, which are the descriptions too. As TimmEncoder, it takes the model over.
+    for another pass your own, which are the descriptions too. The model stays as it is, as with TimmEncoder.
 
     Raises EncoderError when the model has no classifier, none that takes the features (on an image of noise,
     head and model must agree), or unknown labels; ValueError for labels of another number.
@@ -136,7 +149,7 @@ class TimmClassifier:
         labels: Sequence[str] | None = None,
         data_config: DataConfig | None = None,
     ) -> None:
-        timm_model: Any = model.eval()
+        timm_model: Any = structural_copy(model).eval()
         name = _architecture(model)
         if not timm_model.num_classes:
             raise EncoderError(f"timm's {name} has no classifier", remedy="choose a checkpoint with labels")
@@ -145,7 +158,7 @@ class TimmClassifier:
         probe = _noise(timm_model)
         with torch.no_grad():
             logits = timm_model(probe)
-        self.encoder = TimmEncoder(model, data_config=data_config)
+        self.encoder = TimmEncoder.taking(timm_model, data_config=data_config)
         self.head = head.eval().requires_grad_(False)
         _require_equal(name, self.encoder, self.head, probe, logits)
 
@@ -169,7 +182,7 @@ def build(variant: str) -> TimmEncoder:
     and for a local one of an architecture whose tags prepare images differently, where none of them is named.
     """
     name, slash, path = variant.partition("/")
-    encoder = TimmEncoder(_local(name, path) if slash else _published(variant))
+    encoder = TimmEncoder.taking(_local(name, path) if slash else _published(variant))
     encoder.architecture = f"timm {name.partition('.')[0]}"
     return encoder
 

@@ -18,6 +18,7 @@ from torch.nn.functional import layer_norm, pad
 from torch.nn.utils.rnn import pad_sequence
 from torchaudio.models import wav2vec2_model, wavlm_model
 
+from ..copying import structural_copy
 from ..encoder import Encoder, Tensors
 from ..errors import UnknownNameError, WeightsError
 from ..inputs import Waveform
@@ -38,8 +39,8 @@ _FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
 class TorchaudioEncoder(Encoder):
     """A torchaudio `Wav2Vec2Model`, pooled over the frames of its transformer's output.
 
-    model      what `bundle.get_model()` gives, or what torchaudio's factories build; the encoder takes it
-               over and drops its head
+    model      what `bundle.get_model()` gives, or what torchaudio's factories build; it stays as it is, and
+               the encoder has a copy of its modules, which shares its memory, without the head
     rate       of the audio that the model takes, in Hz
     normalise  whether each window is brought to mean 0 and variance 1; a bundle's model says it itself
     windows    of a recording longer than `seconds`: "mean" pools over the frames of all its windows,
@@ -63,7 +64,8 @@ class TorchaudioEncoder(Encoder):
         seconds: float = SECONDS,
     ) -> None:
         super().__init__()
-        self.model: Any = getattr(model, "model", model)  # get_model() wraps those that normalise
+        own: Any = getattr(model, "model", model)  # get_model() wraps those that normalise
+        self.model: Any = structural_copy(own)
         self.width = int(self.model.encoder.feature_projection.projection.out_features)
         self._rate = rate
         self._normalise = normalise or bool(getattr(model, "normalize_waveform", False))

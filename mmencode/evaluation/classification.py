@@ -12,7 +12,8 @@ import numpy as np
 
 from ..card import hashed
 from ..errors import InputError
-from ..inputs.batches import as_items
+from ..inputs.batches import as_batch
+from ..inputs.owning import kept
 from ..lists import in_order, strings
 from ..retrieval import Numbers, Places, Rows
 from ..space import Space
@@ -68,7 +69,7 @@ def zero_shot(
     their number, and when no item can be encoded; LabelError for classes that can't be told apart; ValueError
     for a k below 1 and for lists of two lengths, TypeError for tables and for what has no order.
     """
-    items = list(as_items(modality, items))
+    items = list(kept(as_batch(modality, items)))
     own = in_order(labels, "labels")
     if len(items) != len(own):
         raise ValueError(f"{len(items)} items have {len(own)} labels: give one for each")

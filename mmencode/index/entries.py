@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from ..errors import InputError
+from ..inputs.owning import kept
 from ..spec import TEXT
 from .columns import require_metadata
 from .escaping import escape
@@ -69,7 +71,7 @@ def entries(
     """The items with their keys and metadata; ValueError where these aren't as many, or a key comes twice."""
     seen: set[str] = set()
     ends = object()
-    sides = [items, *(side for side in (keys, metadata) if side is not None)]
+    sides = [kept(items), *(side for side in (keys, metadata) if side is not None)]
     for place, parts in enumerate(zip_longest(*sides, fillvalue=ends)):
         if any(part is ends for part in parts):
             raise ValueError(f"items, keys and metadata aren't as many: some end after {place}, others don't")
@@ -97,9 +99,16 @@ def escaped_keys(keys: Sequence[str] | None) -> list[str]:
 
 
 def own_key(item: Any, place: int) -> str:
-    """A path's or a text's own words; ValueError for an item without a name."""
+    """A path's or a text's own words; ValueError for an item without a name, InputError for none at all."""
     if isinstance(item, (str, os.PathLike)):
         return os.fsdecode(item)
+    if item is None:
+        raise InputError(
+            "it is missing, so that it has no name either",
+            source="None",
+            remedy="leave out the rows without a value, as dropna() does, or give keys",
+            index=place,
+        )
     raise ValueError(f"item {place} is {type(item).__name__}, which has no name: give keys")
 
 

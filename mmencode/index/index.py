@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ from ..errors import ClosedError, IdentityError, StoreError, UnknownModalityErro
 from ..files import folder_aside
 from ..folders import CARD, read_card
 from ..inputs import Limits
-from ..inputs.batches import check_on_error, require_many
+from ..inputs.batches import as_column, as_drawn, check_on_error, require_many
 from ..loading import Trust, load
 from ..runtime import Auto
 from ..space import Space
 from ..topk import require_unit, whole
 from .ann import FROM_ROWS
-from .columns import require_metadata
+from .columns import Owner, require_metadata
 from .conditions import condition
 from .entries import Entry, entries, escaped_keys
 from .escaping import both, escape, one_of
@@ -163,7 +163,8 @@ class Index:
         """
         check_on_error(on_error)
         require_many(modality, items)
-        given = entries(modality, items, keys, metadata)
+        sides = as_column(keys, "keys"), as_column(metadata, "metadata")
+        given = entries(modality, as_drawn(items), *sides)
         return self._fill(modality, given, on_error=on_error, retry=retry, progress=progress)
 
     def add_embeddings(self, embeddings: Embeddings, *, metadata: Iterable[Metadata] | None = None) -> Added:
@@ -254,15 +255,14 @@ class Index:
     ) -> int:
         """Delete the rows that meet a condition, or have these keys; how many there were.
 
-        ValueError for a condition that isn't understood whole; TypeError for keys that are one str.
+        ValueError for a condition that isn't understood whole; TypeError for keys that are one or a table.
         """
         if (where is None) == (keys is None):
             raise ValueError("say which rows: where='...' or keys=[...]; where='true' is all of them")
-        if isinstance(keys, (str, bytes, os.PathLike)):
-            raise TypeError(f"keys is one {type(keys).__name__}: give a list of keys, keys=[...]")
+        given = keys if isinstance(keys, Set) else as_column(keys, "keys")  # their order doesn't matter
         store = self._store
         if where is None:
-            named = [escape(os.fsdecode(key)) for key in keys or ()]
+            named = [escape(os.fsdecode(key)) for key in given or ()]
             with store.writing():
                 return store.delete(store.rows, named)
         parsed = condition(where)
@@ -309,6 +309,11 @@ class Index:
         self._open_store = None
         if self._own and self._space is not None:
             self._space.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel by the folder, which is opened anew on arrival, with the space if one was given."""
+        space = None if self._own else self._space
+        return _reopened, (self.path, space, self._load.keywords, self._store.owner)
 
     def __enter__(self) -> Index:
         return self
@@ -373,3 +378,15 @@ class Index:
                 remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
             )
         return None if set(held) <= set(named) else one_of("modality", map(escape, named))
+
+
+def _reopened(path: Path, space: Space | None, options: Mapping[str, Any], owner: Owner) -> Index:
+    """The index in a folder; StoreError where that is another one by now."""
+    index = Index.open(path, space=space, **options)
+    if index._store.owner != owner:
+        raise StoreError(
+            "the index was replaced by another one since it was sent",
+            culprit=str(path),
+            remedy="send one that is open: Index.open(path)",
+        )
+    return index

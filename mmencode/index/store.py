@@ -63,14 +63,14 @@ class Store:
                 latest.refresh()
             owners = {owner_of(latest.schema) for latest in (self.latest, self.latest_failures)}
             names = self.latest.schema.names[: len(OWN)]
-        self._owner = owners.pop()
-        if owners or self._owner is None or names != list(OWN):
+        self.owner = owners.pop()
+        if owners or self.owner is None or names != list(OWN):
             raise StoreError(
                 f"its tables aren't those of one index of format {FORMAT}", culprit=str(folder), remedy=_OTHER
             )
-        if self._owner.space != space:
+        if self.owner.space != space:
             raise StoreError(
-                f"its tables hold vectors of the space with the fingerprint {self._owner.space}, and its "
+                f"its tables hold vectors of the space with the fingerprint {self.owner.space}, and its "
                 f"card is that of {space}",
                 culprit=str(folder),
                 remedy="put back the card that the index was made with",
@@ -103,7 +103,7 @@ class Store:
         require_threads()
         for latest in (self.latest, self.latest_failures):
             latest.refresh()
-            if owner_of(latest.schema) != self._owner:
+            if owner_of(latest.schema) != self.owner:
                 raise StoreError(
                     "the index was replaced by another one since it was opened",
                     culprit=str(self.folder),

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..spec import AUDIO, IMAGE, TEXT
 from . import audio, image, text
-from .audio import Waveform
 from .limits import Limits
+from .source import as_path
+from .waveform import Waveform
 
 __all__ = ["Limits", "Waveform", "reader"]
 
@@ -26,8 +27,15 @@ def reader(modality: str, least: int = 0) -> Reader:
     With `least`, images may be decoded at a smaller scale, to no fewer pixels on their shorter side.
     """
     if modality == IMAGE and least:
-        return partial(image.read, least=least)
+        return partial(_read_media, partial(image.read, least=least))
+    if modality in (IMAGE, AUDIO):
+        return partial(_read_media, _READERS[modality])
     return _READERS.get(modality, _as_it_is)
+
+
+def _read_media(read: Reader, item: Any, limits: Limits) -> Any:
+    """Read an item that may be an object which stands for a path."""
+    return read(as_path(item), limits)
 
 
 def _as_it_is(item: Any, limits: Limits) -> Any:

@@ -2,197 +2,112 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from fractions import Fraction
-from io import SEEK_SET, BytesIO
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 
+from ..causes import fault_of, words
 from ..errors import InputError
-from .limits import Limits, raising
-from .source import describe, is_source, read_bytes, without_address
+from .limits import Limits
+from .recordings import Mix, decode, require_scale, to_float
+from .source import describe, is_source, read_bytes
+from .waveform import Samples, Waveform, require_rate, waveform_from
 
-Samples = np.ndarray[Any, np.dtype[np.float32]]
+__all__ = ["Waveform", "read"]
 
-MAX_RATE = 1_000_000
 MAX_CHANNELS = 1024  # libsndfile's own; more means that channels and samples were swapped
-_BLOCK = 2**16
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Waveform:
-    """A recording as encoders get it: finite float32 samples `[n]`, one channel, n > 0; rate in Hz."""
-
-    samples: Samples
-    rate: int
-
-    @property
-    def seconds(self) -> float:
-        """The length in seconds."""
-        return len(self.samples) / self.rate
-
-    def resampled(self, rate: int) -> Waveform:
-        """The same recording at another rate, by torchaudio's windowed sinc interpolation.
-
-        Ratios with a large denominator are taken to the nearest fraction over 1000 or less, since the
-        filter bank grows with it: the pitch moves by less than a millionth.
-        """
-        if rate == self.rate:
-            return self
-        from torchaudio.functional import resample  # imported only where it is needed: it takes its time
-
-        ratio = Fraction(rate, self.rate).limit_denominator(1000) or Fraction(rate, self.rate)
-        samples = resample(torch.from_numpy(self.samples), ratio.denominator, ratio.numerator)
-        return Waveform(samples.numpy(), rate)
+_BLOCK_VALUES = 2**18
 
 
 def read(item: Any, limits: Limits) -> Waveform:
     """A mono recording, the mean of its channels, from 1 sample to `limits.seconds` long.
 
-    Arrays and tensors come as `(waveform, rate)`: `[n]` or `[channels, n]`, float, or integers which are
-    scaled by their range. Files are wav, flac, ogg and mp3, whatever else libsndfile reads too. Raises
-    InputError for everything else, for samples that aren't finite and for truncated files.
+    Arrays and tensors come as `(waveform, rate)`: `[n]` or `[channels, n]`, floats from -1 to 1, or integers
+    which are scaled by their range. Values on the scale of another type are refused: floats beyond 16 or that
+    are whole numbers, integers of 32 and 64 bits that use no more than half of them.
+
+    Of files the first bytes choose the reader: wav, flac, ogg, opus and mp3, whatever else libsndfile reads,
+    and m4a, webm, wma and amr where PyAV is installed. Raises InputError for everything else, for samples
+    that aren't finite, for channels that cancel each other, and for truncated files.
     """
     source = describe(item)
     if isinstance(item, Waveform):
-        return _checked(item.samples, item.rate, source, limits)
+        mix = Mix(source, limits)
+        mix.require(len(item.samples), 1, item.rate)
+        return item
     if isinstance(item, tuple) and len(item) == 2:
-        return _from_array(item[0], item[1], limits)
+        return _from_pair(item[0], item[1], limits)
     if not is_source(item):
-        raise InputError(
-            f"{type(item).__name__} is no recording",
-            source=source,
-            remedy="pass a path, bytes, a binary file or (waveform, rate)",
-        )
-    content = read_bytes(item, limits)
-    try:
-        samples, rate = _decode(content, source, limits)
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as cause:
-        if isinstance(cause, InputError):
-            raise
-        raise InputError(
-            f"it can't be decoded as audio: {without_address(cause)}",
-            source=source,
-            remedy="wav, flac, ogg and mp3 are read; a truncated file must be fetched again",
-        ) from cause
-    return _checked(samples, rate, source, limits)
+        remedy = "pass a path, bytes, a binary file or (waveform, rate)"
+        if isinstance(item, Mapping) and {"array", "sampling_rate"} <= item.keys():
+            remedy = 'pass the two as one: (item["array"], item["sampling_rate"])'
+        raise InputError(f"{type(item).__name__} is no recording", source=source, remedy=remedy)
+    samples, rate = decode(read_bytes(item, limits), source, limits)
+    return waveform_from(samples, rate, source)
 
 
-def _decode(content: bytes, source: str, limits: Limits) -> tuple[Samples, int]:
-    """Mixed to mono block by block, so that many channels cost no more memory than one."""
-    with soundfile.SoundFile(_Content(content)) as file:
-        _check_length(file.frames, file.samplerate, source, limits)
-        most = int(limits.seconds * file.samplerate)
-        blocks: list[Samples] = []
-        count = 0
-        while count <= most:
-            block = file.read(_BLOCK, dtype="float32", always_2d=True)
-            if not len(block):
-                break
-            blocks.append(block.mean(axis=1))
-            count += len(block)
-        _check_whole(file, content, count, source)
-        samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-        return samples, file.samplerate
-
-
-class _Content(BytesIO):
-    """Bytes that stay where they are when a damaged header points before their start."""
-
-    def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
-        """What libsndfile asks for through a callback of C, out of which no exception can come."""
-        try:
-            return super().seek(offset, whence)
-        except ValueError:
-            return self.tell()
-
-
-def _check_whole(file: soundfile.SoundFile, content: bytes, count: int, source: str) -> None:
-    """Raise if the stream ends before its own header says; libsndfile notices, but reads on."""
-    cut_wav = re.search(r"^data\s*: (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    short_wav = cut_wav is not None and int(cut_wav[2]) < int(cut_wav[1]) < 2**32 - 2**16
-    open_ogg = file.format == "OGG" and not _ogg_ends(content)
-    short_stream = count < 0.98 * file.frames  # an mp3's header counts to the frame, its encoder may not
-    if short_wav or open_ogg or short_stream:
-        raise InputError(
-            f"it is truncated: {count} samples are there, its header or its last page says more",
-            source=source,
-            remedy="fetch it again",
-        )
-
-
-def _ogg_ends(content: bytes) -> bool:
-    """Whether the last page is whole and has the end-of-stream flag (RFC 3533, section 6)."""
-    page = content[content.rfind(b"OggS") :]
-    if len(page) < 27:
-        return False
-    table = page[27 : 27 + page[26]]  # the lengths of the page's segments
-    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(table)
-
-
-def _from_array(waveform: Any, rate: Any, limits: Limits) -> Waveform:
+def _from_pair(waveform: Any, rate: Any, limits: Limits) -> Waveform:
     source = f"(waveform, rate): {describe(waveform)}"
-    if type(rate) is bool or not isinstance(rate, (int, np.integer)):
-        raise InputError(f"the rate is {rate!r}", source=source, remedy="pass it in Hz, as an int")
-    if isinstance(waveform, torch.Tensor):
-        waveform = waveform.detach().cpu()
-        waveform = waveform.float().numpy() if waveform.is_floating_point() else waveform.numpy()
-    if not isinstance(waveform, np.ndarray):
+    if isinstance(rate, (np.ndarray, torch.Tensor)) and isinstance(waveform, (int, float, np.number)):
+        raise InputError(
+            "the rate comes first, and the waveform second",
+            source=source,
+            remedy="swap them: (waveform, rate); scipy.io.wavfile.read gives them the other way round",
+        )
+    if not isinstance(waveform, (np.ndarray, torch.Tensor)):
         raise InputError(
             f"{type(waveform).__name__} is no waveform",
             source=source,
             remedy="pass a numpy array or a tensor",
         )
-    if waveform.ndim not in (1, 2) or (waveform.ndim == 2 and not 0 < waveform.shape[0] <= MAX_CHANNELS):
+    require_rate(rate, source)
+    _require_shape(tuple(waveform.shape), source)
+    mix = Mix(source, limits)
+    channels, count = (1, *waveform.shape)[-2:]
+    with mix.room(count, channels, int(rate)):
+        samples = _as_array(waveform, source)
+        require_scale(samples, source)
+        mixed = _mixed(samples, mix, int(rate))
+    return waveform_from(mixed, int(rate), source)
+
+
+def _require_shape(shape: tuple[int, ...], source: str) -> None:
+    """Raise InputError for what isn't [n] or [channels, n]."""
+    if len(shape) == 1 or (len(shape) == 2 and 0 < shape[0] <= min(MAX_CHANNELS, max(1, shape[1]))):
+        return
+    if len(shape) == 2 and shape[0] > shape[1] > 0:
+        remedy = "transpose it: (waveform.T, rate); it is [n, channels], as soundfile gives it"
+    else:
+        remedy = "make it [n] or [channels, n]"
+    raise InputError(f"the waveform's shape is {shape}", source=source, remedy=remedy)
+
+
+def _as_array(waveform: Any, source: str) -> np.ndarray[Any, Any]:
+    if isinstance(waveform, np.ndarray):
+        return waveform
+    try:
+        tensor = waveform.detach().cpu()
+        narrow = tensor.is_floating_point() and tensor.dtype != torch.float64
+        array: np.ndarray[Any, Any] = (tensor.float() if narrow else tensor).numpy()
+    except Exception as cause:  # sparse, quantised and other tensors that have no array
         raise InputError(
-            f"the waveform's shape is {waveform.shape}",
+            f"the tensor can't be read: {words(cause)}",
             source=source,
-            remedy="make it [n] or [channels, n]; soundfile gives [n, channels], so transpose that",
-        )
-    _check_length(waveform.shape[-1], int(rate), source, limits)
-    samples = _to_float(waveform, source)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=0, dtype=np.float32)
-    return _checked(samples, int(rate), source, limits)
+            remedy="pass a dense tensor of floats or integers, such as tensor.to_dense()",
+            fault=fault_of(cause, "content"),
+        ) from cause
+    return array
 
 
-def _to_float(waveform: np.ndarray[Any, Any], source: str) -> Samples:
-    kind = waveform.dtype
-    if np.issubdtype(kind, np.floating):
-        with np.errstate(over="ignore"):  # what overflows isn't finite, and is refused as such
-            return np.asarray(waveform, np.float32)
-    if not np.issubdtype(kind, np.integer):
-        raise InputError(f"the waveform's type is {kind}", source=source, remedy="make it float or integer")
-    half = 2.0 ** (8 * kind.itemsize - 1)
-    middle = half if np.issubdtype(kind, np.unsignedinteger) else 0.0
-    return np.asarray((waveform.astype(np.float64) - middle) / half, np.float32)
-
-
-def _check_length(count: int, rate: int, source: str, limits: Limits) -> None:
-    if not 0 < rate <= MAX_RATE:
-        raise InputError(f"the rate is {rate} Hz", source=source, remedy=f"make it 1 to {MAX_RATE} Hz")
-    if count > limits.seconds * rate:
-        raise InputError(
-            f"it is {count / rate:.1f} s long, and the limit is {limits.seconds:g} s",
-            source=source,
-            remedy=f"cut it, or {raising('seconds')}",
-            fault="limit",
-        )
-
-
-def _checked(samples: Samples, rate: int, source: str, limits: Limits) -> Waveform:
-    if not len(samples):
-        raise InputError("it has no samples", source=source, remedy="leave it out")
-    _check_length(len(samples), rate, source, limits)
-    if not np.isfinite(samples).all():
-        first = int(np.argmin(np.isfinite(samples)))
-        raise InputError(
-            f"its sample {first} is {samples[first]}",
-            source=source,
-            remedy="samples must be finite; clean them: numpy.nan_to_num(waveform)",
-        )
-    return Waveform(np.ascontiguousarray(samples), rate)
+def _mixed(waveform: np.ndarray[Any, Any], mix: Mix, rate: int) -> Samples:
+    """The mean of the channels in float32, piece by piece, so that many channels take no more memory."""
+    if waveform.ndim == 1 and waveform.dtype == np.float32:
+        return waveform
+    channels = waveform.reshape(-1, waveform.shape[-1])  # [channels, n]
+    step = max(1, _BLOCK_VALUES // len(channels))
+    for start in range(0, channels.shape[1], step):
+        block = to_float(channels[:, start : start + step])
+        mix.add(block, 0, rate)
+    return mix.samples()

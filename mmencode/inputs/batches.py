@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterable, Awaitable, ItemsView, Iterable, KeysView, Mapping, Sequence, Set
+from io import TextIOBase
 from typing import Any
 
+from ..columns import column_of, columns_of, selection
 from ..errors import InputError
+from ..spec import AUDIO, IMAGE
+from .audio import Waveform
 from .source import describe, is_source
+
+_SHOWN = 8  # names of columns in a message
 
 
 def check_on_error(on_error: str) -> None:
@@ -15,20 +21,135 @@ def check_on_error(on_error: str) -> None:
         raise ValueError(f'on_error is {on_error!r}: make it "raise" or "skip"')
 
 
+def as_batch(modality: str, batch: Any) -> Iterable[Any]:
+    """The batch as what items are drawn from, each when it is needed: its source may use it again."""
+    require_many(modality, batch)
+    return as_drawn(batch)
+
+
 def as_items(modality: str, batch: Any) -> Sequence[Any]:
     """The batch as a sequence."""
-    require_many(modality, batch)
-    return batch if isinstance(batch, Sequence) or _is_array(batch) else list(batch)
+    drawn = as_batch(modality, batch)
+    items: Any = drawn if isinstance(drawn, Sequence) or _is_array(drawn) else list(drawn)
+    return items  # type: ignore[no-any-return]
+
+
+def as_drawn(batch: Any) -> Iterable[Any]:
+    """What items are drawn from: of a column its values, of anything else that itself."""
+    column = column_of(batch)
+    drawn: Iterable[Any] = batch if column is None else column
+    return drawn
+
+
+def as_pairs(pairs: Any) -> Sequence[Any]:
+    """The (modality, item) pairs as a sequence; TypeError for a table, and for what is no iterable."""
+    what = _unordered(pairs)
+    if what is not None:
+        raise TypeError(
+            f"the pairs are one {what}, not a sequence of (modality, item) pairs: "
+            'encode_mixed([("text", "a dog")]) encodes one; zip(modalities, items) pairs two columns'
+        )
+    drawn: Any = as_drawn(pairs)
+    return drawn if isinstance(drawn, Sequence) else list(drawn)
+
+
+def as_column(value: Any, what: str) -> Iterable[Any] | None:
+    """What stands beside a batch, keys or metadata, one for each item.
+
+    TypeError for a table, for one value, and for what has no order.
+    """
+    if value is None:
+        return None
+    found = _unordered(value)
+    if found is not None:
+        rows = "as frame.to_dict('records') and table.to_pylist() give them"
+        wanted = f"the rows in a list, {rows}" if what == "metadata" else "a list or one column"
+        raise TypeError(f"{what} is one {found}: give {wanted}, one for each item in the items' order")
+    return as_drawn(value)
+
+
+def _unordered(value: Any) -> str | None:
+    """What a value is that doesn't hold several others in an order of its own; None for one that does."""
+    kind, names = type(value).__name__, columns_of(value)
+    if names is not None:
+        return f"{kind} with {_listed(names)}"
+    if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
+        return f"{kind}, which has no order"
+    if getattr(value, "ndim", 1) == 0:
+        return f"{kind} of no dimensions"
+    return kind if isinstance(value, str | bytes) or not isinstance(value, Iterable) else None
 
 
 def require_many(modality: str, batch: Any) -> None:
-    """TypeError for what is one item rather than many of them."""
-    single = is_source(batch) or isinstance(batch, (Mapping, Set)) or not isinstance(batch, Iterable)
-    if single or (_is_array(batch) and modality in ("image", "audio") and batch.ndim < 4):
+    """TypeError for what is one item, or a table, rather than many items."""
+    if type(batch) is list and modality != AUDIO:
+        return
+    found = _single(modality, batch)
+    if found is not None:
+        what, instead = found
         raise TypeError(
-            f"the batch is one {type(batch).__name__}, not a sequence of items: "
-            f"encode({modality!r}, [item]) encodes a single one"
+            f"the batch is one {what}, not a sequence of items: encode({modality!r}, [item]) encodes a single"
+            f" one{instead and '; '}{instead}"
         )
+
+
+def _single(modality: str, batch: Any) -> tuple[str, str] | None:
+    """What the batch is one of, and what may have been meant; None for a batch."""
+    if type(batch) is list:
+        return _one_clip(modality, batch)
+    kind = type(batch).__name__
+    names = columns_of(batch)
+    if modality == AUDIO and names is not None and {"array", "sampling_rate"} <= {*names}:
+        return f"clip, {kind}", "encode('audio', [(batch['array'], batch['sampling_rate'])]) this one"
+    if names is not None:
+        one = (
+            f"encode({modality!r}, {selection(batch, 'batch', names[0])}) one of its columns" if names else ""
+        )
+        return f"{kind} with {_listed(names)}", one
+    if is_source(batch):
+        lines = "[line.rstrip('\\n') for line in file] are the lines of a file"
+        return kind, lines if isinstance(batch, TextIOBase) else ""
+    if isinstance(batch, Set) and not isinstance(batch, KeysView | ItemsView):  # which keep their dict's
+        return kind, "a set has no order: sorted(batch) has one"
+    if isinstance(batch, AsyncIterable):
+        return kind, "[item async for item in batch] are its items"
+    if isinstance(batch, Awaitable):
+        return kind, "await it first"
+    if modality == AUDIO and isinstance(batch, Waveform):
+        return f"clip, {kind}", ""
+    if isinstance(batch, Mapping) or not isinstance(batch, Iterable):
+        return kind, ""
+    return _one_array(modality, batch, kind) if _is_array(batch) else _one_clip(modality, batch)
+
+
+def _one_array(modality: str, batch: Any, kind: str) -> tuple[str, str] | None:
+    """The same of arrays: of text and objects those of one dimension are batches, of pixels those of four."""
+    if column_of(batch) is not None:
+        return None
+    if batch.ndim == 0:
+        return f"{kind} of no dimensions", "batch.item() is what it holds"
+    if modality == AUDIO:
+        return f"clip, {kind}, without its rate", "encode('audio', [(samples, rate)]) one with it"
+    if modality == IMAGE and batch.ndim < 4:
+        return kind, ""
+    if getattr(getattr(batch, "dtype", None), "kind", "") in ("O", "U", "S", "T"):
+        return f"table of the shape {tuple(batch.shape)}", "batch[:, 0] is its first column"
+    return None
+
+
+def _one_clip(modality: str, batch: Any) -> tuple[str, str] | None:
+    """The same of a recording with its rate, in either order: no rate is an item."""
+    if modality != AUDIO or not isinstance(batch, tuple | list) or len(batch) != 2:
+        return None
+    rates = [isinstance(part, (int, float)) or getattr(part, "ndim", 1) == 0 for part in batch]
+    arrays = [isinstance(part, list) or getattr(part, "ndim", 0) > 0 for part in batch]
+    single = sorted(rates) == sorted(arrays) == [False, True]
+    return ("clip, samples and their rate", "") if single else None
+
+
+def _listed(names: Sequence[Any]) -> str:
+    shown = ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+    return f"the columns {shown}" if names else "no columns"
 
 
 def _is_array(batch: Any) -> bool:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ..causes import words
 from ..errors import InputError
 from . import pictures
+from .gate import common_gate
 from .limits import Limits, raising
 from .source import describe, is_source, read_bytes
+from .turns import Turns
 
 _ORIENTATION = 0x0112
 _CHANNELS = (1, 3, 4)
-# Pillow decodes lazily, and one lazy image may stand twice in a batch.
-_first_load = threading.Lock()
+# Pillow decodes lazily, and one lazy image may stand twice in a batch, or two share a file.
+_turns = Turns()
 
 
 def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
@@ -32,9 +33,11 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
     no value is over 255, else of 16. Raises InputError for everything else.
     """
     source = describe(item)
-    if isinstance(item, Image.Image):
-        with _first_load:
+    if isinstance(item, ImageFile.ImageFile):
+        with _turns.at(item, item.fp, seconds=limits.wait, source=source):
             return _decode(item, source, limits)
+    if isinstance(item, Image.Image):
+        return _decode(item, source, limits)
     if isinstance(item, torch.Tensor):
         return _from_array(_channels_last(item, source), source, limits)
     if isinstance(item, np.ndarray):
@@ -61,7 +64,7 @@ def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
             fault="limit",
         )
     try:
-        with pictures.common_gate.holding(need, limits.wait, source):
+        with common_gate.holding(need, limits.wait, source):
             image.load()
             return pictures.rgb(pictures.upright(image, _orientation(image)))
     except InputError:

@@ -17,11 +17,13 @@ class Limits:
                  one no more than pass over 20 times `pixels` in all
     memory       bytes that decoding one item may take, by an estimate from its header: 2 GiB, as much as the
                  largest pictures of phones take. A picture of more than 250 pixels for each byte of its file
-                 may take an eighth of it, since it is blank or made to cost much, unless `pixels` is raised
+                 may take an eighth of it, since it is blank or made to cost much, unless `pixels` is raised;
+                 so may a recording of more than 250 samples
     seconds      of a recording: ten minutes
     samples      of a recording, over all its channels: 2^28
     characters   of a text; what an encoder doesn't take in is its own, smaller limit
-    wait         the most seconds that reading and preprocessing one item may take: one minute
+    wait         the most seconds that reading and preprocessing one item may take: one minute. Then the item
+                 is given up, not the work: its thread ends when that does
 
     Raises ValueError for what isn't positive, and for anything but whole numbers; seconds may be fractions,
     and `math.inf` is no limit on them.

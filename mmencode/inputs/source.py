@@ -7,9 +7,10 @@ import os
 import re
 import stat
 from io import BytesIO
+from pathlib import PurePath
 from typing import Any
 
-from ..causes import fault_of, words
+from ..causes import fault_of, named, words
 from ..errors import InputError
 from .limits import Limits, raising
 from .signatures import kind_of_string, remedy_for
@@ -21,14 +22,55 @@ _OPENING = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
 )
 
+_PATHS = (PurePath, os.DirEntry)
+
 
 def describe(item: Any) -> str:
-    """How an item is called in messages: its path, or what kind of object it is."""
-    if isinstance(item, (str, os.PathLike)):
-        return _shown(os.fspath(item))
-    if isinstance(item, (bytes, bytearray, memoryview)):
-        return f"{type(item).__name__} of {len(item)} bytes"
-    return f"{type(item).__module__}.{type(item).__qualname__} object".removeprefix("builtins.")
+    """How an item is called in messages: its path, or what kind of object it is.
+
+    Never raises, and runs none of the item's own code, which may hang.
+    """
+    kind = type(item)
+    if issubclass(kind, (str, *_PATHS)):
+        try:
+            return _shown(str.__str__(item) if issubclass(kind, str) else os.fspath(item))
+        except Exception:  # a subclass has a `__fspath__` of its own
+            pass
+    if issubclass(kind, (bytes, bytearray, memoryview)):
+        return f"{_name(kind)} of {_length(item)} bytes"
+    return f"{_name(kind)} object"
+
+
+def _name(kind: type) -> str:
+    """A type's name in full, by what `type` itself knows of it, for a metaclass may know otherwise."""
+    name = str(type.__dict__["__qualname__"].__get__(kind))
+    module = type.__dict__["__module__"].__get__(kind)
+    return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
+
+
+def _length(item: Any) -> int:
+    if isinstance(item, memoryview):
+        try:
+            return item.nbytes
+        except ValueError:  # it was released
+            return 0
+    return bytes.__len__(item) if isinstance(item, bytes) else bytearray.__len__(item)
+
+
+def as_path(item: Any) -> Any:
+    """The path itself of an object that stands for one, so that messages can name it; else the item.
+
+    InputError when the object's own code doesn't give it.
+    """
+    kind = type(item)
+    if issubclass(kind, (str, *_PATHS)) or not hasattr(kind, "__fspath__"):
+        return item
+    try:
+        return os.fspath(item)
+    except BaseException as cause:  # somebody else's code
+        raise InputError(
+            f"its path can't be had: {named(cause)}", source=describe(item), remedy="pass its path as a str"
+        ) from cause
 
 
 def _shown(path: str | bytes) -> str:
@@ -43,8 +85,11 @@ def without_address(cause: Exception) -> str:
 
 def is_source(item: Any) -> bool:
     """Whether `read_bytes` takes this item."""
-    kinds = (str, os.PathLike, bytes, bytearray, memoryview)
-    return isinstance(item, kinds) or callable(getattr(item, "read", None))
+    try:
+        kinds = (str, os.PathLike, bytes, bytearray, memoryview)
+        return issubclass(type(item), kinds) or callable(getattr(item, "read", None))
+    except Exception:  # the object's own code
+        return False
 
 
 def read_bytes(item: Any, limits: Limits) -> bytes:

@@ -16,15 +16,22 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
         *(".dib", ".tif", ".tiff", ".avif", ".mpo", ".ppm", ".pgm", ".pbm", ".pnm"),
     ),
     AUDIO: (
-        *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au"),
-        *(".snd", ".w64", ".rf64", ".caf"),
+        *(".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga", ".aif"),
+        *(".aiff", ".aifc", ".au", ".snd", ".w64", ".rf64", ".caf", ".voc", ".sph", ".nist", ".avr"),
+        *(".pvf", ".paf", ".xi", ".htk"),
     ),
 }
 # What is read where another package is installed: its module, and how pip calls it.
 _HEIC, _JXL, _AV = ("pillow_heif", "pillow-heif"), ("pillow_jxl", "pillow-jxl-plugin"), ("av", "av")
 EXTRA_ENDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     IMAGE: {".heic": _HEIC, ".heif": _HEIC, ".hif": _HEIC, ".jxl": _JXL},
-    AUDIO: dict.fromkeys((".m4a", ".aac", ".mka", ".wma", ".amr"), _AV),
+    AUDIO: dict.fromkeys(
+        (
+            *(".m4a", ".m4b", ".aac", ".mka", ".weba", ".wma", ".amr", ".awb", ".3ga", ".wv", ".ape"),
+            *(".tta", ".ac3"),
+        ),
+        _AV,
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..embeddings import Embeddings
 from ..encoder import digest
 from ..errors import FitError, SpaceMismatchError
+from ..fence import own_numbers
 from .contrastive import Perceptron, bent
 from .pairs import FLAT, require_pairs
 
@@ -166,8 +167,7 @@ def _principal(rows: Tensor, dim: int, hidden: int, seed: int) -> Autoencoder:
             remedy=f"ask for 1 to {varying}, or give more rows",
         )
     components = vectors.flip(1)[:, :dim].T.float()  # [dim, width]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with own_numbers(seed):
         found = Autoencoder(rows.shape[1], dim, hidden)
     with torch.no_grad():
         found.direct.weight.copy_(components)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..embeddings import Embeddings, Vectors
 from ..errors import LabelError
+from ..guarding import Guard
 from ..spec import TEXT
 
 Encode = Callable[..., Embeddings]
@@ -30,20 +30,24 @@ class Bank:
         self._numbers = numbers
         self._vectors: OrderedDict[str, Vectors] = OrderedDict()
         self._space = ""
-        self._lock = threading.Lock()
+        self._guard = Guard()
 
     def __len__(self) -> int:
         return len(self._vectors)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel empty: what is asked for is encoded where it is needed."""
+        return Bank, (self._numbers,)
+
     def clear(self) -> None:
         """Let all vectors go."""
-        with self._lock:
+        with self._guard:
             self._vectors.clear()
 
     def means(self, encode: Encode, names: Sequence[str], groups: Sequence[Sequence[str]]) -> Embeddings:
         """The mean of each group's vectors, normalised again, `[groups, dim]`; `names` are for messages."""
         parts: list[Vectors] = []
-        with self._lock:
+        with self._guard:
             for start, stop in _chunks([len(group) for group in groups]):
                 texts = [text for group in groups[start:stop] for text in group]
                 vectors = self._encoded(encode, texts)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from ..card import require_same_space
 from ..embeddings import Embeddings
 from ..errors import FitError, InputError, LabelError
+from ..guarding import Guard
 from ..lists import in_order
 from ..spec import TEXT, Scoring
 from .bank import Bank, Encode, mean_rows
@@ -47,7 +47,7 @@ class Classifier:
     (prompt ensembling; Radford et al., "Learning Transferable Visual Models From Natural Language
     Supervision", 2021, section 3.1.4). Without templates, the prompt that the encoder of the classified
     modality declares is the only one. A classifier doesn't change: `with_examples` and `calibrate` give
-    others.
+    others. Pickled, it takes its labels' vectors along, and its space as that travels.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Classifier:
         self._fitted = dict(heads or {})
         self._described: dict[str, Embeddings] = {}
         self._sound: set[str] = set()
-        self._lock = threading.Lock()
+        self._guard = Guard()
 
     def label_embeddings(self, modality: str) -> Embeddings:
         """The vectors `[labels, dim]` of what describes the labels to items of this modality."""
@@ -172,6 +172,19 @@ class Classifier:
         others = {known: found for known, found in self.calibrations.items() if known != modality}
         return self._with(self._fitted | {modality: head}, others)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """With the labels' vectors for every modality of the space, so that nothing describes them again."""
+        for modality in self._source.prompts:
+            self._all_embeddings(modality)
+        labels = self._labels
+        if labels.by != TEXT:  # open files, pictures: what was made of them is enough
+            without = tuple(() for _ in labels.names), (None,) * len(labels.null)
+            labels = replace(labels, items=without[0], null=without[1])
+        return {**vars(self), "_guard": None, "_labels": labels}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _guard=Guard())
+
     def __repr__(self) -> str:
         fitted = [f"examples of {modality}" for modality in self._fitted]
         fitted += [f"calibrated for {modality}" for modality in self.calibrations]
@@ -182,9 +195,11 @@ class Classifier:
         return len(self._labels.null) > 0
 
     def _with(self, heads: Mapping[str, Head], calibrations: Mapping[str, Calibration]) -> Classifier:
-        return Classifier(
+        found = Classifier(
             self._source, self._labels, multi_label=self.multi_label, heads=heads, calibrations=calibrations
         )
+        found._described.update(self._described)  # open files can be read but once
+        return found
 
     def _head(self, modality: str) -> Head:
         fitted = self._fitted.get(modality)
@@ -219,12 +234,14 @@ class Classifier:
         return Head(vectors.vectors, None, vectors.space, scoring, firsts)
 
     def _template(self, modality: str) -> str:
-        return self._source.prompts.get(modality, PLACE)
+        """The prompt of a modality, where it matters to what describes the labels."""
+        own = self._labels.items is not None or self._labels.templates is not None
+        return PLACE if own else self._source.prompts.get(modality, PLACE)
 
     def _all_embeddings(self, modality: str) -> Embeddings:
         """The vectors of all labels and of the null class, `[labels + 1, dim]`."""
         template = self._template(modality)
-        with self._lock:
+        with self._guard:
             if template not in self._described:
                 self._described[template] = self._describe(template)
             return self._described[template]

@@ -25,8 +25,9 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 import mmencode
-from mmencode.engine import Job, Prepared, _batches
+from mmencode.engine import _batches
 from mmencode.inputs import Limits, reader
+from mmencode.job import Job, Prepared
 from mmencode.runtime import Runtime, move
 from mmencode.space import Space
 from mmencode.spec import EncoderSpec
@@ -132,7 +133,8 @@ def floors(space: Space, modality: str, items: Sequence[Any], name: str) -> dict
 
     def prepare(pair: tuple[int, Any]) -> Prepared:
         tensors = tower.encoder.preprocess(read(pair[1], Limits()))
-        return Prepared(pair[0], "", tensors, tower.encoder.cost(tensors))
+        elements = sum(tensor.numel() for tensor in tensors.values())
+        return Prepared(pair[0], "", tensors, tower.encoder.cost(tensors), elements=elements)
 
     def prepare_all() -> list[Prepared]:
         with ThreadPoolExecutor(runtime.workers) as pool:

@@ -18,8 +18,8 @@ from PIL import Image, ImageFile
 
 from mmencode.errors import InputError
 from mmencode.inputs import Limits
+from mmencode.inputs.gate import Gate, common_gate, memory
 from mmencode.inputs.image import read
-from mmencode.inputs.pictures.gate import Gate, common_gate, memory
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 PICTURE = Image.fromarray(PIXELS)
@@ -308,7 +308,5 @@ def test_memory_is_what_the_machine_or_its_container_has(tmp_path, monkeypatch):
     assert 2**26 < memory() < 2**50
     (tmp_path / "max").write_text("max\n")
     (tmp_path / "limit").write_text("123456789\n")
-    monkeypatch.setattr(
-        "mmencode.inputs.pictures.gate._CONTAINERS", (str(tmp_path / "max"), str(tmp_path / "limit"))
-    )
+    monkeypatch.setattr("mmencode.inputs.gate._CONTAINERS", (str(tmp_path / "max"), str(tmp_path / "limit")))
     assert memory() == 123456789

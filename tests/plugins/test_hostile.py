@@ -256,7 +256,7 @@ THREAD = "starts a thread, and no command ends before it does"
 CHANGES = {
     "the working directory": ("os.chdir('/')", os.getcwd),
     "signal handlers": (
-        "signal.signal(signal.SIGINT, signal.SIG_IGN)",
+        "signal.signal(signal.SIGINT, lambda *_: None)",
         lambda: signal.getsignal(signal.SIGINT),
     ),
     "the alarm": ("signal.alarm(100)", lambda: signal.getitimer(signal.ITIMER_REAL)),

@@ -1,7 +1,6 @@
 """Bytes of a file become an upright RGB image, after its header was seen to ask for no more than it may."""
 
 from .decoding import FORMATS, decode, memory_of, require_header
-from .gate import common_gate
 from .orientation import orientation_of, upright
 from .plugins import require_pixels
 from .refusals import closed, undecodable
@@ -10,7 +9,6 @@ from .samples import cut, rgb, unit_range
 __all__ = [
     "FORMATS",
     "closed",
-    "common_gate",
     "cut",
     "decode",
     "memory_of",

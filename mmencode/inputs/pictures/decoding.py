@@ -11,9 +11,9 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from ...errors import InputError
+from ..gate import common_gate
 from ..limits import PIXELS, Limits, raising
 from . import boxes, jpeg, jxl, netpbm, png, tiff, webp
-from .gate import common_gate
 from .header import Header, Parser
 from .orientation import orientation_of, upright
 from .plugins import opened, require_pixels

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 from unittest import SkipTest, mock
 
@@ -14,10 +15,11 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ...encoder import Encoder
+from ...errors import IdentityError
 from ...runtime import Runtime, devices
 from ...space import Space
 from ...towers import build_tower, load_tower
-from . import elsewhere
+from . import elsewhere, handed
 from .state import changed, generators, settings, unlikely_generators
 from .suite import Suite
 
@@ -53,12 +55,18 @@ class MannerChecks(Suite):
     def test_closing_lets_the_encoder_go(self) -> None:
         """Nothing keeps the weights in memory."""
         spec = self.declared()
-        space = Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32"))
-        space.encode(spec.modality, self.samples()[:1])
-        encoder = space._tower(spec.modality).encoder
-        plain, _, _ = build_tower(
-            spec
-        )  # with the weights as they were loaded, which a space may lay out anew
+        references: list[weakref.ref[Encoder]] = []
+
+        def give() -> Encoder:
+            encoder = handed.built(spec)
+            references.append(weakref.ref(encoder))
+            return encoder
+
+        with handed.giving(spec, give) as watched:
+            space = Space(spec.space_name, [watched], runtime=Runtime("cpu", "float32"))
+            space.encode(spec.modality, self.samples()[:1])
+            encoder = space._tower(spec.modality).encoder
+            plain, _, _ = build_tower(watched)  # its weights as they were, which a space may lay out anew
         self._features(plain)
         weak: Any = StorageWeakRef  # sees the memory itself, whatever tensor refers to it
         held = [
@@ -66,13 +74,30 @@ class MannerChecks(Suite):
             for built in (encoder, plain)
             for parameter in built.parameters()
         ]
-        reference = weakref.ref(encoder)
+        references += [weakref.ref(encoder), weakref.ref(plain)]
         del encoder, plain
         space.close()
         gc.collect()
-        assert reference() is None, "something still refers to the encoder after close()"
+        alive = sum(reference() is not None for reference in references)
+        assert not alive, "something still refers to the encoder after close()"
         kept = sum(not weight.expired() for weight in held)
         assert not kept, f"something keeps {kept} of {len(held)} weights after close()"
+
+    def test_the_network_stays_its_owners(self) -> None:
+        """Whoever trains a network, or uses it otherwise, can make an encoder of it: it stays as it was."""
+        spec = self.declared()
+        encoder = handed.built(spec)
+        before = handed.state(encoder)
+        dtypes = ("float32",) if spec.bf16_cosine is None else ("float32", "bfloat16")
+        with handed.giving(spec, lambda: encoder) as mine:
+            for dtype in dtypes:
+                with (
+                    suppress(IdentityError),  # weights that were changed are found below
+                    Space(spec.space_name, [mine], runtime=Runtime("cpu", dtype)) as space,
+                ):
+                    space.encode(spec.modality, self.samples())
+        found = handed.changed(before, handed.state(encoder))
+        assert not found, f"loading and encoding change {', '.join(found[:3])} of what the target gave"
 
     def test_encoding_again_keeps_nothing(self) -> None:
         """A server may run for weeks: no tensor stays behind when a call has ended."""
@@ -85,18 +110,19 @@ class MannerChecks(Suite):
         assert after <= before, f"{after - before} tensors more after two more calls"
 
     def test_moving_the_encoder_leaves_nothing_behind(self) -> None:
-        """Tensors that an encoder holds are parameters or buffers, which follow it to its device."""
+        """Networks and tensors that an encoder holds are registered, so that they follow it to its device."""
         encoder, _, _ = build_tower(self.declared())
         self._features(encoder)  # some are made when they are first needed
         encoder.to("meta")
+        known = set(encoder.modules())
         left = [
             f"{type(module).__name__}.{name}"
-            for module in encoder.modules()
+            for module in known
             for name, value in vars(module).items()
-            for tensor in (value if isinstance(value, list | tuple) else [value])
-            if isinstance(tensor, torch.Tensor) and tensor.device.type != "meta"
+            for part in _several(value)
+            if _stays(part, known)
         ]
-        assert not left, f"register these as buffers, they stay behind: {left[:3]}"
+        assert not left, f"register these, they stay behind: {left[:3]}"
 
     def _features(self, encoder: Encoder) -> None:
         """Run its forward pass once."""
@@ -151,6 +177,21 @@ class MannerChecks(Suite):
             finally:
                 assert not refuse.called, f"it opened a connection: {refuse.call_args}"
         self.assert_equal(found, expected, "without network")
+
+
+def _several(value: Any) -> Iterable[Any]:
+    """What a container in an attribute holds, or the value itself."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple | set) else (value,)
+
+
+def _stays(value: Any, known: set[torch.nn.Module]) -> bool:
+    """Whether it is a tensor that wasn't moved, or a network with such tensors that nobody registered."""
+    if isinstance(value, torch.nn.Module):
+        tensors = (*value.parameters(), *value.buffers())
+        return value not in known and any(_stays(tensor, known) for tensor in tensors)
+    return isinstance(value, torch.Tensor) and value.device.type != "meta"
 
 
 def _tensors() -> int:

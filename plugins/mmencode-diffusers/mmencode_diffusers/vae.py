@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mmencode import Encoder
+from mmencode.copying import structural_copy
 from mmencode.encoders.pixels import fit_to_crop
 from mmencode.errors import EncoderError
 
@@ -24,7 +25,7 @@ Tensors = dict[str, Tensor]
 
 
 class Vae(Encoder):
-    """An `AutoencoderKL` or `AutoencoderTiny` of diffusers; the encoder takes it over.
+    """An `AutoencoderKL` or `AutoencoderTiny` of diffusers, which stays as it is.
 
     vae    the model
     size   of the square that is cut from the middle of each image and resized, in pixels
@@ -36,7 +37,7 @@ class Vae(Encoder):
 
     def __init__(self, vae: nn.Module, size: int = SIZE) -> None:
         super().__init__()
-        self.vae: Any = vae
+        self.vae: Any = structural_copy(vae)
         config: Any = self.vae.config
         _require_rgb(config)
         self.factor = factor(config)

@@ -33,7 +33,7 @@ def encoder() -> TimmEncoder:
 
     Raises MissingPackageError or WeightsError when its file isn't there as released.
     """
-    return TimmEncoder(classifier(), data_config=DATA_CONFIG)
+    return TimmEncoder.taking(classifier(), data_config=DATA_CONFIG)
 
 
 def projection() -> LabelAnchored:

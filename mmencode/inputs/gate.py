@@ -1,4 +1,4 @@
-"""A gate that lets only so many bytes of pictures be under decoding at once, in all threads together."""
+"""A gate that lets only so many bytes be under decoding at once, in all threads together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 
-from ...errors import InputError
+from ..errors import InputError
 
 _LONGEST = 600.0  # seconds after which a hold ends in any case, where `Limits.wait` is longer
 _UNKNOWN = 2**34  # bytes of memory of a machine that doesn't say how many it has

@@ -1,0 +1,118 @@
+"""Columns of tables as sequences of Python values, of whatever library; none of these is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+_BLOCK = 1024  # values that are made at once
+_KINDS = {
+    "pandas": ("Series", "Index", "api.extensions.ExtensionArray"),
+    "pyarrow": ("Array", "ChunkedArray"),
+    "polars": ("Series",),
+}
+_WAYS = ("to_pylist", "tolist", "to_list")  # Arrow's; numpy's and pandas'; Polars'
+_TEXTUAL = "OUST"  # numpy's kinds of Python objects, str, bytes, and strings of any length
+
+
+class Column(Sequence[Any]):
+    """The values of a column in its order, whatever its index; they are made a block at a time."""
+
+    def __init__(self, slices: Any, length: int) -> None:
+        self._slices = slices
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: int) -> Any:  # type: ignore[override]
+        if not -self._length <= place < self._length:
+            raise IndexError(f"value {place} of {self._length}")
+        start = place % self._length
+        return self._values(start, start + 1)[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, self._length, _BLOCK):
+            yield from self._values(start, start + _BLOCK)
+
+    def _values(self, start: int, stop: int) -> list[Any]:
+        block = self._slices[start:stop]
+        convert: Callable[[], list[Any]] = next(getattr(block, way) for way in _WAYS if hasattr(block, way))
+        return [None if is_missing(value) else value for value in convert()]
+
+
+def column_of(value: Any) -> Sequence[Any] | None:
+    """The values of a column, what is missing as None; None for what is no column.
+
+    A column of Python objects, which are there already, becomes a list of them.
+    """
+    kind = type(value)
+    is_array = _is(kind, "numpy", ("ndarray",))
+    if is_array and (value.ndim != 1 or value.dtype.kind not in _TEXTUAL):
+        return None
+    if not is_array and not any(_is(kind, *entry) for entry in _KINDS.items()):
+        return None
+    slices = value.array if _is(kind, "pandas", ("Series",)) else value  # by place, not by label
+    found = Column(slices, len(value))
+    return list(found) if getattr(getattr(value, "dtype", None), "kind", "") == "O" else found
+
+
+def columns_of(value: Any) -> list[Any] | None:
+    """The names of a table's columns, whatever library it is of, or a mapping's keys; None for no table.
+
+    Iterating over a table gives these names or, of others, its rows, and never a column.
+    """
+    if isinstance(value, Mapping):
+        return list(value)
+    fields = getattr(getattr(value, "dtype", None), "names", None)  # of a structured array
+    if isinstance(fields, tuple):
+        return list(fields)
+    if _is(type(value), "pyarrow", ("Array", "ChunkedArray")):
+        fields = getattr(value.type, "names", None)  # of structs
+        return list(fields) if fields else None
+    if _is(type(value), "pyarrow", ("RecordBatchReader",)):
+        return list(value.schema.names)
+    if column_of(value) is not None:
+        return None
+    if _is(type(value), "polars", ("LazyFrame",)):
+        return list(value.collect_schema().names())  # whose `columns` warns that it may take long
+    for attribute in ("column_names", "columns"):
+        names = getattr(value, attribute, None)
+        if isinstance(names, Iterable) and not isinstance(names, str) and not callable(names):
+            return list(names)
+    return None
+
+
+def selection(value: Any, name: str, column: Any) -> str:
+    """The code that takes one column of a table that is called `name`."""
+    kind = type(value)
+    if _is(kind, "pyarrow", ("Array", "ChunkedArray")):
+        return f"pyarrow.compute.struct_field({name}, {column!r})"
+    if _is(kind, "pyarrow", ("RecordBatchReader",)):
+        return f"{name}.read_all()[{column!r}]"
+    if _is(kind, "pandas", ("DataFrame",)) and list(value.columns).count(column) > 1:
+        return f"{name}.iloc[:, {list(value.columns).index(column)}]"
+    return f"{name}{'.collect()' if _is(kind, 'polars', ('LazyFrame',)) else ''}[{column!r}]"
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a table's value is none: None, NaN, or what pandas has for it."""
+    if value is None or (isinstance(value, float) and value != value):
+        return True
+    pandas: Any = sys.modules.get("pandas")
+    return pandas is not None and (value is pandas.NA or value is pandas.NaT)
+
+
+def _is(kind: type, package: str, names: Iterable[str]) -> bool:
+    """Whether a class is one of a package, which needn't be installed, or derived from one."""
+    module: Any = sys.modules.get(package)
+    if module is None:
+        return False
+    for name in names:
+        found = module
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if isinstance(found, type) and issubclass(kind, found):
+            return True
+    return False

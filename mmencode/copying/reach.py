@@ -1,0 +1,62 @@
+"""What lies within reach of a network, and what of it a copy needs anew."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from torch import Tensor, nn
+
+from .kinds import ATOMS, MUTABLE, REFERENCES, is_object, parts, referent
+
+
+class Reach:
+    """All values that a network holds, however far off; `touched` has the ids of those that must be new.
+
+    These are modules and tensors, the containers that modules hold, and whatever holds any of them, so that
+    no part of the copy leads back into the original. A container inside another object, a tokenizer's
+    vocabulary, say, is that object's own affair.
+    """
+
+    def __init__(self, root: nn.Module) -> None:
+        self.values: dict[int, Any] = {}  # by id, and alive, so that no id comes twice
+        self._holders: dict[int, list[int]] = defaultdict(list)
+        self.touched: set[int] = set()
+        self._mark(self._find(root))
+
+    def _find(self, root: nn.Module) -> list[int]:
+        """Look at everything; the ids of what must be new for its own sake."""
+        fresh: list[int] = []
+        waiting: list[tuple[Any, bool]] = [(root, True)]
+        reached: dict[int, bool] = {}  # whether without passing through an object that is no module
+        while waiting:
+            value, own = waiting.pop()
+            key, kind = id(value), type(value)
+            if reached.get(key, False) or (key in reached and not own):
+                continue
+            reached[key] = own
+            self.values[key] = value
+            is_module = issubclass(kind, nn.Module)
+            if is_module or issubclass(kind, Tensor) or (own and issubclass(kind, MUTABLE)):
+                fresh.append(key)
+            own = is_module or (own and not is_object(kind))
+            for part in parts(value, keys=own):
+                if type(part) not in ATOMS:
+                    self._holders[id(part)].append(key)
+                    waiting.append((part, own))
+        return fresh
+
+    def _mark(self, fresh: list[int]) -> None:
+        """Mark these and all that holds them; a weak reference where what it refers to is marked."""
+        references = [key for key, value in self.values.items() if type(value) in REFERENCES]
+        while fresh:
+            key = fresh.pop()
+            if key not in self.touched:
+                self.touched.add(key)
+                fresh += self._holders[key]
+            if not fresh:
+                fresh = [
+                    key
+                    for key in references
+                    if key not in self.touched and id(referent(self.values[key])) in self.touched
+                ]

@@ -1,0 +1,143 @@
+"""What libsndfile doesn't read is named, and decoded by PyAV, which is FFmpeg, where that is installed."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...causes import named
+from ...errors import InputError
+from ..signatures import kind_of_bytes, remedy_for
+from ..waveform import LOUDEST
+from . import ogg
+from .mix import Mix
+from .part import damaged, truncated
+
+# FFmpeg's names of formats, by where in a file their mark stands and what it is. A format is never guessed,
+# since some are lists of other files.
+_MARKS = (
+    *((4, mark, "mov") for mark in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")),
+    (0, b"\x1a\x45\xdf\xa3", "matroska"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (0, b"#!AMR", "amr"),
+    *((0, bytes((0xFF, second)), "aac") for second in (0xF0, 0xF1, 0xF8, 0xF9)),
+    (0, b"wvpk", "wv"),
+    (0, b"MAC ", "ape"),
+    (0, b"TTA1", "tta"),
+    (0, b"\x0b\x77", "ac3"),
+    (0, b"FLV\x01", "flv"),
+    (8, b"AVI ", "avi"),
+    (188, b"G", "mpegts"),
+    (0, ogg.MAGIC, "ogg"),
+)
+# Formats that tell their length, which is believed where the file has a byte for so many seconds.
+_COUNTED = ("mov", "matroska", "asf", "wv", "tta", "ape")
+_SPARSEST = 1 / 12
+_COMMON_RATE = 48_000  # Hz, of a stream that doesn't say its own before it is decoded
+_SLACK = 0.2  # seconds that encoders add, or cut off
+_BEGUN = ("WAV ", "AIFF", "FLAC", "CAF", "AU rec", "Wave64", "Creative")  # kinds that are read
+_READ = (
+    "wav, flac, ogg, opus and mp3 are read; m4a, webm, wma, amr and aac are with PyAV: "
+    "pip install 'mmencode[av]'"
+)
+
+
+def _nothing_else(url: str, flags: int, options: dict[str, str]) -> Any:
+    raise PermissionError(f"a recording asks for another file, {url}")
+
+
+_ALONE: dict[str, Any] = {"io_open": _nothing_else, "metadata_errors": "replace"}
+
+
+def add(content: bytes, mix: Mix, source: str) -> None:
+    """Mix what PyAV decodes; InputError that names what it is where nothing does."""
+    name = next((name for place, mark, name in _MARKS if content[place : place + len(mark)] == mark), None)
+    kind = kind_of_bytes(content)
+    if name is None or (name == "mpegts" and "transport" not in kind):
+        _refuse(content, kind, source)
+    kind = kind or f"of FFmpeg's format {name}"
+    if name == "ogg":
+        kind += f" of {' and '.join(ogg.kinds(content, source)) or 'something unknown'}"
+    try:
+        import av
+    except Exception as cause:  # or one of its libraries
+        missing = isinstance(cause, ModuleNotFoundError)
+        raise InputError(
+            f"it can't be decoded as audio: it is {kind}, which PyAV would read"
+            + ("" if missing else f", and that can't be imported: {named(cause)}"),
+            source=source,
+            remedy="pip install 'mmencode[av]', or convert it to wav or flac",
+            fault="access",
+        ) from cause
+    try:
+        with av.open(BytesIO(content), format=name, **_ALONE) as container:
+            _add(container, kind, len(content) * _SPARSEST if name in _COUNTED else 0.0, mix, source)
+    except av.FFmpegError as cause:
+        raise InputError(
+            f"it can't be decoded as audio: it is {kind}, and FFmpeg says: {cause.strerror}",
+            source=source,
+            remedy="fetch it again; it may be truncated",
+            fault="process" if cause.errno == errno.ENOMEM else "content",  # others are its words for damage
+        ) from cause
+
+
+def _refuse(content: bytes, kind: str, source: str) -> NoReturn:
+    if "MP3" in kind or "layer" in kind:
+        raise damaged(f"it begins as {kind}, and has no frames that follow each other", source)
+    if any(word in kind for word in _BEGUN):
+        raise damaged(f"it begins as {kind}, and doesn't go on as one", source)
+    what = kind or f"nothing known: it begins with {content[:8].hex(' ')}"
+    raise InputError(f"it can't be decoded as audio: it is {what}", source=source, remedy=_remedy(kind))
+
+
+def _remedy(kind: str) -> str:
+    if "picture" in kind or "a camera's raw file" in kind:
+        return 'encode it as "image"'
+    if "playlist" in kind:
+        return "pass the files that it lists"
+    if "MIDI" in kind or "tracker" in kind:
+        return "play it into a wav file, and pass that"
+    return remedy_for(kind, _READ)
+
+
+def _add(container: Any, kind: str, most: float, mix: Mix, source: str) -> None:
+    """Mix the first stream of sound, which may tell a length of so many seconds at most."""
+    if not container.streams.audio:
+        raise InputError(f"it is {kind} without sound", source=source, remedy="leave it out")
+    stream = container.streams.audio[0]
+    length = _length(container, stream)
+    length = length if 0 < length <= most else 0.0
+    rate = stream.rate or _COMMON_RATE
+    frames = int(length * rate) if length else None
+    with mix.room(frames, max(1, stream.channels), rate, last=False):
+        for block, own in _blocks(container, stream):
+            mix.add(block, 0, own)
+    if not mix.peak <= LOUDEST and not stream.codec_context.name.startswith("pcm_f"):
+        raise damaged(f"its samples go up to {mix.peak:g}, and full scale is 1, so it is damaged", source)
+    seconds = mix.count / mix.rate if mix.rate else 0.0
+    if seconds < 0.98 * length - _SLACK:
+        raise truncated(f"{seconds:.1f} s are there, and it says that it has {length:.1f} s", source)
+
+
+def _length(container: Any, stream: Any) -> float:
+    """The seconds that a file says it has; 0 where it doesn't say it of its sound alone."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return 0.0 if container.streams.video else (container.duration or 0) / 1e6
+
+
+def _blocks(container: Any, stream: Any) -> Iterator[tuple[np.ndarray[Any, Any], int]]:
+    """Float32 [channels, n] with its rate, whatever the codec gives."""
+    import av
+
+    resampler, kind = None, None
+    for frame in container.decode(stream):
+        if resampler is None or kind != (frame.format.name, frame.layout.name, frame.sample_rate):
+            kind = frame.format.name, frame.layout.name, frame.sample_rate
+            resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=frame.sample_rate)
+        for made in resampler.resample(frame):
+            yield made.to_ndarray(), made.sample_rate

@@ -1,0 +1,154 @@
+"""A recording as encoders get it, checked where it is made, and resampled at a bounded cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+
+Samples = np.ndarray[Any, np.dtype[np.float32]]
+
+MAX_RATE = 1_000_000
+LOUDEST = 16.0  # 24 dB over full scale: no recording of floats goes there, integers that became floats do
+_MOST = 2**28  # samples that resampling may make, where they are more than eight times as many as before
+_FILTERS = 2**22  # numbers in a bank of filters for resampling
+_PITCH = Fraction(1, 10_000)  # what a simple ratio may move it by
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Waveform:
+    """A recording as encoders get it: finite float32 samples `[n]`, one channel, n > 0; rate in Hz.
+
+    Full scale is -1 to 1. Recordings of floats may go over that, but not beyond 16: what does is on the scale
+    of integers. Raises InputError for anything else, so that who gets a Waveform can rely on it.
+    """
+
+    samples: Samples
+    rate: int
+
+    def __post_init__(self) -> None:
+        require_rate(self.rate, _SOURCE)
+        object.__setattr__(self, "rate", int(self.rate))
+        object.__setattr__(self, "samples", _checked(self.samples))
+
+    @property
+    def seconds(self) -> float:
+        """The length in seconds."""
+        return len(self.samples) / self.rate
+
+    def resampled(self, rate: int) -> Waveform:
+        """The same recording at another rate, by torchaudio's windowed sinc interpolation.
+
+        A ratio that would take a large bank of filters is replaced by one near it, which moves the pitch by
+        less than a thousandth; those of usual rates are exact. Raises InputError where samples at a tiny rate
+        would become more than 2^28.
+        """
+        require_rate(rate, "Waveform.resampled(rate)")
+        if rate == self.rate:
+            return self
+        count = len(self.samples) * rate // self.rate
+        if count > max(_MOST, 8 * len(self.samples)):
+            raise InputError(
+                f"at {rate} Hz its {len(self.samples)} samples become {count}, and {_MOST} are the most",
+                source=f"a recording of {self.seconds:.0f} s at {self.rate} Hz",
+                remedy="cut it into shorter ones, or check its rate",
+                fault="limit",
+            )
+        from torchaudio.functional import resample  # imported only where it is needed: it takes its time
+
+        ratio = _ratio(rate, self.rate)
+        samples = resample(torch.from_numpy(self.samples), ratio.denominator, ratio.numerator).numpy()
+        return Waveform(np.clip(samples, -LOUDEST, LOUDEST), rate)  # interpolation may overshoot a little
+
+
+_SOURCE = "Waveform(samples, rate)"
+
+
+def waveform_from(samples: Samples, rate: int, source: str) -> Waveform:
+    """A Waveform whose errors name where its samples came from."""
+    try:
+        return Waveform(samples, rate)
+    except InputError as error:
+        error.source = source
+        raise
+
+
+def require_rate(rate: Any, source: str) -> None:
+    """Raise InputError for what is no rate in Hz."""
+    if type(rate) is bool or not isinstance(rate, (int, np.integer)):
+        shown = f"{rate!r}" if isinstance(rate, (bool, float, str, np.generic)) else type(rate).__name__
+        raise InputError(f"the rate is {shown}", source=source, remedy="pass it in Hz, as an int")
+    if not 0 < rate <= MAX_RATE:
+        raise InputError(f"the rate is {rate} Hz", source=source, remedy=f"make it 1 to {MAX_RATE} Hz")
+
+
+def divisor(peak: float) -> int:
+    """The full scale of the narrowest integers of 16, 24 or 32 bits that reach so far."""
+    return next((scale for scale in (2**15, 2**23) if peak <= scale), 2**31)
+
+
+def too_loud(low: float, high: float, source: str) -> InputError:
+    """An error for floats on the scale of integers, with what to divide them by."""
+    scale = divisor(max(-low, high))
+    remedy = f"samples / {scale} for {scale.bit_length()}-bit values"
+    if low >= 0 and 128 < high < 256:
+        remedy = "(samples - 128) / 128 for unsigned 8-bit values"
+    return InputError(
+        f"its samples go from {low:g} to {high:g}, and full scale is -1 to 1",
+        source=source,
+        remedy=f"divide them by what they were scaled by: {remedy}",
+    )
+
+
+def _checked(samples: Any) -> Samples:
+    if not isinstance(samples, np.ndarray):
+        raise InputError(
+            f"the samples are {type(samples).__name__}, no numpy array",
+            source=_SOURCE,
+            remedy="pass a numpy array; tensor.numpy() makes one of a tensor",
+        )
+    if samples.dtype != np.float32:
+        raise InputError(
+            f"the samples' type is {samples.dtype}",
+            source=_SOURCE,
+            remedy="make them float32 from -1 to 1; "
+            "encode('audio', [(waveform, rate)]) takes integers and other floats too",
+        )
+    if samples.ndim != 1:
+        raise InputError(
+            f"the samples' shape is {samples.shape}",
+            source=_SOURCE,
+            remedy="make them [n], one channel; waveform.mean(axis=0) mixes [channels, n]",
+        )
+    if not len(samples):
+        raise InputError("it has no samples", source=_SOURCE, remedy="leave it out")
+    low, high = samples.min(), samples.max()  # NaN where there is one
+    if not (low >= -LOUDEST and high <= LOUDEST):
+        finite = np.isfinite(samples)
+        if finite.all():
+            raise too_loud(low, high, _SOURCE)
+        first = int(np.argmin(finite))
+        raise InputError(
+            f"its sample {first} is {samples[first]}",
+            source=_SOURCE,
+            remedy="samples must be finite; clean them: numpy.nan_to_num(waveform)",
+        )
+    return np.ascontiguousarray(samples)
+
+
+def _ratio(rate: int, before: int) -> Fraction:
+    """The ratio of two rates, or one near it, whose filter bank isn't large.
+
+    The bank has a filter for each step of the numerator, each about as long as the denominator.
+    """
+    exact = Fraction(rate, before)
+    near = exact.limit_denominator(1000)
+    if near.numerator * near.denominator <= _FILTERS and abs(near / exact - 1) <= _PITCH:
+        return near
+    return exact.limit_denominator(max(1, isqrt(_FILTERS * before // rate)))
