@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..folders import CARD, Saved, shipped_card, write_folder
 from ..inputs import Limits
-from ..loading import load
+from ..loading import Trust, load
 from ..registry import registry
 from ..runtime import Auto
 from ..space import Space
@@ -77,10 +77,12 @@ def _plugins(space: Space) -> Mapping[str, str]:
     return found
 
 
-def load_space(folder: Path, *, device: str | Auto, dtype: str | Auto, limits: Limits | None) -> Space:
+def load_space(
+    folder: Path, *, device: str | Auto, dtype: str | Auto, limits: Limits | None, trust: Trust | None = None
+) -> Space:
     """The space of an index's folder; raises as `load`."""
     try:
-        return load(folder, device=device, dtype=dtype, limits=limits)
+        return load(folder, device=device, dtype=dtype, limits=limits, trust=trust)
     except (UnknownNameError, WeightsError) as error:
         error.remedy += "; or give the space itself: Index.open(path, space=space)"
         raise

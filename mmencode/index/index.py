@@ -18,7 +18,7 @@ from ..files import folder_aside
 from ..folders import CARD, read_card
 from ..inputs import Limits
 from ..inputs.batches import as_column, as_drawn, check_on_error, require_many
-from ..loading import load
+from ..loading import Trust, load
 from ..runtime import Auto
 from ..space import Space
 from ..topk import require_unit, whole
@@ -61,6 +61,7 @@ class Index:
         device: str | Auto = "auto",
         dtype: str | Auto = "auto",
         limits: Limits | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.path = path
         self.card: SpaceCard = read_card(path / CARD)
@@ -70,7 +71,7 @@ class Index:
         self._open_store: Store | None = Store(path, self.card.fingerprint)
         self._space = space
         self._own = space is None
-        self._load = partial(load_space, path, device=device, dtype=dtype, limits=limits)
+        self._load = partial(load_space, path, device=device, dtype=dtype, limits=limits, trust=trust)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], space: Space | str | None = None) -> Index:
@@ -99,10 +100,11 @@ class Index:
         device: str | Auto = "auto",
         dtype: str | Auto = "auto",
         limits: Limits | None = None,
+        trust: Trust | None = None,
     ) -> Index:
         """Open an index; its space is loaded when vectors are first encoded, unless it is given.
 
-        `device`, `dtype` and `limits` are those of `load`, for the space that is loaded here.
+        `device`, `dtype`, `limits` and `trust` are those of `load`, for the space that is loaded here.
 
         Raises StoreError for what is no index or a damaged one, WeightsError or IdentityError for a damaged
         card, SpaceMismatchError, with what differs, for a space of another fingerprint.
@@ -110,7 +112,7 @@ class Index:
         target = Path(os.path.abspath(os.fsdecode(path)))
         package("lancedb")
         require_index(target)
-        return cls(target, space, device=device, dtype=dtype, limits=limits)
+        return cls(target, space, device=device, dtype=dtype, limits=limits, trust=trust)
 
     @staticmethod
     def is_index(path: str | os.PathLike[str]) -> bool:
