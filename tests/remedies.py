@@ -49,7 +49,7 @@ ELSEWHERE = ("torch.utils.data", "numpy", "numpy.ndarray", "torch.Tensor", "pand
 # What only libraries know that take seconds to import.
 SLOW = re.compile(r"\b(timm|open_clip|openclip|torchaudio|diffusers|save_pretrained|Timm\w+)\b")
 SLOW_MODULES = ("mmencode.encoders.timm", "diffusers.AutoencoderKL")
-NO_CODE = {"e", "n", "s", "x"}  # letters before a bracket that are no function
+NO_CODE = {"e", "n", "s", "x", "length"}  # letters before a bracket, and a function of SQL
 
 
 @dataclass(frozen=True)

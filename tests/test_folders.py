@@ -24,6 +24,7 @@ from mmencode.errors import (
     ClosedError,
     EncoderError,
     IdentityError,
+    InputError,
     UnknownNameError,
     WeightsError,
 )
@@ -264,7 +265,7 @@ def interrupted(*arguments, **options):
 )
 def test_whatever_fails_leaves_nothing_behind(mine, tmp_path, monkeypatch, place, name, failure):
     monkeypatch.setattr(place, name, failure)
-    with pytest.raises((OSError, KeyboardInterrupt, mmencode.errors.InputError)):
+    with pytest.raises((OSError, KeyboardInterrupt, InputError, EncoderError)):
         mine.save(tmp_path / "mine")
     assert not list(tmp_path.iterdir())
 
