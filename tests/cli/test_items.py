@@ -44,7 +44,7 @@ def test_folder_that_cannot_be_listed_is_an_error_of_that_folder(folder, monkeyp
 
 
 def test_empty_folder_is_an_error_that_says_what_counts(tmp_path):
-    with pytest.raises(MmencodeError, match=r"(?s)no audio files in .*\.wav \.wave \.flac"):
+    with pytest.raises(MmencodeError, match=r"(?s)no audio files in .*\.wav \.wave .*\.flac"):
         gather("audio", [str(tmp_path)])
 
 
