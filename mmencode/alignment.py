@@ -24,6 +24,7 @@ from .errors import FitError, InputError
 from .fence import own_numbers
 from .inputs.owning import kept
 from .inputs.tables import FILES, located, read_pairs
+from .lists import require_list
 from .projection import Linear, Moments, Perceptron, Projection, added, contrastive, procrustes, ridge
 from .registry import registry
 from .retrieval import Recall, recall
@@ -151,6 +152,7 @@ def _read(pairs: Any, modality: str, to: str, columns: tuple[str, str] | None) -
         for item, partner in read_pairs(pairs, columns):
             yield located(item, modality, folder), located(partner, to, folder)
     else:
+        require_list(pairs, "pairs", of=" of (item, partner) tuples")
         for number, pair in enumerate(kept(pairs)):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise FitError(f"pair {number} is {pair!r:.100}", remedy="give (item, partner) tuples")

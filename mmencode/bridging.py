@@ -14,6 +14,7 @@ from .composition import Part, compose
 from .embeddings import Vectors
 from .errors import FitError
 from .inputs.owning import kept
+from .lists import require_list
 from .projection import Chain, IdentityProjection, Linear, Projection
 from .retrieval import recall
 from .runtime import Runtime
@@ -55,6 +56,11 @@ def bridge(
     Raises UnknownModalityError, and as `mmencode.align`.
     """
     source.spec(via), target.spec(via)
+    require_list(corpus, "corpus")
+    for modality, others in (unpaired or {}).items():
+        require_list(others, f"unpaired[{modality!r}]")
+    for modality, pairs in (held_out or {}).items():
+        require_list(pairs, f"held_out[{modality!r}]", of=" of (item, partner) tuples")
     led = set(source.modalities) - (set(target.modalities) if prefer == "target" else set())
     if unknown := set(held_out or {}) - led:
         raise ValueError(f"held_out has {sorted(unknown)}: the bridge leads {sorted(led)}")

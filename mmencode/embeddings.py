@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .card import require_same_space
-from .embedding_files import Record, read, readable, write
+from .embedding_files import Record, errors_from_text, errors_to_text, read, readable, write
 from .errors import InputError
+from .lists import in_order
 from .topk import Nearest, cosines, require_unit, whole
 from .topk import Positions as Positions
 from .topk import Vectors as Vectors
@@ -53,7 +53,7 @@ class Embeddings:
         self.positions = np.arange(len(vectors)) if positions is None else np.asarray(positions, np.int64)
         if self.positions.shape != (len(self.vectors),):
             raise ValueError(f"{len(self.vectors)} vectors have positions of shape {self.positions.shape}")
-        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in keys)
+        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in in_order(keys, "keys"))
         if self.keys is not None and len(self.keys) != len(self.vectors):
             raise ValueError(f"{len(self.vectors)} vectors have {len(self.keys)} keys: give as many, or none")
         self.space = space
@@ -110,8 +110,9 @@ class Embeddings:
     def named(self, names: Sequence[str | os.PathLike[str]]) -> Embeddings:
         """The same with keys: `names` are those of the batch's items, of which each row takes its own.
 
-        Raises ValueError when a row's item isn't among them.
+        Raises ValueError when a row's item isn't among them, TypeError for a table and for what has no order.
         """
+        names = in_order(names, "names")
         if len(self) and not 0 <= self.positions.min() <= self.positions.max() < len(names):
             raise ValueError(
                 f"rows come from items up to {self.positions.max()}, and {len(names)} have names: "
@@ -202,15 +203,15 @@ class Embeddings:
         """Write vectors, positions, keys and identity, in the format that the suffix says.
 
         `.safetensors` and `.npz`, or `.parquet`, `.arrow` and `.feather`, with one row for each item and the
-        identity in the schema's metadata. Written beside the target and renamed, so that no half file is
-        ever left under its name. ValueError for another suffix, and for keys that the format can't hold;
-        MissingPackageError for tables without pyarrow.
+        identity in the schema's metadata. Keys that aren't UTF-8, which tables can't hold, are escaped there
+        and read as they were. Written beside the target and renamed, so that no half file is ever left under
+        its name. ValueError for another suffix; MissingPackageError for tables without pyarrow.
         """
         facts = {
             "format": _FORMAT,
             "space": self.space,
             "modality": self.modality,
-            "errors": json.dumps([_error_to_dict(error) for error in self.errors]),
+            "errors": errors_to_text(self.errors),
         }
         write(path, Record({"vectors": self.vectors, "positions": self.positions}, facts, self.keys))
 
@@ -218,8 +219,9 @@ class Embeddings:
     def load(path: str | os.PathLike[str]) -> Embeddings:
         """Read what `save` wrote.
 
-        InputError for anything else; ValueError for another suffix; MissingPackageError for tables without
-        pyarrow.
+        InputError for anything else, vectors that aren't finite and positions below 0 among it, and for a
+        file that would take many times its own size of memory; ValueError for another suffix;
+        MissingPackageError for tables without pyarrow.
         """
         record = read(path, _FORMAT)
         with readable(path):
@@ -227,8 +229,8 @@ class Embeddings:
                 record.array("vectors", np.float32),
                 space=record.fact("space"),
                 modality=record.fact("modality"),
-                positions=record.array("positions", np.int64),
-                errors=[InputError(**fields) for fields in json.loads(record.fact("errors"))],
+                positions=record.positions(),
+                errors=errors_from_text(record.fact("errors")),
                 keys=record.keys,
             )
 
@@ -268,11 +270,6 @@ def _joined(parts: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
     """The keys of all parts in turn, or None where one has none."""
     known = [keys for keys in parts if keys is not None]
     return tuple(key for keys in known for key in keys) if len(known) == len(parts) else None
-
-
-def _error_to_dict(error: InputError) -> dict[str, Any]:
-    names = ("fact", "source", "remedy", "index", "fault")
-    return {name: getattr(error, name) for name in names}
 
 
 def _comparable(a: object, b: object, names: tuple[str, str], doing: str) -> tuple[Embeddings, Embeddings]:

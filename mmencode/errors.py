@@ -11,6 +11,7 @@ MmencodeError
 ├── MissingPackageError        a package that an encoder needs isn't installed   (ImportError)
 ├── WeightsError               weights are missing, altered or of another model
 ├── IdentityError              an encoder is not what its plugin declared
+├── TrustError                 a folder from anywhere names what would be fetched or read
 ├── DeviceError                the device isn't there
 ├── InputError                 an item can't be read or encoded                  (ValueError)
 ├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
@@ -95,6 +96,10 @@ class WeightsError(MmencodeError):
 
 class IdentityError(MmencodeError):
     """An encoder, once loaded, is not what its plugin declared: its vectors would carry a wrong identity."""
+
+
+class TrustError(MmencodeError):
+    """The card of a folder names encoders by what would be fetched or read, and nobody said to trust it."""
 
 
 class DeviceError(MmencodeError):

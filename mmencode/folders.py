@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -11,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from .card import FORMAT, INPUTS, NORMALISATION, SpaceCard, card_from_dict, hashed
+from .causes import named as told
+from .causes import words
 from .encoder import known
 from .errors import IdentityError, WeightsError
-from .files import folder_aside
+from .files import folder_aside, read_whole
 from .projection import Projection, load_projection, save_projection
 from .spec import EncoderSpec
 
 CARD = "card.json"
+_MOST = 2**25  # bytes of a card: some kilobytes, and the vectors to verify with
+_WIDEST, _LONGEST = 2**20, 4096
+_DISTRIBUTION = re.compile("[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _REMEDY = "get the folder again from whoever made it"
 
 
@@ -90,7 +96,7 @@ def shipped_card(specs: Iterable[EncoderSpec]) -> SpaceCard | None:
         found = files(package).joinpath(file)
     except Exception as cause:  # the package is the plugin's, and importing it may fail in any way
         raise WeightsError(
-            f"EncoderSpec.card {named.card!r} can't be found: {type(cause).__name__}: {cause}",
+            f"EncoderSpec.card {named.card!r} can't be found: {told(cause)}",
             culprit=f"the declaration of encoder {named.name!r}",
             remedy="reinstall the plugin; its author puts the card.json of Space.save into the package",
         ) from cause
@@ -114,7 +120,7 @@ def _to_text(saved: Saved) -> str:
 def _read(path: Path) -> tuple[dict[str, Any], SpaceCard]:
     """The content of a card's file, and the card."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_whole(path, _MOST))
         _require_unchanged(content, path)
         card = card_from_dict(content)
         _require_whole(content, card)
@@ -125,7 +131,7 @@ def _read(path: Path) -> tuple[dict[str, Any], SpaceCard]:
         ) from cause
     except (OSError, ValueError, RecursionError) as cause:
         raise WeightsError(
-            f"the card of a space can't be read: {cause}",
+            f"the card of a space can't be read: {words(cause)}",
             culprit=str(path),
             remedy=f"{_REMEDY}; a card of a newer format needs a newer mmencode",
         ) from cause
@@ -147,8 +153,11 @@ def _require_unchanged(content: Any, path: Path) -> None:
 def _require_whole(content: Mapping[str, Any], card: SpaceCard) -> None:
     """ValueError unless what the file has beside the card goes with it."""
     plugins, projections = content.get("plugins"), content.get("projections")
-    if type(plugins) is not dict or not all(type(name) is str for name in plugins.values()):
+    if type(plugins) is not dict or not all(map(_is_distribution, plugins.values())):
         raise ValueError("'plugins' doesn't say by which distributions the encoders were declared")
+    said = [card.name, *(tower.encoder for tower in card.towers)]
+    if card.dim > _WIDEST or any(len(name) > _LONGEST for name in said):
+        raise ValueError(f"it has a width of over {_WIDEST}, or a name of over {_LONGEST} characters")
     modalities = [tower.modality for tower in card.towers]
     if type(projections) is not list or not all(name in modalities for name in projections):
         raise ValueError(
@@ -156,6 +165,11 @@ def _require_whole(content: Mapping[str, Any], card: SpaceCard) -> None:
         )
     if content.get("fingerprint") != card.fingerprint:
         raise ValueError(f"'fingerprint' isn't that of the card, {card.fingerprint}")
+
+
+def _is_distribution(name: object) -> bool:
+    """Whether pip could be asked for it; it stands in a command that a message may tell."""
+    return isinstance(name, str) and len(name) <= _LONGEST and bool(_DISTRIBUTION.fullmatch(name))
 
 
 def _file(modality: str) -> str:

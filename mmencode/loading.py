@@ -7,12 +7,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .card import SpaceCard, TowerCard
 from .embeddings import Embeddings
 from .engine import OnError
-from .errors import SpaceMismatchError, UnknownNameError
+from .errors import SpaceMismatchError, TrustError, UnknownNameError
 from .folders import CARD, Saved, read_folder
 from .guarding import Guard
 from .inputs import Limits
@@ -21,6 +21,8 @@ from .runtime import Auto, Runtime
 from .space import Space
 from .spec import EncoderSpec, Identity
 from .travelling import Way
+
+Trust = Literal["names"]
 
 
 def load(
@@ -34,6 +36,7 @@ def load(
     limits: Limits | None = None,
     fast: bool = False,
     compile: bool = False,
+    trust: Trust | None = None,
 ) -> Space:
     """Make ready the space of that name or alias, of that folder, or the default one.
 
@@ -41,26 +44,35 @@ def load(
     installed space is called that. The folder says where its encoders' weights lie; where they lie elsewhere
     now, `space` is one, or names one, whose encoders have them. They must be the same.
 
+    Its card chooses encoders, and the rest of a family's name says what is fetched or which file is read:
+    where it names such encoders, pass trust="names" if you trust whoever made the folder.
+
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
 
     Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError; for a
     folder WeightsError or IdentityError when it isn't whole, or not what it was, SpaceMismatchError when no
-    encoder of the space given is one of its families; ValueError for a space beside another than a folder.
+    encoder of the space given is one of its families, and TrustError for other members of families without
+    trust, before anything is fetched; ValueError for a space beside another than a folder.
     """
+    if trust not in (None, "names"):
+        raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
     runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
-    return _loaded(name, space, runtime=runtime, limits=limits, fast=fast)
+    return _loaded(name, space, trust, runtime=runtime, limits=limits, fast=fast)
 
 
 def _loaded(
     name: str | os.PathLike[str] | None,
     moved: str | os.PathLike[str] | Space | None = None,
+    trust: Trust | None = None,
     *,
     runtime: Runtime,
     limits: Limits | None,
     fast: bool,
 ) -> Space:
     specs, saved = _found(name, moved)
+    if saved is not None and trust is None:
+        _require_declared(specs, moved, os.path.join(os.fsdecode(name or ""), CARD))
     loaded = Space(
         specs[0].space_name,
         specs,
@@ -72,7 +84,7 @@ def _loaded(
     loaded._card = saved.card if saved else None  # which has vectors to verify, and the same fingerprint
     if moved is None:  # else it travels by its specs, which say where the weights lie
         place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else loaded.name
-        loaded._way = Way(_loaded, (place,))
+        loaded._way = Way(_loaded, (place, None, trust))
     return loaded
 
 
@@ -101,9 +113,34 @@ def _found(
     return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
 
 
+def _require_declared(
+    specs: Sequence[EncoderSpec], given: str | os.PathLike[str] | Space | None, card: str
+) -> None:
+    """TrustError for members of families that the caller didn't name: their names are the card's words."""
+    own = {spec.name for spec in _specs_of(given)} if given is not None and not _is_folder(given) else set()
+    named = {spec.modality: spec.name for spec in specs if spec.variant and spec.name not in own}
+    if named:
+        listed = ", ".join(f"{name!r} for {modality}" for modality, name in named.items())
+        raise TrustError(
+            f"the card of a folder says by names of encoders what is to be fetched or read: {listed:.500}",
+            culprit=card,
+            remedy='if you trust whoever made it, say so: load(folder, trust="names"), '
+            'Index.open(path, trust="names"), or --trust on the command line',
+        )
+
+
+def _is_folder(space: str | os.PathLike[str] | Space) -> bool:
+    """Whether it is a saved space, whose own card chooses encoders."""
+    return not isinstance(space, Space) and _found(space)[1] is not None
+
+
+def _specs_of(space: str | os.PathLike[str] | Space) -> Sequence[EncoderSpec]:
+    return tuple(space.specs.values()) if isinstance(space, Space) else _found(space)[0]
+
+
 def _moved(card: SpaceCard, to: str | os.PathLike[str] | Space) -> SpaceCard:
     """The card with the places that the encoders of another space have, where they are of its families."""
-    specs = to.specs.values() if isinstance(to, Space) else _found(to)[0]
+    specs = _specs_of(to)
     places = {(spec.modality, spec.name.removesuffix(spec.variant) + "*"): spec.variant for spec in specs}
     towers = tuple(
         replace(tower, place=places.get((tower.modality, tower.encoder), tower.place))

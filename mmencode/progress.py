@@ -27,7 +27,7 @@ def bar(title: str, total: int | None) -> Iterator[Advance]:
             line.end()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),

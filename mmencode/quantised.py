@@ -12,6 +12,7 @@ from .card import require_same_space
 from .embedding_files import ARRAYS, Array, Record, read, readable, write
 from .embeddings import Embeddings, Positions, Vectors, similarity, unit_rows
 from .errors import SpaceMismatchError
+from .topk import whole
 
 Kind = Literal["int8", "binary"]
 Counts = np.ndarray[Any, np.dtype[np.int32]]
@@ -172,10 +173,10 @@ class Quantised:
             return Quantised(
                 kind=kind,
                 codes=record.array("codes", np.int8 if kind == "int8" else np.uint8),
-                dim=int(record.fact("dim")),
+                dim=_width(record.fact("dim")),
                 space=space,
                 modality=record.fact("modality"),
-                positions=record.array("positions", np.int64),
+                positions=record.positions(),
                 keys=record.keys,
                 ranges=ranges,
             )
@@ -232,6 +233,13 @@ def _known(kind: str) -> Kind:
     if kind not in ("int8", "binary"):
         raise ValueError(f"there is no kind {kind!r} of codes: make it 'int8' or 'binary'")
     return cast(Kind, kind)
+
+
+def _width(said: str) -> int:
+    """The width that a file says; ValueError for one that no vectors have."""
+    if not (said.isascii() and said.isdigit() and 0 < len(said) < 10):
+        raise ValueError(f"its dim is {said!r:.100}, which is no width")
+    return whole(int(said), "dim")
 
 
 def _require_fitting(ranges: Ranges, space: str, dim: int) -> None:

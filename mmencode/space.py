@@ -34,7 +34,7 @@ from .tokens import Tokens
 from .towers import Tower, load_tower
 from .travelling import Way, packed
 from .verification import Verification, probed, verify
-from .zeroshot import Bank, Classifier, Source, described
+from .zeroshot import Bank, Classifier, Duplicates, Source, described
 
 _CHUNK = 1024  # items of a part of a stream
 
@@ -250,6 +250,7 @@ class Space:
         synonyms: Mapping[str, Sequence[str]] | None = None,
         null: Sequence[Any] = (),
         multi_label: bool = False,
+        duplicates: Duplicates = "refuse",
     ) -> Classifier:
         """A zero-shot classifier over `labels`, whose descriptions are encoded once for all classifiers.
 
@@ -259,10 +260,12 @@ class Space:
         synonyms     other names of some labels, which go into every template, too
         null         prompts or items of nothing in particular: what is nearer to them is none of the labels
         multi_label  judge each label by itself, so that an item may have several or none
+        duplicates   "keep" takes labels that are the same, which published lists have: the first comes first
 
-        Raises LabelError where these make no classifier, UnknownNameError for an unknown set of templates.
+        Raises LabelError where these make no classifier, and where labels are one vector when they are used;
+        UnknownNameError for an unknown set of templates; TypeError for what has no order, and for tables.
         """
-        found = described(labels, templates, by=by, synonyms=synonyms, null=null)
+        found = described(labels, templates, by=by, synonyms=synonyms, null=null, duplicates=duplicates)
         prompts = {modality: spec.prompt for modality, spec in self.specs.items()}
         source = Source(self.encode, prompts, self.scoring, self._bank)
         return Classifier(source, found, multi_label=multi_label)

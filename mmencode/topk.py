@@ -41,12 +41,19 @@ def require_unit(vectors: Vectors, what: str = "vector") -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         lengths = np.einsum("nd,nd->n", vectors, vectors)
     wrong = np.flatnonzero(~(np.abs(lengths - 1) < _TOLERANCE))
-    if len(wrong):
-        length = np.sqrt(lengths[wrong[0]], dtype=np.float64)
+    if not len(wrong):
+        return
+    broken = wrong[~np.isfinite(vectors[wrong]).all(axis=1)]
+    if len(broken):
         raise ValueError(
-            f"the {what} of row {wrong[0]} has length {length:g} ({len(wrong)} such rows of {len(vectors)}): "
-            "vectors of a space have length 1, as encode() gives them"
+            f"the {what} of row {broken[0]} isn't finite ({len(broken)} such rows of {len(vectors)}): "
+            "leave these rows out"
         )
+    length = np.linalg.norm(vectors[wrong[0]].astype(np.float64))
+    raise ValueError(
+        f"the {what} of row {wrong[0]} has length {length:g} ({len(wrong)} such rows of {len(vectors)}): "
+        "vectors of a space have length 1, as encode() gives them"
+    )
 
 
 def cosines(a: Vectors, b: Vectors) -> Vectors:

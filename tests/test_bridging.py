@@ -146,3 +146,15 @@ def test_corpus_that_is_too_small_is_refused(source, target):
 def test_nothing_to_take_a_mean_of_is_refused(source, target):
     with pytest.raises(FitError, match="nothing to take the mean of"):
         mmencode.bridge("both", source, target, CORPUS, unpaired={"smell": []})
+
+
+def test_a_table_is_no_corpus_and_no_pairs(space):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": ["a", "b"], "file": ["c", "d"]})
+    for options in ({"corpus": frame}, {"corpus": ["a"], "unpaired": {"image": frame}}):
+        with pytest.raises(
+            TypeError, match=r"must be a list, not a DataFrame with the columns 'text', 'file'"
+        ):
+            mmencode.bridge("both", space, space, **options)
+    with pytest.raises(TypeError, match=r"pairs must be a list of \(item, partner\) tuples, not a DataFrame"):
+        mmencode.align(space.spec("text"), space, frame)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 import numpy as np
@@ -193,12 +195,24 @@ def test_keys_that_are_no_unicode_keep_their_bytes(tmp_path, suffix):
     assert Embeddings.load(tmp_path / f"x{suffix}").keys == ("caf\udce9.jpg", "é")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", list(ARRAYS))
 def test_keys_that_a_format_cannot_hold_are_refused_and_leave_no_file(tmp_path, suffix):
-    key = "caf\udce9.jpg" if suffix in TABLES else "\ud800"
     with pytest.raises(ValueError, match="isn't Unicode text"):
-        make(2, keys=["a", key]).save(tmp_path / f"x{suffix}")
+        make(2, keys=["a", "\ud800"]).save(tmp_path / f"x{suffix}")
     assert list(tmp_path.iterdir()) == []
+
+
+@NEEDS_ARROW
+@pytest.mark.parametrize("suffix", list(TABLES))
+def test_keys_that_are_no_unicode_are_escaped_in_tables_and_read_as_they_were(tmp_path, suffix):
+    from pyarrow import feather, parquet
+
+    keys = ("caf\udce9.jpg", "é", "\ufdd0dce9", "\ud800", "plain")
+    make(5, keys=keys).save(tmp_path / f"x{suffix}")
+    assert Embeddings.load(tmp_path / f"x{suffix}").keys == keys
+    reader = parquet.read_table if suffix == ".parquet" else feather.read_table
+    held = reader(tmp_path / f"x{suffix}").column("key").to_pylist()
+    assert held == ["caf\ufdd0dce9.jpg", "é", "\ufdd0fdd0dce9", "\ufdd0d800", "plain"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -304,3 +318,12 @@ def test_table_in_several_chunks_is_read_whole(tmp_path):
     table = parquet.read_table(tmp_path / "x.parquet")
     parquet.write_table(table, tmp_path / "x.parquet", row_group_size=2)
     np.testing.assert_array_equal(Embeddings.load(tmp_path / "x.parquet").vectors, embeddings.vectors)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_threads_that_save_to_one_path_leave_one_of_their_files_whole(tmp_path, suffix):
+    several = [make(40, keys=[f"{number}/{row}" for row in range(40)]) for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda embeddings: embeddings.save(tmp_path / f"x{suffix}"), several))
+    assert Embeddings.load(tmp_path / f"x{suffix}").keys in [embeddings.keys for embeddings in several]
+    assert os.listdir(tmp_path) == [f"x{suffix}"]

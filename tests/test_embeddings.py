@@ -240,3 +240,21 @@ def test_names_of_the_batch_become_the_keys_of_the_rows_that_are_there():
     assert rows[:0].named([]).keys == ()
     with pytest.raises(ValueError, match="rows come from items up to 2, and 2 have names"):
         rows.named(["zero", "one"])
+
+
+def test_names_and_keys_are_taken_by_place_and_never_from_a_table():
+    pandas = pytest.importorskip("pandas")
+    names = pandas.Series(["zero", "one", "two"], index=[2, 0, 1])
+    rows = Embeddings(np.eye(2), space="a@1", modality="text", positions=np.array([0, 2]))
+    assert rows.named(names).keys == ("zero", "two")
+    assert Embeddings(np.eye(3), space="a@1", modality="text", keys=names).keys == ("zero", "one", "two")
+    for table in (pandas.DataFrame({"a": [1], "b": [2]}), {"a": 1, "b": 2}, {"a", "b"}):
+        with pytest.raises(TypeError, match="names must be a list"):
+            rows.named(table)
+        with pytest.raises(TypeError, match="keys must be a list"):
+            Embeddings(np.eye(2), space="a@1", modality="text", keys=table)
+
+
+@pytest.mark.parametrize("dim", [np.int64(2), np.uint8(2)])
+def test_widths_of_any_integer_type_are_taken(dim):
+    assert make().truncate(dim).space == "a@1:first2"

@@ -285,6 +285,17 @@ def test_what_is_built_draws_the_same_numbers_apart_from_the_callers(seed, befor
     assert torch.equal(torch.get_rng_state(), at)
 
 
+def test_numbers_of_a_seed_are_those_that_it_gives_the_process():
+    torch.manual_seed(8)
+    expected = drawn(None)
+    torch.manual_seed(3)
+    at = torch.get_rng_state()
+    with own_numbers(8):
+        found = drawn(None)
+    assert torch.equal(found, expected)
+    assert torch.equal(torch.get_rng_state(), at)
+
+
 def slow_to_build():
     for _ in range(300):
         nn.Linear(30, 30)

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode.errors import InputError
+from mmencode.hands import shared
+from mmencode.job import Window
 from mmencode.runtime import Runtime
 from mmencode.space import Space
 from mmencode.testing import fake_specs, sample_items
-from mmencode.workers import shared
 
 
 def space_on(*devices, window=None, batch_size=4):
@@ -83,14 +84,16 @@ def test_window_is_divided_among_the_devices():
     assert repr(four).startswith("Runtime(device='cpu,cpu,cpu,cpu'")
 
 
-@given(delays=st.lists(st.integers(0, 3), max_size=12), hands=st.integers(1, 4))
+@given(tasks=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=12), hands=st.integers(1, 4))
 @settings(deadline=None, max_examples=25)
-def test_order_is_that_of_the_tasks(delays, hands):
-    def work(task):
-        time.sleep(task[1] / 1000)
-        return task[0]
+def test_order_is_that_of_the_tasks(tasks, hands):
+    def work(window):
+        number, delay = window.items
+        time.sleep(delay / 1000)
+        return number
 
-    assert list(shared(enumerate(delays), [work] * hands)) == list(range(len(delays)))
+    windows = [Window([number, delay], ends) for number, (delay, ends) in enumerate(tasks)]
+    assert list(shared(windows, [work] * hands)) == list(range(len(tasks)))
 
 
 @pytest.mark.parametrize("hands", [1, 3])
@@ -100,10 +103,10 @@ def test_leaving_early_ends_the_threads_and_draws_no_more(hands):
     def tasks():
         for number in range(1000):
             drawn.append(number)
-            yield number
+            yield Window([number], False)
 
-    results = shared(tasks(), [lambda task: task] * hands)
-    assert next(results) == 0
+    results = shared(tasks(), [lambda window: window.items] * hands)
+    assert next(results) == [0]
     results.close()
     assert threading.active_count() == before
     assert len(drawn) <= hands + 1
@@ -111,12 +114,12 @@ def test_leaving_early_ends_the_threads_and_draws_no_more(hands):
 
 @pytest.mark.parametrize("hands", [1, 3])
 def test_what_a_hand_raises_comes_in_its_place(hands):
-    def work(task):
-        if task == 4:
-            raise KeyError(task)
-        return task
+    def work(window):
+        if window.items == [4]:
+            raise KeyError(4)
+        return window.items
 
-    results = shared(range(9), [work] * hands)
-    assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
+    results = shared((Window([number], False) for number in range(9)), [work] * hands)
+    assert [next(results) for _ in range(4)] == [[0], [1], [2], [3]]
     with pytest.raises(KeyError):
         next(results)

@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import LabelError, UnknownNameError
+from ..errors import InputError, LabelError, UnknownNameError
 from . import output
 from .failures import as_documents, report, require_some
 from .items import gather
+from .lists import read_lines
 from .options import (
     Device,
+    DuplicateLabels,
+    Duplicates,
+    FollowLinks,
     Json,
     Limit,
     ListFile,
     SpaceName,
     Templates,
     TemplateSet,
+    Trusted,
     chosen_templates,
     open_space,
 )
@@ -29,6 +34,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..space import Space
     from ..zeroshot import Classification, Classifier
+    from ..zeroshot import Duplicates as KeptOrNot
 
 
 def classify(
@@ -55,6 +61,7 @@ def classify(
         list[str] | None,
         typer.Option(help='A text about nothing in particular, "a photo": what fits it better has no label.'),
     ] = None,
+    duplicates: Duplicates = DuplicateLabels.refuse,
     multi_label: Annotated[
         bool, typer.Option("--multi-label", help="Judge each label by itself; an item may have many.")
     ] = False,
@@ -69,9 +76,11 @@ def classify(
         ),
     ] = None,
     file: ListFile = None,
+    follow_links: FollowLinks = False,
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Rank labels for items, without training.
@@ -90,9 +99,10 @@ def classify(
         synonyms=None if synonyms_file is None else _synonyms(synonyms_file),
         null=null or [],
         multi_label=multi_label,
+        duplicates=duplicates.value,
     )
-    found = gather(modality, items or [], file)
-    opened = open_space(space, device, limit)
+    found = gather(modality, items or [], file, follow_links=follow_links)
+    opened = open_space(space, device, limit, trust)
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)
     classifier = _classifier(opened, words, described)
@@ -103,9 +113,18 @@ def classify(
     ranked = list(zip(names, _shown(result, threshold, k), strict=True))
     if json:
         results = [{"item": name, "labels": [entry.to_dict() for entry in row]} for name, row in ranked]
-        output.document({"space": opened.id, "results": results, "failed": as_documents(failed)})
+        output.document(
+            {
+                "space": opened.id,
+                "results": results,
+                "failed": as_documents(failed),
+                "left_out": dict(found.left_out),
+            }
+        )
     else:
         output.table(_table(ranked, result.has_probabilities))
+    if result.is_alone:
+        output.note("One label has no probability: name more, or what else there may be with --null.")
     report(failed)
 
 
@@ -117,6 +136,7 @@ class _Description:
     synonyms: dict[str, list[str]] | None
     null: list[str]
     multi_label: bool
+    duplicates: KeptOrNot
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +192,8 @@ def _table(ranked: Sequence[tuple[str, Sequence[_Shown]]], chances: bool) -> out
 
 
 def _labels(listed: str, path: Path | None) -> list[str]:
-    lines = [] if path is None else _text(path).splitlines()
-    words = [word.strip() for word in [*listed.split(","), *lines] if word.strip()]
+    listed_there = [] if path is None else _read(path)
+    words = [word.strip() for word in [*listed.split(","), *listed_there] if word.strip()]
     if not words:
         raise typer.BadParameter(
             "name some labels: --labels cat,dog,car, or --labels-file", param_hint="--labels"
@@ -181,11 +201,12 @@ def _labels(listed: str, path: Path | None) -> list[str]:
     return words
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> list[str]:
+    """The lines of an option's file; wrong usage for one that can't be read."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise typer.BadParameter(f"{path} can't be read: {cause}; make it a UTF-8 file") from cause
+        return read_lines(path)
+    except InputError as cause:
+        raise typer.BadParameter(f"{path}: {cause.fact}; {cause.remedy}") from cause
 
 
 def _require_sigmoid(space: Space, modality: str) -> None:
@@ -201,14 +222,12 @@ def _require_sigmoid(space: Space, modality: str) -> None:
 def _synonyms(path: Path) -> dict[str, list[str]]:
     """The other names of labels in a file, a label's on each line."""
     found: dict[str, list[str]] = {}
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for line in _read(path):
         label, colon, others = line.partition(":")
         words = [word.strip() for word in others.split(",") if word.strip()]
-        if not line.strip():
-            continue
         if not colon or not label.strip() or not words or label.strip() in found:
             raise typer.BadParameter(
-                f'line {number} is {line!r}: write each label once, as "car: automobile, motor car"',
+                f'a line is {line!r:.200}: write each label once, as "car: automobile, motor car"',
                 param_hint="--synonyms-file",
             )
         found[label.strip()] = words
@@ -223,6 +242,7 @@ def _classifier(space: Space, labels: Sequence[str], given: _Description) -> Cla
             synonyms=given.synonyms,
             null=given.null,
             multi_label=given.multi_label,
+            duplicates=given.duplicates,
         )
     except (LabelError, UnknownNameError) as cause:  # a label twice, or a template without {label}
-        raise typer.BadParameter(str(cause)) from cause
+        raise typer.BadParameter(f"{cause.fact}; {cause.remedy}") from cause

@@ -10,7 +10,7 @@ import typer
 from . import output
 from .failures import as_documents, report, require_some
 from .items import gather
-from .options import Device, Json, Limit, ListFile, SpaceName, open_space
+from .options import Device, FollowLinks, Json, Limit, ListFile, SpaceName, Trusted, open_space
 
 
 def encode(
@@ -25,9 +25,11 @@ def encode(
         "vectors.safetensors"
     ),
     file: ListFile = None,
+    follow_links: FollowLinks = False,
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Write the vectors of items to a file, with the space's identity and the name of each row's item.
@@ -39,8 +41,8 @@ def encode(
     Example: mmencode encode image photos/ -o photos.safetensors
     """
     _check_out(out)
-    found = gather(modality, items or [], file)
-    opened = open_space(space, device, limit)
+    found = gather(modality, items or [], file, follow_links=follow_links)
+    opened = open_space(space, device, limit, trust)
     vectors = opened.encode(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *vectors.errors]
     require_some(len(vectors), failed)
@@ -55,6 +57,7 @@ def encode(
                 "vectors": str(out),
                 "rows": list(named.keys or ()),
                 "failed": as_documents(failed),
+                "left_out": dict(found.left_out),
             }
         )
     else:

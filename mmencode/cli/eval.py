@@ -15,11 +15,14 @@ from ..spec import IMAGE
 from . import output
 from .options import (
     Device,
+    DuplicateLabels,
+    Duplicates,
     Json,
     Limit,
     SpaceName,
     Templates,
     TemplateSet,
+    Trusted,
     chosen_templates,
     open_space,
     require_folder_of,
@@ -27,6 +30,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..evaluation import Labelled, LeftOut, Report
+    from ..zeroshot import Duplicates as KeptOrNot
 
 PAGES = (".md", ".json")
 
@@ -65,6 +69,7 @@ def zero_shot(
     ] = None,
     template: Templates = None,
     template_set: TemplateSet = None,
+    duplicates: Duplicates = DuplicateLabels.refuse,
     k: Depths = None,
     sample: Sample = None,
     seed: Seed = 0,
@@ -73,6 +78,7 @@ def zero_shot(
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Classify labelled items without training, and compare with their labels.
@@ -88,13 +94,15 @@ def zero_shot(
     _check_out(out)
     templates = chosen_templates(template, template_set)
     with _usage():
-        read = _labelled(data, modality, file_column, column, names)
+        read = _labelled(data, modality, file_column, column, names, duplicates.value)
     found = evaluation.zero_shot(
-        open_space(space, device, limit),
+        open_space(space, device, limit, trust),
         modality,
         read.items,
         read.labels,
+        classes=read.classes,
         templates=templates,
+        duplicates=duplicates.value,
         k=k,
         sampling=evaluation.Sampling(sample, seed, resamples),
         origin=read.origin,
@@ -123,6 +131,7 @@ def retrieval(
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Search files by captions and captions by files, and look where the right ones stand.
@@ -142,7 +151,7 @@ def retrieval(
             table, modality, items=file_column, captions=column or (), template=template
         )
     found = evaluation.retrieval(
-        open_space(space, device, limit),
+        open_space(space, device, limit, trust),
         read.pairs,
         modality=modality,
         k=k,
@@ -154,16 +163,21 @@ def retrieval(
 
 
 def _labelled(
-    data: Path, modality: str, files: str | None, labels: str | None, names: Path | None
+    data: Path,
+    modality: str,
+    files: str | None,
+    labels: str | None,
+    names: Path | None,
+    duplicates: KeptOrNot,
 ) -> Labelled:
     """The items of a folder, or of a table by its columns."""
     from ..evaluation import labelled_folder, labelled_table
 
     if not data.is_dir():
-        return labelled_table(data, modality, items=files, labels=labels, names=names)
+        return labelled_table(data, modality, items=files, labels=labels, names=names, duplicates=duplicates)
     if files or labels:
         raise ValueError(f"{data} is a folder, and has no columns: leave out --column and --file-column")
-    return labelled_folder(data, modality, names=names)
+    return labelled_folder(data, modality, names=names, duplicates=duplicates)
 
 
 @contextmanager
@@ -193,7 +207,7 @@ def _give(found: Report, out: Path | None, json: bool) -> None:
         with written_aside(out) as aside:
             page = found.to_markdown() if out.suffix.lower() == ".md" else f"{document}\n"
             aside.write_text(page, encoding="utf-8")
-    output.say(document if json else str(found))
+    output.say(document) if json else output.text(found)
     _report(found.left_out)
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
 
+from ..causes import words
 from ..errors import InputError, MmencodeError
 from .output import Table, shown, table
+
+# What a wrong command line raises; the Click that has it may be Typer's own, under a private name.
+Usage: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
 
 
 class Commands(TyperGroup):
     """The group of commands; an error that mmencode raised on purpose ends one with exit code 1."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parse the command line."""
+        with _usage_shown():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; other exceptions are bugs and keep their traceback."""
         try:
-            return super().invoke(ctx)
+            with _usage_shown():
+                return super().invoke(ctx)
         except BrokenPipeError:  # the reader went away, as in `mmencode list | head`
             raise
         except (MmencodeError, OSError) as error:
@@ -26,9 +37,35 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from error
 
 
-def _say(error: Exception) -> None:
-    lines = str(error).splitlines() or [type(error).__name__]
-    typer.echo("\n".join(shown(line) for line in [f"error: {lines[0]}", *lines[1:]]), err=True)
+@contextmanager
+def _usage_shown() -> Iterator[None]:
+    """Escape what an error about the command line says of it, which a terminal would take for its own."""
+    try:
+        yield
+    except Usage as error:
+        said: Any = error
+        said.message = shown(said.message)
+        raise
+
+
+def _say(error: MmencodeError | OSError) -> None:
+    """Print an error in its parts, each of which is words alone: no name in one makes another of itself."""
+    if isinstance(error, MmencodeError):
+        first, *more = error.fact.split("\n")
+        place = place_of(error)
+        lines = [f"error: {shown(first)}", *(f"    {shown(line)}" for line in more)]
+        lines += [f"  where:  {shown(place)}"] if place else []
+        lines += [f"  remedy: {shown(error.remedy)}"] if error.remedy else []
+    else:
+        lines = [f"error: {words(error)}"]
+    typer.echo("\n".join(lines), err=True)
+
+
+def place_of(error: MmencodeError) -> str:
+    """Where an error says that it happened: an item of a batch, or whoever is at fault."""
+    if not isinstance(error, InputError):
+        return error.culprit
+    return error.source if error.index is None else f"item {error.index}, {error.source}"
 
 
 def report(failed: Sequence[InputError]) -> None:

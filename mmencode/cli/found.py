@@ -41,13 +41,15 @@ class Match:
 class Found:
     """What a search found, in which space, and the items that couldn't be searched.
 
-    `searched` is the number of rows among which it looked; None where a condition picks them.
+    `searched` is the number of rows among which it looked; None where a condition picks them. `left_out`
+    counts what of a folder wasn't looked at, by the reason.
     """
 
     space: str
     searched: int | None
     matches: Sequence[Match]
     failed: Sequence[InputError] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def in_folder(
@@ -59,11 +61,13 @@ def in_folder(
     space: str | None,
     device: str,
     limit: list[str] | None = None,
+    trust: bool = False,
+    follow_links: bool = False,
 ) -> Found:
     """Encode the folder's files of one modality, images if not said, and search them."""
     modality = modality or IMAGE
-    files = gather(modality, [str(folder)])
-    opened = open_space(space, device, limit)
+    files = gather(modality, [str(folder)], follow_links=follow_links)
+    opened = open_space(space, device, limit, trust)
     asked = query.encoded(opened)
     corpus = opened.encode(modality, files.batch, on_error="skip", progress=True)
     failed = [*files.errors, *corpus.errors]
@@ -73,7 +77,7 @@ def in_folder(
         Match(files.batch[position], modality, score)
         for position, score in zip(best.positions[0].tolist(), best.scores[0].tolist(), strict=True)
     ]
-    return Found(opened.id, len(corpus), matches, failed)
+    return Found(opened.id, len(corpus), matches, failed, files.left_out)
 
 
 def in_index(

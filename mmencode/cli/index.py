@@ -12,7 +12,7 @@ from ..errors import MmencodeError
 from . import output
 from .failures import Commands
 from .items import note_left_out
-from .options import Device, Json, Limit, SpaceName, chosen_limits, open_space
+from .options import Device, FollowLinks, Json, Limit, SpaceName, Trusted, chosen_limits, open_space
 
 if TYPE_CHECKING:
     from ..index import Added, Failure, Index
@@ -34,9 +34,6 @@ Modality = Annotated[
     list[str] | None,
     typer.Option("--modality", help="image or audio; both where the space has them if not given."),
 ]
-FollowLinks = Annotated[
-    bool, typer.Option("--follow-links", help="Take links that lead out of the folders, too.")
-]
 Retry = Annotated[bool, typer.Option("--retry", help="Try files again that failed and are unchanged.")]
 
 
@@ -50,6 +47,7 @@ def add(
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Add the files of folders; what is unchanged isn't encoded again.
@@ -59,7 +57,7 @@ def add(
     \b
     Example: mmencode index add photos.index photos/
     """
-    with _made(index, space, device, limit) as opened:
+    with _made(index, space, device, limit, trust) as opened:
         _fill(opened, folders, modality, missing="keep", follow_links=follow_links, retry=retry, json=json)
 
 
@@ -75,6 +73,7 @@ def sync(
     follow_links: FollowLinks = False,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Make the index what a folder is: add new files, encode changed ones, remove what is gone.
@@ -85,7 +84,7 @@ def sync(
     \b
     Example: mmencode index sync photos.index photos/
     """
-    with _opened(index, device, limit) as opened:
+    with _opened(index, device, limit, trust) as opened:
         missing: Missing = "remove" if yes else "few"
         _fill(opened, [folder], modality, missing=missing, follow_links=follow_links, retry=retry, json=json)
 
@@ -133,24 +132,24 @@ def info(index: IndexPath, json: Json = False) -> None:
     output.table(output.Table(str(index), ("what", "value"), lines))
 
 
-def _opened(path: Path, device: str, limit: list[str] | None = None) -> Index:
+def _opened(path: Path, device: str, limit: list[str] | None = None, trust: bool = False) -> Index:
     from ..index import Index
 
-    return Index.open(path, device=device, limits=chosen_limits(limit))
+    return Index.open(path, device=device, limits=chosen_limits(limit), trust="names" if trust else None)
 
 
-def _made(path: Path, space: str | None, device: str, limit: list[str] | None) -> Index:
+def _made(path: Path, space: str | None, device: str, limit: list[str] | None, trust: bool) -> Index:
     """The index, which is made when it isn't there; one that is there must be of the space that is named."""
     from ..index import Index
 
     if path.exists():
         if space is None:
-            return _opened(path, device, limit)
-        return Index.open(path, space=open_space(space, device, limit))
+            return _opened(path, device, limit, trust)
+        return Index.open(path, space=open_space(space, device, limit, trust))
     try:
-        return Index.create(path, open_space(space, device, limit))
+        return Index.create(path, open_space(space, device, limit, trust))
     except FileExistsError:  # made by another process meanwhile
-        return _opened(path, device, limit)
+        return _opened(path, device, limit, trust)
 
 
 def _fill(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import typer
 from ..errors import InputError, MmencodeError
 from ..spec import TEXT
 from . import output
+from .lists import read_lines
 
 
 @dataclass(slots=True)
@@ -39,9 +39,9 @@ def gather(
     """
     if not arguments and list_file is None:
         raise typer.BadParameter("name some items, or pass --file, or - for standard input")
-    named = [item for argument in arguments for item in (_lines(None) if argument == "-" else [argument])]
+    named = [item for argument in arguments for item in (read_lines(None) if argument == "-" else [argument])]
     if list_file is not None:
-        named += _lines(list_file)
+        named += read_lines(list_file)
     if not named:
         raise MmencodeError("there are no items: every line is blank", remedy="put one on each line")
     if modality == TEXT:
@@ -77,19 +77,6 @@ def _endings(modality: str) -> tuple[str, ...]:
             f"folders are searched for {' and '.join(ENDINGS)}, not {modality!r}: name the files one by one"
         )
     return endings_of(modality)
-
-
-def _lines(path: Path | None) -> list[str]:
-    """The lines that aren't blank of a UTF-8 file, or of standard input."""
-    source = "standard input" if path is None else str(path)
-    try:
-        content = sys.stdin.buffer.read() if path is None else path.read_bytes()
-        lines = content.decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as cause:
-        raise InputError(
-            f"it can't be read: {cause}", source=source, remedy="make it a UTF-8 file"
-        ) from cause
-    return [line for line in lines if line.strip()]
 
 
 def _walk(modality: str, folder: str, found: Items, *, follow_links: bool) -> None:

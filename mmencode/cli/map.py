@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -101,7 +102,7 @@ def _rows(path: Path, where: str | None) -> Rows:
     if path.is_dir():
         raise MmencodeError(
             f"{path} is a folder and no index",
-            remedy=f"mmencode encode image {path} -o vectors.safetensors, then map that file",
+            remedy=f"`mmencode encode image {shlex.quote(str(path))} -o vectors.npz`, then map that file",
         )
     try:
         return PlainRows(Embeddings.load(path))

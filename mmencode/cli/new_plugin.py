@@ -17,8 +17,10 @@ import typer
 
 from .._version import __version__
 from ..errors import MmencodeError
+from ..files import folder_aside
 from ..spec import AUDIO, IMAGE, TEXT
 from . import output
+from .options import require_no_link
 
 PREFIX = "mmencode-"
 
@@ -110,6 +112,7 @@ def _similar(name: str) -> str:
 
 def _require_free(folder: Path) -> None:
     """Raise unless the folder can be made, or is there and empty."""
+    require_no_link(folder)
     if not folder.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {folder.absolute().parent}", param_hint="--out")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -118,21 +121,28 @@ def _require_free(folder: Path) -> None:
 
 
 def _write(folder: Path, words: Mapping[str, str]) -> list[Path]:
-    """Fill the folder, which appears with all its files or not at all."""
-    paths = []
+    """Fill the folder, which appears with all its files or not at all, and give their paths."""
+    content = {
+        _filled(target, words): _filled(_template(_filled(template, words)), words)
+        for template, target in FILES.items()
+    }
+    if not folder.exists():
+        with folder_aside(folder.absolute()) as project:
+            _fill(project, content)
+        return [folder / name for name in content]
     with tempfile.TemporaryDirectory(prefix=".new-plugin-", dir=folder.absolute().parent) as aside:
         project = Path(aside) / "project"
-        for template, target in FILES.items():
-            path = project / _filled(target, words)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_filled(_template(_filled(template, words)), words), encoding="utf-8")
-            paths.append(folder / path.relative_to(project))
-        if folder.exists():  # empty, perhaps the current one: it stays the same folder
-            for entry in project.iterdir():
-                entry.rename(folder / entry.name)
-        else:
-            project.rename(folder)
-    return paths
+        _fill(project, content)
+        for entry in project.iterdir():  # it is empty, perhaps the current one: it stays the same folder
+            entry.rename(folder / entry.name)
+    return [folder / name for name in content]
+
+
+def _fill(project: Path, content: Mapping[str, str]) -> None:
+    for name, text in content.items():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _template(name: str) -> str:

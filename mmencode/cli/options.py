@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from dataclasses import fields
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import LabelError
+from ..errors import LabelError, MmencodeError
 
 if TYPE_CHECKING:
     from ..inputs import Limits
@@ -28,6 +31,15 @@ Limit = Annotated[
         metavar="NAME=NUMBER",
     ),
 ]
+Trusted = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Fetch or read the checkpoints that the card of a folder or an index names."
+    ),
+]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Take links that lead out of the folders, too.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 Html = Annotated[
     Path | None, typer.Option("--html", help="Write a page that shows them, in this file.", metavar="FILE")
@@ -45,6 +57,19 @@ TemplateSet = Annotated[
 ]
 
 
+class DuplicateLabels(str, Enum):
+    """What becomes of labels that can't be told apart."""
+
+    refuse = "refuse"
+    keep = "keep"
+
+
+Duplicates = Annotated[
+    DuplicateLabels,
+    typer.Option(help="Whether labels that can't be told apart are kept, as published lists have them."),
+]
+
+
 def chosen_templates(given: list[str] | None, name: str | None) -> str | list[str] | None:
     """The templates, checked before anything is read; None where the encoder's own prompt is to be used."""
     from ..zeroshot.templates import templates_of
@@ -54,15 +79,15 @@ def chosen_templates(given: list[str] | None, name: str | None) -> str | list[st
     try:
         return name or (list(templates_of(given)) if given else None)
     except LabelError as cause:
-        raise typer.BadParameter(str(cause), param_hint="--template") from cause
+        raise typer.BadParameter(f"{cause.fact}; {cause.remedy}", param_hint="--template") from cause
 
 
-def open_space(name: str | None, device: str, limit: list[str] | None = None) -> Space:
+def open_space(name: str | None, device: str, limit: list[str] | None = None, trust: bool = False) -> Space:
     """Make ready the named or the default space; from here on torch is loaded."""
     from .. import load, registry
 
-    limits = chosen_limits(limit)
-    return load(registry().default_space() if name is None else name, device=device, limits=limits)
+    chosen = registry().default_space() if name is None else name
+    return load(chosen, device=device, limits=chosen_limits(limit), trust="names" if trust else None)
 
 
 def chosen_limits(given: list[str] | None) -> Limits:
@@ -88,6 +113,15 @@ def chosen_limits(given: list[str] | None) -> Limits:
         ) from None
     except ValueError as cause:
         raise typer.BadParameter(str(cause), param_hint="--limit") from cause
+
+
+def require_no_link(folder: Path) -> None:
+    """Refuse to write into a folder that is a link, which whoever put it there leads anywhere."""
+    if folder.is_symlink():
+        raise MmencodeError(
+            f"{folder} is a link, and nothing is written through one",
+            remedy=f"name the folder that it leads to: -o {shlex.quote(os.path.realpath(folder))}",
+        )
 
 
 def require_folder_of(path: Path | None, option: str) -> None:

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import typer
 from typer.core import TyperCommand
@@ -56,7 +56,7 @@ def table(content: Table, *, err: bool = False, titled: bool = False) -> None:
         _draw(content, stream)
         return
     if titled:
-        typer.echo(f"# {content.title}", file=stream)
+        typer.echo(f"# {shown(content.title)}", file=stream)
     for row in (content.columns, *content.rows):
         typer.echo("\t".join(shown(word) for word in row), file=stream)
 
@@ -64,6 +64,11 @@ def table(content: Table, *, err: bool = False, titled: bool = False) -> None:
 def document(content: Any) -> None:
     """Print one JSON document, in ASCII, which every stream can hold."""
     say(json.dumps(content, indent=2))
+
+
+def text(content: object) -> None:
+    """Print what reads as text of several lines: a card, a report."""
+    say("\n".join(map(shown, str(content).split("\n"))))
 
 
 def note(text: str) -> None:
@@ -98,9 +103,13 @@ def _draw(content: Table, stream: TextIO) -> None:
     from rich.table import Table as Drawn
     from rich.text import Text
 
-    drawn = Drawn(title=content.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    def plain(word: str) -> Text:
+        return Text(shown(word))  # which, unlike a string, is no markup
+
+    drawn = Drawn(title=plain(content.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in content.columns:
-        drawn.add_column(column, justify="right" if column in content.numbers else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if column in content.numbers else "left"
+        drawn.add_column(plain(column), justify=justify, overflow="fold")
     for row in content.rows:
-        drawn.add_row(*(Text(shown(word)) for word in row))  # Text: names are no markup
-    Console(file=stream).print(drawn)
+        drawn.add_row(*map(plain, row))
+    Console(file=stream, highlight=False).print(drawn)

@@ -10,7 +10,17 @@ import typer
 from . import output, queries
 from .failures import as_documents, report
 from .found import Found, in_folder, in_index
-from .options import Device, Html, Json, Limit, SpaceName, chosen_limits, require_folder_of
+from .options import (
+    Device,
+    FollowLinks,
+    Html,
+    Json,
+    Limit,
+    SpaceName,
+    Trusted,
+    chosen_limits,
+    require_folder_of,
+)
 from .queries import Query
 
 if TYPE_CHECKING:
@@ -43,9 +53,11 @@ def search(
             "--previews/--no-previews", help="Draw the images found; where the terminal can, if not said."
         ),
     ] = None,
+    follow_links: FollowLinks = False,
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Find files by words, by example or by both.
@@ -61,7 +73,7 @@ def search(
     asked = queries.query(query, image or [], audio or [], without or [], weight or [])
     require_folder_of(html, "--html")
     limits = chosen_limits(limit)
-    found = _found(path, asked, k, modality, where, centred, space, device, limit)
+    found = _found(path, asked, k, modality, where, centred, follow_links, space, device, limit, trust)
     if html is not None:
         _write(html, asked, found, limits)
     _print(asked, found, limits, json=json, previews=previews)
@@ -79,20 +91,39 @@ def _found(
     modality: str | None,
     where: str | None,
     centred: bool,
+    follow_links: bool,
     space: str | None,
     device: str,
     limit: list[str] | None,
+    trust: bool,
 ) -> Found:
     from ..index import Index
 
     if Index.is_index(path):
         if space is not None:
             raise typer.BadParameter("an index says itself what its space is", param_hint="--space")
-        with Index.open(path, device=device, limits=chosen_limits(limit)) as index:
+        if follow_links:
+            raise typer.BadParameter(
+                "it is for a folder: pass it to `mmencode index add`, which fills an index",
+                param_hint="--follow-links",
+            )
+        with Index.open(
+            path, device=device, limits=chosen_limits(limit), trust="names" if trust else None
+        ) as index:
             return in_index(index, query, k, modality=modality, where=where, centred=centred)
     if where is not None or centred:
         raise typer.BadParameter(f"--where and --centred are for an index, and {path} is none")
-    return in_folder(path, query, k, modality=modality, space=space, device=device, limit=limit)
+    return in_folder(
+        path,
+        query,
+        k,
+        modality=modality,
+        space=space,
+        device=device,
+        limit=limit,
+        trust=trust,
+        follow_links=follow_links,
+    )
 
 
 def _print(query: Query, found: Found, limits: Limits, *, json: bool, previews: bool | None) -> None:
@@ -105,6 +136,7 @@ def _print(query: Query, found: Found, limits: Limits, *, json: bool, previews: 
                 "searched": found.searched,
                 "matches": [match.to_dict() for match in found.matches],
                 "failed": as_documents(found.failed),
+                "left_out": dict(found.left_out),
             }
         )
         return

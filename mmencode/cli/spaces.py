@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import output
-from .options import Json
+from .options import Json, Trusted
 
 if TYPE_CHECKING:
+    from ..card import SpaceCard
     from ..composition import Part
 
 
@@ -45,7 +47,7 @@ def compose(
     if json:
         output.document({"id": card.id, "folder": str(out), **card.to_dict()})
     else:
-        output.say(str(card))
+        output.text(_escaped(card))
 
 
 def verify(
@@ -53,6 +55,7 @@ def verify(
     card: Annotated[
         Path | None, typer.Option("--card", help="The card to compare with; by default the space's own.")
     ] = None,
+    trust: Trusted = False,
     json: Json = False,
 ) -> None:
     """Encode generated items again, and compare with the vectors that the card of the space holds.
@@ -69,7 +72,7 @@ def verify(
     """
     from ..loading import load
 
-    with load(space) as found:
+    with load(space, trust="names" if trust else None) as found:
         verification = found.verify(card)
     if json:
         facts: dict[str, Any] = {
@@ -82,9 +85,20 @@ def verify(
         }
         output.document(facts)
     else:
-        output.say(str(verification))
+        own, theirs = output.shown(verification.space), output.shown(verification.card)
+        output.text(replace(verification, space=own, card=theirs))
     if not verification.same:
         raise typer.Exit(1)
+
+
+def _escaped(card: SpaceCard) -> SpaceCard:
+    """The card with its words as a terminal may show them, each on its line."""
+    towers = []
+    for tower in card.towers:
+        facts = {name: output.shown(fact) for name, fact in asdict(tower.identity).items()}
+        identity = replace(tower.identity, **facts)
+        towers.append(replace(tower, encoder=output.shown(tower.encoder), identity=identity))
+    return replace(card, name=output.shown(card.name), towers=tuple(towers))
 
 
 def _check_out(out: Path) -> None:

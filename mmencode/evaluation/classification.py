@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from ..card import hashed
 from ..errors import InputError
+from ..inputs.batches import as_batch
 from ..inputs.owning import kept
+from ..lists import in_order, strings
 from ..retrieval import Numbers, Places, Rows
 from ..space import Space
 from ..spec import TEXT
 from ..topk import whole
-from ..zeroshot import Classifier
+from ..zeroshot import Classifier, Duplicates
 from .bootstrap import Sampling
 from .origin import LeftOut, Origin
 from .ranking import Ranking, ranking_of_scores
@@ -28,21 +31,23 @@ CONFUSIONS = 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An item with its key and its label."""
+    """An item with its key, its label, and the place of that among the classes."""
 
     key: str
     item: Any
     label: str
+    place: int
 
 
 def zero_shot(
     space: Space,
     modality: str,
     items: Sequence[Any],
-    labels: Sequence[str],
+    labels: Sequence[str] | Sequence[int],
     *,
     classes: Sequence[str] | None = None,
     templates: str | Sequence[str] | None = None,
+    duplicates: Duplicates = "refuse",
     k: Sequence[int] | None = None,
     sampling: Sampling | None = None,
     origin: Origin | None = None,
@@ -56,19 +61,26 @@ def zero_shot(
     classes stay candidates. Items that can't be encoded are left out and listed. Scores are held for a
     thousand items at a time.
 
+    Labels may be the places of their classes in `classes`, as data sets have them. Then with
+    duplicates="keep" two classes may have one name or one vector, as in published lists of ImageNet's names:
+    they stay two candidates, of which one is right.
+
     Raises InputError for a label that isn't among the classes, for fewer than two classes, for a k above
-    their number, and when no item can be encoded; ValueError for a k below 1 and for lists of two lengths.
+    their number, and when no item can be encoded; LabelError for classes that can't be told apart; ValueError
+    for a k below 1 and for lists of two lengths, TypeError for tables and for what has no order.
     """
-    items, labels = list(kept(items)), list(labels)
-    if len(items) != len(labels):
-        raise ValueError(f"{len(items)} items have {len(labels)} labels: give one for each")
+    items = list(kept(as_batch(modality, items)))
+    own = in_order(labels, "labels")
+    if len(items) != len(own):
+        raise ValueError(f"{len(items)} items have {len(own)} labels: give one for each")
     sampling, origin = sampling or Sampling(), origin or Origin()
-    names = candidates(labels, classes)
+    names, places = targets(own, classes)
     depths, notes = depths_of(k, len(names), "classes", DEPTHS)
     keys = origin.keys_of(items)
     chosen = sampling.chosen(keys)
-    rows = [Row(keys[place], items[place], labels[place]) for place in chosen]
-    found = _classified(space, modality, rows, space.classifier(names, templates), progress)
+    rows = [Row(keys[each], items[each], names[places[each]], places[each]) for each in chosen]
+    classifier = space.classifier(names, templates, duplicates=duplicates)
+    found = _classified(space, modality, rows, classifier, progress)
     left_out = (*origin.left_out, *found.left_out)
     require_some(len(found.rows), left_out, origin.source)
     shares = tuple(found.class_figures())
@@ -78,7 +90,7 @@ def zero_shot(
         modalities=(modality, TEXT),
         source=origin.source,
         counts={"items": len(found.rows), "classes": len(names)},
-        digest=hashed({"classes": names, "rows": sorted((row.key, row.label) for row in found.rows)}),
+        digest=_digest(names, found.rows),
         sampling=sampling,
         templates=_said(templates) or (space.spec(modality).prompt,),
         figures=tuple(_figures(found, depths, sampling)),
@@ -93,13 +105,11 @@ def _classified(
     space: Space, modality: str, rows: Sequence[Row], classifier: Classifier, progress: bool
 ) -> _Found:
     """The scores' order for each item, a part of the items at a time."""
-    names = list(classifier.labels)
-    places = {name: place for place, name in enumerate(names)}
-    found = _Found(names)
+    found = _Found(list(classifier.labels))
     items = [row.item for row in rows]
     for part in space.stream(modality, items, on_error="skip", progress=progress):
         kept = [rows[place] for place in part.positions.tolist()]
-        own = np.array([places[row.label] for row in kept], np.int64)
+        own = np.array([row.place for row in kept], np.int64)
         found.add(kept, classifier.rank(part).scores, own)
         found.left_out += [LeftOut(rows[error.index or 0].key, error.fact) for error in part.errors]
     return found
@@ -109,6 +119,14 @@ def candidates(labels: Sequence[str], classes: Sequence[str] | None = None) -> l
     """The labels, or the classes, in order of name; InputError unless there are two that hold all labels."""
     names = sorted(set(labels if classes is None else classes))
     known = set(names)
+    if classes is not None and len(names) < len(classes):
+        twice = next(name for name, count in Counter(classes).items() if count > 1)
+        raise InputError(
+            f"the class {twice!r} is there twice",
+            source="the classes",
+            remedy='leave one of them out; if both are meant, pass duplicates="keep" and, as labels, the '
+            "places of their classes",
+        )
     for place, label in enumerate(labels):
         if label not in known:
             raise InputError(
@@ -118,12 +136,47 @@ def candidates(labels: Sequence[str], classes: Sequence[str] | None = None) -> l
                 index=place,
             )
     if len(names) < 2:
-        raise InputError(
-            f"there is one class, {names[0]!r}" if names else "there are no items",
-            source="the labels",
-            remedy="give items of two or more classes: among one, every answer is right",
-        )
+        raise _too_few(names)
     return names
+
+
+def _too_few(names: Sequence[str]) -> InputError:
+    return InputError(
+        f"there is one class, {names[0]!r}" if names else "there are no items",
+        source="the labels",
+        remedy="give items of two or more classes: among one, every answer is right",
+    )
+
+
+def targets(labels: Sequence[Any], classes: Sequence[str] | None = None) -> tuple[list[str], list[int]]:
+    """The classes, and the place among them of each label, which is a name or, of `classes`, a place itself.
+
+    Raises InputError as `candidates`, for a place that isn't there, and for a name that two classes have.
+    """
+    given = None if classes is None else strings(classes, "classes")
+    numbers = [int(label) for label in labels if isinstance(label, Integral) and not isinstance(label, bool)]
+    if given is None or not numbers or len(numbers) < len(labels):
+        names = candidates(strings(labels, "labels"), given)
+        places = {name: place for place, name in enumerate(names)}
+        return names, [places[label] for label in labels]
+    if len(given) < 2:
+        raise _too_few(given)
+    for row, place in enumerate(numbers):
+        if not 0 <= place < len(given):
+            raise InputError(
+                f"the label {place} is no place among {len(given)} classes",
+                source=f"label {row}",
+                remedy=f"count from 0 to {len(given) - 1}, in the order of the classes",
+                index=row,
+            )
+    return given, numbers
+
+
+def _digest(names: Sequence[str], rows: Sequence[Row]) -> str:
+    """Of what was measured, in whatever order; a class is its name, or its place where two have one."""
+    distinct = len(set(names)) == len(names)
+    said = sorted((row.key, row.label if distinct else str(row.place)) for row in rows)
+    return hashed({"classes": sorted(names) if distinct else list(names), "rows": said})
 
 
 def depths_of(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..inputs.tables import FILES, located, read_pairs
+from ..zeroshot import Duplicates
+from ..zeroshot.labels import KEPT
 from .origin import LeftOut, Origin, blank, key_in_table, require_column, table_rows, word
 
 Names = str | os.PathLike[str]
@@ -19,20 +21,29 @@ TWICE = "it stands there before"
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Items, the label of each, and where they come from."""
+    """Items, the label of each, and where they come from.
+
+    A label is a name, or where `classes` has the names, of which several may be the same, a place in it.
+    """
 
     items: tuple[Any, ...]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] | tuple[int, ...]
     origin: Origin
+    classes: tuple[str, ...] | None = None
 
 
 def labelled_folder(
-    folder: str | os.PathLike[str], modality: str = "image", *, names: Names | None = None
+    folder: str | os.PathLike[str],
+    modality: str = "image",
+    *,
+    names: Names | None = None,
+    duplicates: Duplicates = "refuse",
 ) -> Labelled:
     """The files of a folder that has a folder for each class, called as the class is.
 
     All their files count, in folders below them too, but hidden ones; those beside the classes' folders are
-    left out. `names` is a table whose first two columns are a folder and the name to use instead.
+    left out. `names` is a table whose first two columns are a folder and the name to use instead; with
+    duplicates="keep" two folders may have one name, and stay two classes, in the order of the folders.
 
     Raises InputError for a class without files, no class at all, and names that don't fit; ValueError for a
     modality whose items are no files.
@@ -51,16 +62,13 @@ def labelled_folder(
             )
     if not files:
         raise InputError("it has no folders", source=str(top), remedy="put each class's files in one")
-    renamed = _renamed(files, names)
-    paths = [(path, renamed[name]) for name, found in files.items() for path in found]
+    renamed = _renamed(files, names, duplicates)
+    paths = [(path, name) for name, found in files.items() for path in found]
     beside = (path for path in entries if not path.is_dir())
     left_out = tuple(LeftOut(path.name, "it lies in no class's folder") for path in beside)
     keys = tuple(path.relative_to(top).as_posix() for path, _ in paths)
-    return Labelled(
-        tuple(path for path, _ in paths),
-        tuple(label for _, label in paths),
-        Origin(str(folder), keys, left_out),
-    )
+    labels, classes = _labels([name for _, name in paths], renamed, duplicates)
+    return Labelled(tuple(path for path, _ in paths), labels, Origin(str(folder), keys, left_out), classes)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -77,12 +85,13 @@ def labelled_table(
     items: str | None = None,
     labels: str | None = None,
     names: Names | None = None,
+    duplicates: Duplicates = "refuse",
 ) -> Labelled:
     """The rows of a table (.csv, .jsonl, .parquet) with a column of items and one of labels.
 
     By default these are the first column and the first of the others; files are relative to the table. Rows
     in which either is empty, and those that stand there before, are left out. `names` is a table of labels
-    and the names to use instead.
+    and the names to use instead, and `duplicates` is as in `labelled_folder`.
 
     Raises InputError for a table without rows or those columns, for an item with two labels, and for names
     that don't fit.
@@ -92,11 +101,14 @@ def labelled_table(
     others = [name for name in columns if name != items]
     labels = require_column(labels or (others or ["label"])[0], columns, path)
     found, left_out = _distinct(rows, items, labels, modality, path)
-    renamed = _renamed(dict.fromkeys(label for _, label in found.values()), names)
+    given = [label for _, label in found.values()]
+    renamed = _renamed(dict.fromkeys(sorted(given)), names, duplicates)
+    own, classes = _labels(given, renamed, duplicates)
     return Labelled(
         tuple(located(item, modality, Path(path).parent) for item, _ in found.values()),
-        tuple(renamed[label] for _, label in found.values()),
+        own,
         Origin(f"{path}, columns {items!r} and {labels!r}", tuple(found), tuple(left_out)),
+        classes,
     )
 
 
@@ -126,7 +138,17 @@ def _distinct(
     return found, left_out
 
 
-def _renamed(labels: Mapping[str, object], names: Names | None) -> dict[str, str]:
+def _labels(
+    given: Sequence[str], renamed: Mapping[str, str], duplicates: Duplicates
+) -> tuple[tuple[str, ...] | tuple[int, ...], tuple[str, ...] | None]:
+    """The name of each label, or with duplicates its place among the classes, and their names."""
+    if duplicates == "refuse":
+        return tuple(renamed[label] for label in given), None
+    places = {label: place for place, label in enumerate(renamed)}
+    return tuple(places[label] for label in given), tuple(renamed.values())
+
+
+def _renamed(labels: Mapping[str, object], names: Names | None, duplicates: Duplicates) -> dict[str, str]:
     """The name of each label: its own, or that of the table. InputError where one is missing or shared."""
     if names is None:
         return {label: label for label in labels}
@@ -138,8 +160,8 @@ def _renamed(labels: Mapping[str, object], names: Names | None) -> dict[str, str
     if missing:
         raise _misnamed(names, f"it has no name for {', '.join(map(repr, missing))}", "add a row for each")
     shared = [name for name, count in Counter(table[label] for label in labels).items() if count > 1]
-    if shared:
-        raise _misnamed(names, f"it gives two classes the name {shared[0]!r}", "tell them apart")
+    if shared and duplicates == "refuse":
+        raise _misnamed(names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEPT}")
     return {label: table[label] for label in labels}
 
 

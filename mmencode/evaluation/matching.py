@@ -11,6 +11,7 @@ import numpy as np
 
 from ..card import hashed
 from ..errors import InputError
+from ..lists import require_list
 from ..retrieval import DEPTHS, Numbers
 from ..space import Space
 from ..spec import TEXT
@@ -85,6 +86,7 @@ class Row:
 
 
 def _read(pairs: Iterable[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    require_list(pairs, "pairs", of=" of (item, caption) tuples")
     read = []
     for place, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[1], str):

@@ -11,22 +11,18 @@ from typing import Any
 import numpy as np
 
 from ..embeddings import Vectors
+from .conditions import KEYWORDS
 from .escaping import escape, unescape
 
 FORMAT = "2"
 OWN = ("key", "modality", "vector", "_hash", "_size", "_time")
 # What metadata can't be called: the index's own names, and words that mean something else in a condition.
-RESERVED = frozenset(
-    (
-        *("key", "modality", "vector", "reason", "fault"),
-        *("null", "true", "false", "current_date", "current_time", "current_timestamp"),
-        *("select", "not", "all", "any", "some", "exists", "interval", "with", "trim"),
-    )
-)
+RESERVED = KEYWORDS | {"fault", "key", "modality", "reason", "vector"}
 LONGEST_NAME, MOST_COLUMNS = 100, 500
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _FORMAT, _ID, _SPACE = b"mmencode.index", b"mmencode.index.id", b"mmencode.index.space"
-Metadata = Mapping[str, Any]
+Value = str | bool | int | float
+Metadata = Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +109,26 @@ def metadata_names(schema: Any) -> list[str]:
     return [name for name in schema.names if name not in OWN and not name.startswith("_")]
 
 
-def new_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
-    """Fields for what the rows have and the table hasn't; raises for what no column can hold.
+def plain_metadata(row: Any, place: int) -> dict[str, Value]:
+    """A copy of what is said of a row, as plain values, without what is None.
 
-    TypeError for values of other types than the column's, or than str, bool, int and float; ValueError for
-    names that SQL or the index itself can't tell apart.
+    TypeError for what is no mapping and for values of other types than str, bool, int, float and None;
+    ValueError for names that a condition couldn't use, NaN, and numbers that 64 bits can't hold.
+    """
+    if not isinstance(row, Mapping):
+        raise TypeError(f"metadata of row {place} is {type(row).__name__}: make it a mapping of names")
+    return {
+        _required_name(name, place): _plain(name, value, place)
+        for name, value in row.items()
+        if value is not None
+    }
+
+
+def new_columns(schema: Any, rows: Sequence[Metadata], places: Sequence[int]) -> list[Any]:
+    """Fields for what the rows have and the table hasn't; `places` are the rows' in their batch, for errors.
+
+    TypeError for values of another type than the column's; ValueError for ints that a column of float can't
+    hold, and for names that SQL can't tell apart.
     """
     import pyarrow as pa
 
@@ -125,13 +136,13 @@ def new_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
     kinds = {"str": pa.string(), "bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}
     names = {kind: name for name, kind in kinds.items()}
     found: dict[str, str] = {}
-    for place, row in enumerate(rows):
-        for name, value in row.items():
-            if value is None:
-                continue
-            kind = _kind(name, value, place)
-            held = names.get(known[name]) if name in known else found.get(name)
-            found[name] = _joined(name, held, kind, place, fixed=name in known)
+    said = [(*entry, place) for row, place in zip(rows, places, strict=True) for entry in row.items()]
+    for name, value, place in said:
+        held = names.get(known[name]) if name in known else found.get(name)
+        found[name] = _joined(name, held, type(value).__name__, place, fixed=name in known)
+    for name, value, place in said:
+        if found[name] == "float" and isinstance(value, int) and int(float(value)) != value:
+            raise ValueError(f"{name} of row {place} is {value}, which a column of float can't hold exactly")
     added = [name for name in found if name not in known]
     if len(known) + len(added) > MOST_COLUMNS:
         raise ValueError(
@@ -148,8 +159,9 @@ def metadata_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
 
     columns = []
     for name in metadata_names(schema):
-        kind = schema.field(name).type
-        columns.append(pa.array([_plain(row.get(name)) for row in rows], kind))
+        values = [row.get(name) for row in rows]
+        escaped = [escape(value) if isinstance(value, str) else value for value in values]
+        columns.append(pa.array(escaped, schema.field(name).type))
     return columns
 
 
@@ -168,20 +180,7 @@ def metadata_of(table: Any) -> list[dict[str, Any]]:
     ]
 
 
-def require_metadata(row: Any, place: int) -> None:
-    """Raise for what can't be metadata of a row, whatever columns there are.
-
-    TypeError for what is no mapping and for values of other types than str, bool, int, float and None;
-    ValueError for names that a condition couldn't use, and for numbers that 64 bits can't hold.
-    """
-    if not isinstance(row, Mapping):
-        raise TypeError(f"metadata of row {place} is {type(row).__name__}: make it a mapping of names")
-    for name, value in row.items():
-        if value is not None:
-            _kind(name, value, place)
-
-
-def _kind(name: Any, value: Any, place: int) -> str:
+def _required_name(name: Any, place: int) -> str:
     known = isinstance(name, str) and len(name) <= LONGEST_NAME and _NAME.fullmatch(name) is not None
     if not known or name.lower() in RESERVED:
         why = f"{', '.join(sorted(RESERVED))} have a meaning already" if known else "begin with a letter"
@@ -189,26 +188,26 @@ def _kind(name: Any, value: Any, place: int) -> str:
             f"metadata of row {place} has the name {name!r:.200}: make it at most {LONGEST_NAME} letters, "
             f"digits and _; {why}"
         )
-    value = value.item() if isinstance(value, np.generic) else value
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            if isinstance(value, int) and not -(2**63) <= value < 2**63:
-                raise ValueError(
-                    f"{name} of row {place} is an int of {value.bit_length()} bits, which 64 bits can't hold"
-                )
-            return kind.__name__
-    raise TypeError(
-        f"{name} of row {place} is of type {type(value).__name__}: make it str, bool, int, float or None"
-    )
+    return str.__str__(name)
 
 
-def _plain(value: Any) -> Any:
-    """A value as a column holds it: of the type itself, not of one derived from it, text as UTF-8 can be."""
+def _plain(name: str, value: Any, place: int) -> Value:
+    """A value of the type itself, not of one derived from it."""
     value = value.item() if isinstance(value, np.generic) else value
     for kind in (bool, int, float):
         if isinstance(value, kind):
-            return kind(value)
-    return escape(str.__str__(value)) if isinstance(value, str) else value
+            plain = kind(value)
+            if plain != plain:
+                raise ValueError(f"{name} of row {place} is NaN, which no condition can find: make it None")
+            if kind is int and not -(2**63) <= plain < 2**63:
+                bits = int(plain).bit_length()
+                raise ValueError(f"{name} of row {place} is an int of {bits} bits, which 64 bits can't hold")
+            return plain
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(
+        f"{name} of row {place} is of type {type(value).__name__}: make it str, bool, int, float or None"
+    )
 
 
 def _joined(name: str, held: str | None, kind: str, place: int, *, fixed: bool) -> str:

@@ -1,27 +1,40 @@
 """A condition on rows, in SQL: read whole and found harmless before LanceDB sees it.
 
 LanceDB takes the first whole expression and passes over what follows, so that a mistyped condition means more
-rows than it says. In brackets, once these balance, it must take all of it or refuse.
+rows than it says; in brackets, once these balance, it must take all of it or refuse. What is nested or
+chained for long overflows its stack, which ends the process, and some functions make much of little. So a
+condition is made of few words, and so many of them.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from .escaping import escape
 
-LONGEST, DEEPEST, MOST_SUMS = 100_000, 40, 200  # characters; brackets in brackets; arithmetic operators
-# Every function whose result is no longer than what it is given, or as long as the condition itself says.
+LONGEST = 100_000  # characters
+DEEPEST = 16  # brackets in brackets
+MOST_JOINED = 500  # conditions in AND and OR, and functions
+MOST_SUMS = 32  # arithmetic operators: reading so many in a row takes the cube of their number
+MOST_CHAINED = 8  # comparisons and NOTs in a row, without AND, OR or a comma between
+LONGEST_PART = 1000  # characters of a text in a function or behind LIKE
+# Functions whose result is no longer than what they are given.
 FUNCTIONS = frozenset(
     (
-        *("abs", "cast", "ceil", "coalesce", "floor", "nullif", "power", "round", "sign", "sqrt", "try_cast"),
-        *("btrim", "char_length", "character_length", "concat", "contains", "ends_with", "left", "length"),
-        *("lower", "ltrim", "octet_length", "regexp_like", "right", "rtrim", "starts_with", "strpos"),
-        *("substr", "substring", "trim", "upper"),
+        *("abs", "cast", "coalesce", "ifnull", "isnan", "nullif", "nvl", "power", "round", "sqrt", "trunc"),
+        *("btrim", "char_length", "character_length", "contains", "ends_with", "left", "length", "lower"),
+        *("ltrim", "octet_length", "regexp_like", "right", "rtrim", "starts_with", "strpos", "try_cast"),
+        "upper",
     )
 )
-_BEFORE_BRACKETS = frozenset(("and", "or", "not", "in", "between", "like", "ilike", "is", "escape"))
+_TYPES = frozenset(("bigint", "boolean", "double", "float", "int", "integer", "string"))
+_JOINING = frozenset(("and", "or"))
+_LIKE = frozenset(("ilike", "like"))
+_CHAINING = _LIKE | {"between", "escape", "in", "is", "not"}
+KEYWORDS = _JOINING | _CHAINING | {"as", "false", "null", "true"}
 _TOKEN = re.compile(
     r"""
     (?P<space>[ \t\r\n]+)
@@ -30,16 +43,38 @@ _TOKEN = re.compile(
     | (?P<name>"[^"]+"|`[^`]+`)
     | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
     | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<sum>\|\||[+\-*/%])
-    | (?P<operator><=|>=|<>|!=|==|[=<>,])
+    | (?P<sum>[+\-*/%])
+    | (?P<comparison><=|>=|<>|!=|==|[=<>])
+    | (?P<comma>,)
     | (?P<bracket>[()])
     """,
     re.VERBOSE,
 )
 
 
-def condition(where: str) -> str:
-    """The condition in brackets, as it goes to LanceDB.
+@dataclass(slots=True)
+class _Token:
+    """A piece of a condition: its kind, its text, where it begins, and the texts beside it, "" at an end."""
+
+    kind: str
+    text: str
+    place: int
+    before: str = ""
+    behind: str = ""
+
+    @property
+    def word(self) -> str:
+        """The text in lower case where it is a bare word, else ""."""
+        return self.text.lower() if self.kind == "word" else ""
+
+    @property
+    def called(self) -> bool:
+        """Whether it is called as a function that a condition may have."""
+        return self.behind == "(" and self.word in FUNCTIONS
+
+
+def condition(where: str, columns: Iterable[str]) -> str:
+    """The condition in brackets, as it goes to LanceDB, with the names of columns as they are.
 
     It may have literals, columns, comparisons, arithmetic, IN, BETWEEN, LIKE, IS, AND, OR, NOT and FUNCTIONS.
     TypeError for what isn't a str; ValueError, which says where, for anything else, for comments, and for
@@ -48,67 +83,106 @@ def condition(where: str) -> str:
     if not isinstance(where, str):
         raise TypeError(f"where is {type(where).__name__}: make it a str with a condition in SQL")
     if len(where) > LONGEST:
-        raise _refused(where, f"has {len(where)} characters, and may have {LONGEST}")
+        raise misread(where, f"it has {len(where)} characters, and may have {LONGEST}")
     found = _tokens(where)
     if not found:
-        raise _refused(where, "is empty")
-    _require_balance(where, found)
-    _require_known_functions(where, found)
-    return f"({escape(where)})"
+        raise misread(where, "it is empty")
+    _require_shallow(where, found)
+    _require_few(where, found)
+    _require_short_parts(where, found)
+    named = {name.lower(): name for name in columns}
+    return f"({' '.join(_written(where, token, named) for token in found)})"
 
 
-Token = tuple[str, str, int]  # its kind, its text, and where it begins
+def misread(where: str, why: str) -> ValueError:
+    """The error for a condition that isn't understood."""
+    return ValueError(
+        f"where is {where!r:.200}, which isn't understood: {why}; make it one condition in SQL, such as "
+        "year >= 2010 AND colour = 'red'"
+    )
 
 
-def _tokens(where: str) -> list[Token]:
+def _tokens(where: str) -> list[_Token]:
     """All tokens but spaces."""
-    found: list[Token] = []
-    place, joined = 0, False  # whether a token that no other may touch came just before
+    found: list[_Token] = []
+    place, solid = 0, False  # whether a token that no other may touch came just before
     while place < len(where):
         match = _TOKEN.match(where, place)
         kind = "" if match is None else str(match.lastgroup)
         text = where[place] if match is None else match[0]
         if not kind or kind == "comment":
             what = "a quote that isn't closed" if text in "'\"`" else f"{text!r}, which no condition has"
-            raise _refused(where, f"has {what}, at character {place + 1}")
-        solid = kind in ("text", "name", "number", "word")
-        if solid and joined:
-            raise _refused(where, f"has {text[:40]!r} right behind something else, at character {place + 1}")
-        joined = solid
+            raise misread(where, f"it has {what}, at character {place + 1}")
+        touches, solid = solid, kind in ("text", "name", "number", "word")
+        if solid and touches:
+            raise misread(
+                where, f"it has {text[:40]!r} right behind something else, at character {place + 1}"
+            )
         if kind != "space":
-            found.append((kind, text, place))
+            found.append(_Token(kind, text, place))
         place += len(text)
+    for token, behind in pairwise(found):
+        token.behind, behind.before = behind.text, token.text
     return found
 
 
-def _require_balance(where: str, found: list[Token]) -> None:
-    depth = 0
-    for kind, text, place in found:
-        if kind == "bracket":
-            depth += 1 if text == "(" else -1
-            if depth < 0:
-                raise _refused(where, f"closes a bracket that wasn't opened, at character {place + 1}")
-            if depth > DEEPEST:
-                raise _refused(where, f"has more than {DEEPEST} brackets in each other")
-    if depth:
-        raise _refused(where, f"has {depth} bracket{'s' * (depth > 1)} that aren't closed")
-    sums = sum(kind == "sum" or text.lower() == "not" for kind, text, _ in found)
-    if sums > MOST_SUMS:
-        raise _refused(where, f"has {sums} arithmetic operators and NOTs, and may have {MOST_SUMS}")
+def _require_shallow(where: str, found: Sequence[_Token]) -> None:
+    """ValueError for brackets that don't balance, and for what is nested or chained for too long."""
+    chained = [0]  # comparisons in a row, in each bracket that is open
+    for token in found:
+        if token.text == "(":
+            chained.append(0)
+        elif token.text == ")":
+            chained.pop()
+        elif token.kind == "comma" or token.word in _JOINING:
+            chained[-1] = 0
+        elif token.kind == "comparison" or token.word in _CHAINING:
+            chained[-1] += 1
+        if not chained:
+            raise misread(where, f"it closes a bracket that wasn't opened, at character {token.place + 1}")
+        if len(chained) - 1 > DEEPEST:
+            raise misread(where, f"it has more than {DEEPEST} brackets in each other")
+        if chained[-1] > MOST_CHAINED:
+            raise misread(where, f"it has more than {MOST_CHAINED} comparisons in a row")
+    if len(chained) > 1:
+        raise misread(where, f"it has {len(chained) - 1} brackets that aren't closed")
 
 
-def _require_known_functions(where: str, found: list[Token]) -> None:
-    for (kind, text, place), (_, following, _) in pairwise(found):
-        if following == "(" and kind in ("word", "name", "text", "number"):
-            word = text.lower()
-            if kind != "word" or word not in FUNCTIONS | _BEFORE_BRACKETS:
-                allowed = ", ".join(sorted(FUNCTIONS))
-                what = f"calls {text[:40]!r}, at character {place + 1}; it may call {allowed}"
-                raise _refused(where, what)
+def _require_few(where: str, found: Sequence[_Token]) -> None:
+    counts = {
+        "arithmetic operators": (sum(token.kind == "sum" for token in found), MOST_SUMS),
+        "ANDs and ORs": (sum(token.word in _JOINING for token in found), MOST_JOINED),
+        "functions": (sum(token.called for token in found), MOST_JOINED),
+    }
+    for what, (count, most) in counts.items():
+        if count > most:
+            raise misread(where, f"it has {count} {what}, and may have {most}")
 
 
-def _refused(where: str, what: str) -> ValueError:
-    return ValueError(
-        f"where is {where!r:.200}, which {what}: make it one condition in SQL, such as "
-        "year >= 2010 AND kind = 'red'"
-    )
+def _require_short_parts(where: str, found: Sequence[_Token]) -> None:
+    """ValueError for long texts in functions, which may be had for each row, and in patterns."""
+    within = [False]  # whether that is in a function, for each bracket that is open
+    for token in found:
+        if token.text == "(":
+            within.append(within[-1] or token.before.lower() in FUNCTIONS | _LIKE)
+        elif token.text == ")":
+            within.pop()
+        elif len(token.text) > LONGEST_PART and (within[-1] or token.before.lower() in _LIKE):
+            what = f"a word of {len(token.text)} characters in a function or behind LIKE"
+            raise misread(where, f"it has {what}, and may have {LONGEST_PART}")
+
+
+def _written(where: str, token: _Token, columns: Mapping[str, str]) -> str:
+    """The token as LanceDB is to read it: each word is a keyword, a function, a type or a column."""
+    if token.kind not in ("word", "name"):
+        return escape(token.text)
+    if token.called or token.word in KEYWORDS or (token.before.lower() == "as" and token.word in _TYPES):
+        return token.word
+    if token.behind == "(":
+        what = f"it calls {token.text[:60]!r}, at character {token.place + 1}"
+        raise misread(where, f"{what}, and may call {', '.join(sorted(FUNCTIONS))}")
+    name = token.word or token.text[1:-1].lower()
+    if name not in columns:
+        what = f"it names {token.text[:60]!r}, at character {token.place + 1}"
+        raise misread(where, f"{what}, and the columns are {', '.join(columns.values())}")
+    return f"`{columns[name]}`"

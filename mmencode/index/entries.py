@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import InputError
 from ..inputs.owning import kept
 from ..spec import TEXT
-from .columns import require_metadata
+from .columns import plain_metadata
 from .escaping import escape
 from .store import Known
 
@@ -84,7 +84,7 @@ def entries(
         seen.add(key)
         said = None if metadata is None else parts[-1]
         if said is not None:
-            require_metadata(said, place)
+            said = plain_metadata(said, place)  # now, since what gives it may use one mapping again
         yield Entry(key, modality, item, place, _path(modality, item), said)
 
 

@@ -142,7 +142,7 @@ def _require_few(gone: Sequence[str], held: int, top: str) -> None:
         f"{len(gone)} of {held} files that the index has rows of aren't there{where}; their rows stay",
         source=top,
         remedy="mount the disk that has them; where they are gone for good: "
-        'sync(index, folder, missing="remove"), or mmencode index sync --yes',
+        'sync(index, folder, missing="remove"), or `mmencode index sync --yes`',
         fault="access",
     )
 

@@ -1,7 +1,8 @@
-"""Whose vectors an index holds: its card, and the refusal of any other space's."""
+"""Which folder is an index, and whose vectors it holds: its card, and the refusal of any other space's."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -9,20 +10,44 @@ from pathlib import Path
 from typing import Any
 
 from ..card import SpaceCard
+from ..causes import words
 from ..errors import (
     EncoderError,
     IdentityError,
     MmencodeError,
     SpaceMismatchError,
+    StoreError,
     UnknownNameError,
     WeightsError,
 )
-from ..folders import Saved, shipped_card, write_folder
+from ..folders import CARD, Saved, shipped_card, write_folder
 from ..inputs import Limits
-from ..loading import load
+from ..loading import Trust, load
 from ..registry import registry
 from ..runtime import Auto
 from ..space import Space
+from .lance import DENIED
+from .store import ROWS
+
+
+def has_index(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder has a card and tables, without a look into them."""
+    return os.path.isfile(os.path.join(path, CARD)) and os.path.isdir(os.path.join(path, f"{ROWS}.lance"))
+
+
+def require_index(path: Path) -> None:
+    """StoreError for a folder that has no index, or one that this user can't see."""
+    if has_index(path):
+        return
+    try:
+        os.stat(path / CARD)
+    except PermissionError as cause:
+        raise StoreError(f"the index at {path} can't be read: {words(cause)}", remedy=DENIED) from cause
+    except (OSError, ValueError):
+        pass
+    raise StoreError(
+        f"there is no index at {path}", remedy="make one with mmencode.Index.create or `mmencode index add`"
+    )
 
 
 def write_card(space: Space, folder: Path) -> None:
@@ -52,10 +77,12 @@ def _plugins(space: Space) -> Mapping[str, str]:
     return found
 
 
-def load_space(folder: Path, *, device: str | Auto, dtype: str | Auto, limits: Limits | None) -> Space:
+def load_space(
+    folder: Path, *, device: str | Auto, dtype: str | Auto, limits: Limits | None, trust: Trust | None = None
+) -> Space:
     """The space of an index's folder; raises as `load`."""
     try:
-        return load(folder, device=device, dtype=dtype, limits=limits)
+        return load(folder, device=device, dtype=dtype, limits=limits, trust=trust)
     except (UnknownNameError, WeightsError) as error:
         error.remedy += "; or give the space itself: Index.open(path, space=space)"
         raise

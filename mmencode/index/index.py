@@ -13,27 +13,34 @@ import numpy as np
 from ..card import SpaceCard
 from ..embeddings import Embeddings
 from ..engine import OnError
-from ..errors import ClosedError, IdentityError, StoreError, UnknownModalityError
+from ..errors import ClosedError, IdentityError, StoreError
 from ..files import folder_aside
 from ..folders import CARD, read_card
 from ..inputs import Limits
 from ..inputs.batches import as_column, as_drawn, check_on_error, require_many
-from ..loading import load
+from ..loading import Trust, load
 from ..runtime import Auto
 from ..space import Space
 from ..topk import require_unit, whole
 from .ann import FROM_ROWS
-from .columns import Owner, require_metadata
-from .conditions import condition
+from .columns import Owner, plain_metadata
 from .entries import Entry, entries, escaped_keys
-from .escaping import both, escape, one_of
+from .escaping import both, escape
 from .filling import Filling
-from .identity import explained, load_space, require_card, require_id, write_card
+from .identity import (
+    explained,
+    has_index,
+    load_space,
+    require_card,
+    require_id,
+    require_index,
+    write_card,
+)
 from .lance import package, require_threads
 from .reading import read_failures, read_rows, sampled
 from .results import Added, Failure, Hit, Rows, State
-from .searching import Query, find, means
-from .store import ROWS, Store
+from .searching import Query, find, means, within
+from .store import Store
 from .writing import Block, write_rows
 
 Metadata = Mapping[str, Any]
@@ -54,6 +61,7 @@ class Index:
         device: str | Auto = "auto",
         dtype: str | Auto = "auto",
         limits: Limits | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.path = path
         self.card: SpaceCard = read_card(path / CARD)
@@ -63,7 +71,7 @@ class Index:
         self._open_store: Store | None = Store(path, self.card.fingerprint)
         self._space = space
         self._own = space is None
-        self._load = partial(load_space, path, device=device, dtype=dtype, limits=limits)
+        self._load = partial(load_space, path, device=device, dtype=dtype, limits=limits, trust=trust)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], space: Space | str | None = None) -> Index:
@@ -92,27 +100,24 @@ class Index:
         device: str | Auto = "auto",
         dtype: str | Auto = "auto",
         limits: Limits | None = None,
+        trust: Trust | None = None,
     ) -> Index:
         """Open an index; its space is loaded when vectors are first encoded, unless it is given.
 
-        `device`, `dtype` and `limits` are those of `load`, for the space that is loaded here.
+        `device`, `dtype`, `limits` and `trust` are those of `load`, for the space that is loaded here.
 
         Raises StoreError for what is no index or a damaged one, WeightsError or IdentityError for a damaged
         card, SpaceMismatchError, with what differs, for a space of another fingerprint.
         """
         target = Path(os.path.abspath(os.fsdecode(path)))
         package("lancedb")
-        if not cls.is_index(target):
-            raise StoreError(
-                f"there is no index at {target}",
-                remedy="make one with mmencode.Index.create or `mmencode index add`",
-            )
-        return cls(target, space, device=device, dtype=dtype, limits=limits)
+        require_index(target)
+        return cls(target, space, device=device, dtype=dtype, limits=limits, trust=trust)
 
     @staticmethod
     def is_index(path: str | os.PathLike[str]) -> bool:
         """Whether the folder has a card and tables, without a look into them."""
-        return os.path.isfile(os.path.join(path, CARD)) and os.path.isdir(os.path.join(path, f"{ROWS}.lance"))
+        return has_index(path)
 
     @property
     def space(self) -> Space:
@@ -173,11 +178,11 @@ class Index:
         require_id(self.card, self._id, embeddings.space, "added")
         self._require_vectors(embeddings, "vector")
         keys = escaped_keys(embeddings.keys)
-        said = None if metadata is None else list(metadata)
+        said = None
+        if metadata is not None:
+            said = [plain_metadata(row, place) for place, row in enumerate(metadata)]
         if said is not None and len(said) != len(keys):
             raise ValueError(f"{len(keys)} vectors have metadata for {len(said)}: give as many")
-        for place, row in enumerate(said or ()):
-            require_metadata(row, place)
         if not keys:
             return Added(0, 0)
         with self._store.writing():
@@ -229,24 +234,23 @@ class Index:
         require_id(self.card, self._id, queries.space, "searched")
         self._require_vectors(queries, "query")
         wanted = whole(k)
-        parsed = both(None if where is None else condition(where), self._among(among))
-        query = Query(
-            queries.vectors,
-            queries.modality,
-            min(wanted, max(1, len(self))),
-            parsed,
-            exact,
-            means(self._store) if centred else None,
-        )
-        try:
-            return find(self._store, query)
-        except StoreError:
-            self._store.require_condition(parsed)
-            raise
+        store = self._store
+        with store.meeting(where) as condition:
+            query = Query(
+                queries.vectors,
+                queries.modality,
+                min(wanted, max(1, len(self))),
+                both(condition, within(among, self.modalities, self.card)),
+                exact,
+                means(store) if centred else None,
+            )
+            return find(store, query)
 
     def rows(self, where: str | None = None) -> Rows:
         """All rows, or those that meet the condition, in the order of their keys; raises as `search`."""
-        return read_rows(self._store, self._id, None if where is None else condition(where))
+        store = self._store
+        with store.meeting(where) as condition:
+            return read_rows(store, self._id, condition)
 
     def delete(
         self, where: str | None = None, *, keys: Iterable[str | os.PathLike[str]] | None = None
@@ -259,14 +263,11 @@ class Index:
             raise ValueError("say which rows: where='...' or keys=[...]; where='true' is all of them")
         given = keys if isinstance(keys, Set) else as_column(keys, "keys")  # their order doesn't matter
         store = self._store
-        if where is None:
-            named = [escape(os.fsdecode(key)) for key in given or ()]
-            with store.writing():
+        named = [escape(os.fsdecode(key)) for key in given or ()]
+        with store.meeting(where) as condition, store.writing():
+            if condition is None:
                 return store.delete(store.rows, named)
-        parsed = condition(where)
-        with store.writing():
-            store.require_condition(parsed)
-            return store.delete_where(store.rows, parsed)
+            return store.delete_where(store.rows, condition)
 
     def compact(self) -> None:
         """Join small files, drop old versions, and bring the approximate index up to date.
@@ -362,20 +363,6 @@ class Index:
         store = self._store
         if store.may_have(FROM_ROWS) and store.count() - store.covered() >= FROM_ROWS:
             store.compact()
-
-    def _among(self, among: str | Iterable[str] | None) -> str | None:
-        """The condition on the modality; None where it leaves nothing out."""
-        if among is None:
-            return None
-        named = [among] if isinstance(among, str) else list(among)
-        held = self.modalities
-        known = {*held, *(tower.modality for tower in self.card.towers)}
-        if unknown := [modality for modality in named if modality not in known]:
-            raise UnknownModalityError(
-                f"the index has no rows of {unknown[0]!r}, and its space no such encoder",
-                remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
-            )
-        return None if set(held) <= set(named) else one_of("modality", map(escape, named))
 
 
 def _reopened(path: Path, space: Space | None, options: Mapping[str, Any], owner: Owner) -> Index:

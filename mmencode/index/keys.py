@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from .latest import State
+
 Hashes = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class Keys:
-    """The hashes of all keys of one version of a table; two keys may share one."""
+    """The hashes of all keys of a table in one state; two keys may share one."""
 
-    def __init__(self, version: int) -> None:
-        self.version = version
+    def __init__(self, state: State | None) -> None:
+        self.state = state
         self._hashes = np.empty(0, np.int64)
 
     def __len__(self) -> int:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import os
+import re
 import sys
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import BuiltinFunctionType
 from typing import Any
 
 from ..causes import words
 from ..errors import MissingPackageError, MmencodeError, StoreError
 
+DENIED = "give this user the right to read the folder and all that is in it, and to write for changes"
 DAMAGED = "restore the folder from a copy, or make the index again from its files"
 _FULL = ("No space left", "File too large", "Disk quota")
-_FEW_FILES = "Too many open files"
+_FEW_FILES, _DENIED = "Too many open files", "Permission denied"
+_LINE = re.compile(r",? /\S+\.rs:[0-9]+(:[0-9]+)?")
+_HANDLES = "/proc/self/fd"  # what this process has open, by number: folders, wherever they are now
+_BY_HANDLE = sys.platform == "linux" and os.path.isdir(_HANDLES)
 
 
 def package(name: str) -> Any:
@@ -32,12 +41,24 @@ def package(name: str) -> Any:
 def connect(folder: Path) -> Any:
     """A connection of its own to the tables of a folder, which shares no cache with another.
 
-    StoreError in a process that was forked from one that used LanceDB.
+    It stays with the folder when that is moved and another takes its place: what is being written then never
+    ends up among the rows of the other. That takes Linux; elsewhere it goes by the path. StoreError in a
+    process that was forked from one that used LanceDB.
     """
     require_threads()
     # While an approximate index grows, LanceDB warns of steps of its own by the hundred.
     os.environ.setdefault("LANCEDB_LOG", "error")
-    return package("lancedb").connect(os.path.abspath(folder))
+    database = package("lancedb")
+    if not _BY_HANDLE:
+        return database.connect(os.path.abspath(folder))
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection = database.connect(f"{_HANDLES}/{handle}")
+    except BaseException:
+        os.close(handle)
+        raise
+    weakref.finalize(connection, os.close, handle)  # tables keep their connection
+    return connection
 
 
 def require_threads() -> None:
@@ -56,8 +77,22 @@ def require_threads() -> None:
 
 @functools.cache
 def _process() -> int:
-    """The process in which LanceDB was first used."""
+    """The process in which LanceDB was first used; its forked children are let exit."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_let_exit)
     return os.getpid()
+
+
+def _let_exit() -> None:
+    """Keep a forked process from LanceDB's way out, which waits for threads that didn't come along."""
+    for found in gc.get_objects():
+        if type(found) is BuiltinFunctionType and found.__name__ == "shutdown_runtime":
+            atexit.unregister(found)
+
+
+def spoken(cause: BaseException) -> str:
+    """What LanceDB says of an error, without the lines of its source."""
+    return _LINE.sub("", words(cause))
 
 
 @contextmanager
@@ -72,12 +107,14 @@ def storing(folder: Path, doing: str) -> Iterator[None]:
     except (MmencodeError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as cause:
-        said = words(cause)
+        said = re.sub(f"/?{_HANDLES[1:]}/[0-9]+", str(folder), spoken(cause))
         full = any(word in said for word in _FULL)
         what = "the disk is full: " if full else ""
         remedy = "make room and do it again; what was added before is there" if full else DAMAGED
         if _FEW_FILES in said:
             remedy = "close some files, or raise the limit (ulimit -n), and do it again; nothing is lost"
+        if _DENIED in said:
+            remedy = DENIED
         raise StoreError(
             f"the index can't be {doing}: {what}{said}", culprit=str(folder), remedy=remedy
         ) from cause

@@ -7,14 +7,15 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..causes import words
 from ..errors import StoreError
-from .lance import DAMAGED, connect
+from .lance import DAMAGED, DENIED, connect
 
 _LENGTH = len("18446744073709551615.manifest")
 _VERSIONS = "_versions"  # where Lance keeps a file for each version of a table, its manifest
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """What no two commits have in common, nor two tables that stood in one place one after the other."""
 
     folder: tuple[int, int]
@@ -33,7 +34,7 @@ class Latest:
         self.count = 0
         self._folder, self._name = folder, name
         self._versions = folder / f"{name}.lance" / _VERSIONS
-        self._seen: _State | None = None
+        self.seen: State | None = None  # as of that refresh; None where nothing is known
         self._guard = threading.Lock()
 
     def refresh(self) -> None:
@@ -45,28 +46,32 @@ class Latest:
         with self._guard:
             # Looked at before the table itself, so that what comes between makes the next one look again.
             state = self._state()
-            if state == self._seen:
+            if state == self.seen:
                 return
             if self._goes_on(state):
                 self.table.checkout_latest()
             else:
-                self._seen = None  # should opening fail, nothing is known
+                self.seen = None  # should opening fail, nothing is known
                 self.table = connect(self._folder).open_table(self._name)
             self.version = self.table.version
             self.schema = self.table.schema
             self.count = self.table.count_rows()
-            self._seen = state
+            self.seen = state
 
     def appended(self, version: int, count: int) -> None:
         """Take note of rows that were just appended here; to be called by who has the right to write."""
         with self._guard:
+            state = self._state()
+            if not self._goes_on(state):  # another index took the place meanwhile
+                self.seen = None
+                return
             self.count += count if version > self.version else 0  # else another thread has seen it already
             self.version = version
-            self._seen = self._state()
+            self.seen = state
 
-    def _goes_on(self, state: _State) -> bool:
+    def _goes_on(self, state: State) -> bool:
         """Whether this state came from the one that was seen, by commits: its manifest is still there."""
-        seen = self._seen
+        seen = self.seen
         if seen is None or seen.folder != state.folder:
             return False
         try:
@@ -74,12 +79,18 @@ class Latest:
         except OSError:  # old versions are removed now and then
             return False
 
-    def _state(self) -> _State:
+    def _state(self) -> State:
         try:
             status = os.stat(self._versions)
             names = [name for name in os.listdir(self._versions) if name.endswith(".manifest")]
             newest = _newest(names)
-            return _State((status.st_dev, status.st_ino), len(names), newest, _stamp(self._versions / newest))
+            return State((status.st_dev, status.st_ino), len(names), newest, _stamp(self._versions / newest))
+        except PermissionError as cause:
+            raise StoreError(
+                f"its table {self._name} can't be read: {words(cause)}",
+                culprit=str(self._folder),
+                remedy=DENIED,
+            ) from cause
         except (OSError, ValueError) as cause:
             raise StoreError(
                 f"its table {self._name} isn't there", culprit=str(self._folder), remedy=DAMAGED

@@ -37,6 +37,7 @@ else:
 WAIT = 60.0  # seconds
 _PAUSE = 0.01
 _TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FLAGS = os.O_RDWR | os.O_CREAT
 for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOINHERIT"):
     _FLAGS |= getattr(os, _flag, 0)
@@ -102,11 +103,10 @@ class WriteLock:
             handle = os.open(self._path, _FLAGS, 0o666)
         except OSError as cause:
             what = "is a link" if cause.errno == errno.ELOOP else f"can't be opened: {words(cause)}"
-            raise StoreError(
-                f"the index's lock {what}",
-                culprit=str(self._path),
-                remedy="the folder must be there and writable, and the lock a file: remove it if it is none",
-            ) from cause
+            remedy = "the folder must be there, and the lock a file: remove it if it is none"
+            if cause.errno in _DENIED:
+                remedy = "the index can be read; to change it takes the right to write to its folder and lock"
+            raise StoreError(f"the index's lock {what}", culprit=str(self._path), remedy=remedy) from cause
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise StoreError(

@@ -13,8 +13,7 @@ from .store import Store
 
 
 def read_rows(store: Store, space: str, condition: str | None) -> Rows:
-    """The rows that meet a condition in brackets, or all; ValueError for one that isn't understood."""
-    store.require_condition(condition)
+    """The rows that meet a condition as LanceDB has it, or all."""
     with store.reading():
         found = _sorted(store.rows, condition)
     modalities = tuple(map(unescape, found.column("modality").to_pylist()))

@@ -6,28 +6,26 @@ by key: the same rows come in the same order, whatever k is and however many que
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..card import SpaceCard
 from ..embeddings import Vectors
+from ..errors import UnknownModalityError
 from ..topk import Nearest, cosines
 from .ann import METRIC, PROBES, REFINED
 from .columns import metadata_names, metadata_of, vectors_of
-from .escaping import both, literal, one_of, unescape
+from .escaping import both, escape, literal, one_of, unescape
 from .results import Hit
 from .store import BLOCK, Store
 
 FEW = 4  # queries up to which LanceDB is quicker than one pass for all of them
 MARGIN = 1e-5  # more than LanceDB's distances err by
-_LEAST, _GROWTH, _MOST = (
-    32,
-    8,
-    65_536,
-)  # rows asked for beyond the k best, while these are alike
+_LEAST, _GROWTH, _MOST = 32, 8, 65_536  # rows asked for beyond the k best, while these are alike
 _PIECE, _QUERIES = 8192, 1024
 _CANDIDATES, _WIDER = 128, 4  # asked of an approximate index at least, and times k where all are scored anew
 Means = Mapping[str, Vectors]
@@ -78,6 +76,23 @@ def find(store: Store, query: Query) -> list[list[Hit]]:
         else:
             found = _by_pass(store, query, vectors)
         return [[row.hit() for row in rows] for rows in found]
+
+
+def within(among: str | Iterable[str] | None, held: Sequence[str], card: SpaceCard) -> str | None:
+    """The condition that rows are of these modalities; None where it leaves out nothing that is `held`.
+
+    UnknownModalityError for one that neither the rows nor the space have.
+    """
+    if among is None:
+        return None
+    named = [among] if isinstance(among, str) else list(among)
+    known = {*held, *(tower.modality for tower in card.towers)}
+    if unknown := [modality for modality in named if modality not in known]:
+        raise UnknownModalityError(
+            f"the index has no rows of {unknown[0]!r}, and its space no such encoder",
+            remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
+        )
+    return None if set(held) <= set(named) else one_of("modality", map(escape, named))
 
 
 def means(store: Store) -> dict[str, Vectors]:

@@ -11,14 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from ..causes import words
 from ..errors import Fault, StoreError
 from .ann import build, covered, method
-from .columns import FORMAT, OWN, Owner, failure_schema, metadata_of, owner_of, row_schema
+from .columns import FORMAT, OWN, Owner, failure_schema, metadata_names, metadata_of, owner_of, row_schema
+from .conditions import condition, misread
 from .escaping import both, escape, literal, one_of, unescape
 from .keys import Keys
-from .lance import connect, require_threads, storing
-from .latest import Latest
+from .lance import connect, require_threads, spoken, storing
+from .latest import Latest, State
 from .locking import WriteLock
 
 ROWS, FAILURES, LOCK = "rows", "failures", "lock"
@@ -56,8 +56,8 @@ class Store:
         self.guard = threading.RLock()  # of what this object remembers, between threads
         self.latest = Latest(folder, ROWS)
         self.latest_failures = Latest(folder, FAILURES)
-        self._keys = Keys(-1)
-        self._modalities: tuple[int, tuple[str, ...]] | None = None
+        self._keys = Keys(None)
+        self._modalities: tuple[State | None, tuple[str, ...]] = (None, ())
         with storing(folder, "opened"):
             for latest in (self.latest, self.latest_failures):
                 latest.refresh()
@@ -140,7 +140,7 @@ class Store:
                     self.latest.refresh()
                 else:
                     self.latest.appended(self.rows.add(table).version, len(keys))
-            self._keys.version = self.latest.version
+            self._keys.state = self.latest.seen
             return before + len(keys) - self.latest.count
 
     def put_failures(self, table: Any) -> None:
@@ -195,11 +195,11 @@ class Store:
     def _changing(self) -> Iterator[None]:
         """Write what adds no keys: those that are remembered, of the version before, hold for the next."""
         with self.guard, storing(self.folder, "written"):
-            current = self._keys.version == self.latest.version
+            current = self._keys.state == self.latest.seen
             yield
             self.refresh()
             if current:
-                self._keys.version = self.latest.version
+                self._keys.state = self.latest.seen
 
     def may_have(self, count: int) -> bool:
         """Whether there may be so many rows; asked after writing, it costs nothing where there aren't."""
@@ -214,9 +214,9 @@ class Store:
 
     def _remember(self) -> None:
         """Read the keys of the rows again where another has written since they were read."""
-        version = self.latest.version
-        if self._keys.version != version:
-            self._keys = Keys(version)
+        state = self.latest.seen
+        if state is None or self._keys.state != state:
+            self._keys = Keys(state)
             for batch in self.rows.search().select(["key"]).to_batches(BLOCK * 64):
                 self._keys.add(batch.column("key").to_pylist())
 
@@ -237,12 +237,12 @@ class Store:
     def modalities(self) -> tuple[str, ...]:
         """The modalities of the rows, sorted."""
         with self.reading():
-            version = self.latest.version
-            if self._modalities is None or self._modalities[0] != version:
+            state = self.latest.seen
+            if state is None or self._modalities[0] != state:
                 found: set[str] = set()
                 for batch in self.rows.search().select(["modality"]).to_batches(BLOCK * 64):
                     found.update(batch.column("modality").unique().to_pylist())
-                self._modalities = (version, tuple(sorted(map(unescape, found))))
+                self._modalities = (state, tuple(sorted(map(unescape, found))))
             return self._modalities[1]
 
     def bytes(self) -> int:
@@ -269,18 +269,33 @@ class Store:
             own = None if modality is None else f"modality = {literal(escape(modality))}"
             return int(self.rows.count_rows(both(where, own)))
 
-    def require_condition(self, where: str | None) -> None:
-        """ValueError for a condition that LanceDB doesn't understand."""
+    @contextmanager
+    def meeting(self, where: str | None) -> Iterator[str | None]:
+        """Yield the condition as LanceDB is to have it; ValueError where it is at fault for what fails.
+
+        That may depend on the rows: a division by a column that is 0 in one.
+        """
         if where is None:
+            yield None
             return
-        self.refresh()
+        with storing(self.folder, "read"):
+            self.refresh()
+        parsed = condition(where, [*OWN[:2], *metadata_names(self.latest.schema)])
         try:
-            self.rows.search().where(where).select(["key"]).limit(1).to_arrow()
+            yield parsed
+        except StoreError as error:
+            fault = self._fault(parsed) if error.__cause__ else None
+            if fault is None or self._fault("length(key) >= 0"):  # which any row meets that can be read
+                raise
+            raise misread(where, spoken(fault)) from fault
+
+    def _fault(self, condition: str) -> Exception | None:
+        """What comes of asking for all rows that meet a condition, when that fails."""
+        try:
+            self.rows.count_rows(condition)
         except Exception as cause:
-            names = ", ".join(name for name in self.latest.schema.names if not name.startswith("_"))
-            raise ValueError(
-                f"where is {where!r:.200}, SQL over {names}, and isn't understood: {words(cause)}"
-            ) from cause
+            return cause
+        return None
 
 
 def another_modality(key: str, held: str, given: str) -> ValueError:

@@ -39,12 +39,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows to be, of one modality: escaped keys, where they come from, metadata where there is any."""
+    """Rows to be, of one modality: escaped keys, where they come from, metadata where there is any.
+
+    `places` are those in their batch, where they aren't all of one in turn.
+    """
 
     keys: Sequence[str]
     modality: str
     sources: Sequence[Source] | None = None
     metadata: Sequence[Mapping[str, Any]] | None = None
+    places: Sequence[int] | None = None
 
     @staticmethod
     def of(lines: Sequence[Line]) -> Block:
@@ -54,6 +58,7 @@ class Block:
             escape(lines[0].entry.modality),
             [line.source for line in lines],
             [line.metadata for line in lines],
+            [line.entry.place for line in lines],
         )
 
     def columns(self, schema: Any) -> dict[str, Any]:
@@ -88,9 +93,8 @@ def write_rows(store: Store, block: Block, vectors: Vectors) -> int:
     of rows of another modality, before anything is written.
     """
     store.require_modality(block.keys, block.modality)
-    schema = _with_columns(store, block)
-    table = _table({**block.columns(schema), "vector": vector_column(vectors)}, schema)
-    replaced = store.put(table, block.keys)
+    schema, columns = _with_columns(store, block)
+    replaced = store.put(_table({**columns, "vector": vector_column(vectors)}, schema), block.keys)
     store.delete(store.failures, block.keys)
     return replaced
 
@@ -111,7 +115,7 @@ def write_failures(store: Store, failed: Sequence[tuple[Line, InputError]]) -> N
     store.put_failures(_table({**block.columns(schema), "reason": reasons, "fault": faults}, schema))
     lasting = [key for key, (_, error) in zip(block.keys, failed, strict=True) if error.lasting]
     rows, _ = store.known(lasting)
-    store.delete(store.rows, list(rows))
+    store.delete(store.rows, [key for key, row in rows.items() if row.modality == block.modality])
 
 
 def write_sources(store: Store, lines: Sequence[Line]) -> None:
@@ -120,19 +124,23 @@ def write_sources(store: Store, lines: Sequence[Line]) -> None:
 
     if lines:
         block = Block.of(lines)
-        columns = block.columns(_with_columns(store, block))
+        _, columns = _with_columns(store, block)
         del columns["modality"]
         store.touch(pa.table(columns))
 
 
-def _with_columns(store: Store, block: Block) -> Any:
-    """The schema of rows, once it has all that the metadata needs."""
+def _with_columns(store: Store, block: Block) -> tuple[Any, dict[str, Any]]:
+    """The schema of rows, once it has all that the metadata needs, and all columns but the vectors."""
     schema = store.latest.schema
-    if block.metadata is None:
-        return schema
-    fields = new_columns(schema, block.metadata)
+    fields = []
+    if block.metadata is not None:
+        places = range(len(block.keys)) if block.places is None else block.places
+        fields = new_columns(schema, block.metadata, places)
+    for field in fields:
+        schema = schema.append(field)
+    columns = block.columns(schema)  # which may fail, before the table has changed
     store.add_columns(fields)
-    return store.latest.schema
+    return store.latest.schema, columns
 
 
 def _table(columns: Mapping[str, Any], schema: Any) -> Any:

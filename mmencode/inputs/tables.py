@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
@@ -9,9 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, MissingPackageError
+from ..causes import fault_of, words
+from ..errors import InputError, MissingPackageError, MmencodeError
+from ..files import opened, size_of
 
 FILES = ("image", "audio")  # modalities whose items a table holds as paths
+_LONGEST = 2**24  # bytes of a line
+_BATCH = 16  # rows of Parquet that are made at once, of which each may be as long as _PART
+_ROWS = 16  # rows of Parquet for each byte of the file, beside some that any file may have
+_TIMES, _PART, _SPARE = 64, 2**26, 2**28  # a file may take so many times its size, and so many bytes more
 Pair = tuple[Any, Any]
 Row = dict[str, Any]
 
@@ -48,8 +55,15 @@ def located(item: Any, modality: str, folder: Path) -> Any:
 def _rows(reader: Callable[[Path], Iterator[Row]], source: Path) -> Iterator[Row]:
     try:
         yield from reader(source)
-    except (OSError, UnicodeDecodeError, csv.Error) as cause:
-        raise InputError(f"it can't be read: {cause}", source=str(source), remedy="check the file") from cause
+    except MmencodeError:
+        raise
+    except (OSError, ValueError, csv.Error) as cause:
+        raise InputError(
+            f"it can't be read: {words(cause)}",
+            source=str(source),
+            remedy="check the file",
+            fault=fault_of(cause, "content"),
+        ) from cause
 
 
 def _pairs(rows: Iterator[Row], source: Path, columns: tuple[str, str] | None) -> Iterator[Pair]:
@@ -80,40 +94,75 @@ def _bad_row(source: Path, number: int, what: str) -> InputError:
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.DictReader(file)):
-            if None in row:  # where csv puts what is too much
-                what = "has more values than the header has names; one with a comma in it needs quotes"
-                raise _bad_row(path, number, what)
-            yield row
+    reader = csv.DictReader(_lines(path))
+    names = reader.fieldnames or []
+    if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+        raise ValueError(f"two of its columns are called {twice[0]!r:.100}")
+    for number, row in enumerate(reader):
+        if None in row:  # where csv puts what is too much
+            what = "has more values than the header has names; one with a comma in it needs quotes"
+            raise _bad_row(path, number, what)
+        yield row
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(line for line in file if line.strip()):
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as cause:
-                raise _bad_row(path, number, f"is no JSON: {cause}") from cause
-            if not isinstance(row, dict):
-                raise _bad_row(path, number, "is no JSON object")
-            yield row
+    for number, line in enumerate(line for line in _lines(path) if line.strip()):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as cause:
+            raise _bad_row(path, number, f"is no JSON: {words(cause)}") from cause
+        if not isinstance(row, dict):
+            raise _bad_row(path, number, "is no JSON object")
+        yield row
+
+
+def _lines(path: Path) -> Iterator[str]:
+    r"""The lines of a UTF-8 file, each with its end, which is \n or \r\n and nothing else."""
+    with opened(path) as file:
+        mark = codecs.BOM_UTF8
+        while line := file.readline(_LONGEST + 1):
+            if len(line) > _LONGEST:
+                raise ValueError(f"a line has more than {_LONGEST} bytes: put each row on a line of its own")
+            yield line.removeprefix(mark).decode("utf-8")
+            mark = b""
 
 
 def _parquet(path: Path) -> Iterator[Row]:
     try:
+        import pyarrow as arrow
         import pyarrow.parquet as parquet
-        from pyarrow import ArrowException
     except ImportError as cause:
         raise MissingPackageError(
             "reading Parquet needs pyarrow", remedy="pip install 'mmencode[arrow]'"
         ) from cause
     try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
+        with opened(path) as file, parquet.ParquetFile(file) as content:
+            size = size_of(file)
+            _require_bounded(content.metadata, size)
+            left = _TIMES * size + _SPARE
+            for batch in content.iter_batches(_BATCH):
+                left -= batch.nbytes
+                if left < 0:
+                    raise ValueError(f"its rows take more than {_TIMES * size + _SPARE} bytes, of {size}")
                 yield from batch.to_pylist()
-    except ArrowException as cause:
-        raise InputError(f"it can't be read: {cause}", source=str(path), remedy="check the file") from cause
+    except arrow.ArrowException as cause:
+        raise InputError(
+            f"it can't be read: {words(cause)}", source=str(path), remedy="check the file"
+        ) from cause
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
+def _require_bounded(metadata: Any, size: int) -> None:
+    """ValueError for rows that are but runs of one value, of which a few bytes make any number."""
+    if metadata.num_rows > _ROWS * size + 2**16:
+        raise ValueError(f"it says that it has {metadata.num_rows} rows, in {size} bytes")
+    # Its columns are left alone: of some damaged ones, pyarrow ends the process when it is asked about them.
+    unpacked = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
+    if unpacked > _TIMES * size + _PART:
+        raise ValueError(f"it says that it unpacks to {unpacked} bytes, of {size}")
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

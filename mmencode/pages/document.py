@@ -28,6 +28,7 @@ _PAGE = """<!doctype html>
 {script}</body>
 </html>
 """
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _POLICY = "style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
@@ -56,10 +57,16 @@ def escaped(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without what no page can hold: control characters and lone surrogates are spelt out."""
+    """The text without what no page can hold, or what turns others around, which is spelt out.
+
+    These are control characters, lone surrogates, and the marks that change the direction of what follows.
+    """
+    if text.isprintable():
+        return text
     return "".join(
         character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t"
+        if character in _TURNING
+        or (unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t")
         else character
         for character in text
     )

@@ -119,6 +119,11 @@ class LabelAnchored(Projection):
         return torch.tensor([self.top, _ACTIVATIONS.index(self.activation)])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore what `get_extra_state` gave."""
-        self.top = int(state[0])
-        self.activation = _ACTIVATIONS[int(state[1])]
+        """Restore what `get_extra_state` gave; ValueError for what none has."""
+        top, activation = state.tolist()
+        if not (1 <= top <= len(self.anchors) and 0 <= activation < len(_ACTIVATIONS)):
+            raise ValueError(
+                f"top is {top} and the activation number {activation}, of {len(self.anchors)} labels"
+            )
+        self.top = top
+        self.activation = _ACTIVATIONS[activation]

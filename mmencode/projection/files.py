@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
+from ..causes import words
 from ..errors import EncoderError, WeightsError
-from ..files import written_aside
+from ..files import opened, size_of, written_aside
 from .anchored import LabelAnchored
 from .autoencoder import Autoencoder
 from .base import IdentityProjection, Projection, Settings
@@ -22,6 +24,7 @@ from .contrastive import Perceptron
 from .linear import Linear, Truncation
 
 FORMAT = 1
+HEADER = 2**20  # bytes of a file's header: of settings, and of the report
 KINDS: Mapping[str, type[Projection]] = {
     kind.kind: kind
     for kind in (Autoencoder, IdentityProjection, LabelAnchored, Linear, Perceptron, Truncation, Chain)
@@ -52,6 +55,7 @@ def load_projection(path: str | os.PathLike[str]) -> Projection:
     """Read what `save_projection` wrote; WeightsError, which names the file, for anything else."""
     source = Path(path)
     try:
+        _require_small_header(source)
         with safe_open(source, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get("mmencode", "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
@@ -59,7 +63,7 @@ def load_projection(path: str | os.PathLike[str]) -> Projection:
     except FileNotFoundError as cause:
         raise _unreadable(source, "there is no such file") from cause
     except _DAMAGE as cause:
-        raise _unreadable(source, " ".join(str(cause).split())) from cause
+        raise _unreadable(source, words(cause)) from cause
 
 
 def shape_of(projection: Projection) -> Settings:
@@ -75,7 +79,7 @@ def shape_of(projection: Projection) -> Settings:
 def blank_of(shape: Settings) -> Projection:
     """A projection of this shape, whose state is to be filled in; ValueError for an unknown kind."""
     if shape["kind"] not in KINDS:
-        raise ValueError(f"it is of the kind {shape['kind']!r}; this mmencode knows {', '.join(KINDS)}")
+        raise ValueError(f"it is of the kind {shape['kind']!r:.100}; this mmencode knows {', '.join(KINDS)}")
     return KINDS[shape["kind"]].blank(shape["settings"])
 
 
@@ -88,19 +92,48 @@ def _json(facts: Mapping[str, Any]) -> str:
         ) from cause
 
 
-def _restored(facts: Mapping[str, Any], state: Mapping[str, Any]) -> Projection:
-    if not facts:
+def _require_small_header(source: Path) -> None:
+    """ValueError for a header that is longer than any projection's; the settings in it make modules."""
+    with opened(source) as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(HEADER, size_of(file)):
+            raise ValueError(f"its header has {length} bytes, and a projection's has {HEADER} at most")
+
+
+def _restored(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Projection:
+    if type(facts) is not dict or not facts:
         raise ValueError("it holds no projection")
     if facts.get("format") != FORMAT:
         raise ValueError(f"it has the format {facts.get('format')!r}; this mmencode reads {FORMAT}")
+    shape = {"kind": facts.get("kind"), "settings": facts.get("settings")}
     if lacking := _FACTS - facts.keys():
         raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+    if not (isinstance(facts["into"], str) and isinstance(facts["note"], str)):
+        raise ValueError("it doesn't say in words where it leads")
+    if not isinstance(facts["report"], dict):
+        raise ValueError("its report is no JSON object")
     with torch.device("meta"):  # so that no initial weights are drawn, from a generator that is the user's
-        blank = blank_of({"kind": facts["kind"], "settings": facts["settings"]})
+        blank = blank_of(shape)
+        _require_state(state, blank.state_dict())  # before memory is taken for what the settings say
     projection: Projection = blank.to_empty(device="cpu")
     projection.load_state_dict(state)
+    if shape_of(projection) != shape:
+        raise ValueError("its state and its settings don't go together")
     projection.into, projection.note, projection.report = facts["into"], facts["note"], facts["report"]
     return projection.eval().requires_grad_(False)
+
+
+def _require_state(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """ValueError unless the tensors are those of these names, shapes and types, and finite."""
+    for name in found.keys() & wanted.keys():
+        said, due = (f"{each.dtype} {list(each.shape)}" for each in (found[name], wanted[name]))
+        if said != due:
+            raise ValueError(f"size mismatch: its {name} is {said}, and should be {due}")
+    if found.keys() != wanted.keys():
+        raise ValueError(f"it has the tensors {', '.join(found)!s:.200}, not {', '.join(wanted)!s:.200}")
+    for name, tensor in found.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"its {name} isn't all finite numbers")
 
 
 def _unreadable(source: Path, why: str) -> WeightsError:

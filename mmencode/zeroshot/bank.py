@@ -78,11 +78,14 @@ class Bank:
 def mean_rows(vectors: Vectors, groups: Sequence[Sequence[Any]], names: Sequence[str]) -> Vectors:
     """The mean of each group's rows of `[n, dim]`, which follow each other, normalised again.
 
-    Raises LabelError for a group whose vectors cancel each other out.
+    A single row stays as it is. Raises LabelError for a group whose vectors cancel each other out.
     """
     starts = np.cumsum([0, *map(len, groups)])
     means = np.stack([vectors[start:stop].mean(axis=0) for start, stop in pairwise(starts)])
-    return unit_means(means, names)
+    alone = np.array([len(group) == 1 for group in groups])
+    found = unit_means(means, names)
+    found[alone] = means[alone]
+    return found
 
 
 def unit_means(means: Vectors, names: Sequence[str]) -> Vectors:

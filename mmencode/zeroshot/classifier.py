@@ -8,19 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from ..card import require_same_space
 from ..embeddings import Embeddings
 from ..errors import FitError, InputError, LabelError
 from ..guarding import Guard
+from ..lists import in_order
 from ..spec import TEXT, Scoring
 from .bank import Bank, Encode, mean_rows
 from .calibration import Calibration, calibration
 from .fewshot import PRIOR, Examples, Method, head_of
-from .heads import Head, require_finite
-from .labels import Labels
+from .heads import Head, equal_firsts, twins
+from .labels import KEPT, Labels
 from .results import Classification, Flags
 from .templates import PLACE
 
 Label = str | Collection[str] | None
+_SHOWN = 8  # labels in a message
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,6 +66,7 @@ class Classifier:
         self._labels = labels
         self._fitted = dict(heads or {})
         self._described: dict[str, Embeddings] = {}
+        self._sound: set[str] = set()
         self._guard = Guard()
 
     def label_embeddings(self, modality: str) -> Embeddings:
@@ -78,7 +82,8 @@ class Classifier:
     def rank(self, embeddings: Embeddings) -> Classification:
         """Compare what is encoded already.
 
-        SpaceMismatchError when it is of another space, ValueError when it isn't finite.
+        SpaceMismatchError when it is of another space, ValueError for vectors that aren't finite or not of
+        unit length, LabelError where labels have one vector.
         """
         head = self._head(getattr(embeddings, "modality", TEXT))
         scores = head.scores(embeddings)
@@ -163,7 +168,7 @@ class Classifier:
             targets=self._targets(labels, len(vectors)),
             multi_label=self.multi_label,
         )
-        head = head_of(examples, self._prompted(modality), method, prior)
+        head = self._told_apart(head_of(examples, self._prompted(modality), method, prior))
         others = {known: found for known, found in self.calibrations.items() if known != modality}
         return self._with(self._fitted | {modality: head}, others)
 
@@ -197,13 +202,36 @@ class Classifier:
         return found
 
     def _head(self, modality: str) -> Head:
-        return self._fitted.get(modality) or self._prompted(modality)
+        fitted = self._fitted.get(modality)
+        if fitted is not None:
+            return fitted
+        head, template = self._prompted(modality), self._template(modality)
+        if template not in self._sound:
+            self._told_apart(head)
+            self._sound.add(template)
+        return head
+
+    def _told_apart(self, head: Head) -> Head:
+        """The head, whose labels must have vectors of their own unless they may be the same."""
+        alike = twins(head.weights) if self._labels.distinct and head.offsets is None else ()
+        if not len(alike):
+            return head
+        names = [(*self.labels, "the null class")[place] for place in alike]
+        shown = ", ".join(map(repr, names[:_SHOWN])) + (
+            f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        )
+        raise LabelError(
+            f"{len(names)} labels are one vector to this encoder, so that nothing tells them apart: {shown}",
+            remedy="words that its tokenizer doesn't know or cuts off look the same to it: describe them "
+            f"otherwise, leave all but one out, or {KEPT}",
+        )
 
     def _prompted(self, modality: str) -> Head:
         """The head of the labels' descriptions; cosines have the encoder's scale only with texts."""
         vectors = self._all_embeddings(modality)
         scoring = self._source.scoring(modality) if self._labels.by == TEXT else None
-        return Head(vectors.vectors, None, vectors.space, scoring)
+        firsts = None if self._labels.distinct else equal_firsts(vectors.vectors)
+        return Head(vectors.vectors, None, vectors.space, scoring, firsts)
 
     def _template(self, modality: str) -> str:
         """The prompt of a modality, where it matters to what describes the labels."""
@@ -243,13 +271,14 @@ class Classifier:
             return self._source.encode(modality, items)
         if items.modality != modality:
             raise ValueError(f"these are vectors of {items.modality!r}, not of {modality!r}")
-        self._head(modality).scores(items[:0])  # or the error that they are of another space
-        require_finite(items)
+        require_same_space(items.space, self._all_embeddings(modality).space, "compared")
+        items.require_unit()
         return items
 
     def _targets(self, labels: Sequence[Label], count: int) -> Flags:
         """Whether item i has label j, `[n, labels]`, with the null class in the last column."""
-        if isinstance(labels, str) or len(labels) != count:
+        labels = in_order(labels, "labels")
+        if len(labels) != count:
             raise ValueError(
                 f"{count} items need {count} labels in a list, not {len(labels)}: give each item one, or None"
             )

@@ -7,12 +7,16 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..errors import LabelError
 from ..inputs.batches import as_items
+from ..lists import strings
 from ..spec import TEXT
 from .templates import PLACE, templates_of
+
+Duplicates = Literal["refuse", "keep"]
+KEPT = 'pass duplicates="keep" (--duplicates keep on the command line) if they are meant'
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -25,6 +29,7 @@ class Labels:
     others     synonyms of each, which go into the templates, too
     templates  None for the prompt of the modality that is classified
     null       prompts or examples of nothing in particular
+    distinct   whether no two may be the same; else the first of them comes first
     """
 
     names: tuple[str, ...]
@@ -33,6 +38,7 @@ class Labels:
     others: tuple[tuple[str, ...], ...]
     templates: tuple[str, ...] | None
     null: Sequence[Any]
+    distinct: bool = True
 
     def groups(self, template: str) -> tuple[Sequence[Any], ...]:
         """What stands for each label and, last, for the null class where there is one.
@@ -48,9 +54,15 @@ class Labels:
         return (*prompts, *null)
 
     def place(self, name: object) -> int:
-        """The place of a label, found by its exact name; LabelError with the nearest names."""
+        """The place of a label, by its exact name; LabelError for none, with the nearest, and for two."""
         if name not in self.names:
             raise LabelError(f"{name!r} is none of the labels", remedy=_meant(name, self.names))
+        count = self.names.count(str(name))
+        if count > 1:
+            raise LabelError(
+                f"{name!r} is the name of {count} labels, and nothing says which of them is meant",
+                remedy="give each of them a name of its own, and prompts: {name: [prompt, ...]}",
+            )
         return self.names.index(name)
 
 
@@ -61,23 +73,29 @@ def described(
     by: str = TEXT,
     synonyms: Mapping[str, Sequence[str]] | None = None,
     null: Sequence[Any] = (),
+    duplicates: Duplicates = "refuse",
 ) -> Labels:
     """Labels as `Space.classifier` takes them, checked; LabelError says which one is wrong."""
-    names = _names(labels)
+    if duplicates not in get_args(Duplicates):
+        raise ValueError(f"duplicates is {duplicates!r}: make it one of {', '.join(get_args(Duplicates))}")
+    distinct = duplicates == "refuse"
+    names = _names(labels, distinct=distinct)
     items = _items(labels, by) if isinstance(labels, Mapping) else None
     if items is None and by != TEXT:
         raise TypeError(f'with by="{by}", labels must be a mapping from each label to its items')
-    if items is not None and (templates is not None or synonyms):
+    if items is not None and (templates is not None or (synonyms is not None and len(synonyms))):
         raise TypeError("templates and synonyms are for labels that are names, not for a mapping")
     found = Labels(
         names=names,
         by=by,
         items=items,
-        others=_others(names, synonyms or {}),
+        others=_others(names, {} if synonyms is None else synonyms),
         templates=None if templates is None else templates_of(templates),
-        null=_group(null, by, "the null class") if len(null) else (),
+        null=_listed(null, by, "null"),
+        distinct=distinct,
     )
-    if by == TEXT:
+    _require_prompts(found.null, by, "the null class")
+    if by == TEXT and distinct:
         _require_different(names, found.groups(PLACE))
     return found
 
@@ -86,15 +104,14 @@ def _prompts(templates: Sequence[str], words: Sequence[str]) -> list[str]:
     return [template.replace(PLACE, word) for word in words for template in templates]
 
 
-def _names(labels: Sequence[str] | Mapping[str, Any]) -> tuple[str, ...]:
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise TypeError(f"labels must be a list of strings, or a mapping from strings, not {labels!r}")
-    names = tuple(labels)
+def _names(labels: Sequence[str] | Mapping[str, Any], *, distinct: bool) -> tuple[str, ...]:
+    names = tuple(strings(labels.keys() if isinstance(labels, Mapping) else labels, "labels"))
     if not names:
         raise LabelError("labels must be at least one", remedy="name some")
     for name in names:
         _require_word(name)
-    _require_once(names)
+    if distinct:
+        _require_once(names)
     return names
 
 
@@ -119,7 +136,9 @@ def _require_once(names: Sequence[str]) -> None:
         if fold(name) in first:
             other = first[fold(name)]
             twice = "is there twice" if other == name else f"is {other!r} but for case and spaces"
-            raise LabelError(f"labels must be distinct: {name!r} {twice}", remedy="leave one of them out")
+            raise LabelError(
+                f"labels must be distinct: {name!r} {twice}", remedy=f"leave one of them out, or {KEPT}"
+            )
         first[fold(name)] = name
 
 
@@ -134,36 +153,43 @@ def _items(labels: Mapping[str, Sequence[Any]], by: str) -> tuple[Sequence[Any],
 
 def _group(items: Any, by: str, whose: str) -> Sequence[Any]:
     try:
-        found = as_items(by, items)
+        found = _listed(items, by, "they")
     except TypeError as cause:
-        raise TypeError(
-            f"{whose} must have a list of items of {by!r}, not one {type(items).__name__}"
-        ) from cause
+        raise TypeError(f"{whose} must have a list of items of {by!r}; {cause}") from cause
     if not len(found):
         raise LabelError(
             f"{whose} has no items that stand for it", remedy="give one or more, or leave it out"
         )
-    if by == TEXT:
-        for prompt in found:
-            if not isinstance(prompt, str):
-                raise TypeError(f"{whose} must have strings as prompts, not {prompt!r}")
-            if not prompt.strip():
-                raise LabelError(f"{whose} has a blank prompt", remedy="leave it out")
+    _require_prompts(found, by, whose)
     return found
 
 
+def _listed(items: Any, by: str, what: str) -> Sequence[Any]:
+    return strings(items, what) if by == TEXT else as_items(by, items)
+
+
+def _require_prompts(items: Sequence[Any], by: str, whose: str) -> None:
+    if by == TEXT and any(not prompt.strip() for prompt in items):
+        raise LabelError(f"{whose} has a blank prompt", remedy="leave it out")
+
+
 def _others(names: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(synonyms, Mapping):
+        raise TypeError(
+            f"synonyms must be a mapping from labels to other names, not a {type(synonyms).__name__}: write "
+            "synonyms={label: [word, ...]}"
+        )
+    given: dict[str, list[str]] = {}
     for name, words in synonyms.items():
         if name not in names:
             raise LabelError(
                 f"there are synonyms for {name!r}, which is none of the labels", remedy=_meant(name, names)
             )
-        if isinstance(words, str) or not all(isinstance(word, str) for word in words):
-            raise TypeError(f"the synonyms of {name!r} must be a list of strings, not {words!r}")
-        for word in words:
+        given[name] = strings(words, f"synonyms[{name!r}]")
+        for word in given[name]:
             _require_word(word)
-        _require_new(name, words)
-    return tuple(tuple(synonyms.get(name, ())) for name in names)
+        _require_new(name, given[name])
+    return tuple(tuple(given.get(name, ())) for name in names)
 
 
 def _require_new(name: str, words: Iterable[str]) -> None:
@@ -184,7 +210,7 @@ def _require_different(names: Sequence[str], groups: Sequence[Sequence[str]]) ->
         if other != name:
             raise LabelError(
                 f"labels {other!r} and {name!r} have the same prompts, so that nothing tells them apart",
-                remedy="leave one of them out, or give it other prompts",
+                remedy=f"leave one of them out, give it other prompts, or {KEPT}",
             )
 
 

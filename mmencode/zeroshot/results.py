@@ -91,7 +91,7 @@ class Classification:
 
         Softmax rows sum to 1, or with a null class to what that leaves. Sigmoid ones are of each label by
         itself; with softmax scores, `multi_label` needs a null class, against which each label is put.
-        Raises ValueError where there is no scale.
+        Raises ValueError where there is no scale, and for one label that nothing is put against.
         """
         if self.scoring is None:
             raise ValueError(
@@ -100,6 +100,11 @@ class Classification:
             )
         if self.scoring.kind == "sigmoid":
             return _logistic(self.scoring.scale * self.scores + self.scoring.bias)
+        if self.is_alone:
+            raise ValueError(
+                f"one label, {self.labels[0]!r}, would have the probability 1 for everything, because the "
+                "scale shares an item out among labels: add labels, or give a null class: null=['a photo']"
+            )
         if not self.multi_label:
             return softmax(self.scoring.scale * self._columns())[:, : len(self.labels)]
         if self.null is None:
@@ -143,7 +148,15 @@ class Classification:
         """Whether `probabilities` has a scale to go by."""
         if self.scoring is None:
             return False
-        return self.scoring.kind == "sigmoid" or not self.multi_label or self.null is not None
+        if self.scoring.kind == "sigmoid" or self.null is not None:
+            return True
+        return not (self.multi_label or self.is_alone)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one label would take all that a softmax shares out, so that it has no probability."""
+        shared_out = self.scoring is not None and self.scoring.kind == "softmax" and not self.multi_label
+        return shared_out and len(self.labels) == 1 and self.null is None
 
     def _bar(self) -> Vectors:
         """The score that a label of each row must reach, `[n]`."""

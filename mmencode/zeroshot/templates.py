@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 from ..errors import LabelError, UnknownNameError
+from ..lists import strings
 
 PLACE = "{label}"
 SETS = ("openai", "simple", "sounds")
@@ -32,9 +33,7 @@ def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(given, str):
         return _named(given)
-    templates = tuple(given)
-    if not all(isinstance(template, str) for template in templates):
-        raise TypeError(f"templates must be a list of strings or the name of a set, not {given!r}")
+    templates = tuple(strings(given, "templates"))
     if not templates:
         raise LabelError(
             "templates must be at least one", remedy="leave them out for the modality's own prompt"

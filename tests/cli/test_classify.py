@@ -161,3 +161,32 @@ def test_file_that_is_no_text_is_exit_code_two(run, folder, tmp_path, option):
     path = tmp_path / "words.txt"
     path.write_bytes(b"caf\xe9: \xff\xfe")
     run("classify", folder, *LABELS, option, path, code=2)
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\x0c", "\x85", "\x1c"])
+def test_labels_and_synonyms_are_split_at_line_ends_only(run_json, folder, tmp_path, sign):
+    labels, synonyms = tmp_path / "labels.txt", tmp_path / "synonyms.txt"
+    labels.write_text(f"red{sign}car\r\ncat\n", encoding="utf-8", newline="")
+    synonyms.write_text(f"cat: puss{sign}cat, kitten\r\n", encoding="utf-8", newline="")
+    options = ("--labels-file", labels, "--synonyms-file", synonyms)
+    document = run_json("classify", folder, *options)
+    assert {entry["label"] for entry in document["results"][0]["labels"]} == {f"red{sign}car", "cat"}
+
+
+def test_labels_that_are_the_same_are_kept_where_they_are_meant(run, run_json, folder):
+    refused = run("classify", folder, "--labels", "cat,cat", code=2)
+    assert "--duplicates keep" in " ".join(refused.output.split())
+    document = run_json("classify", folder, "--labels", "cat,cat", "--duplicates", "keep")
+    assert [entry["label"] for entry in document["results"][0]["labels"]] == ["cat", "cat"]
+    scores = [entry["score"] for entry in document["results"][0]["labels"]]
+    assert scores[0] == scores[1]
+
+
+def test_one_label_has_no_probability_and_a_note_says_what_to_add(run, run_json, folder, monkeypatch):
+    scoring = Scoring(kind="softmax", scale=10.0)
+    monkeypatch.setattr("mmencode.space.Space.scoring", lambda space, modality: scoring)
+    result = run("classify", folder, "--labels", "cat")
+    assert "probability" not in result.stdout
+    assert "--null" in result.stderr
+    assert "probability" not in run_json("classify", folder, "--labels", "cat")["results"][0]["labels"][0]
+    assert "probability" in run("classify", folder, "--labels", "cat", "--null", "a photo").stdout

@@ -152,3 +152,27 @@ def test_sounds_are_the_same_each_time_and_neither_silent_nor_clipped():
         samples, rate = soundfile.read(io.BytesIO(content))
         assert (rate, len(samples)) == (16_000, 48_000), name
         assert 0.69 < abs(samples).max() < 0.71, name
+
+
+def test_demo_writes_through_no_link(run, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").symlink_to(victim)
+    run("demo", "-o", tmp_path / "out")
+    assert victim.read_text() == "mine"
+    assert (tmp_path / "out" / "index.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "theirs")
+    result = run("demo", "-o", tmp_path / "link", code=1)
+    assert f"-o {tmp_path / 'theirs'}" in result.stderr
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(run, tmp_path, monkeypatch):
+    run("demo", "-o", tmp_path)
+    before = (tmp_path / "index.html").read_bytes()
+    monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    run("demo", "-o", tmp_path, code=1)
+    assert (tmp_path / "index.html").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]

@@ -62,3 +62,23 @@ def test_file_of_blank_lines_or_of_other_bytes_is_an_error(tmp_path):
     lines.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(InputError, match="can't be read"):
         gather("text", [], lines)
+
+
+NO_ENDS = "\u2028\u2029\x0c\x0b\x1c\x1d\x1e\x85"
+
+
+def test_a_line_with_characters_that_others_call_line_ends_is_one_item(run_json, tmp_path):
+    words = [f"red{sign}car" for sign in NO_ENDS]
+    (tmp_path / "lines.txt").write_text("\r\n".join(words), encoding="utf-8", newline="")
+    assert gather("text", [], tmp_path / "lines.txt").batch == words
+    document = run_json("encode", "text", "--file", tmp_path / "lines.txt", "-o", tmp_path / "x.npz")
+    assert document["rows"] == words
+    piped = run_json("encode", "text", "-", "-o", tmp_path / "x.npz", input="\n".join(words))
+    assert piped["rows"] == words
+
+
+def test_a_list_that_never_ends_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmencode.cli.lists.MOST", 1000)
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="it has more than 1000 bytes"):
+        gather("text", [], tmp_path / "endless")

@@ -163,3 +163,31 @@ def test_story_that_the_readme_tells_is_true(type_line):
 
 def test_help_has_an_example(run):
     assert "Example: mmencode new-plugin" in run("new-plugin", "--help").stdout
+
+
+def test_nothing_is_written_through_a_link(run, here):
+    (here / "theirs").mkdir()
+    for target in (here / "theirs", here / "absent"):
+        link = here / "mmencode-colours"
+        link.symlink_to(target)
+        result = run("new-plugin", "colours", "--modality", "image", code=1)
+        assert "is a link" in result.stderr
+        assert f"-o {target}" in result.stderr
+        link.unlink()
+    assert list((here / "theirs").iterdir()) == []
+    assert not (here / "absent").exists()
+
+
+def test_a_project_that_cannot_be_finished_leaves_nothing(run, here, monkeypatch):
+    real = Path.write_text
+
+    def full(self, *arguments, **options):
+        if self.name == "test_conformance.py":
+            raise OSError(28, "No space left on device")
+        return real(self, *arguments, **options)
+
+    (here / "empty").mkdir()
+    monkeypatch.setattr(Path, "write_text", full)
+    for folder in ("fresh", "empty"):
+        run("new-plugin", "colours", "--modality", "image", "-o", folder, code=1)
+    assert [path.name for path in here.rglob("*")] == ["empty"]

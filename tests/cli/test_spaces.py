@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 import mmencode
 from mmencode import LabelAnchored, Linear
+from mmencode.folders import Saved, read_card, write_folder
 from mmencode.projection import save_projection
 from mmencode.spec import EncoderSpec
 from mmencode.testing import FakeImage, fake_specs, sample_items
@@ -181,3 +183,28 @@ def test_what_is_no_space_is_exit_code_one(run, mine, tmp_path):
 
 def test_wrong_usage_of_verify_is_exit_code_two(run):
     assert "missing argument" in run("verify", code=2).stderr.lower()
+
+
+def test_a_folder_that_names_what_to_fetch_is_loaded_only_with_trust(run, install, tmp_path, folder):
+    family = EncoderSpec(name="lib/*", modality="image", target="no_such_module:build")
+    install(fakes=fake_specs(), lib=(family,))
+    mmencode.load("fake").save(tmp_path / "mine")
+    card = read_card(tmp_path / "mine")
+    towers = [
+        replace(tower, encoder="lib/x") if tower.modality == "image" else tower for tower in card.towers
+    ]
+    theirs = tmp_path / "theirs"
+    write_folder(theirs, Saved(replace(card, towers=tuple(towers)), {}, {}))
+    commands = (
+        ("encode", "text", "a", "-o", tmp_path / "x.npz", "--space", theirs),
+        ("classify", folder, "--labels", "a,b", "--space", theirs),
+        ("search", folder, "words", "--space", theirs),
+        ("eval", "zero-shot", folder.parent, "--space", theirs),
+        ("verify", theirs),
+    )
+    for command in commands:
+        refused = run(*command, code=1).stderr
+        assert "'lib/x' for image" in refused
+        assert "--trust" in refused
+    run("encode", "text", "a", "-o", tmp_path / "x.npz", "--space", theirs, "--trust")
+    assert len(mmencode.Embeddings.load(tmp_path / "x.npz")) == 1

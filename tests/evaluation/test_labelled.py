@@ -181,3 +181,21 @@ def test_list_of_captions_is_several_pairs(tmp_path):
 def test_template_without_its_slot_is_refused(table):
     with pytest.raises(ValueError, match=r'no "\{label\}" in it'):
         paired_table(table(HEADER, ("a.png", "cat", "")), template="a photo")
+
+
+def test_two_classes_of_one_name_stay_two_where_they_are_to_be_kept(tmp_path):
+    for name in ("n1", "n2", "n3"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "a.png").touch()
+    names = tmp_path / "names.csv"
+    names.write_text("folder,name\nn1,maillot\nn2,crane\nn3,maillot\n")
+    with pytest.raises(InputError, match="two classes the name 'maillot'") as raised:
+        labelled_folder(tmp_path / "data", names=names)
+    assert "--duplicates keep" in raised.value.remedy
+    found = labelled_folder(tmp_path / "data", names=names, duplicates="keep")
+    assert found.labels == (0, 1, 2)
+    assert found.classes == ("maillot", "crane", "maillot")
+    table = tmp_path / "table.csv"
+    table.write_text("file,kind\nx,n3\ny,n1\nz,n3\n")
+    found = labelled_table(table, names=names, duplicates="keep")
+    assert (found.labels, found.classes) == ((1, 0, 1), ("maillot", "maillot"))

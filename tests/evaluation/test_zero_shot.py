@@ -10,8 +10,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
 
 from mmencode import similarity
-from mmencode.errors import InputError
-from mmencode.evaluation import LeftOut, Origin, Sampling, labelled_folder, zero_shot
+from mmencode.errors import InputError, LabelError
+from mmencode.evaluation import LeftOut, Origin, Sampling, labelled_folder, retrieval, zero_shot
 from mmencode.testing import sample_items
 
 QUICK = Sampling(resamples=100)
@@ -225,3 +225,55 @@ def test_page_lists_every_class_and_the_text_the_ten_weakest(space, items):
 def test_figure_that_is_not_there_is_said_with_those_that_are(space, items, labels):
     with pytest.raises(KeyError, match="top-1"):
         zero_shot(space, "image", items, labels, sampling=QUICK).figure("recall@1")
+
+
+def test_labels_may_be_places_in_the_classes(space):
+    names, items = ["zebra", "ant", "moth"], ["moth", "zebra", "ant"]
+    by_name = zero_shot(space, "text", items, items, classes=names)
+    for places in ([2, 0, 1], np.array([2, 0, 1]), [np.int64(2), np.int64(0), np.int64(1)]):
+        report = zero_shot(space, "text", items, places, classes=names)
+        assert report.figures == by_name.figures
+        assert report.digest == by_name.digest
+        assert [found.label for found in report.classes] == names
+
+
+@pytest.mark.parametrize("place", [3, -1])
+def test_a_place_that_no_class_has_is_refused(space, place):
+    with pytest.raises(InputError, match=f"the label {place} is no place among 3 classes"):
+        zero_shot(space, "text", ["a", "b"], [0, place], classes=["a", "b", "c"])
+
+
+def test_classes_that_stand_there_twice_are_refused_with_the_way_to_keep_them(space):
+    with pytest.raises(InputError, match="the class 'cat' is there twice") as raised:
+        zero_shot(space, "text", ["cat"], ["cat"], classes=["cat", "dog", "cat"])
+    assert 'duplicates="keep"' in raised.value.remedy
+    with pytest.raises(LabelError, match="'cat' is there twice"):
+        zero_shot(space, "text", ["cat"], [0], classes=["cat", "dog", "cat"])
+
+
+def test_two_classes_of_one_name_stay_two_candidates_of_which_one_is_right(space):
+    items, places = ["cat", "cat", "dog"], [0, 2, 1]
+    report = zero_shot(
+        space, "text", items, places, classes=["cat", "dog", "cat"], duplicates="keep", k=[1, 2]
+    )
+    assert report.counts["classes"] == 3
+    assert report.figure("top-1").value == pytest.approx(2 / 3)  # equal scores: halves, both times
+    assert report.figure("top-2").value == 1
+    assert [(found.label, found.count) for found in report.classes] == [("cat", 1), ("dog", 1), ("cat", 1)]
+
+
+def test_tables_sets_and_generators_are_no_labels_and_no_classes(space):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"file": ["a", "b"], "kind": ["cat", "dog"]})
+    for labels, classes in (
+        (frame, None),
+        (["cat", "dog"], frame),
+        ({"cat", "dog"}, None),
+        (iter("ab"), None),
+    ):
+        with pytest.raises(TypeError, match="must be a list"):
+            zero_shot(space, "text", ["cat", "dog"], labels, classes=classes)
+    report = zero_shot(space, "text", ["cat", "dog"], frame["kind"])
+    assert report.figure("top-1").value == 1
+    with pytest.raises(TypeError, match=r"pairs must be a list of .item, caption. tuples.*table\['kind'\]"):
+        retrieval(space, frame)

@@ -48,8 +48,10 @@ index.add_embeddings(batch(64))
 assert len(index) == 128
 """
 TWO = """
+index = Index.open(path)
 for start in range(0, 640, 64):
-    index.add_embeddings(batch(start))
+    keys = [f"{number:06}" for number in range(start, start + 64)]
+    index.add_embeddings(vectors(*keys, seed=start))
 """
 
 
@@ -73,11 +75,11 @@ def test_full_disk_is_a_named_error_and_what_was_added_stays_searchable(index):
     assert len(index) == 128
 
 
-def test_two_processes_that_write_at_once_lose_and_double_nothing(index):
-    children = [_python(ADD + TWO, index.path) for _ in range(2)]
-    for child in children:
-        assert child.wait() == 0, child.stderr.read()
-        child.communicate()
+def test_two_processes_that_write_at_once_lose_and_double_nothing(other, index, vectors):
+    other.start(TWO, index.path)
+    for start in range(0, 640, 64):
+        index.add_embeddings(vectors(*(f"{number:06}" for number in range(start, start + 64)), seed=start))
+    other.end()
     assert index.rows().embeddings.keys == tuple(f"{number:06}" for number in range(640))
 
 

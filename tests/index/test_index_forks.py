@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
-# A child has so long; one that hangs is killed by its alarm, which the parent sees.
-HEAD = """
-import os, signal, sys, threading, time, warnings
-warnings.simplefilter("ignore")
-import numpy as np
-from mmencode import Embeddings, Index, Runtime, Space
-from mmencode.testing import fake_specs
-
-space = Space("fake", fake_specs(), runtime=Runtime("cpu", batch_size=4, workers=1))
-def vectors(*keys, seed=0):
-    rows = np.random.default_rng(seed).standard_normal((len(keys), 8)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return Embeddings(rows, space=space.id, modality="image", keys=keys)
-def in_child(do):
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(60)
-        code = 1
-        try:
-            do()
-            code = 0
-        except BaseException as error:
-            print(type(error).__name__, error, file=sys.stderr, flush=True)
-        os._exit(code)
-    return child
-def ends_well(child):
-    _, status = os.waitpid(child, 0)
-    assert status == 0, status
-index = Index.create(sys.argv[1], space)
+# LanceDB's own way, to start its threads anew in the child, crashes it more often than not.
+MADE = """
+index = Index.create(path, space)
 index.add_embeddings(vectors("a", "b"))
 """
-# LanceDB's own way, to start its threads anew in the child, crashes it more often than not.
 USES = """
 def refused():
-    from mmencode.errors import StoreError
     for use in (
         lambda: index.search_embeddings(vectors("a"), 1),
         lambda: index.add_embeddings(vectors("late")),
@@ -56,8 +25,8 @@ def refused():
         lambda: index.compact(),
         lambda: len(index),
         lambda: index.space,
-        lambda: Index.open(sys.argv[1]),
-        lambda: Index.create(sys.argv[1] + "2", space),
+        lambda: Index.open(path),
+        lambda: Index.create(path + "2", space),
     ):
         try:
             use()
@@ -83,83 +52,62 @@ os.write(go[1], b"x")
 ends_well(child)
 """
 # A child whose parent dies in the middle of writing isn't what keeps others from it.
-ORPHAN = (
-    """
-import subprocess
-index.close()
-WRITER = """
-    + repr("""
-import os, sys, time
-from pathlib import Path
+ORPHAN = """
 from mmencode.index.locking import WriteLock
-with WriteLock(Path(sys.argv[1]) / "lock").held():
-    if os.fork() == 0:
-        os.closerange(0, 3)
-        time.sleep(60)
-        os._exit(0)
-    os.kill(os.getpid(), 9)
-""")
-    + """
-subprocess.run([sys.executable, "-c", WRITER, sys.argv[1]], timeout=60)
+go = os.pipe()
+def dies():
+    with WriteLock(index.path / "lock").held():
+        if os.fork() == 0:
+            os.close(go[1])
+            os.read(go[0], 1)
+            os._exit(0)
+        os.kill(os.getpid(), 9)
+assert os.waitpid(in_child(dies), 0)[1] == 9
 started = time.monotonic()
-with Index.open(sys.argv[1], space=space) as again:
-    again.add_embeddings(vectors("late"))
+index.add_embeddings(vectors("late"))
 assert time.monotonic() - started < 30
+os.close(go[0])
+os.close(go[1])
 """
-)
-# Whatever the parent's threads are in the middle of, whichever locks they hold.
+# Whichever locks the parent's threads hold.
 THREADS = """
-from mmencode.errors import StoreError
-stop = threading.Event()
-def busy(name):
-    number = 0
-    while not stop.is_set():
-        index.add_embeddings(vectors(f"{name}{number}", seed=number))
-        index.search_embeddings(vectors("a"), 1)
-        number += 1
-threads = [threading.Thread(target=busy, args=(name,), daemon=True) for name in "xy"]
+held, go = threading.Event(), threading.Event()
+def busy():
+    with index._store.lock.held(), index._store.guard, index._store.latest._guard:
+        held.set()
+        go.wait(60)
+thread = threading.Thread(target=busy)
+thread.start()
+held.wait(60)
 def refused():
-    try:
-        index.add_embeddings(vectors("late"))
-    except StoreError:
-        return
-    raise AssertionError("not refused")
-for thread in threads:
-    thread.start()
-for _ in range(10):
-    time.sleep(0.03)
+    for use in (lambda: index.add_embeddings(vectors("late")), index.rows, lambda: index.space):
+        try:
+            use()
+        except StoreError:
+            continue
+        raise AssertionError("not refused")
+try:
     ends_well(in_child(refused))
-stop.set()
-for thread in threads:
+finally:
+    go.set()
     thread.join(60)
-keys = index.rows().embeddings.keys
-assert len(keys) == len(set(keys)) > 2
+index.add_embeddings(vectors("late"))
 """
-CASES = {"uses": USES, "lock": LOCK, "orphan": ORPHAN, "threads": THREADS}
-FORKED_FIRST = """
-import multiprocessing, sys
-from mmencode import Index, Runtime, Space
-from mmencode.testing import fake_specs
-def made(path):
-    space = Space("fake", fake_specs(), runtime=Runtime("cpu", batch_size=4, workers=1))
-    with Index.create(path, space) as index:
-        return index.add("text", ["one", "two"]).added
-with multiprocessing.get_context("fork").Pool(2) as pool:
-    assert pool.map_async(made, [sys.argv[1] + "a", sys.argv[1] + "b"]).get(100) == [2, 2]
+# A child that ends as any script does, LanceDB's own way out included.
+EXIT = """
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    sys.exit(0)
+ends_well(child)
 """
-
-
-def run(code, path):
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=180
-    )
-    assert done.returncode == 0, done.stderr
+CASES = {"uses": USES, "lock": LOCK, "orphan": ORPHAN, "threads": THREADS, "exit": EXIT}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_forked_process_neither_hangs_nor_crashes_nor_holds_the_lock(tmp_path, case):
-    run(HEAD + CASES[case], tmp_path / "index")
+def test_a_forked_process_neither_hangs_nor_crashes_nor_holds_the_lock(other, tmp_path, case):
+    other.run(MADE + CASES[case], tmp_path / "index")
 
 
-def test_processes_that_are_forked_before_any_index_is_used_have_their_own(tmp_path):
-    run(FORKED_FIRST, tmp_path / "index")
+def test_processes_that_are_forked_before_any_index_is_used_have_their_own(other):
+    other.run("for child in first: ends_well(child)")

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import resource
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmencode.errors import StoreError
-
 FEW = """
-import os, resource, sys
-import numpy as np
-from mmencode import Embeddings, Index, Runtime, Space
-from mmencode.errors import MmencodeError, StoreError
-from mmencode.testing import fake_specs
-space = Space("fake", fake_specs(), runtime=Runtime("cpu", batch_size=4, workers=1))
-def row(key):
-    return Embeddings(np.eye(8, dtype=np.float32)[:1], space=space.id, modality="image", keys=[key])
-index = Index.create(sys.argv[1], space)
-index.add_embeddings(row("a"))
+import resource
+index = Index.create(path, space)
+index.add_embeddings(vectors("a"))
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-held = []
+held, refused = [], []
 try:
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
     while True:
@@ -32,23 +21,24 @@ try:
 except OSError:
     pass
 for use in (
-    lambda: index.add_embeddings(row("b")),
-    lambda: index.search_embeddings(row("a"), 1),
+    lambda: index.add_embeddings(vectors("b")),
+    lambda: index.search_embeddings(vectors("a"), 1),
     lambda: index.rows(),
     lambda: index.compact(),
-    lambda: Index.open(sys.argv[1], space=space),
-    lambda: Index.create(sys.argv[1] + "2", space),
+    lambda: Index.open(path, space=space),
+    lambda: Index.create(path + "2", space),
 ):
     try:
         use()
     except (MmencodeError, OSError) as error:
-        print(type(error).__name__, str(error).splitlines()[0])
+        refused.append(type(error))
 for handle in held:
     os.close(handle)
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-index.add_embeddings(row("c"))
+index.add_embeddings(vectors("c"))
 assert set(index.rows().embeddings.keys) >= {"a", "c"}, index.rows().embeddings.keys
-assert index.search_embeddings(row("a"), 1)
+assert index.search_embeddings(vectors("a"), 1)
+assert StoreError in refused, refused
 """
 
 
@@ -103,15 +93,11 @@ def test_recall_counts_rows_whose_keys_are_not_utf_8(index, vectors):
 @pytest.mark.parametrize("keys", ["abc", b"abc"])
 def test_one_str_is_not_a_list_of_keys(index, vectors, keys):
     index.add_embeddings(vectors("a", "b", "c"))
-    with pytest.raises(TypeError, match=r"keys=\[\.\.\.\]"):
+    with pytest.raises(TypeError, match=r"keys is one (str|bytes): give a list"):
         index.delete(keys=keys)
     assert len(index) == 3
 
 
-def test_few_descriptors_are_a_store_error_and_the_index_goes_on(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", FEW, str(tmp_path / "index")], capture_output=True, text=True, timeout=180
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert resource
-    assert StoreError.__name__ in done.stdout
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such limits there")
+def test_few_descriptors_are_a_store_error_and_the_index_goes_on(other, tmp_path):
+    other.run(FEW, tmp_path / "index")

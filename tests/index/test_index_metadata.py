@@ -54,37 +54,57 @@ def filled(index, vectors):
     return index
 
 
-@pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_a_name_that_means_something_else_is_refused_before_it_is_a_column(filled, vectors, name):
-    for value in ("text", 1):
-        with pytest.raises(ValueError, match="has the name"):
-            filled.add_embeddings(vectors("a", "b"), metadata=[{}, {name: value}])
-        with pytest.raises(ValueError, match="has the name"):
-            filled.add("text", ["one", "two"], metadata=[{"n": 1}, {name: value}])
+def test_a_name_that_means_something_else_is_refused_before_it_is_a_column(filled, vectors):
+    for name in (*NAMES, 1, None, b"n", ("n",)):
+        for value in ("text", 1):
+            with pytest.raises(ValueError, match="has the name"):
+                filled.add_embeddings(vectors("a", "b"), metadata=[{}, {name: value}])
+            with pytest.raises(ValueError, match="has the name"):
+                filled.add("text", ["one", "two"], metadata=[{"n": 1}, {name: value}])
     untouched(filled, vectors)
 
 
-@pytest.mark.parametrize("name", [1, None, b"n", ("n",)])
-def test_a_name_that_is_no_str_is_refused(filled, vectors, name):
-    with pytest.raises(ValueError, match="has the name"):
-        filled.add_embeddings(vectors("a"), metadata=[{name: 1}])
+def test_a_value_of_an_odd_type_is_refused(filled, vectors):
+    for value in VALUES:
+        with pytest.raises(TypeError, match="odd of row 1 is of type"):
+            filled.add_embeddings(vectors("a", "b"), metadata=[{}, {"odd": value}])
+        with pytest.raises(TypeError, match="odd of row 0 is of type"):
+            filled.add("text", ["one"], metadata=[{"odd": value}])
     untouched(filled, vectors)
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
-def test_a_value_of_an_odd_type_is_refused(filled, vectors, value):
-    with pytest.raises(TypeError, match="odd of row 1 is of type"):
-        filled.add_embeddings(vectors("a", "b"), metadata=[{}, {"odd": value}])
-    with pytest.raises(TypeError, match="odd of row 0 is of type"):
-        filled.add("text", ["one"], metadata=[{"odd": value}])
+def test_a_number_that_no_column_or_condition_can_have_is_refused(filled, vectors):
+    for value in (2**63, -(2**63) - 1, 10**400, np.uint64(2**63)):
+        with pytest.raises(ValueError, match="64 bits can't hold"):
+            filled.add_embeddings(vectors("a"), metadata=[{"m": value}])
+    for value in (float("nan"), np.float32("nan")):
+        with pytest.raises(ValueError, match="m of row 0 is NaN, which no condition can find"):
+            filled.add_embeddings(vectors("a"), metadata=[{"m": value}])
+        with pytest.raises(ValueError, match="m of row 1 is NaN"):
+            filled.add("text", ["one", "two"], metadata=[{}, {"m": value}])
     untouched(filled, vectors)
 
 
-@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400], ids=["2^63", "-2^63 - 1", "10^400"])
-def test_a_number_that_64_bits_cannot_hold_is_refused(filled, vectors, value):
-    with pytest.raises(ValueError, match="64 bits can't hold"):
-        filled.add_embeddings(vectors("a"), metadata=[{"m": value}])
+def test_an_int_that_a_column_of_float_would_round_is_refused(filled, vectors):
+    filled.add_embeddings(vectors("before"), metadata=[{"n": 1}])
+    with pytest.raises(ValueError, match=f"x of row 1 is {2**53 + 1}, which a column of float"):
+        filled.add_embeddings(vectors("a", "b"), metadata=[{"x": 0.5}, {"x": 2**53 + 1}])
+    assert "x" not in filled._store.latest.schema.names
     untouched(filled, vectors)
+
+
+def test_one_mapping_that_is_used_again_says_of_each_row_what_it_said_then(index):
+    said = {}
+
+    def mappings():
+        for number in range(3):
+            said["n"] = number
+            yield said
+
+    index.add("text", ["a", "b", "c"], metadata=mappings())
+    assert [row["n"] for row in index.rows().metadata] == [0, 1, 2]
+    index.add("text", ["a", "b", "c"], metadata=({"n": 9 - number} for number in range(3)))
+    assert [row["n"] for row in index.rows().metadata] == [9, 8, 7]
 
 
 @pytest.mark.parametrize("row", ["n", ["n"], 3, [("n", 1)]])

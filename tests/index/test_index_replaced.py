@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from mmencode import Embeddings, Index, Space
 from mmencode.errors import StoreError
+from mmencode.index import lance
+from mmencode.index.writing import Block, write_rows
 from mmencode.testing import fake_specs
 
 REBUILD = """
-import shutil, sys
-from mmencode import Index, Runtime, Space
-from mmencode.testing import fake_specs
-shutil.rmtree(sys.argv[1])
-space = Space("fake", fake_specs(), runtime=Runtime("cpu", batch_size=4, workers=1))
-with Index.create(sys.argv[1], space) as index:
+import shutil
+shutil.rmtree(path)
+with Index.create(path, space) as index:
     index.add("text", ["new one", "new two"])
 """
 
 
 @pytest.fixture
-def other(space):
+def foreign(space):
     """Another space of equal width."""
-    with Space("other", fake_specs("other"), runtime=space.runtime) as other:
-        assert (other.dim, other.id != space.id) == (space.dim, True)
-        yield other
+    with Space("other", fake_specs("other"), runtime=space.runtime) as foreign:
+        assert (foreign.dim, foreign.id != space.id) == (space.dim, True)
+        yield foreign
 
 
 def every_use(index, vectors):
@@ -75,20 +72,20 @@ def test_a_rebuilt_index_refuses_the_old_handle_in_every_use(index, space, vecto
         assert len(again) == count
 
 
-def test_an_index_of_another_space_in_the_old_folder_never_answers_the_old_handle(index, other, vectors):
+def test_an_index_of_another_space_in_the_old_folder_never_answers_the_old_handle(index, foreign, vectors):
     index.add_embeddings(vectors("old a", "old b"))
     shutil.rmtree(index.path)
-    with Index.create(index.path, other) as new:
+    with Index.create(index.path, foreign) as new:
         rows = np.eye(8, dtype=np.float32)[:2]
-        new.add_embeddings(Embeddings(rows, space=other.id, modality="image", keys=["new a", "new b"]))
+        new.add_embeddings(Embeddings(rows, space=foreign.id, modality="image", keys=["new a", "new b"]))
         refused(every_use(index, vectors), "replaced by another one")
-        assert new.rows().embeddings.space == other.id
+        assert new.rows().embeddings.space == foreign.id
         np.testing.assert_array_equal(new.rows().embeddings.vectors, rows)
 
 
-def test_an_index_that_another_process_rebuilt_refuses_the_old_handle(index, vectors):
+def test_an_index_that_another_process_rebuilt_refuses_the_old_handle(other, index, vectors):
     index.add("text", ["old one", "old two"])
-    subprocess.run([sys.executable, "-c", REBUILD, str(index.path)], check=True, timeout=120)
+    other.run(REBUILD, index.path)
     refused(every_use(index, vectors), "replaced by another one")
 
 
@@ -145,9 +142,9 @@ def test_one_table_of_another_index_is_refused_open_and_when_opened(index, space
         Index.open(index.path, space=space)
 
 
-def test_a_card_of_another_space_is_refused(index, other, vectors, tmp_path):
+def test_a_card_of_another_space_is_refused(index, foreign, vectors, tmp_path):
     index.add_embeddings(vectors("a"))
-    with Index.create(tmp_path / "second", other):
+    with Index.create(tmp_path / "second", foreign):
         pass
     shutil.copyfile(tmp_path / "second" / "card.json", index.path / "card.json")
     with pytest.raises(StoreError, match="its card is that of"):
@@ -184,3 +181,37 @@ def test_an_index_of_an_older_format_says_that_it_must_be_made_again(index, vect
     database.create_table("rows", schema=old, mode="overwrite")
     with pytest.raises(StoreError, match=r"index of format 2(?s:.*)make the index again"):
         Index.open(index.path)
+
+
+def overtake(index, folder):
+    """Put the second index in the place of the first, behind every look at whose tables these are."""
+    index.path.rename(folder / "away")
+    (folder / "second").rename(index.path)
+
+
+@pytest.mark.skipif(not lance._BY_HANDLE, reason="only Linux has folders by number")
+def test_what_is_being_written_never_ends_up_in_an_index_that_takes_the_place_meanwhile(
+    index, space, vectors, tmp_path
+):
+    index.add_embeddings(vectors("old a"))
+    with Index.create(tmp_path / "second", space) as second:
+        second.add_embeddings(vectors("new a"))
+    with pytest.raises(StoreError, match="replaced by another one"), index._store.writing():  # noqa: PT012
+        overtake(index, tmp_path)
+        write_rows(index._store, Block(["old b"], "image"), vectors("old b").vectors)
+    with Index.open(index.path, space=space) as new:
+        assert new.rows().embeddings.keys == ("new a",)
+
+
+@pytest.mark.skipif(not lance._BY_HANDLE, reason="only Linux has folders by number")
+@pytest.mark.parametrize("where", [None, "key = 'new a'"])
+def test_a_deletion_that_an_index_overtakes_reaches_none_of_its_rows(index, space, vectors, tmp_path, where):
+    index.add_embeddings(vectors("new a"))
+    with Index.create(tmp_path / "second", space) as second:
+        second.add_embeddings(vectors("new a"))
+    store = index._store
+    with pytest.raises(StoreError, match="replaced by another one"), store.writing():  # noqa: PT012
+        overtake(index, tmp_path)
+        store.delete(store.rows, ["new a"]) if where is None else store.delete_where(store.rows, where)
+    with Index.open(index.path, space=space) as new:
+        assert new.rows().embeddings.keys == ("new a",)

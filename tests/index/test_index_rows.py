@@ -10,6 +10,8 @@ import pytest
 from mmencode import Embeddings, Index
 from mmencode.errors import ClosedError, InputError, UnknownModalityError
 from mmencode.index import Failure
+from mmencode.index.entries import Entry, Source
+from mmencode.index.writing import Line, write_failures
 
 NAMES = ["it's", 'a "b"', "' OR true --", "a\\b", "new\nline", "\udcff.png", "\ufdd0dcff", "日本", "x" * 500]
 
@@ -251,3 +253,14 @@ def test_threads_that_add_the_same_keys_double_none(index, vectors):
     for thread in threads:
         thread.join()
     assert sorted(index.rows().embeddings.keys, key=int) == [str(number) for number in range(20)]
+
+
+def test_a_failure_takes_no_row_of_another_modality_with_it(index, vectors):
+    """As a writer leaves it that adds the row while another is encoding the item."""
+    index.add_embeddings(vectors("a"))
+    line = Line(Entry("a", "text", " ", 0), Source("hash"), None)
+    error = InputError("the text is blank", source="' '", remedy="leave it out")
+    with index._store.writing():
+        write_failures(index._store, [(line, error)])
+    assert index.rows().modalities == ("image",)
+    assert [failure.key for failure in index.failures()] == ["a"]

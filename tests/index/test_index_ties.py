@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode import Embeddings
+from mmencode import Embeddings, Index, Runtime, Space
 from mmencode.index import ann, searching
+from mmencode.testing import fake_specs
 
 
 def unit(rows):
@@ -60,23 +61,31 @@ def test_rows_that_are_all_alike_come_in_the_order_of_their_keys(index, space, c
         assert keys_of(hits) == ["0000", "0001", "0002", "0003", "0004"]
 
 
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
-def test_a_query_gets_the_same_alone_and_among_others(tmp_path_factory, data):
-    from mmencode import Index, Runtime, Space
-    from mmencode.testing import fake_specs
-
+@pytest.fixture(scope="module")
+def reused(tmp_path_factory):
+    """An index for many cases, each of which empties it."""
     space = Space("fake", fake_specs(), runtime=Runtime("cpu", batch_size=4, workers=1))
-    small = st.lists(st.integers(-2, 2), min_size=8, max_size=8).filter(any)
-    rows = data.draw(st.lists(small, min_size=1, max_size=30))
-    queries = embeddings(space, data.draw(st.lists(small, min_size=6, max_size=6)), modality="text")
-    k = data.draw(st.integers(1, 12))
     with Index.create(tmp_path_factory.mktemp("ties") / "index", space) as index:
-        index.add_embeddings(embeddings(space, rows, [f"{n:02}" for n in range(len(rows))]))
-        together = index.search_embeddings(queries, k)
-        for place in range(6):
-            assert index.search_embeddings(queries[place], k)[0] == together[place]
-            assert index.search_embeddings(queries[place], k + 3)[0][:k] == together[place]
+        yield index
+
+
+SMALL = st.lists(st.integers(-2, 2), min_size=8, max_size=8).filter(any)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    rows=st.lists(SMALL, min_size=1, max_size=30),
+    asked=st.lists(SMALL, min_size=6, max_size=6),
+    k=st.integers(1, 12),
+)
+def test_a_query_gets_the_same_alone_and_among_others(reused, rows, asked, k):
+    reused.delete("true")
+    reused.add_embeddings(embeddings(reused.space, rows, [f"{n:02}" for n in range(len(rows))]))
+    queries = embeddings(reused.space, asked, modality="text")
+    together = reused.search_embeddings(queries, k)
+    for place in range(6):
+        assert reused.search_embeddings(queries[place], k)[0] == together[place]
+        assert reused.search_embeddings(queries[place], k + 3)[0][:k] == together[place]
 
 
 def test_an_approximate_search_gives_the_first_of_a_longer_one(index, space, monkeypatch):

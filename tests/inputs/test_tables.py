@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -204,3 +205,63 @@ def test_any_text_survives_in_csv_and_json_lines(tmp_path_factory, rows):
 )
 def test_file_of_a_table_is_relative_to_it_and_nothing_else_is(item, modality, expected):
     assert located(item, modality, Path("top")) == expected
+
+
+NO_ENDS = "\u2028\u2029\x0c\x0b\x1c\x1d\x1e\x85"
+
+
+def test_characters_that_others_call_line_ends_are_part_of_a_value(table):
+    rows = [(f"{number}.png", f"red{sign}car") for number, sign in enumerate(NO_ENDS)]
+    assert list(read_pairs(write(table, rows))) == rows
+    if table.suffix == ".csv":
+        table.write_text("a,b\n" + "\n".join(map(",".join, rows)), encoding="utf-8", newline="")
+        assert list(read_pairs(table)) == rows
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_table_that_is_no_regular_file_is_refused_at_once(table, kind):
+    if table.suffix == ".parquet":
+        pytest.importorskip("pyarrow", reason="reads Parquet")
+    os.mkfifo(table) if kind == "pipe" else table.symlink_to("/dev/zero")
+    assert "it is no regular file" in error_of(table).fact
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_line_that_never_ends_is_given_up(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr("mmencode.inputs.tables._LONGEST", 1000)
+    path = write(tmp_path / f"pairs.{kind}", [*ROWS, ("f.png", "x" * 2000)])
+    assert "a line has more than 1000 bytes" in error_of(path).fact
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    path = write(tmp_path / "pairs.csv", [("a.png", "a dog", "a cat")], ("image", "caption", "caption"))
+    assert "two of its columns are called 'caption'" in error_of(path).fact
+
+
+def parquet_of(path, column, **options):
+    arrow = pytest.importorskip("pyarrow", reason="reads Parquet")
+    from pyarrow import parquet
+
+    captions = arrow.DictionaryArray.from_arrays(arrow.array([0] * column[0], arrow.int32()), [column[1]])
+    parquet.write_table(arrow.table({"image": captions, "caption": captions}), path, **options)
+    return path
+
+
+def test_rows_that_are_runs_of_one_value_are_refused_before_they_are_made(tmp_path):
+    path = parquet_of(tmp_path / "pairs.parquet", (1_000_000, "a.png"))
+    assert path.stat().st_size < 100_000
+    assert "it says that it has 1000000 rows" in error_of(path).fact
+
+
+def test_long_values_that_come_again_and_again_are_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmencode.inputs.tables._SPARE", 2**20)
+    path = parquet_of(tmp_path / "pairs.parquet", (200, "x" * 2**16), compression="zstd")
+    assert path.stat().st_size < 10_000
+    assert "its rows take more than" in error_of(path).fact
+
+
+def test_a_value_that_unpacks_to_many_times_the_file_is_refused_before(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmencode.inputs.tables._PART", 2**16)
+    path = parquet_of(tmp_path / "pairs.parquet", (2, "x" * 2**22), compression="zstd")
+    assert path.stat().st_size < 10_000
+    assert "it says that it unpacks to" in error_of(path).fact

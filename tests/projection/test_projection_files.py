@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -309,3 +310,61 @@ def test_write_that_fails_leaves_what_was_there(tmp_path, path, monkeypatch, bef
     with pytest.raises(OSError, match="the disk is full"):
         save_projection(headed(), path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == content
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(path, kind):
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(WeightsError, match=r"it is no regular file(.|\n)*image\.safetensors"):
+        load_projection(path)
+
+
+@pytest.mark.parametrize("length", [2**20 + 1, 2**62])
+def test_a_header_longer_than_any_is_refused(path, length):
+    path.write_bytes(length.to_bytes(8, "little") + b"{}")
+    os.truncate(path, 2**21)
+    with pytest.raises(WeightsError, match=f"its header has {length} bytes"):
+        load_projection(path)
+
+
+def test_settings_that_ask_for_more_than_the_file_holds_take_no_memory(path, whole):
+    change = {"settings": {"labels": 2**20, "dim": 2**20, "head": None}}
+    path.write_bytes(save(load(whole), {"mmencode": json.dumps({**facts_of(whole), **change})}))
+    with pytest.raises(WeightsError, match=r"its \w+ is torch.float32 .*should be torch.float32 \[1048576"):
+        load_projection(path)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_state_that_is_not_finite_is_refused(path, whole, wrong):
+    state = load(whole)
+    state["anchors"][1, 1] = wrong
+    path.write_bytes(save(state, {"mmencode": json.dumps(facts_of(whole))}))
+    with pytest.raises(WeightsError, match="its anchors isn't all finite numbers"):
+        load_projection(path)
+
+
+@pytest.mark.parametrize("extra", [[0, 0], [-1, 0], [10, 0], [1, -1], [1, 3]])
+def test_settings_that_no_labels_have_are_refused(path, whole, extra):
+    state = {**load(whole), "_extra_state": torch.tensor(extra)}
+    path.write_bytes(save(state, {"mmencode": json.dumps(facts_of(whole))}))
+    with pytest.raises(WeightsError, match=r"top is .* and the activation number"):
+        load_projection(path)
+
+
+def test_a_state_that_contradicts_its_settings_is_refused(path):
+    save_projection(Truncation(4), path)
+    path.write_bytes(
+        save({"_extra_state": torch.tensor([-1])}, {"mmencode": json.dumps(facts_of(path.read_bytes()))})
+    )
+    with pytest.raises(WeightsError, match="its state and its settings don't go together"):
+        load_projection(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"into": 3}, "in words"), ({"note": None}, "in words"), ({"report": []}, "JSON object")],
+)
+def test_facts_of_other_types_are_refused(path, whole, change, words):
+    path.write_bytes(save(load(whole), {"mmencode": json.dumps({**facts_of(whole), **change})}))
+    with pytest.raises(WeightsError, match=words):
+        load_projection(path)

@@ -46,6 +46,11 @@ def test_best_columns_are_the_first_of_a_stable_sort(scores, k):
     np.testing.assert_array_equal(best_columns(np.tile(scores, (200, 1)), k), np.tile(expected, (200, 1)))
 
 
+@pytest.mark.parametrize("k", [np.int64(2), 2**32])
+def test_any_integer_says_how_many_labels(k):
+    assert [label for label, _ in make().top(k)[0]] == ["b", "c", "a"][: min(k, 3)]
+
+
 @pytest.mark.parametrize("k", [0, -1, True, 1.0])
 def test_top_of_no_labels_is_refused(k):
     with pytest.raises(ValueError, match="positive int"):
@@ -98,6 +103,25 @@ def test_multi_label_without_a_null_class_has_no_probabilities_of_a_softmax():
     assert not found.has_probabilities
     with pytest.raises(ValueError, match="judges each by itself"):
         found.probabilities()
+
+
+def test_one_label_has_no_probability_of_a_softmax_but_against_a_null_class():
+    alone = make([[0.1], [0.9]], scoring=SOFTMAX)
+    assert not alone.has_probabilities
+    with pytest.raises(
+        ValueError, match=r"'a', would have the probability 1.*add labels, or give a null class"
+    ):
+        alone.probabilities()
+    assert alone.best == ["a", "a"]
+    null = np.array([0.2, 0.5], np.float32)
+    found = make([[0.1], [0.9]], scoring=SOFTMAX, null=null).probabilities()
+    np.testing.assert_allclose(found[:, 0], 1 / (1 + np.exp(-10 * np.array([-0.1, 0.4]))), rtol=1e-5)
+    assert make([[0.1], [0.9]], scoring=SIGMOID).has_probabilities
+
+
+def test_one_label_has_no_column_of_probabilities():
+    pytest.importorskip("pandas")
+    assert "probability" not in make([[0.1]], scoring=SOFTMAX).to_pandas()
 
 
 @settings(deadline=None)

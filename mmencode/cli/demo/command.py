@@ -13,7 +13,7 @@ from ...packages import install_line
 from ...spec import AUDIO
 from .. import output
 from ..failures import as_documents, report, require_some
-from ..options import Json, open_space
+from ..options import Json, open_space, require_no_link
 from . import photographs
 from .sections import Collection, Section, ask
 
@@ -36,6 +36,7 @@ def demo(
     \b
     Example: mmencode demo --open
     """
+    require_no_link(out)
     pictures = photographs.collection()
     space = _default_space()
     collections = [pictures]

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from ...files import written_aside
 from ...pages.document import document, escaped, shown_score
+from ..options import require_no_link
 from .media import media
 from .sections import Collection, Ranked, Section
 
@@ -35,7 +37,10 @@ def write(
     collections: Sequence[Collection],
     notes: Sequence[str],
 ) -> Path:
-    """Write `index.html` in the folder, which is made if it isn't there, and give its path."""
+    """Write `index.html` in the folder, which is made if it isn't there, and give its path.
+
+    Raises MmencodeError for a folder that is a link: whoever put it there says where to write.
+    """
     asked = {name for section in sections for name, _ in section.rows}
     uris = {name: uri for collection in collections for name, uri in media(collection, asked).items()}
     body = _BODY.format(
@@ -45,9 +50,11 @@ def write(
         space=escaped(space),
     )
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    require_no_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    path.write_text(document("mmencode demo", body, style=style), encoding="utf-8")
+    with written_aside(path) as aside:
+        aside.write_text(document("mmencode demo", body, style=style), encoding="utf-8")
     return path
 
 

@@ -14,6 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ...files import written_aside
+from ...lists import lines
+
 FOLDER = Path(__file__).parent
 
 
@@ -87,11 +90,12 @@ LIBRARIES = {
 def write(key: str, folder: Path = FOLDER) -> None:
     """Write the catalogue of one library: its version, then a name, a tab and the dim on each line."""
     library = LIBRARIES[key]
-    lines = [f"# {library.distribution} {_installed(library)}"]
+    listed = [f"# {library.distribution} {_installed(library)}"]
     for name in sorted(library.names()):
         dim = library.dim(name)
-        lines.append(name if dim is None else f"{name}\t{dim}")
-    (folder / f"{key}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+        listed.append(name if dim is None else f"{name}\t{dim}")
+    with written_aside(folder / f"{key}.tsv") as aside:
+        aside.write_text("\n".join(listed) + "\n", "utf-8")
 
 
 def recorded(key: str) -> str:
@@ -102,8 +106,8 @@ def recorded(key: str) -> str:
 
 def compare(key: str) -> tuple[set[str], set[str]]:
     """The names that only the catalogue has, and those that only the installed library has."""
-    lines = (FOLDER / f"{key}.tsv").read_text("utf-8").splitlines()[1:]
-    listed, published = {line.partition("\t")[0] for line in lines}, set(LIBRARIES[key].names())
+    rows = lines((FOLDER / f"{key}.tsv").read_text("utf-8"))[1:]
+    listed, published = {row.partition("\t")[0] for row in rows}, set(LIBRARIES[key].names())
     return listed - published, published - listed
 
 

@@ -19,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mmencode import Encoder, pooling
 from mmencode.causes import named
 from mmencode.errors import WeightsError
+from mmencode.files import folder_aside
 from mmencode.inputs.settings import read_object
 from mmencode.inputs.text import require_tokens
 from mmencode.inputs.tokenizers import require_tokenizer
@@ -114,14 +115,17 @@ class ScratchText(Encoder):
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the folder that `scratch/<folder>` names: config.json, tokenizer.json, weights.safetensors.
 
-        Raises FileExistsError when the folder is there.
+        It appears whole or not at all. Raises FileExistsError when it is there.
         """
-        target = Path(folder)
-        target.mkdir(parents=True)
-        (target / CONFIG).write_text(json.dumps({"format": FORMAT, **asdict(self.shape)}, indent=2) + "\n")
-        (target / TOKENIZER).write_text(self._json, encoding="utf-8")
+        Path(folder).parent.mkdir(parents=True, exist_ok=True)
         state = {name: tensor.contiguous() for name, tensor in self.transformer.state_dict().items()}
-        save_file(state, target / WEIGHTS)
+        with folder_aside(folder) as target:
+            target.mkdir()
+            (target / CONFIG).write_text(
+                json.dumps({"format": FORMAT, **asdict(self.shape)}, indent=2) + "\n"
+            )
+            (target / TOKENIZER).write_text(self._json, encoding="utf-8")
+            save_file(state, target / WEIGHTS)
 
 
 def encoder(variant: str) -> ScratchText:

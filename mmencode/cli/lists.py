@@ -1,0 +1,47 @@
+"""Files with one thing on each line, as options of several commands name them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ..causes import fault_of, words
+from ..errors import InputError
+from ..lists import lines
+
+MOST = 2**28  # bytes: a list that is longer can be given in parts
+
+
+def read_lines(path: Path | None) -> list[str]:
+    r"""The lines of a UTF-8 file, or of standard input, without those that are blank.
+
+    Lines end at \n or \r\n. InputError for what can't be read, isn't UTF-8 or has more than MOST bytes.
+    """
+    source = "standard input" if path is None else str(path)
+    try:
+        found = lines(_read(path).decode("utf-8-sig"))
+    except UnicodeDecodeError as cause:
+        raise InputError(
+            f"it can't be read: {words(cause)}", source=source, remedy="make it a UTF-8 file"
+        ) from cause
+    except (OSError, ValueError) as cause:
+        raise InputError(
+            f"it can't be read: {words(cause)}",
+            source=source,
+            remedy="pass a file of UTF-8 text, in parts where it is a large one",
+            fault=fault_of(cause, "access"),
+        ) from cause
+    return [line for line in found if line.strip()]
+
+
+def _read(path: Path | None) -> bytes:
+    if path is not None:
+        with path.open("rb") as file:  # which may be a pipe
+            content = file.read(MOST + 1)
+    elif sys.stdin is None:
+        raise ValueError("it is closed")
+    else:
+        content = sys.stdin.buffer.read(MOST + 1)
+    if len(content) > MOST:
+        raise ValueError(f"it has more than {MOST} bytes")
+    return content
