@@ -12,6 +12,7 @@ _KINDS = {
     "pyarrow": ("Array", "ChunkedArray"),
     "polars": ("Series",),
 }
+_ARRAYS = {"numpy": ("ndarray", "generic"), "torch": ("Tensor",), "jax": ("Array",), "cupy": ("ndarray",)}
 _WAYS = ("to_pylist", "tolist", "to_list")  # Arrow's; numpy's and pandas'; Polars'
 _TEXTUAL = "OUST"  # numpy's kinds of Python objects, str, bytes, and strings of any length
 
@@ -96,9 +97,24 @@ def selection(value: Any, name: str, column: Any) -> str:
     return f"{name}{'.collect()' if _is(kind, 'polars', ('LazyFrame',)) else ''}[{column!r}]"
 
 
+def dimensions_of(value: Any) -> int:
+    """0 for a number, 1 for a list, those of an array; -1 for anything else, whose own code isn't run."""
+    kind = type(value)
+    if issubclass(kind, (int, float)):
+        return 0
+    if issubclass(kind, list):
+        return 1
+    if not any(_is(kind, *entry) for entry in _ARRAYS.items()):
+        return -1
+    try:
+        return int(value.ndim)
+    except Exception:  # a class derived from an array may have its own
+        return -1
+
+
 def is_missing(value: Any) -> bool:
     """Whether a table's value is none: None, NaN, or what pandas has for it."""
-    if value is None or (isinstance(value, float) and value != value):
+    if value is None or (issubclass(type(value), float) and float.__ne__(value, value)):
         return True
     pandas: Any = sys.modules.get("pandas")
     return pandas is not None and (value is pandas.NA or value is pandas.NaT)

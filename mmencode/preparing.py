@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
-from torch import Tensor
-
 from .blame import failed_item, forget_items, late_item, placed
+from .encoder import Tensors
 from .errors import InputError
 from .fence import float32_by_default
 from .inputs import Limits, reader
@@ -68,7 +67,7 @@ class _Preparing:
 
     def __init__(self, job: Job, read: Read) -> None:
         self._job, self._read = job, read
-        self._name = job.tower.spec.name
+        self._encoder, self._name = job.tower.encoder, job.tower.spec.name
 
     def do(self, index: int, item: Any) -> Prepared:
         """Prepare it; whatever is raised is that item's error, and no reason to lose the others' work."""
@@ -95,13 +94,13 @@ class _Preparing:
         except BaseException as cause:
             return Prepared(index, source, error=_error("it can't be read", cause, index, source))
         try:
-            tensors = self._job.tower.encoder.preprocess(safe)
-            cost = int(self._job.tower.encoder.cost(tensors))
-            sizes = [_sizes(tensor) for tensor in tensors.values()]
+            tensors = self._encoder.preprocess(safe)
+            cost = int(self._encoder.cost(tensors))
+            nbytes, elements = _sizes(tensors)
         except BaseException as cause:
             fact = f"encoder {self._name!r} can't preprocess it"
             return Prepared(index, source, error=_error(fact, cause, index, source))
-        return Prepared(index, source, tensors, cost, sum(n for n, _ in sizes), sum(n for _, n in sizes))
+        return Prepared(index, source, tensors, cost, nbytes, elements)
 
 
 def _error(fact: str, cause: BaseException, index: int, source: str) -> InputError:
@@ -111,7 +110,11 @@ def _error(fact: str, cause: BaseException, index: int, source: str) -> InputErr
     return failed_item(fact, index, source, cause)
 
 
-def _sizes(tensor: Tensor) -> tuple[int, int]:
-    """A tensor's bytes and elements; a sparse one counts as if it weren't."""
-    elements = tensor.numel()
-    return elements * tensor.element_size(), elements
+def _sizes(tensors: Tensors) -> tuple[int, int]:
+    """The bytes and elements of tensors; a sparse one counts as if it weren't."""
+    nbytes = elements = 0
+    for tensor in tensors.values():
+        count = tensor.numel()
+        elements += count
+        nbytes += count * tensor.element_size()
+    return nbytes, elements

@@ -260,7 +260,10 @@ class _Crew(Generic[T]):
         begun = task.begun
         if not begun:
             return self._work.seconds
-        return max(0.0, begun + self._work.seconds - self._clock.now())
+        now = self._clock.now()
+        if begun > now:  # it was begun in a stop that wasn't seen yet, or while the consumer was elsewhere
+            begun = task.begun = now
+        return max(0.0, begun + self._work.seconds - now)
 
     def _give_up(self, task: _Task[T]) -> _Task[T] | None:
         """A task for the items behind the one that hangs; None when it was just done after all."""
@@ -326,7 +329,7 @@ class _Crew(Generic[T]):
         """Do a task to its end, unless it is given up, or all are dismissed, meanwhile."""
         start = time.monotonic()
         for place, item in enumerate(task.items):
-            task.begun = self._clock.now()
+            task.begun = self._clock.at_work()
             try:
                 result = self._work.do(task.first + place, item)
             except BaseException:  # whatever it is, the thread has other items to do
@@ -342,20 +345,23 @@ class _Crew(Generic[T]):
 class _Clock:
     """Counts the seconds that this process runs: not those for which it is stopped, or the machine sleeps.
 
-    Between two looks no more than `_GAP` count. Whoever waits looks every `_BEAT`.
+    Between two looks of the thread that waits no more than `_GAP` count; it looks every `_BEAT`.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._now, self._looked = 1.0, time.monotonic()
+        self._start = self._looked = time.monotonic()
+        self._stopped = 0.0
 
     def now(self) -> float:
-        """The seconds so far, above 0."""
-        with self._lock:
-            looked = time.monotonic()
-            self._now += min(_GAP, looked - self._looked)
-            self._looked = looked
-            return self._now
+        """The seconds so far, by the thread that waits."""
+        looked = time.monotonic()
+        self._stopped += max(0.0, looked - self._looked - _GAP)
+        self._looked = looked
+        return self.at_work()
+
+    def at_work(self) -> float:
+        """The same by a thread that works: what it didn't see of a stop counts in its favour; above 0."""
+        return 1.0 + time.monotonic() - self._start - self._stopped
 
 
 def _too_many_hang(work: Work[Any]) -> EncoderError:

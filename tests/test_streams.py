@@ -22,6 +22,7 @@ from mmencode.runtime import Runtime
 from mmencode.space import Space
 from mmencode.spec import EncoderSpec
 from mmencode.testing import FakeText, fake_specs
+from mmencode.workers import Work, _Crew, _Task
 
 GENEROUS = 60  # seconds after which something hangs
 
@@ -378,3 +379,13 @@ def test_streams_that_are_let_go_leave_nothing():
             next(stream)
             del stream
         gc.collect()
+
+
+def test_item_begun_while_the_consumer_was_elsewhere_has_its_own_time_and_no_more():
+    work = Work(do=repr, late=repr, size=len, seconds=0.8, threads=1, ahead=1, nbytes=1)
+    crew, task = _Crew(work), _Task(0, ["an item"])
+    crew._clock._start -= 4  # nobody looked for as long
+    crew._clock._looked -= 4
+    task.begun = crew._clock.at_work()
+    assert 0.7 < crew._patience(task) <= 0.8
+    assert crew._patience(task) <= 0.8

@@ -18,6 +18,7 @@ from .escaping import escape
 LONGEST = 100_000  # characters
 DEEPEST = 16  # brackets in brackets
 MOST_JOINED = 500  # conditions in AND and OR, and functions
+MOST_PATTERNS = 16  # calls of regexp_like, each of which may take milliseconds a row
 MOST_SUMS = 32  # arithmetic operators: reading so many in a row takes the cube of their number
 MOST_CHAINED = 8  # comparisons and NOTs in a row, without AND, OR or a comma between
 LONGEST_PART = 1000  # characters of a text in a function or behind LIKE
@@ -153,6 +154,7 @@ def _require_few(where: str, found: Sequence[_Token]) -> None:
         "arithmetic operators": (sum(token.kind == "sum" for token in found), MOST_SUMS),
         "ANDs and ORs": (sum(token.word in _JOINING for token in found), MOST_JOINED),
         "functions": (sum(token.called for token in found), MOST_JOINED),
+        "patterns": (sum(token.called and token.word == "regexp_like" for token in found), MOST_PATTERNS),
     }
     for what, (count, most) in counts.items():
         if count > most:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Awaitable, ItemsView, Iterable, KeysV
 from io import TextIOBase
 from typing import Any
 
-from ..columns import column_of, columns_of, selection
+from ..columns import column_of, columns_of, dimensions_of, selection
 from ..errors import InputError
 from ..spec import AUDIO, IMAGE
 from .audio import Waveform
@@ -141,9 +141,7 @@ def _one_clip(modality: str, batch: Any) -> tuple[str, str] | None:
     """The same of a recording with its rate, in either order: no rate is an item."""
     if modality != AUDIO or not isinstance(batch, tuple | list) or len(batch) != 2:
         return None
-    rates = [isinstance(part, (int, float)) or getattr(part, "ndim", 1) == 0 for part in batch]
-    arrays = [isinstance(part, list) or getattr(part, "ndim", 0) > 0 for part in batch]
-    single = sorted(rates) == sorted(arrays) == [False, True]
+    single = sorted(map(dimensions_of, batch)) in ([0, 1], [0, 2])
     return ("clip, samples and their rate", "") if single else None
 
 

@@ -63,7 +63,7 @@ def as_path(item: Any) -> Any:
     InputError when the object's own code doesn't give it.
     """
     kind = type(item)
-    if issubclass(kind, (str, *_PATHS)) or not hasattr(kind, "__fspath__"):
+    if not hasattr(kind, "__fspath__") or issubclass(kind, (str, *_PATHS)):
         return item
     try:
         return os.fspath(item)

@@ -85,6 +85,7 @@ REFUSED = {
     "a list": "n IN [1, 2]",
     "a cast of another kind": "n::string = '1'",
     "a name of a table": "rows.n = 1",
+    "many patterns": " OR ".join(["regexp_like(kind, 'r')"] * 17),
     "a sum that is too long": "n >= " + " + ".join(["1"] * 5000),
     "words that are too many": "n >= 2" + " OR n >= 2" * 20_000,
     "many negations": "NOT " * 5000 + "n >= 2",
@@ -133,7 +134,7 @@ def rows(tmp_path_factory):
 
 def fill(index):
     vectors = np.eye(8, dtype=np.float32)[:5]
-    given = Embeddings(vectors, space=index.card.id, modality="image", keys="abcde")
+    given = Embeddings(vectors, space=index.card.id, modality="image", keys=[*"abcde"])
     said = [{"n": number} | ({"kind": kind} if kind else {}) for number, kind in enumerate(KINDS)]
     index.add_embeddings(given, metadata=said)
 
