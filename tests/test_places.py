@@ -15,7 +15,7 @@ from torch import nn
 import mmencode
 from mmencode import EncoderSpec, Identity, Runtime, Space
 from mmencode.card import SpaceCard, TowerCard, card_from_dict, tower_card
-from mmencode.errors import IdentityError, SpaceMismatchError, UnknownNameError, WeightsError
+from mmencode.errors import IdentityError, SpaceMismatchError, TrustError, UnknownNameError, WeightsError
 from mmencode.places import placeless, settled
 from mmencode.testing import FakeImage, sample_items
 
@@ -258,6 +258,11 @@ def test_saved_space_is_loaded_with_its_weights_elsewhere(saved, weights, tmp_pa
     assert json.loads((tmp_path / "again" / "card.json").read_text())["places"] == {"image": str(elsewhere)}
     with mmencode.load(tmp_path / "again", trust="names", device="cpu", dtype="float32") as again:
         assert again.verify().same
+
+
+def test_a_folder_that_says_where_weights_lie_is_not_trusted_either(saved):
+    with pytest.raises(TrustError, match="stranger/"):
+        mmencode.load(saved, space=str(saved))
 
 
 def test_space_saved_of_a_relative_path_loads_in_any_folder(weights, tmp_path, monkeypatch):
