@@ -11,7 +11,7 @@ MmencodeError
 ├── MissingPackageError        a package that an encoder needs isn't installed   (ImportError)
 ├── WeightsError               weights are missing, altered or of another model
 ├── IdentityError              an encoder is not what its plugin declared
-├── TrustError                 a folder from anywhere names what would be fetched or read
+├── TrustError                 a folder from anywhere names what would be fetched
 ├── DeviceError                the device isn't there
 ├── InputError                 an item can't be read or encoded                  (ValueError)
 ├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
@@ -99,7 +99,7 @@ class IdentityError(MmencodeError):
 
 
 class TrustError(MmencodeError):
-    """The card of a folder names encoders by what would be fetched or read, and nobody said to trust it."""
+    """The card of a folder names encoders by what would be fetched, and nobody said to trust it."""
 
 
 class DeviceError(MmencodeError):

@@ -180,7 +180,9 @@ class _OwnNumbers(TorchFunctionMode):
     ) -> Any:
         """Call `func`, with our generator where it draws on a CPU and names none."""
         kwargs = dict(kwargs or {})
-        if func in _DRAWS and kwargs.get("generator") is None and self._on_cpu(args, kwargs):
+        # transformers puts functions of its own in the place of torch.nn.init's, with the same arguments.
+        draws = func in _DRAWS or "generator" in kwargs
+        if draws and kwargs.get("generator") is None and self._on_cpu(args, kwargs):
             self._heed_seed()
             kwargs["generator"] = self._own
         return func(*args, **kwargs)

@@ -16,6 +16,7 @@ from .errors import SpaceMismatchError, TrustError, UnknownNameError
 from .folders import CARD, Saved, read_folder
 from .guarding import Guard
 from .inputs import Limits
+from .places import is_local
 from .registry import registry
 from .runtime import Auto, Runtime
 from .space import Space
@@ -44,8 +45,8 @@ def load(
     installed space is called that. The folder says where its encoders' weights lie; where they lie elsewhere
     now, `space` is one, or names one, whose encoders have them. They must be the same.
 
-    Its card chooses encoders, and the rest of a family's name says what is fetched or which file is read:
-    where it names such encoders, pass trust="names" if you trust whoever made the folder.
+    Its card chooses encoders, and the rest of a family's name says what is fetched: where it names such
+    encoders, pass trust="names" if you trust whoever made the folder. Local checkpoints need no trust.
 
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
@@ -116,13 +117,20 @@ def _found(
 def _require_declared(
     specs: Sequence[EncoderSpec], given: str | os.PathLike[str] | Space | None, card: str
 ) -> None:
-    """TrustError for members of families that the caller didn't name: their names are the card's words."""
+    """TrustError for members of families that the caller didn't name: their names are the card's words.
+
+    Those that name a whole path are read as any local checkpoint is: bounded, and running nothing.
+    """
     own = {spec.name for spec in _specs_of(given)} if given is not None and not _is_folder(given) else set()
-    named = {spec.modality: spec.name for spec in specs if spec.variant and spec.name not in own}
+    named = {
+        spec.modality: spec.name
+        for spec in specs
+        if spec.variant and spec.name not in own and not is_local(spec.variant)
+    }
     if named:
         listed = ", ".join(f"{name!r} for {modality}" for modality, name in named.items())
         raise TrustError(
-            f"the card of a folder says by names of encoders what is to be fetched or read: {listed:.500}",
+            f"the card of a folder says by names of encoders what is to be fetched: {listed:.500}",
             culprit=card,
             remedy='if you trust whoever made it, say so: load(folder, trust="names"), '
             'Index.open(path, trust="names"), or --trust on the command line',

@@ -12,6 +12,7 @@ from pathlib import Path
 _STARTS = re.compile(r"(?:^|(?<=[:=,/?@]))(?=.)")
 _ENDS = re.compile(r"(?=[@?#&,;])|$")
 _ROOTED = re.compile(r"[/\\~]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
+_LOCAL = re.compile(r"(?!hf[-_]hub\b)(?:[\w-][\w.-]*[:/]|[\w.-]+\.)?/[^?#&,;@]")
 _SETTINGS = (".json", ".yaml", ".yml", ".toml", ".txt", ".model")
 _LARGEST = 2**26  # bytes of one file of settings, vocabularies included
 
@@ -46,6 +47,14 @@ def settled(variant: str) -> str:
     if not _ROOTED.match(written) and not path.is_file():
         return variant
     return f"{variant[:start]}{path.absolute()}{variant[end:]}"
+
+
+def is_local(variant: str) -> bool:
+    """Whether the rest of a name is a whole path, behind one word at most: nothing is fetched by such a name.
+
+    Another word before it, as in an id of a hub, or a path that only a setting has, makes it none.
+    """
+    return _LOCAL.match(variant) is not None
 
 
 def place_in(variant: str) -> tuple[int, int] | None:

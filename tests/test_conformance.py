@@ -446,7 +446,6 @@ SIDE_EFFECTS = {
     "numpy's generator": np.random.rand,
     "torch's default dtype": lambda: torch.set_default_dtype(torch.float64),
     "torch's threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
-    "torch's gradient mode": lambda: torch.set_grad_enabled(False),
     "torch's deterministic mode": lambda: torch.use_deterministic_algorithms(True),
     "torch's matmul precision": lambda: torch.set_float32_matmul_precision("medium"),
     "numpy's error handling": lambda: np.seterr(over="ignore"),
@@ -467,7 +466,6 @@ def restored(monkeypatch, tmp_path):
     yield
     torch.set_default_dtype(torch.float32)
     torch.set_num_threads(threads)
-    torch.set_grad_enabled(True)
     torch.use_deterministic_algorithms(False)
     torch.set_float32_matmul_precision(precision)
     np.seterr(**errors)
@@ -485,6 +483,17 @@ def test_loading_that_changes_global_state_is_caught_and_what_it_changed_is_said
     suite.encode(suite.samples())
     with pytest.raises(AssertionError, match=f"it changes {what}"):
         suite.test_encoding_leaves_global_state_alone()
+
+
+def test_gradient_mode_that_loading_changes_is_put_back(conformance):
+    class Meddler(FakeText):
+        def __init__(self):
+            super().__init__()
+            torch.set_grad_enabled(False)
+
+    suite = conformance(Meddler)
+    suite.test_encoding_leaves_global_state_alone()
+    assert torch.is_grad_enabled()
 
 
 def test_wrong_declarations_are_caught(conformance):

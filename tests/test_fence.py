@@ -285,6 +285,21 @@ def test_what_is_built_draws_the_same_numbers_apart_from_the_callers(seed, befor
     assert torch.equal(torch.get_rng_state(), at)
 
 
+def test_functions_in_the_place_of_those_that_initialise_draw_apart_too(monkeypatch):
+    real = nn.init.normal_
+    monkeypatch.setattr(
+        nn.init,
+        "normal_",
+        lambda tensor, mean=0.0, std=1.0, generator=None: real(tensor, mean, std, generator),
+    )
+    torch.manual_seed(3)
+    at = torch.get_rng_state()
+    with own_numbers(8):
+        found = nn.init.normal_(torch.empty(4))
+    assert torch.equal(found, torch.empty(4).normal_(generator=torch.Generator().manual_seed(8)))
+    assert torch.equal(torch.get_rng_state(), at)
+
+
 def test_numbers_of_a_seed_are_those_that_it_gives_the_process():
     torch.manual_seed(8)
     expected = drawn(None)

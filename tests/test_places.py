@@ -15,7 +15,7 @@ from torch import nn
 import mmencode
 from mmencode import EncoderSpec, Identity, Runtime, Space
 from mmencode.card import SpaceCard, TowerCard, card_from_dict, tower_card
-from mmencode.errors import IdentityError, SpaceMismatchError, TrustError, UnknownNameError, WeightsError
+from mmencode.errors import IdentityError, SpaceMismatchError, UnknownNameError, WeightsError
 from mmencode.places import placeless, settled
 from mmencode.testing import FakeImage, sample_items
 
@@ -247,22 +247,17 @@ def saved(weights, tmp_path):
 def test_saved_space_is_loaded_with_its_weights_elsewhere(saved, weights, tmp_path):
     elsewhere = shutil.move(weights, tmp_path / "elsewhere.pt")
     with (
-        mmencode.load(saved, device="cpu", trust="names") as lost,
+        mmencode.load(saved, device="cpu") as lost,
         pytest.raises(WeightsError, match=r"no file(.|\n)*load\(folder, space=space\)(.|\n)*Index.open"),
     ):
         lost.encode("image", sample_items("image", 1))
     with mmencode.load(str(saved), space=f"stranger/{elsewhere}", device="cpu", dtype="float32") as found:
-        assert found.id == mmencode.load(saved, trust="names").id
+        assert found.id == mmencode.load(saved).id
         assert found.verify().same
         found.save(tmp_path / "again")
     assert json.loads((tmp_path / "again" / "card.json").read_text())["places"] == {"image": str(elsewhere)}
-    with mmencode.load(tmp_path / "again", trust="names", device="cpu", dtype="float32") as again:
+    with mmencode.load(tmp_path / "again", device="cpu", dtype="float32") as again:
         assert again.verify().same
-
-
-def test_a_folder_that_says_where_weights_lie_is_not_trusted_either(saved):
-    with pytest.raises(TrustError, match="stranger/"):
-        mmencode.load(saved, space=str(saved))
 
 
 def test_space_saved_of_a_relative_path_loads_in_any_folder(weights, tmp_path, monkeypatch):
@@ -271,7 +266,7 @@ def test_space_saved_of_a_relative_path_loads_in_any_folder(weights, tmp_path, m
         space.save("relative")
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path / "sub")
-    with mmencode.load("../relative", trust="names", device="cpu", dtype="float32") as back:
+    with mmencode.load("../relative", device="cpu", dtype="float32") as back:
         assert back.verify().same
 
 
@@ -312,7 +307,7 @@ def test_card_from_before_places_still_opens_where_its_weights_lie(saved, weight
     content["towers"]["image"] = tower
     content["fingerprint"] = card_from_dict(content).fingerprint
     (saved / "card.json").write_text(json.dumps(content | {"checksum": mmencode.card.hashed(content)}))
-    with mmencode.load(saved, trust="names", device="cpu", dtype="float32") as old:
+    with mmencode.load(saved, device="cpu", dtype="float32") as old:
         assert old.encode("image", sample_items("image", 2)).space == old.id
         assert old.card.fingerprint == content["fingerprint"]
         assert old.verify().same

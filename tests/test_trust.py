@@ -1,4 +1,4 @@
-"""A folder from anywhere fetches nothing and reads no other file unless somebody said to trust its names."""
+"""A folder from anywhere fetches nothing unless somebody said to trust its names."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import pytest
 import mmencode
 from mmencode.errors import TrustError, WeightsError
 from mmencode.folders import Saved, read_folder, write_folder
+from mmencode.places import is_local
 from mmencode.registry import registry
+from mmencode.testing import sample_items
 
 NAMES = [
     ("image", "openclip-image/ViT-B-32/laion2b_s34b_b79k"),
     ("image", "openclip-image/hf-hub:anybody/anything"),
-    ("image", "openclip-image/ViT-B-32//home/user/private.pt"),
+    ("image", "openclip-image/hf-hub:anybody/anything?preprocess=/etc/hosts"),
     ("image", "timm/resnet18.a1_in1k"),
     ("audio", "torchaudio/WAV2VEC2_BASE"),
 ]
@@ -65,7 +67,7 @@ def test_declared_encoders_need_no_word(folder):
 
 
 @pytest.mark.parametrize(("modality", "name"), NAMES)
-def test_names_that_say_what_to_fetch_or_read_are_refused_at_once(naming, modality, name):
+def test_names_that_say_what_to_fetch_are_refused_at_once(naming, modality, name):
     theirs = naming(modality, name)
     with pytest.raises(TrustError) as raised:
         mmencode.load(theirs)
@@ -80,6 +82,46 @@ def test_trusted_names_are_taken_and_asked_for_when_they_are_needed(naming):
     with mmencode.load(theirs, trust="names") as space:
         assert space.spec("image").name == "timm/resnet18./no/such/file.safetensors"
         assert len(space.encode("text", ["a"])) == 1
+
+
+def test_a_local_checkpoint_needs_no_word(naming):
+    with (
+        mmencode.load(naming("image", "timm/resnet18./no/such/file.safetensors")) as space,
+        pytest.raises(WeightsError),
+    ):
+        space.encode("image", sample_items("image", 1))
+
+
+@pytest.mark.parametrize(
+    "variant",
+    ["/a", "/a/b.pt?preprocess=openai", "mean:/a", "local-dir:/a", "ViT-B-32//a", "resnet18./a", "x.y//a"],
+)
+def test_a_name_that_is_a_whole_path_is_local(variant):
+    assert is_local(variant)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        *(
+            "a",
+            "a/b",
+            "a/b/c",
+            "./a",
+            "~/a",
+            "mean:a/b",
+            "hf-hub:a/b",
+            "hf-hub:/a",
+            "hf_hub:/a/b",
+            "a/b//c",
+            "",
+            "/",
+        ),
+        *("hf-hub:a/b?preprocess=/etc/hosts", "a?x=/b", "a,/b", "a@/b", "a:b:/c", "//", "ViT-B-32/laion2b"),
+    ],
+)
+def test_a_name_that_may_be_fetched_by_is_not_local(variant):
+    assert not is_local(variant)
 
 
 @pytest.mark.parametrize("trust", [True, "all", ""])

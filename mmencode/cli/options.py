@@ -33,9 +33,7 @@ Limit = Annotated[
 ]
 Trusted = Annotated[
     bool,
-    typer.Option(
-        "--trust", help="Fetch or read the checkpoints that the card of a folder or an index names."
-    ),
+    typer.Option("--trust", help="Fetch the checkpoints that the card of a folder or an index names."),
 ]
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Take links that lead out of the folders, too.")

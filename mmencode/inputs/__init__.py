@@ -28,9 +28,8 @@ def reader(modality: str, least: int = 0) -> Reader:
     """
     if modality == IMAGE and least:
         return partial(_read_media, partial(image.read, least=least))
-    if modality in (IMAGE, AUDIO):
-        return partial(_read_media, _READERS[modality])
-    return _READERS.get(modality, _as_it_is)
+    found = _READERS.get(modality, _as_it_is)
+    return partial(_read_media, found) if modality in (IMAGE, AUDIO) else found
 
 
 def _read_media(read: Reader, item: Any, limits: Limits) -> Any:
