@@ -117,7 +117,7 @@ def test_a_name_that_is_a_whole_path_is_local(variant):
             "",
             "/",
         ),
-        *("hf-hub:a/b?preprocess=/etc/hosts", "a?x=/b", "a,/b", "a@/b", "a:b:/c", "//", "ViT-B-32/laion2b"),
+        *("hf-hub:a/b?preprocess=/etc/hosts", "a?x=/b", "a,/b", "a@/b", "a:b:/c", "ViT-B-32/laion2b"),
     ],
 )
 def test_a_name_that_may_be_fetched_by_is_not_local(variant):
