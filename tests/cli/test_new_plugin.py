@@ -151,6 +151,7 @@ def test_new_plugin_can_be_written_installed_and_tested_with_one_line_in_a_fresh
     assert "warning" not in done.stdout
 
 
+@pytest.mark.slow
 def test_story_that_the_readme_tells_is_true(type_line):
     line = " && ".join(in_readme())
     assert line.startswith(LINE.format(name="demo-encoder", modality="image"))

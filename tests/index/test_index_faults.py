@@ -303,7 +303,7 @@ def _content(path):
 
 
 @pytest.mark.slow
-def test_index_whose_making_is_killed_twenty_times_is_the_same_in_the_end(slow, tmp_path):
+def test_index_whose_making_is_killed_ten_times_is_the_same_in_the_end(slow, tmp_path):
     """At random moments, from the start of the process to its last commit; each is resumed to its end."""
     begun = time.monotonic()
     whole = slow("whole")
@@ -315,17 +315,17 @@ def test_index_whose_making_is_killed_twenty_times_is_the_same_in_the_end(slow, 
     assert (len(expected[0]), len(expected[2])) == (135, 15)
     draw = random.Random(0)
     counts, makings = [], 0
-    while len(counts) < 20:
+    while len(counts) < 10:
         makings += 1
         path = tmp_path / f"killed{makings}"
-        while len(counts) < 20 and _killed(slow(path.name), tmp_path, draw, starting, encoding):
+        while len(counts) < 10 and _killed(slow(path.name), tmp_path, draw, starting, encoding):
             counts.append(len(_content(path)[0]) if Index.is_index(path) else 0)
         assert slow(path.name).wait() == 0
         found = _content(path)
         assert found[0] == expected[0]
         np.testing.assert_array_equal(found[1], expected[1])
         assert found[2] == expected[2]
-    assert len({count for count in counts if 0 < count < 135}) >= 3, counts
+    assert len({count for count in counts if 0 < count < 135}) >= 2, counts
 
 
 def _killed(child, folder, draw, starting, encoding):

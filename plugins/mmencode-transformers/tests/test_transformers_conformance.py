@@ -25,6 +25,7 @@ class TestText(Conformance):
     family, kind = "text/mean:", "bert"
 
 
+@pytest.mark.slow
 class TestSentence(Conformance):
     __test__ = True
     family, kind = "sentence/", "sentence"
@@ -35,6 +36,7 @@ class TestImage(Conformance):
     family, kind = "image/cls:", "dinov2"
 
 
+@pytest.mark.slow
 class TestSpeech(Conformance):
     __test__ = True
     family, kind = "speech/mean:", "wav2vec2"
@@ -45,6 +47,7 @@ class TestClipImage(Conformance):
     family, kind = "clip-image/", "clip"
 
 
+@pytest.mark.slow
 class TestClipText(Conformance):
     __test__ = True
     family, kind = "clip-text/", "clip"
