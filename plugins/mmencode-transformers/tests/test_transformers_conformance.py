@@ -1,4 +1,4 @@
-"""One checkpoint of each family keeps the contract, and with --slow one of each architecture."""
+"""One checkpoint of each family keeps the contract; with --slow, each architecture gives vectors as it says."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import pytest
 
 import mmencode
 from mmencode.testing import EncoderConformance
+from mmencode.testing.conformance.vectors import VectorChecks
 
 
-class Conformance(EncoderConformance):
-    """Checks a tiny checkpoint, which is made when the class is first used."""
+class Checkpoint:
+    """A tiny checkpoint, which is made when the class is first used."""
 
     __test__ = False
     family = ""
@@ -18,6 +19,14 @@ class Conformance(EncoderConformance):
     @pytest.fixture(autouse=True, scope="class")
     def declare(self, request, checkpoint):
         request.cls.spec = mmencode.registry()[f"transformers/{self.family}{checkpoint(self.kind)}"]
+
+
+class Conformance(Checkpoint, EncoderConformance):
+    """Checks one of a family in every way."""
+
+
+class Architecture(Checkpoint, VectorChecks):
+    """Checks the vectors of another network of a family, whose code about it is that of the one above."""
 
 
 class TestText(Conformance):
@@ -65,85 +74,85 @@ class TestClapText(Conformance):
 
 
 @pytest.mark.slow
-class TestRoberta(Conformance):
+class TestRoberta(Architecture):
     __test__ = True
     family, kind = "text/cls:", "roberta"
 
 
 @pytest.mark.slow
-class TestMPNet(Conformance):
+class TestMPNet(Architecture):
     __test__ = True
     family, kind = "text/max:", "mpnet"
 
 
 @pytest.mark.slow
-class TestDistilBert(Conformance):
+class TestDistilBert(Architecture):
     __test__ = True
     family, kind = "text/mean:", "distilbert"
 
 
 @pytest.mark.slow
-class TestModernBert(Conformance):
+class TestModernBert(Architecture):
     __test__ = True
     family, kind = "text/mean:", "modernbert"
 
 
 @pytest.mark.slow
-class TestT5(Conformance):
+class TestT5(Architecture):
     __test__ = True
     family, kind = "text/mean:", "t5"
 
 
 @pytest.mark.slow
-class TestBart(Conformance):
+class TestBart(Architecture):
     __test__ = True
     family, kind = "text/mean:", "bart"
 
 
 @pytest.mark.slow
-class TestGPT2(Conformance):
+class TestGPT2(Architecture):
     __test__ = True
     family, kind = "text/last:", "gpt2"
 
 
 @pytest.mark.slow
-class TestLlama(Conformance):
+class TestLlama(Architecture):
     __test__ = True
     family, kind = "text/last:", "llama"
 
 
 @pytest.mark.slow
-class TestDinoV3(Conformance):
+class TestDinoV3(Architecture):
     __test__ = True
     family, kind = "image/mean:", "dinov3"
 
 
 @pytest.mark.slow
-class TestVit(Conformance):
+class TestVit(Architecture):
     __test__ = True
     family, kind = "image/cls:", "vit"
 
 
 @pytest.mark.slow
-class TestHubert(Conformance):
+class TestHubert(Architecture):
     __test__ = True
     family, kind = "speech/max:", "hubert"
 
 
 @pytest.mark.slow
-class TestWavLM(Conformance):
+class TestWavLM(Architecture):
     __test__ = True
     family, kind = "speech/mean:", "wavlm"
 
 
 @pytest.mark.slow
-class TestWhisper(Conformance):
+class TestWhisper(Architecture):
     __test__ = True
     family, kind = "speech/mean:", "whisper"
 
 
 @pytest.mark.slow
-class TestAst(Conformance):
+class TestAst(Architecture):
     __test__ = True
     family, kind = "speech/cls:", "ast"
 
@@ -167,13 +176,13 @@ class TestSiglipText(Conformance):
 
 
 @pytest.mark.slow
-class TestSiglip2Image(Conformance):
+class TestSiglip2Image(Architecture):
     __test__ = True
     family, kind = "clip-image/", "siglip2"
 
 
 @pytest.mark.slow
-class TestSiglip2Text(Conformance):
+class TestSiglip2Text(Architecture):
     __test__ = True
     family, kind = "clip-text/", "siglip2"
 
