@@ -1,4 +1,4 @@
-"""One checkpoint of each family keeps the contract; with --slow, each architecture gives vectors as it says."""
+"""One checkpoint of each family keeps the contract; with --slow, each architecture gives good vectors."""
 
 from __future__ import annotations
 
