@@ -68,7 +68,9 @@ def shuffled(count):
     return [(f"item {number}", f"caption {other}") for number, other in enumerate(order)]
 
 
-@pytest.mark.parametrize("method", ["ridge", "procrustes", "contrastive"])
+@pytest.mark.parametrize(
+    "method", ["ridge", "procrustes", pytest.param("contrastive", marks=pytest.mark.slow)]
+)
 def test_projection_leads_items_it_has_not_seen_to_their_partners(method, target):
     projection = mmencode.align(SOURCE, target, pairs(300), method=method)
     assert projection.into == target.id
@@ -80,7 +82,9 @@ def test_projection_leads_items_it_has_not_seen_to_their_partners(method, target
     assert ((found @ expected.T).argmax(axis=1) == np.arange(50)).mean() > 0.8
 
 
-@pytest.mark.parametrize("method", ["ridge", "procrustes", "contrastive"])
+@pytest.mark.parametrize(
+    "method", ["ridge", "procrustes", pytest.param("contrastive", marks=pytest.mark.slow)]
+)
 def test_shuffled_pairs_are_refused_with_the_figures(method, target):
     with pytest.raises(FitError, match=r"better than by chance(.|\n)*recall@1 .*chance"):
         mmencode.align(SOURCE, target, shuffled(200), method=method)

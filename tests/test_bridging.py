@@ -79,7 +79,9 @@ def found(space):
     return recall([(smells, texts)]).at[1]
 
 
-@pytest.mark.parametrize("method", ["ridge", "procrustes", "contrastive"])
+@pytest.mark.parametrize(
+    "method", ["ridge", "procrustes", pytest.param("contrastive", marks=pytest.mark.slow)]
+)
 def test_modality_that_was_never_paired_is_found_over_the_bridge(method, source, target):
     with mmencode.bridge("both", source, target, CORPUS, method=method) as space:
         assert set(space.modalities) == {"text", "smell"}

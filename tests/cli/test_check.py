@@ -137,6 +137,7 @@ def test_unknown_name_is_an_error_with_suggestions(run):
     assert "did you mean fake/text" in result.stderr
 
 
+@pytest.mark.slow
 def test_items_take_the_place_of_the_samples(run, images, monkeypatch):
     seen = []
     monkeypatch.setattr(
@@ -204,6 +205,7 @@ def test_checks_are_those_that_pytest_finds():
     assert len(found) == len(names)
 
 
+@pytest.mark.slow
 def test_python_without_assertions_is_refused():
     code = "from mmencode.testing import *; next(checks(EncoderConformance))"
     done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True)

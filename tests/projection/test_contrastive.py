@@ -50,6 +50,7 @@ def same(one, other):
     return all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
 
 
+@pytest.mark.slow
 def test_network_learns_a_linear_map():
     found = contrastive(network(hidden=64), pairs(1000), pairs(200, 1), epochs=40)
     assert recall(found, pairs(200, 2)) > 0.5  # by chance 0.005
@@ -128,6 +129,7 @@ def overfitted(epochs=200):
     return found, losses
 
 
+@pytest.mark.slow
 def test_training_ends_ten_epochs_after_the_best_whose_state_is_kept():
     found, losses = overfitted()
     best = losses.index(min(losses))

@@ -8,11 +8,11 @@ import mmencode
 from mmencode.testing import EncoderConformance
 
 
-@pytest.mark.slow
 class TestMiniLM(EncoderConformance):
     name = "offline/minilm"
 
 
+@pytest.mark.slow
 class TestEfficientNet(EncoderConformance):
     name = "offline/efficientnet-lite0"
 
