@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_pictures_are_drawn(default, tmp_path):
     import pictures
     from PIL import Image
 
-    for draw in (pictures.autoencoder, pictures.bank):
+    for draw in (partial(pictures.autoencoder, every=40, epochs=5), pictures.bank):
         draw(default, tmp_path / "drawn.png")
         with Image.open(tmp_path / "drawn.png") as drawn:
             assert min(drawn.size) > 200

@@ -37,12 +37,12 @@ SENTENCES = [
 ]
 
 
-def autoencoder(space: mmencode.Space, path: Path) -> None:
+def autoencoder(space: mmencode.Space, path: Path, every: int = 4, epochs: int = 100) -> None:
     """Two numbers for each definition: by principal components, and by the autoencoder that begins there."""
     info = ImageNetInfo("imagenet-22k")
-    lines = [info.index_to_description(index, detailed=True) for index in range(0, 21841, 4)]
+    lines = [info.index_to_description(index, detailed=True) for index in range(0, 21841, every)]
     rows = space.encode("text", lines)
-    model = mmencode.autoencode(rows, 2, epochs=100)
+    model = mmencode.autoencode(rows, 2, epochs=epochs)
     kinds = [[word in line.partition(": ")[2] for line in lines] for word in KINDS.values()]
     once = np.array(kinds).sum(axis=0) == 1  # a definition that names two of them would be of two colours
     figure, sides = pyplot.subplots(1, 2, figsize=(11, 5))
