@@ -130,13 +130,7 @@ def reused_file():
 
 
 def lazy_images_of_one_file():
-    file = io.BytesIO()
-    for array in arrays():
-        file.seek(0)
-        file.truncate()
-        file.write(encoded(Image.fromarray(array), "PNG"))
-        file.seek(0)
-        yield Image.open(file)
+    yield from map(Image.open, reused_file())
 
 
 class Camera:
