@@ -11,27 +11,25 @@ from typing import TYPE_CHECKING
 from . import errors as errors
 from ._version import __version__ as __version__
 from .card import SpaceCard as SpaceCard
-from .hookspecs import hookimpl as hookimpl
-from .registry import Registry as Registry
-from .registry import registry as registry  # from here on the name is the function, not the module
-from .spec import EncoderSpec as EncoderSpec
-from .spec import Identity as Identity
+from .plugins.hookspecs import hookimpl as hookimpl
+from .plugins.registry import Registry as Registry
+from .plugins.registry import registry as registry
+from .plugins.spec import EncoderSpec as EncoderSpec
+from .plugins.spec import Identity as Identity
 
 if TYPE_CHECKING:
     from . import pooling as pooling
-    from .alignment import Report as Report
-    from .alignment import align as align
-    from .bridging import bridge as bridge
-    from .composition import compose as compose
-    from .embeddings import Embeddings as Embeddings
-    from .embeddings import search as search
-    from .embeddings import similarity as similarity
+    from .embeddings.embeddings import Embeddings as Embeddings
+    from .embeddings.embeddings import search as search
+    from .embeddings.embeddings import similarity as similarity
+    from .embeddings.quantised import Quantised as Quantised
+    from .embeddings.quantised import Ranges as Ranges
+    from .embeddings.tokens import Tokens as Tokens
     from .encoder import Encoder as Encoder
+    from .engine.runtime import Runtime as Runtime
     from .index import Index as Index
     from .inputs import Limits as Limits
     from .inputs import Waveform as Waveform
-    from .loading import encode as encode
-    from .loading import load as load
     from .projection import Autoencoder as Autoencoder
     from .projection import Chain as Chain
     from .projection import IdentityProjection as IdentityProjection
@@ -43,17 +41,19 @@ if TYPE_CHECKING:
     from .projection import autoencode as autoencode
     from .projection import load_projection as load_projection
     from .projection import save_projection as save_projection
-    from .quantised import Quantised as Quantised
-    from .quantised import Ranges as Ranges
-    from .runtime import Runtime as Runtime
-    from .space import Space as Space
-    from .tokens import Tokens as Tokens
-    from .verification import Verification as Verification
+    from .spaces.alignment import Report as Report
+    from .spaces.alignment import align as align
+    from .spaces.bridging import bridge as bridge
+    from .spaces.composition import compose as compose
+    from .spaces.loading import encode as encode
+    from .spaces.loading import load as load
+    from .spaces.space import Space as Space
+    from .spaces.verification import Verification as Verification
 
 _LAZY = {
     "Autoencoder": "projection",
     "Chain": "projection",
-    "Embeddings": "embeddings",
+    "Embeddings": "embeddings.embeddings",
     "Encoder": "encoder",
     "IdentityProjection": "projection",
     "Index": "index",
@@ -62,25 +62,25 @@ _LAZY = {
     "Linear": "projection",
     "Perceptron": "projection",
     "Projection": "projection",
-    "Quantised": "quantised",
-    "Ranges": "quantised",
-    "Report": "alignment",
-    "Runtime": "runtime",
-    "Space": "space",
-    "Tokens": "tokens",
+    "Quantised": "embeddings.quantised",
+    "Ranges": "embeddings.quantised",
+    "Report": "spaces.alignment",
+    "Runtime": "engine.runtime",
+    "Space": "spaces.space",
+    "Tokens": "embeddings.tokens",
     "Truncation": "projection",
-    "Verification": "verification",
+    "Verification": "spaces.verification",
     "Waveform": "inputs",
-    "align": "alignment",
+    "align": "spaces.alignment",
     "autoencode": "projection",
-    "bridge": "bridging",
-    "compose": "composition",
-    "encode": "loading",
-    "load": "loading",
+    "bridge": "spaces.bridging",
+    "compose": "spaces.composition",
+    "encode": "spaces.loading",
+    "load": "spaces.loading",
     "load_projection": "projection",
     "save_projection": "projection",
-    "search": "embeddings",
-    "similarity": "embeddings",
+    "search": "embeddings.embeddings",
+    "similarity": "embeddings.embeddings",
 }
 
 

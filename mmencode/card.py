@@ -10,8 +10,8 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from .errors import SpaceMismatchError
-from .places import settled
-from .spec import EncoderSpec, Identity
+from .plugins.places import settled
+from .plugins.spec import EncoderSpec, Identity
 
 FORMAT = 1
 # Raised whenever mmencode.inputs makes other values of the same bytes: vectors depend on that, too.

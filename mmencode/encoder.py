@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .places import placeless
-from .spec import Identity, Scoring
+from .plugins.places import placeless
+from .plugins.spec import Identity, Scoring
 
 Tensors = dict[str, Tensor]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmencode import EncoderSpec, LabelAnchored, Space
 from mmencode.encoder import Tensors, identify
-from mmencode.runtime import Runtime
+from mmencode.engine.runtime import Runtime
 from mmencode.testing import FakeImage
 
 LABELS = ("dog", "cat", "red car", "old tree")

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mmencode.loading import shared
+from mmencode.engine.runtime import Runtime
 from mmencode.plugins import Plugin
-from mmencode.registry import Registry, registry
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.registry import Registry, registry
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.loading import shared
+from mmencode.spaces.space import Space
 from mmencode.testing import fake_specs
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import mmencode
-from mmencode.alignment import FORCED, fitted, key_of, split
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import FitError, InputError
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import moments, ridge
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.spaces.alignment import FORCED, fitted, key_of, split
+from mmencode.spaces.space import Space
 
 WIDTH, DIM = 24, 16
 
@@ -126,7 +126,7 @@ def test_pairs_come_from_two_columns_of_a_table(ending, target, tmp_path):
 
 
 def test_files_of_a_table_are_beside_it(target, tmp_path, monkeypatch):
-    from mmencode.alignment import _read
+    from mmencode.spaces.alignment import _read
 
     (tmp_path / "pairs.csv").write_text("image,caption\none.jpg,a cat\n")
     monkeypatch.chdir("/")

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from mmencode.encoder import Encoder
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError, InputError
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import Projection
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeAudio, FakeImage, FakeText, sample_items
 
 FAKES = {"text": FakeText, "image": FakeImage, "audio": FakeAudio}

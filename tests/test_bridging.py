@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import mmencode
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import FitError, SpaceMismatchError, UnknownModalityError
-from mmencode.retrieval import recall
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.recall import recall
+from mmencode.spaces.space import Space
 
 DIM = 16
 GAP = 1.0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mmencode.card import SpaceCard, TowerCard, card_from_dict, require_same_space
 from mmencode.errors import SpaceMismatchError
-from mmencode.spec import Identity
+from mmencode.plugins.spec import Identity
 
 IDENTITY = Identity(weights="sha256:1", preprocessing="p", tokenizer="t", pooling="mean", windows="w")
 TOWERS = (

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from mmencode.causes import fault_of, named, out_of_memory, quoted, words
+from mmencode.errors.causes import fault_of, named, out_of_memory, quoted, words
 
 
 class Mute(Exception):

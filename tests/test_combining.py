@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode import Embeddings
-from mmencode.combining import combine
+from mmencode.embeddings.combining import combine
 
 
 def embeddings(count, seed=0):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmencode.compiling import Compiled, name_cache
+from mmencode.engine.compiling import Compiled, name_cache
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError, InputError
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeImage, FakeText, sample_items
 
 

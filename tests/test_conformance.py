@@ -20,8 +20,8 @@ import torch
 
 from mmencode.encoder import identify
 from mmencode.errors import IdentityError, InputError
-from mmencode.registry import registry
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.registry import registry
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.testing import EncoderConformance, FakeAudio, FakeImage, FakeText, sample_items
 from mmencode.testing.conformance import manners
 

@@ -77,7 +77,7 @@ def test_top_level_call_uses_it():
 
 
 def test_audio_without_its_extra_says_the_pip_line_and_text_still_works(monkeypatch):
-    from mmencode import packages
+    from mmencode.plugins import packages
 
     real = packages.version
 

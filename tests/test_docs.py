@@ -43,8 +43,8 @@ def test_examples_of_the_page_run(page, tmp_path, monkeypatch):
 def test_every_field_and_hook_stands_in_the_page_about_plugins():
     from dataclasses import fields
 
-    from mmencode.hookspecs import Hooks
-    from mmencode.spec import EncoderSpec
+    from mmencode.plugins.hookspecs import Hooks
+    from mmencode.plugins.spec import EncoderSpec
 
     page = (ROOT / "docs" / "plugins.md").read_text()
     hooks = [name for name in vars(Hooks) if name.startswith("mmencode_")]

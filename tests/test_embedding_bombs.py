@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mmencode.embedding_files import ARRAYS, TABLES
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
+from mmencode.embeddings.files import ARRAYS, TABLES
+from mmencode.embeddings.quantised import Quantised
 from mmencode.errors import InputError
-from mmencode.quantised import Quantised
 
 FACTS = {"format": "mmencode-embeddings-1", "space": "a@1", "modality": "text", "errors": "[]"}
 NEEDS_ARROW = pytest.mark.skipif(

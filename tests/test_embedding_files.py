@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from mmencode.embedding_files import ARRAYS, FORMATS, TABLES
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
+from mmencode.embeddings.files import ARRAYS, FORMATS, TABLES
 from mmencode.errors import InputError, MissingPackageError
 
 NEEDS_ARROW = pytest.mark.skipif(

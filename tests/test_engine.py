@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode import engine
+from mmencode.engine import engine
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError, InputError
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeText, fake_specs, sample_items
 
 BAD = [None, "", 3, "\ud800", b"bytes"]

@@ -17,11 +17,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError, InputError
 from mmencode.inputs import Limits
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeText, fake_specs, sample_items
 
 FAULTS = ("raises", "hangs", "breaks the forward pass", "gives nothing", "is empty", "is no text")

@@ -15,12 +15,12 @@ from torch._subclasses import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms.functional import to_tensor
 
-from mmencode.fence import own_numbers, plain_torch
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.engine.runtime import Runtime
+from mmencode.engine.towers import build_tower, load_tower
+from mmencode.isolation.fence import own_numbers, plain_torch
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeAudio, FakeImage, FakeText, sample_items
-from mmencode.towers import build_tower, load_tower
 
 MODALITIES = ("text", "image", "audio")
 

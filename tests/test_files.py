@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmencode.files import folder_aside, written_aside
+from mmencode._atomic import folder_aside, written_aside
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path):

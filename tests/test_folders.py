@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mmencode
-from mmencode import IdentityProjection, Limits, Projection, compose, folders
+from mmencode import IdentityProjection, Limits, Projection, compose
 from mmencode.card import hashed
 from mmencode.encoder import digest
 from mmencode.errors import (
@@ -28,8 +28,9 @@ from mmencode.errors import (
     UnknownNameError,
     WeightsError,
 )
-from mmencode.folders import read_card, read_folder
 from mmencode.projection import save_projection
+from mmencode.spaces import folder as folders
+from mmencode.spaces.folder import read_card, read_folder
 from mmencode.testing import sample_items
 
 IMAGES = sample_items("image", 3)

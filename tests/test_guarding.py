@@ -13,11 +13,11 @@ from dataclasses import replace
 import pytest
 
 import mmencode
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError
-from mmencode.guarding import Guard, Loads
-from mmencode.loading import shared
-from mmencode.runtime import Runtime
-from mmencode.space import Space
+from mmencode.isolation.guarding import Guard, Loads
+from mmencode.spaces.loading import shared
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeImage, FakeText, fake_specs, sample_items
 
 pytestmark = [
@@ -148,7 +148,7 @@ def test_child_may_load_when_nobody_else_did(waiting):
 
 def test_child_gets_the_shared_space_while_another_thread_asks_for_it(install, monkeypatch):
     install(fakes=fake_specs())
-    real = mmencode.loading.load
+    real = mmencode.spaces.loading.load
     monkeypatch.setattr(shared, "_load", functools.cache(lambda name: Gate.wait() or real(name)))
     with meanwhile(lambda: shared("fake")):
         assert in_a_fork(lambda: Gate.opened.set() or shared("fake").name) == "fake"

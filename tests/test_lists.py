@@ -7,8 +7,8 @@ from enum import Enum
 import numpy as np
 import pytest
 
-from mmencode.columns import columns_of
-from mmencode.lists import in_order, lines, strings
+from mmencode.arguments.columns import columns_of
+from mmencode.arguments.lists import in_order, lines, strings
 
 WORDS = ["zebra", "ant", "moth"]
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import InputError
 from mmencode.inputs import Limits
 from mmencode.inputs.source import describe, is_source
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeText, fake_specs, sample_items
 
 MODALITIES = ("text", "image", "audio")

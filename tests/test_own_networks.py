@@ -16,16 +16,16 @@ import torchaudio
 from torch import nn
 
 from mmencode.encoder import Encoder, digest
-from mmencode.encoders.openclip_image import OpenClipImage
-from mmencode.encoders.openclip_text import OpenClipText
+from mmencode.encoders.openclip.image import OpenClipImage
+from mmencode.encoders.openclip.text import OpenClipText
 from mmencode.encoders.timm import TimmClassifier, TimmEncoder
 from mmencode.encoders.torchaudio import TorchaudioEncoder
+from mmencode.engine.packing import PackedLinear
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import IdentityError, WeightsError
-from mmencode.packing import PackedLinear
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import Linear
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import EncoderConformance, sample_items
 from mmencode.testing.conformance.handed import changed, state
 

@@ -8,9 +8,9 @@ import pytest
 from distributions import Site
 
 from mmencode.errors import MissingPackageError
-from mmencode.packages import missing_packages, require_packages
-from mmencode.requirements import admits, required
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.packages import missing_packages, require_packages
+from mmencode.plugins.requirements import admits, required
+from mmencode.plugins.spec import EncoderSpec
 
 
 @pytest.fixture

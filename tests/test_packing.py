@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmencode.packing import PackedLinear, pack
+from mmencode.engine.packing import PackedLinear, pack
 
 
 class Odd(nn.Linear):

@@ -16,7 +16,7 @@ import mmencode
 from mmencode import EncoderSpec, Identity, Runtime, Space
 from mmencode.card import SpaceCard, TowerCard, card_from_dict, tower_card
 from mmencode.errors import IdentityError, SpaceMismatchError, UnknownNameError, WeightsError
-from mmencode.places import placeless, settled
+from mmencode.plugins.places import placeless, settled
 from mmencode.testing import FakeImage, sample_items
 
 

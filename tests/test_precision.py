@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 
 import mmencode
 from mmencode.encoders.torchaudio import TorchaudioEncoder
+from mmencode.engine.runtime import Runtime
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import Linear
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeText, sample_items
 
 NATIVE = Runtime("cpu").dtype == torch.bfloat16

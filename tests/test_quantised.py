@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmencode.embeddings import Embeddings, similarity
+from mmencode.embeddings.embeddings import Embeddings, similarity
+from mmencode.embeddings.quantised import Quantised, Ranges
 from mmencode.errors import InputError, SpaceMismatchError
-from mmencode.quantised import Quantised, Ranges
 
 EXAMPLES = settings(
     deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -132,7 +132,7 @@ def test_binary_similarity_is_the_same_in_every_way_of_counting(monkeypatch, cha
     if change == "older numpy":
         monkeypatch.delattr(np, "bitwise_count", raising=False)
     else:
-        monkeypatch.setattr("mmencode.quantised._BLOCK", 600)
+        monkeypatch.setattr("mmencode.embeddings.quantised._BLOCK", 600)
     np.testing.assert_array_equal(a.similarity(b), expected)
 
 

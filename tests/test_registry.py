@@ -6,7 +6,7 @@ import pytest
 
 import mmencode
 from mmencode.errors import NameClashError, NoDefaultSpaceError, UnknownNameError
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.testing import fake_specs
 
 FAMILY = EncoderSpec(name="lib/*", modality="image", target="p:f")

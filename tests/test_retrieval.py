@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode import retrieval
-from mmencode.retrieval import DEPTHS, Recall, recall
+from mmencode.spaces import recall as retrieval
+from mmencode.spaces.recall import DEPTHS, Recall, recall
 
 
 def unit(rows):

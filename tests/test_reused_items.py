@@ -16,11 +16,11 @@ from PIL import Image
 import mmencode
 from mmencode import Waveform
 from mmencode.encoder import Encoder
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import InputError
 from mmencode.inputs.owning import kept, own
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import fake_specs
 
 COUNT = 13
@@ -419,7 +419,7 @@ def test_lists_are_taken_as_they_are(monkeypatch):
     def fail(item):
         raise AssertionError("copied")
 
-    monkeypatch.setattr("mmencode.workers.own", fail)
+    monkeypatch.setattr("mmencode.engine.workers.own", fail)
     with space_of_fakes() as space:
         assert len(space.encode("image", arrays())) == COUNT
         assert len(space.encode("image", np.stack(arrays()))) == COUNT

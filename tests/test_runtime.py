@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
+from mmencode.engine.runtime import Runtime, devices, move, native_dtype, reasons
 from mmencode.errors import DeviceError
-from mmencode.runtime import Runtime, devices, move, native_dtype, reasons
 
 
 def test_auto_becomes_concrete():

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmencode.engine.hands import shared
+from mmencode.engine.job import Window
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import InputError
-from mmencode.hands import shared
-from mmencode.job import Window
-from mmencode.runtime import Runtime
-from mmencode.space import Space
+from mmencode.spaces.space import Space
 from mmencode.testing import fake_specs, sample_items
 
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import mmencode
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
 from mmencode.encoder import identify
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import (
     ClosedError,
     EncoderError,
@@ -24,11 +25,10 @@ from mmencode.errors import (
     UnknownNameError,
 )
 from mmencode.inputs import Limits
-from mmencode.loading import shared
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import Linear
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.spaces.loading import shared
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeImage, FakeText, fake_specs, sample_items
 
 IMAGE = next(spec for spec in fake_specs() if spec.modality == "image")
@@ -39,7 +39,7 @@ TEXT = next(spec for spec in fake_specs() if spec.modality == "text")
 def installed(monkeypatch, make_registry):
     """Make `mmencode.load` see the fakes, as if a plugin declared them as the default."""
     registry = make_registry(fakes=tuple(replace(spec, aliases=("default",)) for spec in fake_specs()))
-    monkeypatch.setattr(sys.modules["mmencode.loading"], "registry", lambda: registry)
+    monkeypatch.setattr(sys.modules["mmencode.spaces.loading"], "registry", lambda: registry)
     shared.cache_clear()
     yield
     shared.cache_clear()

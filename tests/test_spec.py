@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mmencode.errors import SpecError
-from mmencode.spec import EncoderSpec, Identity
+from mmencode.plugins.spec import EncoderSpec, Identity
 
 GOOD = {"name": "a/b", "modality": "text", "target": "pkg.mod:build", "dim": 4}
 FAMILY = EncoderSpec(name="lib/*", modality="image", target="p:f")

@@ -16,13 +16,13 @@ import time
 import numpy as np
 import pytest
 
+from mmencode.engine.runtime import Runtime
+from mmencode.engine.workers import Work, _Crew, _Task
 from mmencode.errors import ClosedError, EncoderError
 from mmencode.inputs import Limits
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeText, fake_specs
-from mmencode.workers import Work, _Crew, _Task
 
 GENEROUS = 60  # seconds after which something hangs
 
@@ -363,7 +363,7 @@ def test_threads_given_up_are_stopped_when_the_space_is_closed():
 
 
 def test_too_many_threads_given_up_end_the_call(monkeypatch):
-    monkeypatch.setattr("mmencode.workers._ROOM", 0.2)
+    monkeypatch.setattr("mmencode.engine.workers._ROOM", 0.2)
     items = [f"endless {number}" if number % 2 else "good" for number in range(30)]
     with space_of(Endless, wait=0.05) as space:
         space._stragglers._most = 5

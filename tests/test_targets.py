@@ -9,8 +9,8 @@ import pytest
 
 import mmencode
 from mmencode.errors import EncoderError, WeightsError
-from mmencode.spec import EncoderSpec
-from mmencode.targets import build
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.plugins.targets import build
 from mmencode.testing import FakeText
 
 RAISES = f"{__name__}:Raises"

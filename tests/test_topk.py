@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode.embeddings import Embeddings, search, similarity
-from mmencode.topk import Nearest, best_columns, cosines, require_unit, whole
+from mmencode.embeddings.embeddings import Embeddings, search, similarity
+from mmencode.embeddings.topk import Nearest, best_columns, cosines, require_unit, whole
 
 
 def unit(rows, dim, seed=0):

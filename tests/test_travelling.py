@@ -23,7 +23,7 @@ import mmencode
 from mmencode import Index, Limits, Projection, Runtime, Space, compose
 from mmencode.encoder import identify
 from mmencode.errors import ClosedError, EncoderError, IdentityError, StoreError, UnknownNameError
-from mmencode.loading import shared
+from mmencode.spaces.loading import shared
 from mmencode.testing import FakeText, fake_specs, sample_items
 
 IMAGES = sample_items("image", 3)
@@ -314,7 +314,7 @@ def test_closed_index_does_not_travel(index):
 
 
 def test_shared_spaces_are_loaded_once_however_many_threads_ask(installed, monkeypatch):
-    real = mmencode.loading.load
+    real = mmencode.spaces.loading.load
     calls = []
 
     def slowly(name):
@@ -322,7 +322,7 @@ def test_shared_spaces_are_loaded_once_however_many_threads_ask(installed, monke
         time.sleep(0.05)
         return real(name)
 
-    own = mmencode.loading.Shared()
+    own = mmencode.spaces.loading.Shared()
     monkeypatch.setattr(own, "_load", functools.cache(slowly))
     found = []
     threads = [threading.Thread(target=lambda: found.append(own("fake"))) for _ in range(8)]

@@ -11,9 +11,9 @@ import pytest
 
 import mmencode
 from mmencode.errors import TrustError, WeightsError
-from mmencode.folders import Saved, read_folder, write_folder
-from mmencode.places import is_local
-from mmencode.registry import registry
+from mmencode.plugins.places import is_local
+from mmencode.plugins.registry import registry
+from mmencode.spaces.folder import Saved, read_folder, write_folder
 from mmencode.testing import sample_items
 
 NAMES = [

@@ -18,9 +18,9 @@ from PIL import Image
 
 import mmencode
 from mmencode import Runtime, Space, compose
+from mmencode.engine.probes import probes
 from mmencode.errors import ClosedError, IdentityError, WeightsError
-from mmencode.probes import probes
-from mmencode.verification import Verification, _largest_angle
+from mmencode.spaces.verification import Verification, _largest_angle
 
 
 @pytest.fixture(autouse=True)

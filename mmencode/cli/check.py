@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MmencodeError, UnknownNameError
-from ..registry import Registry, registry
-from ..spec import EncoderSpec
+from ..plugins.registry import Registry, registry
+from ..plugins.spec import EncoderSpec
 from . import output
 from .items import gather
 from .options import Json
@@ -109,7 +109,7 @@ def _checked(spec: EncoderSpec, items: list[str] | None, *, drawn: bool, titled:
 
 def _outcomes(spec: EncoderSpec, batch: list[str] | None) -> list[Outcome]:
     """One outcome for each check; only the first when the encoder can't be loaded."""
-    from ..progress import bar
+    from ..engine.progress import bar
     from ..testing import Check, EncoderConformance, checks
 
     class Installed(EncoderConformance):

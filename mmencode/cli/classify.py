@@ -32,7 +32,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..space import Space
+    from ..spaces.space import Space
     from ..zeroshot import Classification, Classifier
     from ..zeroshot import Duplicates as KeptOrNot
 

@@ -68,7 +68,7 @@ def encode(
 
 def _check_out(out: Path) -> None:
     """Find out before the work rather than after it that it couldn't be saved."""
-    from ..embedding_files import require_format
+    from ..embeddings.files import require_format
 
     try:
         require_format(out)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import MmencodeError
-from ..spec import IMAGE
+from ..plugins.spec import IMAGE
 from . import output
 from .options import (
     Device,
@@ -200,7 +200,7 @@ def _check_out(out: Path | None) -> None:
 
 def _give(found: Report, out: Path | None, json: bool) -> None:
     """Write the report where it was asked for, print it, and list what was left out."""
-    from ..files import written_aside
+    from .._atomic import written_aside
 
     document = dumps(found.to_dict(), indent=2)
     if out is not None:

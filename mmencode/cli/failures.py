@@ -9,8 +9,8 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
-from ..causes import words
 from ..errors import InputError, MmencodeError
+from ..errors.causes import words
 from .output import Table, shown, table
 
 # What a wrong command line raises; the Click that has it may be Typer's own, under a private name.

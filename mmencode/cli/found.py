@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputError, MmencodeError
-from ..spec import IMAGE
+from ..plugins.spec import IMAGE
 from .failures import require_some
 from .items import gather
 from .options import open_space

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import MmencodeError
-from ..registry import registry
+from ..plugins.registry import registry
 from . import output
 from .options import Json, open_space
 
@@ -22,7 +22,7 @@ def info(json: Json = False) -> None:
     """
     import torch
 
-    from ..runtime import Runtime, devices, reasons
+    from ..engine.runtime import Runtime, devices, reasons
 
     facts: dict[str, Any] = {
         "mmencode": __version__,

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from ..errors import InputError, MmencodeError
-from ..spec import TEXT
+from ..plugins.spec import TEXT
 from . import output
 from .lists import read_lines
 

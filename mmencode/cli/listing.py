@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MmencodeError, NameClashError, SpecError, UnknownNameError
-from ..registry import Registry, registry
-from ..spec import EncoderSpec
+from ..plugins.registry import Registry, registry
+from ..plugins.spec import EncoderSpec
 from . import output
 from .options import Json
 
@@ -129,7 +129,7 @@ def _row(distribution: str, spec: EncoderSpec, state: dict[str, str]) -> dict[st
 
 def _state(known: Registry, distribution: str, spec: EncoderSpec) -> dict[str, str]:
     """Whether the encoder can be used as things are, and what to do if it can't."""
-    from ..packages import install_line, missing_packages
+    from ..plugins.packages import install_line, missing_packages
 
     try:
         for lost in known.set_aside:

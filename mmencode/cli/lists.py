@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..causes import fault_of, words
+from ..arguments.lists import lines
 from ..errors import InputError
-from ..lists import lines
+from ..errors.causes import fault_of, words
 
 MOST = 2**28  # bytes: a list that is longer can be given in parts
 

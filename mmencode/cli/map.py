@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError, MmencodeError
-from ..spec import IMAGE
+from ..plugins.spec import IMAGE
 from . import output
 from .found import understood
 from .options import Json, Limit, chosen_limits, require_folder_of
@@ -90,7 +90,7 @@ def _by(clusters: int | None) -> list[str]:
 
 def _rows(path: Path, where: str | None) -> Rows:
     """The rows of an index or of a file."""
-    from ..embeddings import Embeddings
+    from ..embeddings.embeddings import Embeddings
     from ..index import Index
     from ..pages.surveys import PlainRows
 
@@ -131,8 +131,8 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
     """Small pictures of the images by row, in no order that favours some, as far as THUMBNAIL_BYTES go."""
     import numpy as np
 
+    from ..engine.progress import bar
     from ..pages.previews import thumbnail
-    from ..progress import bar
 
     places = [row for row, modality in enumerate(survey.modalities) if modality == IMAGE]
     order = np.random.default_rng(0).permutation(places).tolist()
@@ -154,7 +154,7 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
 
 
 def _write(out: Path, survey: Survey, path: Path, thumbnails: dict[int, str]) -> None:
-    from ..files import written_aside
+    from .._atomic import written_aside
     from ..pages import map_page
 
     images = survey.modalities.count(IMAGE)

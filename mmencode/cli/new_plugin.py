@@ -15,10 +15,10 @@ from typing import Annotated
 
 import typer
 
+from .._atomic import folder_aside
 from .._version import __version__
 from ..errors import MmencodeError
-from ..files import folder_aside
-from ..spec import AUDIO, IMAGE, TEXT
+from ..plugins.spec import AUDIO, IMAGE, TEXT
 from . import output
 from .options import require_no_link
 

@@ -15,7 +15,7 @@ from ..errors import LabelError, MmencodeError
 
 if TYPE_CHECKING:
     from ..inputs import Limits
-    from ..space import Space
+    from ..spaces.space import Space
 
 SpaceName = Annotated[
     str | None,

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..spec import AUDIO, IMAGE, TEXT
+from ..plugins.spec import AUDIO, IMAGE, TEXT
 
 if TYPE_CHECKING:
-    from ..embeddings import Embeddings
-    from ..space import Space
+    from ..embeddings.embeddings import Embeddings
+    from ..spaces.space import Space
 
 WITHOUT = "without"
 
@@ -77,7 +77,7 @@ class Query:
             vectors = space.encode(self.modality, [part.item for part in self.parts])
         if len(self.parts) == 1 and self.parts[0].weight > 0:
             return vectors
-        from ..combining import combine
+        from ..embeddings.combining import combine
 
         try:
             return combine(vectors, [part.weight for part in self.parts])

@@ -177,7 +177,7 @@ def _notes(found: Found) -> list[str]:
 
 def _write(path: Path, query: Query, found: Found, limits: Limits) -> None:
     """Write the gallery beside its place, and rename it."""
-    from ..files import written_aside
+    from .._atomic import written_aside
     from ..pages import Item, gallery_page, previews
 
     shown = previews(((match.modality, match.key) for match in found.matches), limits=limits)

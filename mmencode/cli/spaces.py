@@ -13,7 +13,7 @@ from .options import Json, Trusted
 
 if TYPE_CHECKING:
     from ..card import SpaceCard
-    from ..composition import Part
+    from ..spaces.composition import Part
 
 
 def compose(
@@ -37,8 +37,8 @@ def compose(
     \b
     Example: mmencode compose mine -e text=offline/minilm -e image=offline/efficientnet-lite0 -o mine
     """
-    from ..composition import compose as composed
-    from ..folders import read_card
+    from ..spaces.composition import compose as composed
+    from ..spaces.folder import read_card
 
     _check_out(out)
     with composed(name, _parts(encoder)) as space:
@@ -70,7 +70,7 @@ def verify(
     Example: mmencode verify offline
     Example: mmencode verify offline --card mine/card.json
     """
-    from ..loading import load
+    from ..spaces.loading import load
 
     with load(space, trust="names" if trust else None) as found:
         verification = found.verify(card)
@@ -103,7 +103,7 @@ def _escaped(card: SpaceCard) -> SpaceCard:
 
 def _check_out(out: Path) -> None:
     """Find out before the work rather than after it that it couldn't be saved."""
-    from ..files import require_new
+    from .._atomic import require_new
 
     try:
         require_new(out)

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..spec import IMAGE
+from ..plugins.spec import IMAGE
 from . import output
 
 if TYPE_CHECKING:

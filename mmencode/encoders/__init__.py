@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..hookspecs import hookimpl
-from ..spec import AUDIO, IMAGE, TEXT, EncoderSpec
+from ..plugins.hookspecs import hookimpl
+from ..plugins.spec import AUDIO, IMAGE, TEXT, EncoderSpec
 
 
 @hookimpl

@@ -17,11 +17,11 @@ from timm.data.transforms_factory import create_transform
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
-from ..causes import named
-from ..copying import structural_copy
 from ..encoder import Encoder, Tensors
 from ..errors import EncoderError, UnknownNameError, WeightsError
+from ..errors.causes import named
 from ..inputs.weights import fill, read_state, reason
+from ..isolation.copying import structural_copy
 from .pixels import fit_to_crop, fit_to_squeeze
 from .timm_preparation import DataConfig, described, require_one
 

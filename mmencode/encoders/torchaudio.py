@@ -18,12 +18,12 @@ from torch.nn.functional import layer_norm, pad
 from torch.nn.utils.rnn import pad_sequence
 from torchaudio.models import wav2vec2_model, wavlm_model
 
-from ..copying import structural_copy
 from ..encoder import Encoder, Tensors
 from ..errors import UnknownNameError, WeightsError
 from ..inputs import Waveform
 from ..inputs.settings import settings_digest
 from ..inputs.weights import fill, read_state, reason
+from ..isolation.copying import structural_copy
 
 Windows = Literal["mean", "first"]
 

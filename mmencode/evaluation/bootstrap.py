@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..retrieval import Numbers
+from ..spaces.recall import Numbers
 
 LEVEL = 0.95
 Statistic = Callable[[Numbers], Numbers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..retrieval import Numbers, drawn
+from ..spaces.recall import Numbers, drawn
 from .ranking import Ranking
 
 

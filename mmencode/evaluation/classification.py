@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.lists import in_order, strings
 from ..card import hashed
+from ..embeddings.topk import whole
 from ..errors import InputError
 from ..inputs.batches import as_batch
 from ..inputs.owning import kept
-from ..lists import in_order, strings
-from ..retrieval import Numbers, Places, Rows
-from ..space import Space
-from ..spec import TEXT
-from ..topk import whole
+from ..plugins.spec import TEXT
+from ..spaces.recall import Numbers, Places, Rows
+from ..spaces.space import Space
 from ..zeroshot import Classifier, Duplicates
 from .bootstrap import Sampling
 from .origin import LeftOut, Origin

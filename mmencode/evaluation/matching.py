@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.lists import require_list
 from ..card import hashed
 from ..errors import InputError
-from ..lists import require_list
-from ..retrieval import DEPTHS, Numbers
-from ..space import Space
-from ..spec import TEXT
+from ..plugins.spec import TEXT
+from ..spaces.recall import DEPTHS, Numbers
+from ..spaces.space import Space
 from . import chance
 from .bootstrap import Sampling
 from .classification import depths_of, require_some

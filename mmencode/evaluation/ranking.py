@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..retrieval import EQUAL, Numbers, Places, Rows, blocks, drawn
+from ..spaces.recall import EQUAL, Numbers, Places, Rows, blocks, drawn
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,7 +53,7 @@ class Ranking:
 def ranking(queries: Rows, candidates: Rows, right: Sequence[Places]) -> Ranking:
     """Rank the candidates `[m, dim]` for each query `[n, dim]`, of which `right[i]` are query i's answers.
 
-    Never more scores are held than `mmencode.retrieval` holds, 64 MiB of them.
+    Never more scores are held than `mmencode.spaces.recall` holds, 64 MiB of them.
     """
     parts = (
         ranking_of_scores(queries[places] @ candidates.T, [right[place] for place in places.tolist()])

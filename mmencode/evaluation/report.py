@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ..card import SpaceCard
-from ..space import Space
+from ..spaces.space import Space
 from . import rendering
 from .bootstrap import Sampling
 from .origin import LeftOut

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..inputs.owning import kept
-from ..spec import TEXT
+from ..plugins.spec import TEXT
 from .columns import plain_metadata
 from .escaping import escape
 from .store import Known

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..names import escape as escape
-from ..names import unescape as unescape
+from ..embeddings.names import escape as escape
+from ..embeddings.names import unescape as unescape
 
 
 def literal(text: str) -> str:

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
-from ..embeddings import Embeddings
-from ..engine import OnError
+from ..embeddings.embeddings import Embeddings
+from ..engine.engine import OnError
+from ..engine.workers import Work, in_order
 from ..errors import InputError
-from ..space import Space
-from ..workers import Work, in_order
+from ..spaces.space import Space
 from .entries import Entry, Source, looks_same, same
 from .escaping import escape
 from .results import Added, Failure

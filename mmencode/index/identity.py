@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..card import SpaceCard
-from ..causes import words
+from ..engine.runtime import Auto
 from ..errors import (
     EncoderError,
     IdentityError,
@@ -20,12 +20,12 @@ from ..errors import (
     UnknownNameError,
     WeightsError,
 )
-from ..folders import CARD, Saved, shipped_card, write_folder
+from ..errors.causes import words
 from ..inputs import Limits
-from ..loading import Trust, load
-from ..registry import registry
-from ..runtime import Auto
-from ..space import Space
+from ..plugins.registry import registry
+from ..spaces.folder import CARD, Saved, shipped_card, write_folder
+from ..spaces.loading import Trust, load
+from ..spaces.space import Space
 from .lance import DENIED
 from .store import ROWS
 

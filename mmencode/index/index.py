@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from .._atomic import folder_aside
 from ..card import SpaceCard
-from ..embeddings import Embeddings
-from ..engine import OnError
+from ..embeddings.embeddings import Embeddings
+from ..embeddings.topk import require_unit, whole
+from ..engine.engine import OnError
+from ..engine.runtime import Auto
 from ..errors import ClosedError, IdentityError, StoreError
-from ..files import folder_aside
-from ..folders import CARD, read_card
 from ..inputs import Limits
 from ..inputs.batches import as_column, as_drawn, check_on_error, require_many
-from ..loading import Trust, load
-from ..runtime import Auto
-from ..space import Space
-from ..topk import require_unit, whole
+from ..spaces.folder import CARD, read_card
+from ..spaces.loading import Trust, load
+from ..spaces.space import Space
 from .ann import FROM_ROWS
 from .columns import Owner, plain_metadata
 from .entries import Entry, entries, escaped_keys

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import BuiltinFunctionType
 from typing import Any
 
-from ..causes import words
 from ..errors import MissingPackageError, MmencodeError, StoreError
+from ..errors.causes import words
 
 DENIED = "give this user the right to read the folder and all that is in it, and to write for changes"
 DAMAGED = "restore the folder from a copy, or make the index again from its files"

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..causes import words
 from ..errors import StoreError
+from ..errors.causes import words
 from .lance import DAMAGED, DENIED, connect
 
 _LENGTH = len("18446744073709551615.manifest")

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..causes import words
 from ..errors import BusyError, StoreError
+from ..errors.causes import words
 
 if sys.platform == "win32":
     import msvcrt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from ..embeddings import Embeddings
+from ..embeddings.embeddings import Embeddings
 from .columns import metadata_of, vectors_of
 from .escaping import one_of, unescape
 from .results import Failure, Rows

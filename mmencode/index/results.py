@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..embeddings import Embeddings
+from ..embeddings.embeddings import Embeddings
 from ..errors import Fault
 
 

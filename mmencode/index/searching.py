@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..card import SpaceCard
-from ..embeddings import Vectors
+from ..embeddings.embeddings import Vectors
+from ..embeddings.topk import Nearest, cosines
 from ..errors import UnknownModalityError
-from ..topk import Nearest, cosines
 from .ann import METRIC, PROBES, REFINED
 from .columns import metadata_names, metadata_of, vectors_of
 from .escaping import both, escape, literal, one_of, unescape

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..spec import AUDIO, IMAGE, TEXT
+from ..plugins.spec import AUDIO, IMAGE, TEXT
 from . import audio, image, text
 from .limits import Limits
 from .source import as_path

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..causes import fault_of, words
 from ..errors import InputError
+from ..errors.causes import fault_of, words
 from .limits import Limits
 from .recordings import Mix, decode, require_scale, to_float
 from .source import describe, is_source, read_bytes

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterable, Awaitable, ItemsView, Iterable, KeysV
 from io import TextIOBase
 from typing import Any
 
-from ..columns import column_of, columns_of, dimensions_of, selection
+from ..arguments.columns import column_of, columns_of, dimensions_of, selection
 from ..errors import InputError
-from ..spec import AUDIO, IMAGE
+from ..plugins.spec import AUDIO, IMAGE
 from .audio import Waveform
 from .source import describe, is_source
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile
 
-from ..causes import words
 from ..errors import InputError
+from ..errors.causes import words
 from . import pictures
 from .gate import common_gate
 from .limits import Limits, raising

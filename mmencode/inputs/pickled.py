@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from ..causes import named
 from ..errors import WeightsError
+from ..errors.causes import named
 
 _LARGEST = 2**24  # bytes of a pickle: that of a state dict takes about 140 for each tensor
 _LEGACY = 4  # pickles before the storages: a number, a version, facts about the machine, the object

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..causes import named, words
 from ..errors import WeightsError
+from ..errors.causes import named, words
 
 LARGEST = 2**24  # bytes of a file of settings: those with thousands of labels have one or two millions
 DEEPEST = 64  # objects and lists within each other

@@ -10,8 +10,8 @@ from io import BytesIO
 from pathlib import PurePath
 from typing import Any
 
-from ..causes import fault_of, named, words
 from ..errors import InputError
+from ..errors.causes import fault_of, named, words
 from .limits import Limits, raising
 from .signatures import kind_of_string, remedy_for
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..causes import fault_of, words
+from .._atomic import opened, size_of
 from ..errors import InputError, MissingPackageError, MmencodeError
-from ..files import opened, size_of
+from ..errors.causes import fault_of, words
 
 FILES = ("image", "audio")  # modalities whose items a table holds as paths
 _LONGEST = 2**24  # bytes of a line

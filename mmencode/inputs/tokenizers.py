@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..causes import named
 from ..errors import WeightsError
+from ..errors.causes import named
 from .settings import require_file
 
 FILE = "tokenizer.json"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 
-from ..spec import AUDIO, IMAGE
+from ..plugins.spec import AUDIO, IMAGE
 
 # Only a folder's files are chosen by their ending; what is named is read as what it is said to be.
 ENDINGS: Mapping[str, tuple[str, ...]] = {

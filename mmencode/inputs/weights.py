@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..causes import named, words
 from ..errors import WeightsError
+from ..errors.causes import named, words
 from .pickled import REMEDY, require_tensors_only
 from .settings import require_file
 

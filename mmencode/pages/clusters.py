@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings import Vectors
+from ..embeddings.embeddings import Vectors
 from ..errors import MissingPackageError
 from .layout import INSTALL
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..embeddings import Vectors
+from ..embeddings.embeddings import Vectors
 from ..errors import MissingPackageError
 
 Method = Literal["pca", "umap"]

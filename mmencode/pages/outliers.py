@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings import Vectors
+from ..embeddings.embeddings import Vectors
 
 Distances = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import InputError
 from ..inputs import Limits, reader
 from ..inputs.source import describe, read_bytes
-from ..spec import AUDIO, IMAGE, TEXT
+from ..plugins.spec import AUDIO, IMAGE, TEXT
 
 THUMBNAIL = (320, 240)
 SOUND_BYTES = 2**20

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..embeddings import Embeddings
+from ..embeddings.embeddings import Embeddings
 from .clusters import clustered
 from .groups import Grouping, grouped, numbered
 from .layout import Layout, Method, centred, laid_out

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from ..causes import quoted
 from ..errors import PluginError
-from ..hookspecs import PROJECT
+from ..errors.causes import quoted
+from .hookspecs import PROJECT
 
 VARIABLE = "MMENCODE_PLUGINS"
 

@@ -21,13 +21,13 @@ import pluggy
 from packaging.utils import canonicalize_name
 
 from .._version import __version__
-from ..causes import named, printable, quoted, words
 from ..errors import MmencodeError, PluginError, SpecError
-from ..hookspecs import PROJECT, Hooks
-from ..requirements import admits, required
-from ..spec import EncoderSpec
+from ..errors.causes import named, printable, quoted, words
 from .barring import VARIABLE, Choice, chosen
+from .hookspecs import PROJECT, Hooks
 from .installed import Entry, installed, of
+from .requirements import admits, required
+from .spec import EncoderSpec
 from .undoing import undoing
 
 MOST = 10_000  # encoders that one plugin may declare; a family has any number of members

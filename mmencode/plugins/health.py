@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib.machinery import ModuleSpec
 
-from ..causes import named
-from ..spec import AUDIO, IMAGE, TEXT
+from ..errors.causes import named
 from .discovery import Plugin
+from .spec import AUDIO, IMAGE, TEXT
 
 KNOWN = (TEXT, IMAGE, AUDIO)
 _DYNAMIC = {"globals", "vars", "exec", "setattr"}  # with these a module may bind names that aren't written

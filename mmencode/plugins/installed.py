@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
-from ..causes import named, printable, quoted
 from ..errors import PluginError
-from ..hookspecs import PROJECT
+from ..errors.causes import named, printable, quoted
+from .hookspecs import PROJECT
 
 LARGEST = 2**24  # bytes of a file that is read
 MOST = 100  # entry points of one distribution

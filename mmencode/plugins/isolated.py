@@ -16,12 +16,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
-from ..causes import named, printable, quoted
 from ..errors import PluginError
-from ..spec import EncoderSpec, Identity
+from ..errors.causes import named, printable, quoted
 from .barring import Choice, chosen
 from .discovery import Plugin, ask
 from .installed import Entry, installed
+from .spec import EncoderSpec, Identity
 
 HEAVIEST = 300  # MiB that importing a plugin may take before that is said
 _LARGEST = 2**24  # bytes of an answer

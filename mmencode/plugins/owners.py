@@ -16,10 +16,10 @@ from typing import NamedTuple
 from packaging.utils import canonicalize_name
 
 from ..errors import NameClashError
-from ..hookspecs import PROJECT
-from ..spec import EncoderSpec
 from .barring import VARIABLE
 from .discovery import Plugin
+from .hookspecs import PROJECT
+from .spec import EncoderSpec
 
 # Words of mmencode's own plugins that the names of their distributions don't tell.
 HOMES = {"default": "mmencode-offline", "vae": "mmencode-diffusers"}

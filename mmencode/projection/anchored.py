@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..embeddings import Embeddings
+from ..embeddings.embeddings import Embeddings
 from ..errors import EncoderError
 from .base import Projection, Settings, owned
 

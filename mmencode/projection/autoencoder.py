@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..embeddings import Embeddings
+from ..embeddings.embeddings import Embeddings
 from ..encoder import digest
 from ..errors import FitError, SpaceMismatchError
-from ..fence import own_numbers
+from ..isolation.fence import own_numbers
 from .contrastive import Perceptron, bent
 from .pairs import FLAT, require_pairs
 

@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..causes import words
+from .._atomic import opened, size_of, written_aside
 from ..errors import EncoderError, WeightsError
-from ..files import opened, size_of, written_aside
+from ..errors.causes import words
 from .anchored import LabelAnchored
 from .autoencoder import Autoencoder
 from .base import IdentityProjection, Projection, Settings

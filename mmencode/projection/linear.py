@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..embeddings import Embeddings
+from ..embeddings.embeddings import Embeddings
 from ..encoder import digest
 from ..errors import FitError
 from .base import Projection, Settings, owned

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 from unittest import SkipTest
 
-from ..causes import named, printable, words
 from ..errors import MmencodeError
+from ..errors.causes import named, printable, words
 from .conformance import Suite
 
 State = Literal["passed", "skipped", "failed"]

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
 from ..inputs import Waveform
+from ..plugins.spec import AUDIO, IMAGE, TEXT, EncoderSpec
 from ..pooling import mean
-from ..spec import AUDIO, IMAGE, TEXT, EncoderSpec
 
 DIM = 8
 _GOLDEN = 0.618034  # steps of which fall evenly between 0 and 1

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..spec import AUDIO, IMAGE, TEXT
+from ..plugins.spec import AUDIO, IMAGE, TEXT
 
 _WORDS = (
     *("a", "red", "car", "on", "the", "road", "and", "two", "dogs", "under", "an", "old", "bridge"),

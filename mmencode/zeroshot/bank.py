@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings import Embeddings, Vectors
+from ..embeddings.embeddings import Embeddings, Vectors
 from ..errors import LabelError
-from ..guarding import Guard
-from ..spec import TEXT
+from ..isolation.guarding import Guard
+from ..plugins.spec import TEXT
 
 Encode = Callable[..., Embeddings]
 _AT_ONCE = 2**14  # prompts whose vectors are gathered at once: 32 MiB at 512 numbers each

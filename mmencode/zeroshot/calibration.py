@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import FitError
-from ..spec import Scoring
+from ..plugins.spec import Scoring
 from .fitting import Numbers, fit_platt, fit_temperature, fit_threshold, sigmoid, softmax
 from .results import Flags
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.lists import in_order
 from ..card import require_same_space
-from ..embeddings import Embeddings
+from ..embeddings.embeddings import Embeddings
 from ..errors import FitError, InputError, LabelError
-from ..guarding import Guard
-from ..lists import in_order
-from ..spec import TEXT, Scoring
+from ..isolation.guarding import Guard
+from ..plugins.spec import TEXT, Scoring
 from .bank import Bank, Encode, mean_rows
 from .calibration import Calibration, calibration
 from .fewshot import PRIOR, Examples, Method, head_of

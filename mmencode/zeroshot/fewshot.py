@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..embeddings import Vectors
+from ..embeddings.embeddings import Vectors
 from ..errors import FitError, LabelError, MissingPackageError
-from ..spec import Scoring
+from ..plugins.spec import Scoring
 from .bank import unit_means
 from .heads import Head
 from .results import Flags

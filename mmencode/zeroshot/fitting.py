@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FitError
-from ..spec import Scoring
+from ..plugins.spec import Scoring
 from .results import Flags
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..card import require_same_space
-from ..embeddings import Embeddings, Positions, Vectors
-from ..spec import Scoring
+from ..embeddings.embeddings import Embeddings, Positions, Vectors
+from ..plugins.spec import Scoring
 
 _ONE = 1e-4  # the distance up to which unit vectors are one: what float32 makes of one text in two batches
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
+from ..arguments.lists import strings
 from ..errors import LabelError
 from ..inputs.batches import as_items
-from ..lists import strings
-from ..spec import TEXT
+from ..plugins.spec import TEXT
 from .templates import PLACE, templates_of
 
 Duplicates = Literal["refuse", "keep"]

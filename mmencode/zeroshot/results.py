@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings import Positions, Vectors
+from ..embeddings.embeddings import Positions, Vectors
+from ..embeddings.topk import best_columns, whole
 from ..errors import InputError, MissingPackageError
-from ..spec import Scoring
-from ..topk import best_columns, whole
+from ..plugins.spec import Scoring
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 

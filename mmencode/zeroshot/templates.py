@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
+from ..arguments.lists import strings
 from ..errors import LabelError, UnknownNameError
-from ..lists import strings
 
 PLACE = "{label}"
 SETS = ("openai", "simple", "sounds")

@@ -23,7 +23,8 @@ import weights
 from common import captions, machine, photographs, ratios, table
 
 import mmencode
-from mmencode.encoders import openclip_image, openclip_text
+from mmencode.encoders.openclip import image as openclip_image
+from mmencode.encoders.openclip import text as openclip_text
 
 Load = Callable[..., mmencode.Space]
 
@@ -72,7 +73,7 @@ def packing(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
     """mmencode/packing.py."""
     for dtype in ("float32", "bfloat16"):
         for what in ("text", "image"):
-            without = case.space(what, mock.patch("mmencode.towers.pack"), dtype=dtype)
+            without = case.space(what, mock.patch("mmencode.engine.towers.pack"), dtype=dtype)
             yield (
                 f"linear layers packed once: {what}, {dtype}",
                 case.gain(what, without, rounds, case.space(what, dtype=dtype)),

@@ -14,7 +14,7 @@ from common import machine, photographs_in_memory, recordings, table, timed
 
 import mmencode
 from mmencode import Waveform
-from mmencode.runtime import move
+from mmencode.engine.runtime import move
 
 
 def added(space: mmencode.Space, modality: str, item: Any, rounds: int) -> tuple[float, float, float]:

@@ -22,9 +22,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import mmencode
+from mmencode.engine.packing import pack
+from mmencode.engine.runtime import move
 from mmencode.inputs import Limits, reader
-from mmencode.packing import pack
-from mmencode.runtime import move
 
 SIZE = 1536
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -44,7 +44,7 @@ def passes(space: mmencode.Space, modality: str, items: list[object]) -> tuple[C
     prepared = [tower.encoder.preprocess(read(item, Limits())) for item in items]
     count = tower.budget.items(max(sum(t.numel() for t in item.values()) for item in prepared), space.runtime)
     batch = move(tower.encoder.collate(prepared[:count]), tower.device, tower.dtype)
-    plain = mmencode.towers.build_tower(tower.spec)[0].to(
+    plain = mmencode.engine.towers.build_tower(tower.spec)[0].to(
         tower.dtype
     )  # the counter doesn't know packed layers
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

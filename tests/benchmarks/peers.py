@@ -25,12 +25,12 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 import mmencode
-from mmencode.engine import _batches
+from mmencode.engine.engine import _batches
+from mmencode.engine.job import Job, Prepared
+from mmencode.engine.runtime import Runtime, move
 from mmencode.inputs import Limits, reader
-from mmencode.job import Job, Prepared
-from mmencode.runtime import Runtime, move
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 
 Side = Callable[[], object]
 DTYPES = ("float32", "auto")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.testing import EncoderConformance, FakeText, checks, sample_items
 
 BROKEN = EncoderSpec(name="broken", modality="text", target=f"{__name__}:ShiftedRows", dim=8)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import mmencode
-from mmencode.spec import Scoring
+from mmencode.plugins.spec import Scoring
 
 LABELS = ("--labels", "cat, dog,car")
 
@@ -135,7 +135,7 @@ def test_what_fits_a_null_text_better_has_no_label(run_json, folder):
 
 def test_probabilities_are_shown_where_the_space_has_a_scale(run_json, run, folder, monkeypatch):
     scoring = Scoring(kind="softmax", scale=10.0)
-    monkeypatch.setattr("mmencode.space.Space.scoring", lambda space, modality: scoring)
+    monkeypatch.setattr("mmencode.spaces.space.Space.scoring", lambda space, modality: scoring)
     labels = run_json("classify", folder / "a.png", *LABELS)["results"][0]["labels"]
     assert sum(best["probability"] for best in labels) == pytest.approx(1)
     lines = run("classify", folder / "a.png", *LABELS, "-k", 1).stdout.splitlines()
@@ -184,7 +184,7 @@ def test_labels_that_are_the_same_are_kept_where_they_are_meant(run, run_json, f
 
 def test_one_label_has_no_probability_and_a_note_says_what_to_add(run, run_json, folder, monkeypatch):
     scoring = Scoring(kind="softmax", scale=10.0)
-    monkeypatch.setattr("mmencode.space.Space.scoring", lambda space, modality: scoring)
+    monkeypatch.setattr("mmencode.spaces.space.Space.scoring", lambda space, modality: scoring)
     result = run("classify", folder, "--labels", "cat")
     assert "probability" not in result.stdout
     assert "--null" in result.stderr

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from mmencode.cli.demo import photographs, sounds
-from mmencode.spec import Identity
+from mmencode.plugins.spec import Identity
 from mmencode.testing import fake_specs
 
 pytest.importorskip("skimage")

@@ -11,7 +11,7 @@ import typer
 
 import mmencode
 from mmencode.cli import app
-from mmencode.folders import Saved, read_card, write_folder
+from mmencode.spaces.folder import Saved, read_card, write_folder
 
 LINK = "\x1b]8;;http://x\x07"
 HOSTILE = f"[/red][link=http://x]y[/link]{LINK}\x1b[2J\x9b2J\u202e\n  remedy: x\udce9"

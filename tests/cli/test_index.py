@@ -72,7 +72,7 @@ def test_failures_are_listed_with_reasons(run, folder, tmp_path):
 def test_failures_are_tried_again_on_demand(run, run_json, folder, tmp_path, monkeypatch):
     run("index", "add", tmp_path / "ix", folder)
     tried = []
-    from mmencode.space import Space
+    from mmencode.spaces.space import Space
 
     stream = Space.stream
 

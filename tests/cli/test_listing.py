@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmencode.errors import PluginError
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.testing import fake_specs
 
 FAMILY = EncoderSpec(name="lib/*", modality="image", target="p:f", licence="each its own")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import mmencode
-from mmencode.combining import combine
+from mmencode.embeddings.combining import combine
 
 
 def test_files_nearest_to_a_text_are_ranked(run_json, folder):

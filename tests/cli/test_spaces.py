@@ -9,9 +9,9 @@ import torch
 
 import mmencode
 from mmencode import LabelAnchored, Linear
-from mmencode.folders import Saved, read_card, write_folder
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import save_projection
-from mmencode.spec import EncoderSpec
+from mmencode.spaces.folder import Saved, read_card, write_folder
 from mmencode.testing import FakeImage, fake_specs, sample_items
 
 OTHER = EncoderSpec(name="other", modality="image", target="mmencode.testing:FakeImage", dim=8)

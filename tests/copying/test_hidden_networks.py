@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmencode.copying import structural_copy
+from mmencode.isolation.copying import structural_copy
 
 ITEMS = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
 Pair = namedtuple("Pair", "network number")

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from mmencode.copying import snapshot, structural_copy
 from mmencode.errors import EncoderError
+from mmencode.isolation.copying import snapshot, structural_copy
 from mmencode.testing.conformance.handed import changed, state
 
 ITEMS = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer
 
 from mmencode.encoders.byte_pairs import BytePairs, Merges
-from mmencode.encoders.openclip_tokenizer import reader
+from mmencode.encoders.openclip.tokenizer import reader
 from mmencode.errors import WeightsError
 
 OURS = SimpleTokenizer()

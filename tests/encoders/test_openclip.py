@@ -48,7 +48,7 @@ def test_both_towers_equal_open_clip(architectures, name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_loaded_model_has_every_tensor_of_open_clips(architectures, name):
     """Initial weights aren't drawn, so nothing may be left of them, and no buffer may depend on them."""
-    from mmencode.encoders.openclip_source import find
+    from mmencode.encoders.openclip.source import find
 
     path = architectures / f"{name}.safetensors"
     expected = open_clip.create_model(name, pretrained=str(path), force_custom_text=True)
@@ -121,7 +121,7 @@ def test_state_dict_file_gives_the_same_space_as_safetensors(architectures):
 
 
 def test_local_file_has_the_preprocessing_of_the_published_weights():
-    from mmencode.encoders.openclip_source import find
+    from mmencode.encoders.openclip.source import find
 
     published = open_clip.pretrained.get_pretrained_cfg("ViT-B-16-SigLIP", "webli")
     path = Path(__file__).parent / "any.safetensors"

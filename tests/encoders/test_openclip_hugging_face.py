@@ -131,7 +131,7 @@ def test_config_of_another_kind_or_with_code_from_a_hub_is_refused(folders, tmp_
 
 
 def test_missing_transformers_is_named(folders, monkeypatch):
-    monkeypatch.setattr("mmencode.encoders.openclip_source.find_spec", lambda name: None)
+    monkeypatch.setattr("mmencode.encoders.openclip.source.find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match="pip install transformers"):
         openclip.text(f"local-dir:{folders / 'roberta'}")
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import mmencode
 from mmencode import Runtime, Space
-from mmencode.encoders.openclip_source import find
+from mmencode.encoders.openclip.source import find
 from mmencode.errors import IdentityError, UnknownNameError, WeightsError
 from mmencode.testing import sample_items
 
@@ -171,7 +171,7 @@ def test_tokenizers_that_differ_in_words_no_probe_has_are_told_apart(tmp_path):
     """By all that they know, not by what they make of one text."""
     from open_clip.tokenizer import HFTokenizer
 
-    from mmencode.encoders.openclip_tokenizer import reader
+    from mmencode.encoders.openclip.tokenizer import reader
 
     save_tokenizer(tmp_path)
     content = (tmp_path / "tokenizer.json").read_text()

@@ -10,7 +10,7 @@ from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from openclip_tiny import CONFIGS, TEXTS, register, save_tokenizer, save_weights
 
 import mmencode
-from mmencode.encoders.openclip_tokenizer import reader
+from mmencode.encoders.openclip.tokenizer import reader
 from mmencode.errors import WeightsError
 from mmencode.testing import EncoderConformance, sample_items
 

@@ -10,7 +10,7 @@ from openclip_tiny import CONFIGS, register, save_weights
 from torch.nn.functional import normalize
 
 import mmencode
-from mmencode.spec import Scoring
+from mmencode.plugins.spec import Scoring
 from mmencode.testing import sample_items
 
 NAMES = ("tiny-clip", "tiny-sigmoid")

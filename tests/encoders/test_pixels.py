@@ -13,10 +13,10 @@ from timm.data.transforms import ResizeKeepRatio
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from mmencode.encoders.pixels import fit_to_crop, fit_to_resize, fit_to_squeeze
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import InputError
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 
 RANDOM = np.random.default_rng(0)
 

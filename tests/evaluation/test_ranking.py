@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, top_k_accuracy_score
 
-from mmencode import retrieval
 from mmencode.evaluation import chance
 from mmencode.evaluation.ranking import Ranking, ranking, ranking_of_scores
+from mmencode.spaces import recall as retrieval
 
 DEPTHS = (1, 2, 5, 10)
 

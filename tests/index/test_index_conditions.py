@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode import Embeddings, Index
-from mmencode.runtime import Runtime
-from mmencode.space import Space
+from mmencode.engine.runtime import Runtime
+from mmencode.spaces.space import Space
 from mmencode.testing import fake_specs
 
 pytest.importorskip("lancedb", reason="an index is on LanceDB: pip install 'mmencode[index]'")

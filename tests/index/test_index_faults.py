@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from mmencode import Embeddings, Index, Space
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import BusyError, IdentityError, SpaceMismatchError, StoreError, WeightsError
 from mmencode.index import locking
 from mmencode.index.locking import WriteLock
 from mmencode.projection import Linear
-from mmencode.runtime import Runtime
 from mmencode.testing import fake_specs
 from mmencode.testing.fakes import FakeText
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mmencode import Embeddings, Index
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import StoreError
-from mmencode.runtime import Runtime
-from mmencode.space import Space
+from mmencode.spaces.space import Space
 from mmencode.testing import fake_specs
 
 pytest.importorskip("lancedb", reason="an index is on LanceDB: pip install 'mmencode[index]'")

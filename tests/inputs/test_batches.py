@@ -13,7 +13,7 @@ import pyarrow
 import pytest
 import torch
 
-from mmencode.columns import column_of, columns_of
+from mmencode.arguments.columns import column_of, columns_of
 from mmencode.errors import InputError
 from mmencode.inputs import Waveform
 from mmencode.inputs.batches import as_drawn, as_items

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import InputError
 from mmencode.inputs import Limits
 from mmencode.inputs.text import read, require_tokens
-from mmencode.runtime import Runtime
-from mmencode.space import Space
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeText
 
 INVISIBLE = {

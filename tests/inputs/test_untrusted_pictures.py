@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmencode.engine.runtime import Runtime
 from mmencode.errors import InputError
 from mmencode.inputs import Limits
 from mmencode.inputs.image import read
-from mmencode.runtime import Runtime
-from mmencode.space import Space
+from mmencode.spaces.space import Space
 from mmencode.testing import fake_specs
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8))

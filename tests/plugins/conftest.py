@@ -10,7 +10,7 @@ import pytest
 from distributions import Site
 
 from mmencode.plugins import Plugin, discover
-from mmencode.registry import Registry
+from mmencode.plugins.registry import Registry
 
 
 @pytest.fixture

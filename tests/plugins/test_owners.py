@@ -10,7 +10,7 @@ from distributions import hook, spec
 import mmencode
 from mmencode.errors import NameClashError, NoDefaultSpaceError, PluginError
 from mmencode.plugins.owners import HOMES
-from mmencode.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec
 from mmencode.testing import fake_specs
 
 PLAIN = EncoderSpec(name="zoo/words", modality="text", target="p:f", dim=8)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
 from mmencode.encoder import digest
 from mmencode.projection import LabelAnchored
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import normalize
 
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import FitError
 from mmencode.projection import added, from_classifier, moments, procrustes, ridge, whitening
 

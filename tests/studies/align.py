@@ -19,9 +19,9 @@ from typing import Any
 from media import labelled
 
 import mmencode
-from mmencode.alignment import Method, key_of, split
 from mmencode.errors import FitError
-from mmencode.retrieval import Recall, recall
+from mmencode.spaces.alignment import Method, key_of, split
+from mmencode.spaces.recall import Recall, recall
 
 ENCODER = "offline/efficientnet-lite0"
 Pair = tuple[Path, str]

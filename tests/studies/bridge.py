@@ -18,8 +18,8 @@ from media import labelled
 from timm.data import ImageNetInfo
 
 import mmencode
-from mmencode.alignment import Method
-from mmencode.retrieval import recall
+from mmencode.spaces.alignment import Method
+from mmencode.spaces.recall import recall
 
 COLUMNS = ("photo to text", "text to photo", "sound to text", "text to sound")
 VARIANTS: dict[str, tuple[Method, bool]] = {

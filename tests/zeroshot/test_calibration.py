@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import FitError, LabelError, SpaceMismatchError
-from mmencode.spec import Scoring
+from mmencode.plugins.spec import Scoring
 from mmencode.zeroshot.calibration import calibration, calibration_error
 from mmencode.zeroshot.fitting import fit_platt, fit_temperature, fit_threshold, softmax
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import ClosedError, InputError, LabelError, SpaceMismatchError, UnknownModalityError
-from mmencode.space import Space
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeText, fake_specs, sample_items
 from mmencode.zeroshot import Bank
 

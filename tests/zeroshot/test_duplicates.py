@@ -6,9 +6,9 @@ import numpy as np
 import open_clip
 import pytest
 
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import LabelError
-from mmencode.space import Space
+from mmencode.spaces.space import Space
 from mmencode.testing import FakeText, fake_specs, sample_items
 from mmencode.zeroshot import described
 from mmencode.zeroshot.heads import equal_firsts, twins

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import FitError, LabelError, MissingPackageError, SpaceMismatchError
 from mmencode.zeroshot.fewshot import Examples, head_of
 from mmencode.zeroshot.heads import Head

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from mmencode.embeddings.topk import best_columns
 from mmencode.errors import MissingPackageError
-from mmencode.spec import Scoring
-from mmencode.topk import best_columns
+from mmencode.plugins.spec import Scoring
 from mmencode.zeroshot import Classification
 
 SOFTMAX = Scoring(kind="softmax", scale=10.0)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import InputError, MissingPackageError, NoDefaultSpaceError
-from ...packages import install_line
-from ...spec import AUDIO
+from ...plugins.packages import install_line
+from ...plugins.spec import AUDIO
 from .. import output
 from ..failures import as_documents, report, require_some
 from ..options import Json, open_space, require_no_link
@@ -18,7 +18,7 @@ from . import photographs
 from .sections import Collection, Section, ask
 
 if TYPE_CHECKING:
-    from ...space import Space
+    from ...spaces.space import Space
 
 
 def demo(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection as Names
 
-from ...spec import IMAGE
+from ...plugins.spec import IMAGE
 from .sections import Collection
 
 

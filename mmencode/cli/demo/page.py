@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from ...files import written_aside
+from ..._atomic import written_aside
 from ...pages.document import document, escaped, shown_score
 from ..options import require_no_link
 from .media import media

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...errors import MissingPackageError
-from ...spec import IMAGE
+from ...plugins.spec import IMAGE
 from .sections import Collection
 
 INSTALL = "pip install 'mmencode[demo]'"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ...spec import TEXT
+from ...plugins.spec import TEXT
 
 if TYPE_CHECKING:
-    from ...embeddings import Embeddings
-    from ...space import Space
+    from ...embeddings.embeddings import Embeddings
+    from ...spaces.space import Space
 
 BEST = 3
 Ranked = list[tuple[str, float]]

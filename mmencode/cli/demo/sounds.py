@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...spec import AUDIO
+from ...plugins.spec import AUDIO
 from .sections import Collection
 
 Samples = np.ndarray[Any, np.dtype[np.float64]]

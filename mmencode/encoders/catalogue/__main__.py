@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...files import written_aside
-from ...lists import lines
+from ..._atomic import written_aside
+from ...arguments.lists import lines
 
 FOLDER = Path(__file__).parent
 

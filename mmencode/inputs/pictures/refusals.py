@@ -6,8 +6,8 @@ import re
 
 from PIL import Image, ImageFile
 
-from ...causes import fault_of, named, words
 from ...errors import InputError
+from ...errors.causes import fault_of, named, words
 from ..signatures import kind_of_bytes, remedy_for
 
 _BY_PILLOW = re.compile(

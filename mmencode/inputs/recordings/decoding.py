@@ -7,8 +7,8 @@ from io import SEEK_SET, BytesIO
 
 import soundfile
 
-from ...causes import fault_of
 from ...errors import Fault, InputError
+from ...errors.causes import fault_of
 from ..limits import Limits
 from ..source import without_address
 from ..waveform import LOUDEST, Samples

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ...causes import named
 from ...errors import InputError
+from ...errors.causes import named
 from ..signatures import kind_of_bytes, remedy_for
 from ..waveform import LOUDEST
 from . import ogg

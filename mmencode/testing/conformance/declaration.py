@@ -9,10 +9,10 @@ from pathlib import Path
 from unittest import SkipTest
 
 from ...encoder import identify
-from ...places import place_in
-from ...registry import registry
-from ...spec import EncoderSpec
-from ...towers import build_tower
+from ...engine.towers import build_tower
+from ...plugins.places import place_in
+from ...plugins.registry import registry
+from ...plugins.spec import EncoderSpec
 from . import elsewhere
 from .suite import Suite
 

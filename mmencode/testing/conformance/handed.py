@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ...encoder import Encoder
-from ...spec import EncoderSpec
-from ...towers import _build
+from ...engine.towers import _build
+from ...plugins.spec import EncoderSpec
 
 _MODULE = "_mmencode_handed"
 State = dict[str, tuple[object, ...]]

@@ -12,11 +12,11 @@ import numpy as np
 import soundfile
 import torch
 
+from ...engine.runtime import Runtime
 from ...errors import InputError
 from ...inputs import Waveform
-from ...runtime import Runtime
-from ...space import Space
-from ...spec import AUDIO, IMAGE, TEXT
+from ...plugins.spec import AUDIO, IMAGE, TEXT
+from ...spaces.space import Space
 from .suite import Suite
 
 

@@ -15,10 +15,10 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ...encoder import Encoder
+from ...engine.runtime import Runtime, devices
+from ...engine.towers import build_tower, load_tower
 from ...errors import IdentityError
-from ...runtime import Runtime, devices
-from ...space import Space
-from ...towers import build_tower, load_tower
+from ...spaces.space import Space
 from . import elsewhere, handed
 from .state import changed, generators, settings, unlikely_generators
 from .suite import Suite

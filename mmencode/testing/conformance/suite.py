@@ -10,13 +10,13 @@ from unittest import SkipTest
 
 import numpy as np
 
-from ...embeddings import Embeddings
+from ...embeddings.embeddings import Embeddings
 from ...encoder import Encoder, Tensors
+from ...engine.runtime import Runtime
 from ...inputs import Limits, reader
-from ...registry import registry
-from ...runtime import Runtime
-from ...space import Space
-from ...spec import EncoderSpec
+from ...plugins.registry import registry
+from ...plugins.spec import EncoderSpec
+from ...spaces.space import Space
 from ..samples import sample_items
 from . import elsewhere
 from .state import changed, settings

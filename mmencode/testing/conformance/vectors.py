@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import normalize
 
 from ...encoder import Tensors
-from ...runtime import Runtime
-from ...space import Space
+from ...engine.runtime import Runtime
+from ...spaces.space import Space
 from .suite import Suite, loaded_space
 
 

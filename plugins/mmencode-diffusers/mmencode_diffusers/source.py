@@ -12,8 +12,8 @@ import diffusers
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
-from mmencode.causes import named
 from mmencode.errors import UnknownNameError, WeightsError
+from mmencode.errors.causes import named
 from mmencode.inputs.building import sketch
 from mmencode.inputs.settings import matters, read_object, settings_digest
 from mmencode.inputs.weights import shapes_of

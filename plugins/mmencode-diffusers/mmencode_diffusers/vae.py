@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from mmencode import Encoder
-from mmencode.copying import structural_copy
 from mmencode.encoders.pixels import fit_to_crop
 from mmencode.errors import EncoderError
+from mmencode.isolation.copying import structural_copy
 
 from .source import find, model
 

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from mmencode import Projection
 from mmencode.errors import MissingPackageError
-from mmencode.retrieval import Recall, recall
+from mmencode.spaces.recall import Recall, recall
 
 from .definitions import Side, Split
 from .text import ScratchText

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mmencode import Encoder, pooling
-from mmencode.causes import named
+from mmencode._atomic import folder_aside
 from mmencode.errors import WeightsError
-from mmencode.files import folder_aside
+from mmencode.errors.causes import named
 from mmencode.inputs.settings import read_object
 from mmencode.inputs.text import require_tokens
 from mmencode.inputs.tokenizers import require_tokenizer

@@ -16,7 +16,7 @@ from transformers import AutoFeatureExtractor
 from transformers.audio_utils import spectrogram, window_function
 
 from mmencode.errors import WeightsError
-from mmencode.spec import Scoring
+from mmencode.plugins.spec import Scoring
 
 from .loading import configuration, described, extractor, load, require_kind, require_whole, trained
 from .recordings import Samples, Tensors, Windowed

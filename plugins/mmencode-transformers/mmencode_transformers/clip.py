@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AutoImageProcessor
 
-from mmencode.spec import Scoring
+from mmencode.plugins.spec import Scoring
 
 from .image import ImageTower
 from .loading import configuration, extractor, load, require_kind, require_whole, trained

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
-from mmencode.causes import named
 from mmencode.errors import WeightsError
+from mmencode.errors.causes import named
 from mmencode.inputs.text import require_tokens
 from mmencode.inputs.tokenizers import require_tokenizer
 

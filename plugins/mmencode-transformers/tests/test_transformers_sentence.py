@@ -13,7 +13,7 @@ from torch import nn
 
 import mmencode
 from mmencode.errors import InputError, UnknownNameError, WeightsError
-from mmencode.loading import load as load_space
+from mmencode.spaces.loading import load as load_space
 
 st = pytest.importorskip("sentence_transformers", reason="the reference: pip install sentence-transformers")
 from sentence_transformers import models  # noqa: E402

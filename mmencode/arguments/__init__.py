@@ -1,0 +1,1 @@
+"""What callers pass, checked: lists, columns of tables, and counts."""

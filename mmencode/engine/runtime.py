@@ -1,0 +1,220 @@
+"""Where and how encoders run: device, dtype, batch size, workers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import DeviceError
+
+Auto = Literal["auto"]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Items and tensor elements of one automatic batch: on a CPU what stays in its cache, on a GPU what fills it.
+# The CPU's were found with tests/benchmarks/offline.py: short texts like 32 items, photographs of 224 x 224
+# (150 528 elements) about six. The GPU's are a guess that nothing has measured yet.
+_CPU_BATCH, _CPU_ELEMENTS = 32, 2**20
+_GPU_BATCH, _GPU_ELEMENTS = 256, 2**26
+# Prepared items wait in a window, so that items of like cost can share a batch, while threads prepare about
+# as many behind it. The first of the two bounds that is met closes the window.
+_WINDOW_ITEMS = 1024
+_CPU_WINDOW, _GPU_WINDOW = 2**24, 2**28
+
+
+class Runtime:
+    """What "auto" became on this machine; every attribute is concrete.
+
+    device       "auto" is the first CUDA device, else MPS, else the CPU. Several of one kind, in a list or
+                 with commas between them, share the work: each has the weights, and order is kept
+    dtype        of the weights and the forward pass; "auto" is bfloat16 where the device computes with it
+                 natively, for encoders whose vectors stay within 0.9999 of those in float32, else float32.
+                 Embeddings are float32 always
+    batch_size   the most items in one forward pass; "auto" also keeps them below `batch_elements`
+    workers      threads that read and preprocess; "auto" is one for each core this process may use
+    compile      whether forward passes go through torch.compile: the first ones take minutes, the others
+                 less than before. Where it can't compile, a warning says so, and passes stay as they are
+
+    Raises DeviceError when a device isn't there, ValueError for devices of several kinds, an unknown dtype,
+    or a count below one.
+    """
+
+    def __init__(
+        self,
+        device: str | Auto | Sequence[str] = "auto",
+        dtype: str | Auto = "auto",
+        *,
+        batch_size: int | Auto = "auto",
+        workers: int | Auto = "auto",
+        compile: bool = False,
+    ) -> None:
+        self.devices = _devices(device)
+        self.device = self.devices[0]
+        self.dtype = native_dtype(self.device) if dtype == "auto" else _dtype(dtype)
+        self.exact = dtype != "auto"  # whether every encoder gets this dtype, whatever becomes of its vectors
+        on_cpu = self.device.type == "cpu"
+        automatic = (_CPU_BATCH, _CPU_ELEMENTS) if on_cpu else (_GPU_BATCH, _GPU_ELEMENTS)
+        chosen = automatic if batch_size == "auto" else (batch_size, sys.maxsize)
+        self.batch_size = _count("batch_size", chosen[0])
+        self.batch_elements = chosen[1]
+        self.workers = _count("workers", _cores() if workers == "auto" else workers)
+        self.compile = compile
+        self._asked = (device, dtype), {"batch_size": batch_size, "workers": workers, "compile": compile}
+        self._process = os.getpid()
+        # Each device has a window in work, and all of them together what a single one would have.
+        self.window_items = max(self.batch_size, _WINDOW_ITEMS // len(self.devices))
+        self.window_bytes = (_CPU_WINDOW if on_cpu else _GPU_WINDOW) // len(self.devices)
+
+    def after_fork(self) -> None:
+        """Compute on one thread in a process that was forked from the one this runtime was made in.
+
+        torch's other threads didn't come along, and a product on several would wait for them for ever.
+        """
+        if os.getpid() != self._process:
+            self._process = os.getpid()
+            torch.set_num_threads(1)
+            warnings.warn(
+                "this process was forked, so torch computes on one thread here; processes that are started "
+                'by "spawn" have all of them',
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it was asked for: "auto" is chosen again where it arrives."""
+        return _as_asked, self._asked
+
+    def __repr__(self) -> str:
+        names, dtype = ",".join(map(str, self.devices)), str(self.dtype).removeprefix("torch.")
+        return (
+            f"Runtime(device={names!r}, dtype={dtype!r}, batch_size={self.batch_size}, "
+            f"workers={self.workers}{', compile=True' if self.compile else ''})"
+        )
+
+
+def _as_asked(choices: tuple[Any, ...], options: dict[str, Any]) -> Runtime:
+    return Runtime(*choices, **options)
+
+
+def move(tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Tensors on a device, floating ones in the dtype; integers and masks keep theirs.
+
+    To a CUDA device they go from pinned memory, so that the copy doesn't hold up this thread.
+    """
+    on_cuda = device.type == "cuda"
+    return {
+        name: (tensor.pin_memory() if on_cuda else tensor).to(
+            device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=on_cuda
+        )
+        for name, tensor in tensors.items()
+    }
+
+
+def streams(device: torch.device) -> list[torch.cuda.Stream | None]:
+    """Two streams of a CUDA device: one computes while the other copies; elsewhere one that is none."""
+    if device.type != "cuda":
+        return [None]
+    return [torch.cuda.Stream(device) for _ in range(2)]  # type: ignore[no-untyped-call]
+
+
+def devices() -> dict[str, str]:
+    """The devices of this machine, name to description, the one that "auto" takes first."""
+    found: dict[str, str] = {}
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            memory = properties.total_memory / 2**30
+            found[f"cuda:{index}"] = f"{properties.name}, {memory:.0f} GiB"
+    if torch.backends.mps.is_available():
+        found["mps"] = "Metal Performance Shaders"
+    found["cpu"] = f"{_cores()} cores, {torch.backends.cpu.get_cpu_capability()}{_memory()}"
+    return found
+
+
+def reasons(runtime: Runtime) -> dict[str, str]:
+    """What each setting of a runtime is and, where "auto" chose it, why; for people."""
+    device, dtype = runtime.device, str(runtime.dtype).removeprefix("torch.")
+    others = [name for name in devices() if name != str(device)]
+    why = "the device has no instructions of its own for bfloat16"
+    if runtime.dtype == torch.bfloat16:
+        why = "the device computes with it natively; encoders whose vectors it would turn stay in float32"
+    return {
+        "device": f"{device}: " + (f"before {', '.join(others)}" if others else "there is no other"),
+        "dtype": f"{dtype}: {'as asked for' if runtime.exact else why}",
+        "batch_size": f"at most {runtime.batch_size} items; fewer large ones, and half when memory runs out",
+        "workers": f"{runtime.workers} threads read and preprocess; this process may use {_cores()} cores",
+    }
+
+
+def native_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it faster than float32 by instructions of its own, else float32.
+
+    These are CUDA devices from Ampere on, and CPUs with AVX512-BF16 or AMX.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        known = getattr(torch.cpu, "get_capabilities", dict)  # torch has said so much only since 2.9 or so
+        features: dict[str, bool] = known() if device.type == "cpu" else {}
+        native = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
+def _devices(names: str | Sequence[str]) -> tuple[torch.device, ...]:
+    found = tuple(_device(name.strip()) for name in (names.split(",") if isinstance(names, str) else names))
+    if len({device.type for device in found}) != 1:
+        raise ValueError(f"device is {names!r}: make it one device, or several of one kind")
+    return found
+
+
+def _device(name: str) -> torch.device:
+    present = devices()
+    if name == "auto":
+        return torch.device(next(iter(present)))
+    try:
+        device = torch.device(name)
+    except RuntimeError as cause:
+        raise _absent(name, present) from cause
+    key = f"{device.type}:{device.index or 0}" if device.type == "cuda" else device.type
+    if key not in present:
+        raise _absent(name, present)
+    return device
+
+
+def _absent(name: str, present: dict[str, str]) -> DeviceError:
+    return DeviceError(
+        f"device {name!r} isn't there",
+        culprit=f"torch {torch.__version__} sees {', '.join(present)}",
+        remedy='use one of these or device="auto"; for CUDA, install a CUDA build of torch and a driver',
+    )
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name not in _DTYPES:
+        raise ValueError(f"dtype is {name!r}: make it one of auto, {', '.join(_DTYPES)}")
+    return _DTYPES[name]
+
+
+def _count(name: str, value: int) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f'{name} is {value!r}: make it a positive int or "auto"')
+    return value
+
+
+def _memory() -> str:
+    try:
+        return f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return ""
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity
+        return os.cpu_count() or 1

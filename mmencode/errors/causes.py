@@ -1,0 +1,74 @@
+"""What an exception out of foreign code says: in words that are safe to print, and whose fault it is."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from . import Fault
+
+LONGEST = 500  # characters of a foreign message that are worth printing
+_CUT = "..."
+_LACKING = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK),
+}
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def words(cause: BaseException, most: int = LONGEST) -> str:
+    """The exception's message on one line, cut after `most` characters, with control characters escaped.
+
+    Never raises, whatever the exception's own `__str__` does; one without a message gives its type's name.
+    """
+    try:
+        said = str(cause)
+    except BaseException as failure:  # its author's code, which may do anything
+        said = f"(its message can't be read: {_kind(failure)})"
+    return printable(said, most) or _kind(cause)
+
+
+def named(cause: BaseException, most: int = LONGEST) -> str:
+    """The same after the name of the exception's type: `ValueError: no such thing`."""
+    kind, said = _kind(cause), words(cause, most)
+    return kind if said == kind else f"{kind}: {said}"
+
+
+def quoted(value: object, most: int = LONGEST) -> str:
+    """The `repr` of somebody's object, as safe to print; of one whose `repr` raises, its type."""
+    try:
+        return printable(repr(value), most)
+    except BaseException as failure:  # its author's code, too
+        return f"<{_kind(value)} whose repr raises {_kind(failure)}>"
+
+
+def printable(said: str, most: int = LONGEST) -> str:
+    """The text on one line, cut after `most` characters, with control characters escaped."""
+    line = " ".join(said[: 4 * most].split())  # cut before anything that takes its time
+    safe = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+    return safe if len(safe) <= most else safe[:most] + _CUT
+
+
+def _kind(value: object) -> str:
+    """The name of the object's type, which may be a strange one, too."""
+    return printable(str(type.__dict__["__name__"].__get__(type(value))), 100)
+
+
+def fault_of(cause: BaseException, otherwise: Fault) -> Fault:
+    """Whose fault an exception is: the process's or the file system's where it says so, else `otherwise`.
+
+    A decoder's OSError has no number, so that it stays the content's. A warning that was made an error
+    (`python -W error`) is the process's, whatever it warns of.
+    """
+    if out_of_memory(cause) or isinstance(cause, Warning):
+        return "process"
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return "process" if cause.errno in _LACKING else "access"
+    return otherwise
+
+
+def out_of_memory(cause: Any) -> bool:
+    """Whether an exception says that memory ran out; torch has a type of its own for that on GPUs only."""
+    if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(cause, RuntimeError) and any(said in words(cause) for said in _OUT_OF_MEMORY)

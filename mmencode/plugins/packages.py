@@ -1,0 +1,50 @@
+"""Whether what an encoder needs is installed; torch-free, so that listing encoders stays quick."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from packaging.version import InvalidVersion, Version
+
+from ..errors import MissingPackageError
+from ..errors.causes import named
+from .requirements import required
+from .spec import EncoderSpec
+
+
+def missing_packages(spec: EncoderSpec) -> list[str]:
+    """What of `spec.requires` is absent or of another version, in words."""
+    return [words for words in map(_missing, spec.requires) if words]
+
+
+def _missing(line: str) -> str:
+    """What is wrong with what is installed; "" when nothing is, or it isn't asked for on this machine."""
+    requirement = required(line)
+    if requirement is None:
+        return ""
+    wanted = str(requirement).partition(";")[0].strip()
+    try:
+        installed = Version(version(requirement.name))
+    except PackageNotFoundError:
+        return f"{wanted} isn't installed"
+    except (InvalidVersion, TypeError, OSError, UnicodeError, KeyError) as cause:
+        return f"{wanted} is needed, and the version that is installed can't be read: {named(cause)}"
+    if requirement.specifier.contains(installed, prereleases=True):
+        return ""
+    return f"{wanted} is needed and {installed} is installed"
+
+
+def install_line(spec: EncoderSpec) -> str:
+    """The command that installs what the encoder needs: the plugin's own words, or pip with `requires`."""
+    packages = " ".join(f"'{requirement}'" for requirement in spec.requires)
+    return spec.install or f"pip install {packages}"
+
+
+def require_packages(spec: EncoderSpec) -> None:
+    """Raise MissingPackageError, with the pip line, unless all that the encoder needs is installed."""
+    missing = missing_packages(spec)
+    if missing:
+        raise MissingPackageError(
+            f"encoder {spec.name!r} ({spec.modality}) lacks a package: {'; '.join(missing)}",
+            remedy=install_line(spec),
+        )

@@ -1,0 +1,203 @@
+"""Everything that installed plugins declare: a read-only mapping from name to spec."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from .. import plugins as finding
+from ..errors import NameClashError, NoDefaultSpaceError, UnknownNameError
+from .spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from . import Plugin
+
+DEFAULT = "default"
+
+
+class Registry(Mapping[str, EncoderSpec]):
+    """Encoder name to EncoderSpec, over the plugins given.
+
+    A family `name/*` stands in the iteration by its own name and answers for each of its members. A name
+    belongs to one distribution: what another declares under it is in `set_aside`. Where nobody can say which
+    one, asking for the name raises NameClashError; until then it hurts nobody, isn't in the iteration, and
+    stands in `contested` with those who claim it.
+    """
+
+    def __init__(self, plugins: tuple[Plugin, ...]) -> None:
+        self.plugins = plugins
+        owners = finding.settle(plugins)
+        self.set_aside = owners.set_aside
+        self.contested = owners.contested
+        self._encoders: dict[str, tuple[str, EncoderSpec]] = {}  # with the distribution
+        self._spaces: dict[str, list[EncoderSpec]] = defaultdict(list)
+        self._aliases: dict[str, str] = {}  # alias to space
+        for distribution, spec in owners.specs:
+            self._encoders[spec.name] = (distribution, spec)
+            self._spaces[spec.space_name].append(spec)
+            self._aliases |= dict.fromkeys(spec.aliases, spec.space_name)
+
+    def __getitem__(self, name: str) -> EncoderSpec:
+        return self._found(name)[1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._encoders.keys() - self.contested.keys()))
+
+    def __len__(self) -> int:
+        return len(self._encoders.keys() - self.contested.keys())
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and self[name] is not None
+        except (UnknownNameError, NameClashError):
+            return False
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The names of all declared spaces, families included, but for those that nobody owns."""
+        return tuple(sorted(self._spaces.keys() - self.contested.keys()))
+
+    @property
+    def failed(self) -> tuple[Plugin, ...]:
+        """The plugins that were set aside, each with its `error`."""
+        return tuple(plugin for plugin in self.plugins if plugin.error is not None)
+
+    def distribution(self, name: str) -> str:
+        """Which distribution declares this encoder; where nobody can say, the error that names all."""
+        return self._found(name)[0]
+
+    def version(self, name: str) -> str:
+        """The version of the distribution that declares this encoder."""
+        distribution = self.distribution(name)
+        return next(plugin.version for plugin in self.plugins if plugin.distribution == distribution)
+
+    def space(self, name: str) -> tuple[EncoderSpec, ...]:
+        """The encoders of a space, by its name or an alias, sorted by modality.
+
+        Raises UnknownNameError with the nearest names, or NameClashError with the distributions.
+        """
+        self._require_owned(name)
+        name = self._aliases.get(name, name)
+        if name in self._spaces:
+            self._require_owned(name)
+            return _by_modality(self._spaces[name])
+        family = _family(name, self._spaces)
+        if family is None:
+            raise self._absent("space", name, [*self._spaces, *self._aliases])
+        self._require_owned(family)
+        return _by_modality(spec.member(name[len(family) - 1 :]) for spec in self._spaces[family])
+
+    def default_space(self) -> str:
+        """The name of the space called `default`, or of the only one installed; families don't count."""
+        if DEFAULT in self._aliases or DEFAULT in self._spaces or DEFAULT in self.contested:
+            return DEFAULT
+        choices = [name for name in self.spaces if not name.endswith("/*")]
+        broken = [plugin for plugin in self.failed if plugin.name in finding.owned_by(DEFAULT)]
+        if len(choices) == 1 and not broken:
+            return choices[0]
+        if choices:
+            remedy = f"name one of {', '.join(choices)}: encode(modality, batch, space=name)"
+        else:
+            remedy = "install one: pip install 'mmencode-offline[audio]'"
+        count = (
+            "1 is installed, which isn't"
+            if len(choices) == 1
+            else f"{len(choices)} are installed, none of them"
+        )
+        raise NoDefaultSpaceError(
+            f"no space was named, and {count} called {DEFAULT!r}",
+            culprit=self.about(DEFAULT),
+            remedy=remedy,
+        )
+
+    def _found(self, name: str) -> tuple[str, EncoderSpec]:
+        """The distribution and the spec of an encoder or of a family's member."""
+        self._require_owned(name)
+        if name in self._encoders:
+            return self._encoders[name]
+        family = _family(name, self._encoders)
+        if family is None:
+            raise self._absent("encoder", name, list(self._encoders))
+        self._require_owned(family)
+        distribution, spec = self._encoders[family]
+        return distribution, spec.member(name[len(family) - 1 :])
+
+    def _require_owned(self, name: str) -> None:
+        """Raise NameClashError for a name that several distributions claim with the same right."""
+        if name not in self.contested:
+            return
+        distributions = self.contested[name]
+        first = min(plugin.name for plugin in self.plugins if plugin.distribution in distributions)
+        own = sorted(
+            {spec.space_name for _, spec in self._encoders.values() if name in spec.aliases}
+            - self.contested.keys()
+        )
+        by_name = f"load a space by its own name, {' or '.join(own)}; or " if own else ""
+        raise NameClashError(
+            f"{name!r} is declared by {' and '.join(distributions)}",
+            culprit=" and ".join(distributions),
+            remedy=f"{by_name}keep one of them: bar the other, {finding.VARIABLE}=-{first} for one, or "
+            f"uninstall it, pip uninstall {first}",
+        )
+
+    def _absent(self, kind: str, name: str, known: list[str]) -> UnknownNameError | NameClashError:
+        """The error for a name that isn't there: it was set aside, or nobody declares it."""
+        for lost in self.set_aside:
+            own = lost.spec.name if kind == "encoder" else lost.spec.space_name
+            member = own.endswith("/*") and name.startswith(own[:-1])
+            if member or name in (own, lost.name):
+                error = lost.error
+                error.culprit += f"; {self.about(lost.name)}" if lost.broken else ""
+                return error
+        near = get_close_matches(name, known, n=3, cutoff=0.5)
+        did_you_mean = f"did you mean {' or '.join(near)}? " if near else ""
+        return UnknownNameError(
+            f"no {kind} is called {name!r}",
+            culprit=self.about(name),
+            remedy=f"{did_you_mean}`mmencode list` shows what is installed",
+        )
+
+    def about(self, name: str, distribution: str = "") -> str:
+        """The plugins that can't be used and may declare a name, with the cause; of others only how many.
+
+        `distribution` is one that declared it once.
+        """
+        out = [plugin for plugin in self.plugins if plugin.error is not None or plugin.barred]
+        related = [one for one in out if one.distribution == distribution or _related(one, name)]
+        said = [
+            f"{plugin.distribution} {plugin.version} is barred by {finding.VARIABLE}"
+            if plugin.barred
+            else f"{plugin.distribution} {plugin.version} failed to load: {plugin.cause}"
+            for plugin in related[:2]
+        ]
+        others = len(self.failed) - sum(plugin.error is not None for plugin in related[:2])
+        if others:
+            count = "1 plugin was" if others == 1 else f"{others} plugins were"
+            said.append(f"{count} set aside: `mmencode plugins` shows why")
+        return "; ".join(said)
+
+
+def _related(plugin: Plugin, name: str) -> bool:
+    """Whether a plugin is likely to be the one that declares a name: by the name's first word."""
+    word = name.partition("/")[0].lower()
+    own = plugin.name.removeprefix("mmencode-")
+    return plugin.name in finding.owned_by(name) or bool(get_close_matches(word, [own], cutoff=0.8))
+
+
+def _by_modality(specs: Iterable[EncoderSpec]) -> tuple[EncoderSpec, ...]:
+    return tuple(sorted(specs, key=lambda spec: spec.modality))
+
+
+def _family(name: str, known: Mapping[str, object]) -> str | None:
+    """The longest declared family that `name` is a member of."""
+    parents = [key for key in known if key.endswith("/*") and name.startswith(key[:-1]) and name != key[:-1]]
+    return max(parents, key=len, default=None)
+
+
+@functools.cache
+def registry() -> Registry:
+    """Everything that is installed, found once; `registry.cache_clear()` looks again."""
+    return Registry(finding.discover())

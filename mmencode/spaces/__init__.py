@@ -1,0 +1,1 @@
+"""Shared embedding spaces: loaded, saved, verified, composed, aligned, bridged and measured."""

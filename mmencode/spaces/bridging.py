@@ -1,0 +1,157 @@
+"""Two spaces that both hold a modality become one, by what they make of one corpus of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ..arguments.lists import require_list
+from ..embeddings.embeddings import Vectors
+from ..engine.runtime import Runtime
+from ..errors import FitError
+from ..inputs.owning import kept
+from ..projection import Chain, IdentityProjection, Linear, Projection
+from .alignment import KEPT, Pairs, fitted, key_of, split
+from .composition import Part, compose
+from .recall import recall
+from .space import Space
+
+Method = Literal["ridge", "procrustes", "contrastive"]
+_CHUNK = 1024
+_NOISE = 0.004  # variance of C-MCR's noise on unit vectors
+
+
+def bridge(
+    name: str,
+    source: Space,
+    target: Space,
+    corpus: Iterable[Any],
+    *,
+    via: str = "text",
+    method: Method = "ridge",
+    prefer: Literal["source", "target"] = "target",
+    unpaired: Mapping[str, Iterable[Any]] | None = None,
+    held_out: Mapping[str, Pairs] | None = None,
+    seed: int = 0,
+    force: bool = False,
+    runtime: Runtime | None = None,
+) -> Space:
+    """Lead the modalities of one space into another, by encoding a corpus of a shared modality in both.
+
+    The result has the modalities of both; one that both have is `prefer`'s. The map's report, on held-out
+    parts of the corpus, is the `report` of its projections. It says nothing about modalities that were never
+    paired; what `held_out` pairs of these, (item, item of `via`) by modality, give over the bridge is the
+    report's "held_out".
+
+    A map that is fitted to texts meets other vectors when images go through it: modalities of one space keep
+    to regions of their own. Two corrections, after C-MCR (Wang et al., "Connecting Multi-modal Contrastive
+    Representations", NeurIPS 2023): `unpaired` items of the source's other modalities, whose mean is moved to
+    that of the corpus; and for "contrastive", which trains a small network instead of a matrix, noise on its
+    inputs. Of C-MCR's memories, which answer each vector by a mean of stored ones, nothing is here.
+
+    Raises UnknownModalityError, and as `mmencode.align`.
+    """
+    source.spec(via), target.spec(via)
+    require_list(corpus, "corpus")
+    for modality, others in (unpaired or {}).items():
+        require_list(others, f"unpaired[{modality!r}]")
+    for modality, pairs in (held_out or {}).items():
+        require_list(pairs, f"held_out[{modality!r}]", of=" of (item, partner) tuples")
+    led = set(source.modalities) - (set(target.modalities) if prefer == "target" else set())
+    if unknown := set(held_out or {}) - led:
+        raise ValueError(f"held_out has {sorted(unknown)}: the bridge leads {sorted(led)}")
+    noise = _NOISE if method == "contrastive" else 0.0
+    most = 2**62 if method == "contrastive" else KEPT
+    centre = Centre()
+    held = split(_encoded(source, target, via, corpus, centre), 5, seed, most)
+    projection = fitted(
+        held,
+        method,
+        source=source.id,
+        target=target.id,
+        seed=seed,
+        force=force,
+        noise=noise,
+        device=(runtime or target.runtime).device,
+    )
+    theirs: dict[str, Part] = dict.fromkeys(target.modalities, target)
+    ours: dict[str, Part] = {}
+    for modality in source.modalities:
+        items = (unpaired or {}).get(modality)
+        steps = [] if items is None else [_shift(centre.mean - _mean(source, modality, items))]
+        ours[modality] = source.spec(modality), _behind(source, modality, [*steps, projection])
+    parts = {**ours, **theirs} if prefer == "target" else {**theirs, **ours}
+    space = compose(name, parts, runtime=runtime or target.runtime)
+    for modality, pairs in (held_out or {}).items():
+        projection = space.projections[modality]
+        projection.report = {**projection.report, "held_out": _found(space, modality, via, pairs)}
+    return space
+
+
+def _found(space: Space, modality: str, via: str, pairs: Pairs) -> dict[str, Any]:
+    """How well items and their partners find each other, both ways."""
+    items, partners = zip(*pairs, strict=True)
+    ours, theirs = space.encode(modality, items).vectors, space.encode(via, partners).vectors
+    return {
+        "forward": recall([(ours, theirs)]).to_dict(),
+        "backward": recall([(theirs, ours)], truth="queries").to_dict(),
+    }
+
+
+class Centre:
+    """The mean of rows that come in parts."""
+
+    def __init__(self) -> None:
+        self._sum: Any = 0.0
+        self._count = 0
+
+    def add(self, rows: Vectors) -> None:
+        """Take rows in."""
+        self._sum = self._sum + rows.sum(axis=0, dtype=np.float64)
+        self._count += len(rows)
+
+    @property
+    def mean(self) -> Vectors:
+        """Of all rows so far; FitError without any."""
+        if not self._count:
+            raise FitError("there is nothing to take the mean of", remedy="give some items")
+        mean: Vectors = (self._sum / self._count).astype(np.float32)
+        return mean
+
+
+def _encoded(
+    source: Space, target: Space, via: str, corpus: Iterable[Any], centre: Centre
+) -> Iterator[tuple[Vectors, Vectors, list[bytes]]]:
+    items, start = kept(corpus), 0
+    while chunk := list(islice(items, _CHUNK)):
+        ours, theirs = source.encode(via, chunk).vectors, target.encode(via, chunk).vectors
+        centre.add(ours)
+        yield ours, theirs, [key_of(item, via, start + place) for place, item in enumerate(chunk)]
+        start += len(chunk)
+
+
+def _mean(space: Space, modality: str, items: Iterable[Any]) -> Vectors:
+    centre = Centre()
+    for part in space.stream(modality, items):
+        centre.add(part.vectors)
+    return centre.mean
+
+
+def _shift(by: Vectors) -> Linear:
+    """Unit vectors moved by the same step."""
+    return Linear(torch.eye(len(by)), torch.from_numpy(by))
+
+
+def _behind(source: Space, modality: str, steps: list[Projection]) -> Projection:
+    """These steps, one after another, behind whatever leads this modality into the source space."""
+    own = source._tower(modality).projection
+    *firsts, last = steps if isinstance(own, IdentityProjection) else [own, *steps]
+    chain = last
+    for first in reversed(firsts):
+        chain = Chain(first, chain)
+    chain.into, chain.report, chain.note = last.into, last.report, last.note
+    return chain

@@ -1,0 +1,227 @@
+"""Spaces by their names or folders, and the shared one behind `mmencode.encode`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..card import SpaceCard, TowerCard
+from ..embeddings.embeddings import Embeddings
+from ..engine.engine import OnError
+from ..engine.runtime import Auto, Runtime
+from ..errors import SpaceMismatchError, TrustError, UnknownNameError
+from ..inputs import Limits
+from ..isolation.guarding import Guard
+from ..plugins.places import is_local
+from ..plugins.registry import registry
+from ..plugins.spec import EncoderSpec, Identity
+from .folder import CARD, Saved, read_folder
+from .space import Space
+from .travelling import Way
+
+Trust = Literal["names"]
+
+
+def load(
+    name: str | os.PathLike[str] | None = None,
+    *,
+    space: str | os.PathLike[str] | Space | None = None,
+    device: str | Auto | Sequence[str] = "auto",
+    dtype: str | Auto = "auto",
+    batch_size: int | Auto = "auto",
+    workers: int | Auto = "auto",
+    limits: Limits | None = None,
+    fast: bool = False,
+    compile: bool = False,
+    trust: Trust | None = None,
+) -> Space:
+    """Make ready the space of that name or alias, of that folder, or the default one.
+
+    Encoders are built when first used. A folder is what `Space.save` wrote; a string names one only where no
+    installed space is called that. The folder says where its encoders' weights lie; where they lie elsewhere
+    now, `space` is one, or names one, whose encoders have them. They must be the same.
+
+    Its card chooses encoders, and the rest of a family's name says what is fetched: where it names such
+    encoders, pass trust="names" if you trust whoever made the folder. Local checkpoints need no trust.
+
+    With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
+    keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
+
+    Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError; for a
+    folder WeightsError or IdentityError when it isn't whole, or not what it was, SpaceMismatchError when no
+    encoder of the space given is one of its families, and TrustError for other members of families without
+    trust, before anything is fetched; ValueError for a space beside another than a folder.
+    """
+    if trust not in (None, "names"):
+        raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
+    runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
+    return _loaded(name, space, trust, runtime=runtime, limits=limits, fast=fast)
+
+
+def _loaded(
+    name: str | os.PathLike[str] | None,
+    moved: str | os.PathLike[str] | Space | None = None,
+    trust: Trust | None = None,
+    *,
+    runtime: Runtime,
+    limits: Limits | None,
+    fast: bool,
+) -> Space:
+    specs, saved = _found(name, moved)
+    if saved is not None and trust is None:
+        _require_declared(specs, moved, os.path.join(os.fsdecode(name or ""), CARD))
+    loaded = Space(
+        specs[0].space_name,
+        specs,
+        projections=saved.projections if saved else None,
+        runtime=runtime,
+        limits=limits,
+        fast=fast,
+    )
+    loaded._card = saved.card if saved else None  # which has vectors to verify, and the same fingerprint
+    if moved is None:  # else it travels by its specs, which say where the weights lie
+        place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else loaded.name
+        loaded._way = Way(_loaded, (place, None, trust))
+    return loaded
+
+
+def _found(
+    name: str | os.PathLike[str] | None, moved: str | os.PathLike[str] | Space | None = None
+) -> tuple[tuple[EncoderSpec, ...], Saved | None]:
+    """The encoders of a space, and what its folder holds if it has one."""
+    if name is None or isinstance(name, str):
+        name = registry().default_space() if name is None else name
+        try:
+            found = registry().space(name)
+            if moved is not None:
+                raise ValueError(f"space says where the weights of a saved folder lie, and {name!r} is none")
+            return found, None
+        except UnknownNameError:
+            if not os.path.isdir(name):
+                raise
+            if not os.path.isfile(os.path.join(name, CARD)):
+                raise UnknownNameError(
+                    f"no space is called {name!r}, and the folder of that name has no {CARD}",
+                    remedy="give a folder that Space.save wrote; `mmencode list` shows what is installed",
+                ) from None
+    saved = read_folder(name)
+    if moved is not None:
+        saved = replace(saved, card=_moved(saved.card, moved))
+    return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
+
+
+def _require_declared(
+    specs: Sequence[EncoderSpec], given: str | os.PathLike[str] | Space | None, card: str
+) -> None:
+    """TrustError for members of families that the caller didn't name: their names are the card's words.
+
+    Those that name a whole path are read as any local checkpoint is: bounded, and running nothing.
+    """
+    own = {spec.name for spec in _specs_of(given)} if given is not None and not _is_folder(given) else set()
+    named = {
+        spec.modality: spec.name
+        for spec in specs
+        if spec.variant and spec.name not in own and not is_local(spec.variant)
+    }
+    if named:
+        listed = ", ".join(f"{name!r} for {modality}" for modality, name in named.items())
+        raise TrustError(
+            f"the card of a folder says by names of encoders what is to be fetched: {listed:.500}",
+            culprit=card,
+            remedy='if you trust whoever made it, say so: load(folder, trust="names"), '
+            'Index.open(path, trust="names"), or --trust on the command line',
+        )
+
+
+def _is_folder(space: str | os.PathLike[str] | Space) -> bool:
+    """Whether it is a saved space, whose own card chooses encoders."""
+    return not isinstance(space, Space) and _found(space)[1] is not None
+
+
+def _specs_of(space: str | os.PathLike[str] | Space) -> Sequence[EncoderSpec]:
+    return tuple(space.specs.values()) if isinstance(space, Space) else _found(space)[0]
+
+
+def _moved(card: SpaceCard, to: str | os.PathLike[str] | Space) -> SpaceCard:
+    """The card with the places that the encoders of another space have, where they are of its families."""
+    specs = _specs_of(to)
+    places = {(spec.modality, spec.name.removesuffix(spec.variant) + "*"): spec.variant for spec in specs}
+    towers = tuple(
+        replace(tower, place=places.get((tower.modality, tower.encoder), tower.place))
+        for tower in card.towers
+    )
+    if not any((tower.modality, tower.encoder) in places for tower in card.towers):
+        raise SpaceMismatchError(
+            f"no encoder of {to.name if isinstance(to, Space) else os.fspath(to)!r} is of a family that the "
+            f"saved space {card.name!r} has: {', '.join(tower.encoder for tower in card.towers)}",
+            remedy="give the space of the same checkpoints where they lie now",
+        )
+    return replace(card, towers=towers)
+
+
+def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
+    """The encoder's spec as a member of a saved space; loading it checks that it is the one of the card."""
+    card = saved.card
+    try:
+        spec = registry()[tower.name]
+    except UnknownNameError as unknown:
+        plugin = saved.plugins.get(tower.name, "the plugin that does")
+        there = any(found.distribution == plugin for found in registry().plugins)
+        raise UnknownNameError(
+            f"the saved space {card.name!r} needs the encoder {tower.name!r} for {tower.modality}, and no "
+            "plugin declares it",
+            culprit=registry().about(tower.name, plugin),
+            remedy=f"`mmencode plugins` shows the state of {plugin}" if there else f"pip install {plugin}",
+        ) from unknown
+    if spec.is_family:
+        raise UnknownNameError(
+            f"the saved space {card.name!r} doesn't say where the weights for {tower.modality} lie, which "
+            f"are of the family {tower.encoder}",
+            remedy="load the space from where they lie, and give it: load(folder, space=space)",
+        )
+    found = replace(spec, space=card.name, aliases=(), card="", identity=tower.identity)
+    if tower.modality not in saved.projections:
+        return replace(found, dim=card.dim)
+    own = spec.identity or Identity()  # the card's projection and dim are those of what comes behind
+    return replace(found, identity=replace(tower.identity, projection=own.projection))
+
+
+class Shared:
+    """The spaces that `encode` uses, each loaded once, whatever number of threads ask for it."""
+
+    def __init__(self) -> None:
+        self._guard = Guard()
+        self._load = functools.cache(load)
+
+    def __call__(self, name: str) -> Space:
+        """The space of that name."""
+        with self._guard:
+            return self._load(name)
+
+    def cache_clear(self) -> None:
+        """Forget all of them."""
+        self._load.cache_clear()
+
+
+shared = Shared()
+
+
+def encode(
+    modality: str,
+    batch: Sequence[Any],
+    *,
+    space: str | Space | None = None,
+    on_error: OnError = "raise",
+    progress: bool = False,
+) -> Embeddings:
+    """Turn a batch of raw items into vectors of a space, by default the space called `default`.
+
+    Raises NoDefaultSpaceError, with the choices, when no space is named and none is the default.
+    """
+    if not isinstance(space, Space):
+        space = shared(registry().default_space() if space is None else space)
+    return space.encode(modality, batch, on_error=on_error, progress=progress)
