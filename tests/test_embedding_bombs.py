@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mmencode.embeddings.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings, Quantised
 from mmencode.embeddings.files import ARRAYS, TABLES
-from mmencode.embeddings.quantised import Quantised
 from mmencode.errors import InputError
 
 FACTS = {"format": "mmencode-embeddings-1", "space": "a@1", "modality": "text", "errors": "[]"}

@@ -239,9 +239,9 @@ def test_tables_without_pyarrow_name_the_command_that_installs_it(tmp_path, monk
 def test_other_formats_do_without_pyarrow_and_torch():
     code = (
         "import sys; sys.modules['pyarrow'] = sys.modules['torch'] = None\n"
-        "import numpy as np; from mmencode.embeddings import Embeddings\n"
+        "import numpy as np; from mmencode.embeddings.embeddings import Embeddings\n"
         "e = Embeddings(np.eye(3), space='a@1', modality='text')\n"
-        "e.truncate(3).quantize('int8').dequantise()\n"
+        "e.truncate(3).quantize('int8').dequantize()\n"
         "try: e.save('x.csv')\n"
         "except ValueError: print('done')"
     )

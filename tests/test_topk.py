@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode.embeddings.embeddings import Embeddings, search, similarity
-from mmencode.embeddings.topk import Nearest, best_columns, cosines, require_unit, whole
+from mmencode.embeddings.embeddings import Embeddings
+from mmencode.embeddings.search import search, similarity
+from mmencode.embeddings.topk import Nearest, best_columns, cosines, whole
+from mmencode.embeddings.unit import require_unit
 
 
 def unit(rows, dim, seed=0):

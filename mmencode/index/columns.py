@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from .conditions import KEYWORDS
 from .escaping import escape, unescape
 

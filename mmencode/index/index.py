@@ -13,7 +13,8 @@ import numpy as np
 from .._atomic import folder_aside
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
-from ..embeddings.topk import require_unit, whole
+from ..embeddings.topk import whole
+from ..embeddings.unit import require_unit
 from ..engine.engine import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, IdentityError, StoreError

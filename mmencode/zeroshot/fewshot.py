@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..errors import FitError, LabelError, MissingPackageError
 from ..plugins.spec import Scoring
 from .bank import unit_means

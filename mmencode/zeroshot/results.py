@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings.embeddings import Positions, Vectors
+from ..embeddings.array_types import Positions, Vectors
 from ..embeddings.topk import best_columns, whole
 from ..errors import InputError, MissingPackageError
 from ..plugins.spec import Scoring

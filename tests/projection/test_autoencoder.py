@@ -72,10 +72,10 @@ def test_same_seed_gives_the_same_numbers_and_leaves_the_generator_alone():
 
 def test_reduced_vectors_belong_to_a_space_of_their_own(curve):
     rows = bent(50, seed=1)
-    named = rows.named([str(number) for number in range(50)])
-    reduced = curve.reduce(named)
+    keyed = rows.with_keys([str(number) for number in range(50)])
+    reduced = curve.reduce(keyed)
     assert reduced.space == curve.into != rows.space
-    assert (reduced.dim, reduced.keys, reduced.modality) == (2, named.keys, "text")
+    assert (reduced.dim, reduced.keys, reduced.modality) == (2, keyed.keys, "text")
     np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), 1, atol=1e-6)
     with pytest.raises(SpaceMismatchError):
         mmencode.similarity(reduced, rows.truncate(2))
