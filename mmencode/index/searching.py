@@ -17,7 +17,7 @@ from ..card import SpaceCard
 from ..embeddings.embeddings import Vectors
 from ..embeddings.topk import Nearest, cosines
 from ..errors import UnknownModalityError
-from .ann import METRIC, PROBES, REFINED
+from .ann import METRIC, PARTITIONS, REFINED
 from .columns import metadata_names, metadata_of, vectors_of
 from .escaping import both, escape, literal, one_of, unescape
 from .results import Hit
@@ -142,7 +142,7 @@ def _approximate(store: Store, query: Query, vector: Vectors) -> list[_Found]:
 def _nearest(store: Store, vector: Vectors, where: str | None, *, exact: bool) -> Any:
     """LanceDB's search; where a condition leaves few rows, it goes on until it has found enough."""
     search = store.rows.search(vector, vector_column_name="vector").distance_type(METRIC)
-    search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINED)
+    search = search.bypass_vector_index() if exact else search.nprobes(PARTITIONS).refine_factor(REFINED)
     if where is not None:
         search = (search if exact else search.maximum_nprobes(0)).where(where, prefilter=True)
     names = ["key", "modality", *metadata_names(store.latest.schema), "vector", "_distance"]
