@@ -52,6 +52,48 @@ if TYPE_CHECKING:
     from .spaces.space import Space as Space
     from .spaces.verification import Verification as Verification
 
+__all__ = [
+    "Autoencoder",
+    "Chain",
+    "Embeddings",
+    "Encoder",
+    "EncoderSpec",
+    "Identity",
+    "IdentityProjection",
+    "Index",
+    "LabelAnchored",
+    "Limits",
+    "Linear",
+    "Perceptron",
+    "Projection",
+    "Quantised",
+    "Ranges",
+    "Registry",
+    "Report",
+    "Runtime",
+    "Space",
+    "SpaceCard",
+    "Tokens",
+    "Truncation",
+    "Verification",
+    "Waveform",
+    "__version__",
+    "align",
+    "autoencode",
+    "bridge",
+    "compose",
+    "encode",
+    "errors",
+    "hookimpl",
+    "load",
+    "load_projection",
+    "pooling",
+    "registry",
+    "save_projection",
+    "search",
+    "similarity",
+]
+
 _LAZY = {
     "AlignmentReport": "spaces.alignment",
     "Autoencoder": "projection",
@@ -107,4 +149,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "pooling"})
+    return sorted(__all__)
