@@ -126,14 +126,16 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name == "pooling":
-        return import_module(".pooling", __name__)
-    if name not in _LAZY:
-        raise AttributeError(f"module 'mmencode' has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> object:
+        if name == "pooling":
+            return import_module(".pooling", __name__)
+        if name not in _LAZY:
+            raise AttributeError(f"module 'mmencode' has no attribute {name!r}")
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -25,7 +25,7 @@ def _imported(body: list[ast.stmt]) -> dict[str, str]:
 
 def _typed() -> dict[str, str]:
     """Each name of the block that only a type checker reads, to its module."""
-    (block,) = [node for node in SOURCE.body if isinstance(node, ast.If)]
+    (block,) = [node for node in SOURCE.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name)]
     return _imported(block.body)
 
 
