@@ -1,4 +1,4 @@
-"""The types that a user's own code is checked by: `mypy tests/typing` passes, and nothing here is ever run."""
+"""The types that a user's own code is checked by: `mypy tests/typing` passes, and nothing here is run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing_extensions import assert_type
 
 import mmencode
 from mmencode import Embeddings, EncoderSpec, Index, Projection, Space, hookimpl
-from mmencode import Spase as Misspelt  # type: ignore[attr-defined]
+from mmencode import Spase as Misspelt  # type: ignore[attr-defined]  # noqa: F401
 from mmencode.errors import InputError, MmencodeError
 from mmencode.evaluation import Report, retrieval, zero_shot
 
