@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .projection import load_projection as load_projection
     from .projection import save_projection as save_projection
     from .spaces.alignment import AlignmentReport as AlignmentReport
-    from .spaces.alignment import AlignmentReport as Report
+    from .spaces.alignment import AlignmentReport as Report  # noqa: F401
     from .spaces.alignment import align as align
     from .spaces.bridging import bridge as bridge
     from .spaces.composition import compose as compose
@@ -138,9 +138,10 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that is ther
 
     def __getattr__(name: str) -> object:
         if name in _RENAMED:
-            message = f"mmencode.{name} is called mmencode.{_RENAMED[name]} now; the old name goes in a later release"
+            new = _RENAMED[name]
+            message = f"mmencode.{name} is called mmencode.{new} now; the old name goes in a later release"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
-            return __getattr__(_RENAMED[name])
+            return __getattr__(new)
         if name == "pooling":
             return import_module(".pooling", __name__)
         if name not in _LAZY:
