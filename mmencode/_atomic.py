@@ -72,9 +72,13 @@ def content_aside(folder: str | os.PathLike[str]) -> Iterator[Path]:
 def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a regular file to read; OSError for a folder, a pipe or a device, without waiting for one."""
     handle = os.open(path, _READ)
-    with os.fdopen(handle, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError("it is no regular file")
+    except OSError:
+        os.close(handle)
+        raise
+    with os.fdopen(handle, "rb") as file:
         yield file
 
 
