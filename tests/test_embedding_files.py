@@ -197,7 +197,7 @@ def test_keys_that_are_no_unicode_keep_their_bytes(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", list(ARRAYS))
 def test_keys_that_a_format_cannot_hold_are_refused_and_leave_no_file(tmp_path, suffix):
-    with pytest.raises(ValueError, match="isn't Unicode text"):
+    with pytest.raises(ValueError, match="is neither Unicode text"):
         make(2, keys=["a", "\ud800"]).save(tmp_path / f"x{suffix}")
     assert list(tmp_path.iterdir()) == []
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
-from ..card import require_same_space
+from ..arguments.counts import require_positive
+from ..card import is_same_space, require_same_space
 from .array_types import Array, Vectors
-from .topk import whole
 
 CodeKind = Literal["int8", "binary"]
 Counts = np.ndarray[Any, np.dtype[np.int32]]
@@ -55,7 +55,7 @@ class Ranges:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ranges):
             return NotImplemented
-        same_space = self.space.rpartition("@")[2] == other.space.rpartition("@")[2]
+        same_space = is_same_space(self.space, other.space)
         return same_space and np.array_equal(self.low, other.low) and np.array_equal(self.high, other.high)
 
     @classmethod
@@ -135,7 +135,7 @@ def read_width(said: str) -> int:
     """Read the width of vectors from the text of a file; ValueError for a text that is no width."""
     if not (said.isascii() and said.isdigit() and 0 < len(said) < 10):
         raise ValueError(f"its dim is {said!r:.100}, which is no width")
-    return whole(int(said), "dim")
+    return require_positive(int(said), "dim")
 
 
 def count_differing_bits(a: Array, b: Array) -> Counts:

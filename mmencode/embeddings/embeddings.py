@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.counts import require_positive
 from ..arguments.lists import in_order
 from ..card import require_same_space
 from ..errors import InputError, SpaceMismatchError
@@ -32,7 +33,7 @@ from .codes import (
 from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable, write
 from .interchange import Interchange
 from .rows import join_keys, pick_keys, require_one_each
-from .topk import cosines, whole
+from .topk import cosines
 from .unit import require_unit, unit_rows
 
 _FORMAT = "mmencode-embeddings-1"
@@ -155,7 +156,7 @@ class Embeddings(Interchange):
 
         ValueError unless 1 <= dim <= the width, and for vectors whose first `dim` numbers are all zero.
         """
-        dim = whole(dim, "dim", self.dim)
+        dim = require_positive(dim, "dim", self.dim)
         if dim == self.dim:
             return self
         return self._with(

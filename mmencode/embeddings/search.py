@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..arguments.counts import require_positive
 from ..card import require_same_space
 from .array_types import Positions, Vectors
 from .embeddings import Embeddings
-from .topk import Nearest, cosines, whole
+from .topk import Nearest, cosines
 
 
 def similarity(a: Embeddings, b: Embeddings) -> Vectors:
@@ -46,7 +47,7 @@ def search(queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
     """
     first, second = require_embeddings(queries, "queries"), require_embeddings(corpus, "corpus")
     _require_comparable(first, second, ("queries", "corpus"), "searched together")
-    nearest = Nearest(first.vectors, min(whole(k), len(second)))
+    nearest = Nearest(first.vectors, min(require_positive(k), len(second)))
     nearest.add(second.vectors)
     return Matches(nearest.places, nearest.scores, second.positions[nearest.places])
 

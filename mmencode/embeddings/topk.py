@@ -7,9 +7,6 @@ on nothing but its two vectors, and equal scores are ranked by place.
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
 import numpy as np
 
 from .array_types import Array, Positions, Vectors
@@ -20,18 +17,6 @@ _ROWS = 256  # rows of scores sorted at once, so that they stay in the cache
 _FEW = 16  # for a k up to this one, k times argmax is quicker than sorting
 _DENSE = 4  # where k is this part of all rows or more, exact scores of all are quicker than of candidates
 _HIGHEST = 1.01  # the cosine of two vectors that pass for unit vectors is below this
-
-
-def whole(value: Any, name: str = "k", most: int | None = None) -> int:
-    """Convert a number of any integer type to an int; ValueError unless it is one from 1 to `most`."""
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or (most is not None and number > most):
-        wanted = "a positive int" if most is None else f"an int from 1 to {most}"
-        raise ValueError(f"{name} is {value!r:.100}: make it {wanted}")
-    return number
 
 
 def cosines(a: Vectors, b: Vectors) -> Vectors:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..embeddings.array_types import Numbers, Vectors
-from ..errors import MissingPackageError
+from ..plugins.packages import import_package
 
 Method = Literal["pca", "umap"]
 INSTALL = "pip install 'mmencode[map]'"
@@ -85,10 +85,7 @@ def _pointed(axes: Numbers) -> Numbers:
 
 
 def _umap(vectors: Vectors, start: Numbers, seed: int) -> Numbers:
-    try:
-        import umap
-    except ImportError as cause:
-        raise MissingPackageError("a map by UMAP needs umap-learn", remedy=INSTALL) from cause
+    umap = import_package("umap", "a map by UMAP needs umap-learn", INSTALL)
     spread = np.abs(start).max() or 1.0
     drawn = umap.UMAP(
         n_neighbors=min(NEIGHBOURS, len(vectors) - 1),

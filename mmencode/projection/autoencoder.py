@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..card import is_same_space
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.unit import scale_to_unit
@@ -88,7 +89,7 @@ class Autoencoder(Perceptron):
     @torch.inference_mode()
     def _run(self, embeddings: Embeddings, step: Callable[[Tensor], Tensor]) -> Vectors:
         source = str(self.report.get("source", embeddings.space))
-        if embeddings.space.rpartition("@")[2] != source.rpartition("@")[2]:
+        if not is_same_space(embeddings.space, source):
             raise SpaceMismatchError(
                 f"an autoencoder for vectors of {source} was given vectors of {embeddings.space}",
                 remedy="fit one to these, with mmencode.autoencode",

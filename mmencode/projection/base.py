@@ -21,7 +21,7 @@ class Projection(nn.Module, ABC):
     """
 
     kind: ClassVar[str] = ""  # the name that mmencode's own are saved under
-    inner: ClassVar[tuple[str, ...]] = ()  # the names of settings that are projections themselves
+    inner: ClassVar[tuple[str, ...]] = ()  # the names of settings that are shapes of projections
     into: str = ""
     note: str = ""
 
@@ -45,15 +45,23 @@ class Projection(nn.Module, ABC):
 
     @property
     def settings(self) -> Settings:
-        """The values that `blank` makes another projection of the same shape from.
+        """The values that `blank` makes another projection of the same shape from, as JSON can hold them.
 
-        They are plain values that JSON can hold, except those named in `inner`, which are projections.
+        Those named in `inner` are the shapes of projections.
         """
         return {}
 
+    @property
+    def shape(self) -> Settings:
+        """The kind and the settings of a projection: all but its state, as JSON can hold it."""
+        return {"kind": self.kind, "settings": self.settings}
+
     @classmethod
     def blank(cls, settings: Settings) -> Projection:
-        """Make a projection of the shape that `settings` say, whose state is still to be loaded."""
+        """Make a projection of these settings, whose state is still to be loaded.
+
+        Those named in `inner` are blank projections already.
+        """
         return cls(**settings)
 
 

@@ -38,5 +38,5 @@ class Chain(Projection):
 
     @property
     def settings(self) -> Settings:
-        """The two projections themselves."""
-        return {"first": self.first, "second": self.second}
+        """The shapes of both projections."""
+        return {"first": self.first.shape, "second": self.second.shape}

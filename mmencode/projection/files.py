@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .._atomic import opened, size_of, written_aside
+from .._atomic import file_aside, open_regular, size_of
 from ..errors import EncoderError, WeightsError
-from ..errors.causes import words
+from ..errors.causes import message_of
 from .anchored import LabelAnchored
 from .autoencoder import Autoencoder
 from .base import IdentityProjection, Projection, Settings
@@ -38,16 +38,17 @@ def save_projection(projection: Projection, path: str | os.PathLike[str]) -> Non
 
     Raises EncoderError for another class, or for a head or report that can't be saved.
     """
+    _require_own_kinds(projection)
     facts = {
         "format": FORMAT,
-        **describe_shape(projection),
+        **projection.shape,
         "into": projection.into,
         "note": projection.note,
         "report": projection.report,
     }
     state = {name: tensor.contiguous() for name, tensor in projection.state_dict().items()}
     content = save(state, {"mmencode": _json(facts)})
-    with written_aside(path) as aside:
+    with file_aside(path) as aside:
         aside.write_bytes(content)
 
 
@@ -63,32 +64,25 @@ def load_projection(path: str | os.PathLike[str]) -> Projection:
     except FileNotFoundError as cause:
         raise _unreadable(source, "there is no such file") from cause
     except _DAMAGE as cause:
-        raise _unreadable(source, words(cause)) from cause
+        raise _unreadable(source, message_of(cause)) from cause
 
 
-def describe_shape(projection: Projection) -> Settings:
-    """Describe a projection by kind and settings, of which `make_blank` makes another of the same shape.
-
-    EncoderError for a class that isn't one of mmencode's own, also where it is inside another projection.
-    """
-    if type(projection) is not KINDS.get(projection.kind):
-        raise EncoderError(
-            f"a projection of the class {type(projection).__name__} can't be saved",
-            remedy=f"a plugin can ship it; mmencode saves its own kinds: {', '.join(KINDS)}",
-        )
-    settings = {
-        name: describe_shape(value) if name in projection.inner else value
-        for name, value in projection.settings.items()
-    }
-    return {"kind": projection.kind, "settings": settings}
+def _require_own_kinds(projection: Projection) -> None:
+    """Raise EncoderError unless a projection, and each inside it, is of a class that mmencode can restore."""
+    for each in projection.modules():
+        if isinstance(each, Projection) and type(each) is not KINDS.get(each.kind):
+            raise EncoderError(
+                f"a projection of the class {type(each).__name__} can't be saved",
+                remedy=f"a plugin can ship it; mmencode saves its own kinds: {', '.join(KINDS)}",
+            )
 
 
-def make_blank(shape: Settings) -> Projection:
+def _make_blank(shape: Settings) -> Projection:
     """Make a projection of a shape, whose state is still to be loaded; ValueError for an unknown kind."""
     if shape["kind"] not in KINDS:
         raise ValueError(f"it is of the kind {shape['kind']!r:.100}; this mmencode knows {', '.join(KINDS)}")
     kind = KINDS[shape["kind"]]
-    inner = {name: make_blank(shape["settings"][name]) for name in kind.inner}
+    inner = {name: _make_blank(shape["settings"][name]) for name in kind.inner}
     return kind.blank({**shape["settings"], **inner})
 
 
@@ -103,7 +97,7 @@ def _json(facts: Mapping[str, Any]) -> str:
 
 def _require_small_header(source: Path) -> None:
     """Raise ValueError for a header longer than any projection's, before JSON and modules are made of it."""
-    with opened(source) as file:
+    with open_regular(source) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(HEADER, size_of(file)):
             raise ValueError(f"its header has {length} bytes, and a projection's has {HEADER} at most")
@@ -122,11 +116,11 @@ def _restore(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Projectio
     if not isinstance(facts["report"], dict):
         raise ValueError("its report is no JSON object")
     with torch.device("meta"):  # draws no initial weights, which would move the state of the user's generator
-        blank = make_blank(shape)
+        blank = _make_blank(shape)
         _require_state(state, blank.state_dict())  # before memory of the declared shapes is taken
     projection: Projection = blank.to_empty(device="cpu")
     projection.load_state_dict(state)
-    if describe_shape(projection) != shape:
+    if projection.shape != shape:
         raise ValueError("its state and its settings don't go together")
     projection.into, projection.note, projection.report = facts["into"], facts["note"], facts["report"]
     return projection.eval().requires_grad_(False)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from ..arguments.counts import require_positive
 from ..embeddings.embeddings import Embeddings
 from ..encoder import digest
 from ..errors import FitError
@@ -70,9 +71,7 @@ class Truncation(Projection):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"dim is {dim!r}: make it a positive int")
-        self._dim = dim
+        self._dim = require_positive(dim, "dim")
 
     def forward(self, features: Tensor) -> Tensor:
         """Project features `[b, width]` to `[b, dim]`."""
@@ -189,8 +188,8 @@ def procrustes(found: Moments) -> Linear:
 
     Schoenemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 1966. Where the
     widths differ, the rows of the matrix, or its columns, are orthonormal; rows are the directions that vary
-    most with the targets, which are not always the nearest. One scale for all is fitted, too. FitError when the
-    targets don't vary with the features at all.
+    most with the targets, which are not always the nearest. One scale for all is fitted, too. FitError when
+    the targets don't vary with the features at all.
     """
     mean, target, covariance, cross = _centre_related(found)
     left, values, right = torch.linalg.svd(cross, full_matrices=False)

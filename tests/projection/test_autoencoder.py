@@ -97,7 +97,9 @@ def test_odd_vectors_have_the_largest_errors(curve):
 
 
 def test_vectors_of_another_space_are_refused(curve):
-    with pytest.raises(SpaceMismatchError, match="an autoencoder for vectors of a@1 was given some of b@2"):
+    with pytest.raises(
+        SpaceMismatchError, match="an autoencoder for vectors of a@1 was given vectors of b@2"
+    ):
         curve.codes(given(bent(5), space="b@2"))
 
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ...errors import Fault, InputError, MmencodeError
-from ...errors.causes import fault_of, words
+from ...errors.causes import fault_of, message_of
 from ..array_types import Array
 
 _TIMES, _SPARE = 16, 2**20  # the memory that a file may take: 16 times its size, and 1 MiB
@@ -66,7 +66,7 @@ def readable(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except Exception as cause:  # libraries raise all sorts of errors on bad bytes
         raise InputError(
-            f"it can't be read: {words(cause)}",
+            f"it can't be read: {message_of(cause)}",
             source=os.fspath(path),
             remedy="check the path; a damaged file must be copied or written again",
             fault=fault_of(cause, "content"),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-from importlib import import_module
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..._atomic import size_of
-from ...errors import MissingPackageError
-from ..names import escape, unescape
+from ...plugins.packages import import_package
+from ..surrogates import escape_surrogates, unescape_surrogates
 from .record import Record, require_bounded, require_kind
 
 _COLUMNS = ("key", "position", "vector")
@@ -20,13 +19,7 @@ _ROW = 16  # bytes of a row beside its vector: a position, and where its key end
 
 def import_pyarrow(name: str) -> Any:
     """Import pyarrow, or a module of it; MissingPackageError where it isn't installed."""
-    try:
-        return import_module(name)
-    except ImportError as cause:
-        raise MissingPackageError(
-            "Parquet and Arrow files need pyarrow, which isn't installed",
-            remedy="pip install 'mmencode[arrow]'",
-        ) from cause
+    return import_package(name, "Parquet and Arrow files need pyarrow", "pip install 'mmencode[arrow]'")
 
 
 def _table_of(record: Record) -> Any:
@@ -45,7 +38,7 @@ def _table_of(record: Record) -> Any:
     columns = [
         arrow.nulls(count, arrow.string())
         if record.keys is None
-        else arrow.array([escape(key) for key in record.keys], arrow.string()),
+        else arrow.array([escape_surrogates(key) for key in record.keys], arrow.string()),
         arrow.array(record.arrays["positions"], arrow.int64()),
         arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), dim),
     ]
@@ -92,7 +85,7 @@ def _record_of(table: Any) -> Record:
             "positions": np.array(table.column("position").to_numpy()),
         },
         _facts(table.schema),
-        None if unnamed else tuple(unescape(key) for key in keys),
+        None if unnamed else tuple(unescape_surrogates(key) for key in keys),
     )
 
 
