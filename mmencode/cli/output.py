@@ -15,7 +15,7 @@ from typing import Any, Literal, TextIO
 import typer
 from typer.core import TyperCommand
 
-from ..plugins.prints import Aside, printed_aside
+from ..plugins.prints import Aside, print_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class QuietCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command with standard output kept for its results."""
-        with printed_aside():
+        with print_aside():
             return super().invoke(ctx)
 
 

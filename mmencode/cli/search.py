@@ -190,7 +190,7 @@ def _notes(found: SearchResult) -> list[str]:
 
 def _write_page(path: Path, query: WeightedQuery, found: SearchResult, limits: Limits) -> None:
     """Write the matches as an HTML gallery; an existing file is replaced only by a complete page."""
-    from .._atomic import written_aside
+    from .._atomic import file_aside
     from ..pages import Item, gallery_page, previews
 
     shown = previews(((match.modality, match.key) for match in found.matches), limits=limits)
@@ -218,5 +218,5 @@ def _write_page(path: Path, query: WeightedQuery, found: SearchResult, limits: L
         notes=_notes(found),
         footer=f"Vectors of the space {found.space}",
     )
-    with written_aside(path) as aside:
+    with file_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")

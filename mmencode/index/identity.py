@@ -20,7 +20,7 @@ from ..errors import (
     UnknownNameError,
     WeightsError,
 )
-from ..errors.causes import words
+from ..errors.causes import message_of
 from ..inputs import Limits
 from ..plugins.registry import registry
 from ..spaces.folder import CARD, Saved, shipped_card, write_folder
@@ -42,7 +42,7 @@ def require_index(path: Path) -> None:
     try:
         os.stat(path / CARD)
     except PermissionError as cause:
-        raise StoreError(f"the index at {path} can't be read: {words(cause)}", remedy=DENIED) from cause
+        raise StoreError(f"the index at {path} can't be read: {message_of(cause)}", remedy=DENIED) from cause
     except (OSError, ValueError):
         pass
     raise StoreError(

@@ -13,7 +13,7 @@ import pytest
 import mmencode.cli
 import mmencode.testing
 from mmencode.cli.output import QuietCommand
-from mmencode.plugins.prints import Aside, printed_aside
+from mmencode.plugins.prints import Aside, print_aside
 from mmencode.testing import Check, FakeText, fake_specs
 
 SPECS = [replace(spec, aliases=("default",)) for spec in fake_specs()]
@@ -80,6 +80,6 @@ def test_results_are_printed_through_output_alone():
 
 def test_the_standard_output_comes_back_when_a_command_fails():
     before = sys.stdout
-    with pytest.raises(ZeroDivisionError), printed_aside():
+    with pytest.raises(ZeroDivisionError), print_aside():
         raise ZeroDivisionError
     assert sys.stdout is before
