@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputError
 from ..inputs.tables import FILES, located, read_pairs
 from ..zeroshot import Duplicates
-from ..zeroshot.labels import KEPT
+from ..zeroshot.labels import KEEP_REMEDY
 from .origin import LeftOut, Origin, blank, key_in_table, require_column, table_rows, word
 
 Names = str | os.PathLike[str]
@@ -161,7 +161,9 @@ def _renamed(labels: Mapping[str, object], names: Names | None, duplicates: Dupl
         raise _misnamed(names, f"it has no name for {', '.join(map(repr, missing))}", "add a row for each")
     shared = [name for name, count in Counter(table[label] for label in labels).items() if count > 1]
     if shared and duplicates == "refuse":
-        raise _misnamed(names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEPT}")
+        raise _misnamed(
+            names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEEP_REMEDY}"
+        )
     return {label: table[label] for label in labels}
 
 
