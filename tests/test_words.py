@@ -77,6 +77,11 @@ def _functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef
             yield node
 
 
+def _is_former_name(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a function is only kept for users of an old name."""
+    return (ast.get_docstring(function) or "").startswith("Deprecated")
+
+
 def _is_value(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Whether a function is read as an attribute, so that a participle says what its object is."""
     names = {ast.unparse(one) for one in function.decorator_list}
@@ -130,7 +135,8 @@ def participles(room: Path) -> list[str]:
         f"{path.relative_to(ROOT)}:{function.lineno} {function.name}"
         for path in _files(room)
         for function in _functions(ast.parse(path.read_text()))
-        if not _is_value(function) and _is_participle(function.name.strip("_").split("_")[0])
+        if not (_is_value(function) or _is_former_name(function))
+        and _is_participle(function.name.strip("_").split("_")[0])
     ]
 
 

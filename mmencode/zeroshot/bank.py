@@ -81,7 +81,7 @@ class Bank:
 def mean_rows(vectors: Vectors, groups: Sequence[Sequence[Any]], names: Sequence[str]) -> Vectors:
     """Average each group's rows of `[n, dim]`, where groups follow each other, to unit vectors.
 
-    A single row stays as it is, bit for bit. Raises LabelError for a group whose vectors cancel each other out.
+    A single row stays as it is, bit for bit. Raises LabelError for a group whose vectors cancel out.
     """
     starts = np.cumsum([0, *map(len, groups)])
     means = np.stack([vectors[start:stop].mean(axis=0) for start, stop in pairwise(starts)])

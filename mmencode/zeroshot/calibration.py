@@ -73,8 +73,8 @@ def fit_calibration(
 ) -> Calibration:
     """Fit a scale to scores `[n, labels]`, by the labels that items have; measure it by cross-validation.
 
-    `targets[i, j]` says whether item i has label j. With `rejecting`, items without one give a threshold. FitError for too few items, and for scores
-    that say nothing about the labels.
+    `targets[i, j]` says whether item i has label j. With `rejecting`, items without one give a threshold.
+    FitError for too few items, and for scores that say nothing about the labels.
     """
     nones: Flags = (targets.sum(axis=1) == 0) & rejecting
     known, truth = scores[~nones], targets[~nones]
@@ -123,7 +123,8 @@ def measure_calibration_error(
 ) -> float:
     """Measure the expected calibration error: by how much confidence misses the share of hits, over bins.
 
-    Bins have equal width. It is that of the best label of each item (Guo et al. 2017), or with `multi_label` of every pair of item and label.
+    It is that of the best label of each item (Guo et al. 2017), or with `multi_label` of every pair of item
+    and label. Bins have equal width.
     Bins are open at their lower end, as theirs are.
     """
     if multi_label:
@@ -141,7 +142,7 @@ def measure_calibration_error(
 def _fit_rejection(scores: Numbers, nones: Flags) -> tuple[float, float, float]:
     """Fit a threshold of the best score; measure the shares accepted and rejected by cross-validation.
 
-    The highest score tells items with a label from those that are none of the labels (Hendrycks et al., "Scaling
+    The highest score tells items with a label from those without (Hendrycks et al., "Scaling
     Out-of-Distribution Detection for Real-World Settings", ICML 2022).
     """
     highest = scores.max(axis=1)

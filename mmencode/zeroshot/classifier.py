@@ -31,8 +31,8 @@ _SHOWN = 8  # labels in a message
 class Classifier:
     """Classifies items by the vectors of labels in a space; `Space.classifier` makes it.
 
-    The labels' vectors are computed once. Each label is put into every template, and the mean of the normalised vectors is normalised again
-    (prompt ensembling; Radford et al., "Learning Transferable Visual Models From Natural Language
+    The labels' vectors are computed once. Each label is put into every template, and the mean of the
+    normalised vectors is normalised again (prompt ensembling; Radford et al., "Learning Transferable Visual Models From Natural Language
     Supervision", 2021, section 3.1.4). Without templates, the prompt that the encoder of the classified
     modality declares is the only one. A classifier doesn't change: `with_examples` and `calibrate` give
     others. Pickled, it takes its labels' vectors along, and its space as that travels.
@@ -104,7 +104,9 @@ class Classifier:
     def calibrate(
         self, modality: str, items: Sequence[Any] | Embeddings, labels: Sequence[Label]
     ) -> Classifier:
-        """Fit probabilities to labelled items, raw or encoded, that are no examples; gives another classifier.
+        """Fit probabilities to labelled items, raw or encoded; gives another classifier.
+
+        The items must be others than the examples that heads were fitted to.
 
         The softmax gets a scale ("temperature scaling"; Guo et al., "On Calibration of Modern Neural
         Networks", 2017); with multi_label, a sigmoid gets scale and bias (Platt 1999), and `labels` has a
@@ -217,7 +219,7 @@ class Classifier:
         return head
 
     def _require_distinct(self, head: Head) -> Head:
-        """Raise LabelError where a head has one vector for several labels, unless the user keeps duplicates."""
+        """Raise LabelError where a head has one vector for several labels and duplicates are refused."""
         alike = find_twins(head.weights) if self._labels.distinct and head.offsets is None else ()
         if not len(alike):
             return head
@@ -226,7 +228,7 @@ class Classifier:
             f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         )
         raise LabelError(
-            f"{len(names)} labels have the same vector in this encoder, so that nothing tells them apart: {shown}",
+            f"{len(names)} labels have one vector in this encoder, so that nothing tells them apart: {shown}",
             remedy="words that its tokenizer doesn't know or cuts off look the same to it: describe them "
             f"otherwise, leave all but one out, or {KEEP_REMEDY}",
         )
@@ -246,7 +248,7 @@ class Classifier:
         return self._space.specs[modality].prompt
 
     def _all_embeddings(self, modality: str) -> Embeddings:
-        """The vectors of all labels and, last, of the null class, if there is one; encoded at the first call."""
+        """The vectors of all labels and, last, of the null class; they are encoded at the first call."""
         template = self._template(modality)
         with self._guard:
             if template not in self._described:
@@ -283,7 +285,7 @@ class Classifier:
         return items
 
     def _targets(self, labels: Sequence[Label], count: int) -> Flags:
-        """Check labels of items, and tell whether item i has label j, `[n, labels]`; the null class is last."""
+        """Check the labels of items, and mark them in `[n, labels]`, where the null class is last."""
         labels = in_order(labels, "labels")
         if len(labels) != count:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Few-shot heads: fitted to labelled examples, on the vectors that zero-shot heads score, too."""
+"""Few-shot heads are fitted to labelled examples, on the vectors that zero-shot heads score, too."""
 
 from __future__ import annotations
 

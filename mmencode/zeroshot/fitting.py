@@ -79,7 +79,7 @@ def _newton(inputs: Numbers, wanted: Numbers) -> Numbers:
 
 
 def fit_threshold(highest: Numbers, nones: Flags) -> float:
-    """Fit the threshold that best tells items with a label from `nones`, those without, by their highest score.
+    """Fit the threshold of the highest score that best tells items with a label from `nones`, those without.
 
     It maximises the share of accepted items with a label plus that of rejected ones without (Youden's index;
     Youden 1950), and lies halfway between two scores. FitError when none is better than to accept everything.

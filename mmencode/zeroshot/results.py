@@ -58,9 +58,7 @@ class Classification:
         columns = best_columns(self.scores, require_positive(k))
         scores = np.take_along_axis(self.scores, columns, axis=1)
         names = map(self.labels.__getitem__, columns.ravel().tolist())
-        pairs = list(
-            zip(names, scores.ravel().tolist(), strict=True)
-        )  # one list for all rows is five times as fast
+        pairs = list(zip(names, scores.ravel().tolist(), strict=True))  # one list is five times as fast
         width = columns.shape[1]
         return [pairs[start : start + width] for start in range(0, len(pairs), width)]
 
@@ -152,7 +150,7 @@ class Classification:
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is one label alone, to which a softmax would give the probability 1 for anything."""
+        """Whether the only label would get the probability 1 for anything, by a softmax."""
         shared_out = self.scoring is not None and self.scoring.kind == "softmax" and not self.multi_label
         return shared_out and len(self.labels) == 1 and self.null is None
 
