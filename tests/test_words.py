@@ -32,14 +32,13 @@ LEFT: set[str] = {
         "arguments",
         "card.py",
         "cli",
-        "embeddings",
         "encoder.py",
         "encoders",
         "engine",
         "errors",
     ),
-    *("evaluation", "index", "inputs", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
-    *("testing", "zeroshot", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
+    *("evaluation", "index", "inputs", "isolation", "pages", "plugins", "pooling.py", "spaces"),
+    *("testing", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }
 

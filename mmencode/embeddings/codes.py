@@ -81,7 +81,7 @@ class Ranges:
 
 
 def encode_numbers(sample: Sample, kind: str, ranges: Ranges | None) -> tuple[CodeKind, Array, Ranges | None]:
-    """Quantize the vectors of a sample; gives the kind, the codes, and the ranges that "int8" codes were made with.
+    """Quantize the vectors of a sample; gives the kind, the codes, and the ranges of "int8" codes.
 
     ValueError for another kind, ranges for "binary", ranges of another width, and vectors that aren't finite;
     SpaceMismatchError for the ranges of another space.

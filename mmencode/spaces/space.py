@@ -264,7 +264,7 @@ class Space:
         multi_label  judge each label by itself, so that an item may have several or none
         duplicates   "keep" takes labels that are the same, which published lists have: the first comes first
 
-        Raises LabelError where these make no classifier, and where labels are one vector when they are used;
+        Raises LabelError where these make no classifier, and where labels have one vector when they are used;
         UnknownNameError for an unknown set of templates; TypeError for what has no order, and for tables.
         """
         found = describe_labels(labels, templates, by=by, synonyms=synonyms, null=null, duplicates=duplicates)

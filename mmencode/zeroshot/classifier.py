@@ -32,10 +32,10 @@ class Classifier:
     """Classifies items by the vectors of labels in a space; `Space.classifier` makes it.
 
     The labels' vectors are computed once. Each label is put into every template, and the mean of the
-    normalised vectors is normalised again (prompt ensembling; Radford et al., "Learning Transferable Visual Models From Natural Language
-    Supervision", 2021, section 3.1.4). Without templates, the prompt that the encoder of the classified
-    modality declares is the only one. A classifier doesn't change: `with_examples` and `calibrate` give
-    others. Pickled, it takes its labels' vectors along, and its space as that travels.
+    normalised vectors is normalised again (prompt ensembling; Radford et al., "Learning Transferable Visual
+    Models From Natural Language Supervision", 2021, section 3.1.4). Without templates, the only one is the
+    prompt that the encoder of the classified modality declares. A classifier doesn't change: `with_examples`
+    and `calibrate` give others. A pickled one holds its labels' vectors, and its space as that is pickled.
     """
 
     def __init__(

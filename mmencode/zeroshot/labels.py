@@ -107,7 +107,7 @@ def _prompts(templates: Sequence[str], words: Sequence[str]) -> list[str]:
 def _check_names(labels: Sequence[str] | Mapping[str, Any], *, distinct: bool) -> tuple[str, ...]:
     names = tuple(strings(labels.keys() if isinstance(labels, Mapping) else labels, "labels"))
     if not names:
-        raise LabelError("there are no labels in the list", remedy="name one or more")
+        raise LabelError("labels must be one or more, and the list is empty", remedy="name some")
     for name in names:
         _require_word(name)
     if distinct:

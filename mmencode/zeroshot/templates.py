@@ -37,7 +37,8 @@ def find_templates(given: str | Sequence[str]) -> tuple[str, ...]:
     templates = tuple(strings(given, "templates"))
     if not templates:
         raise LabelError(
-            "there are no templates in the list", remedy="leave it out for the modality's own prompt"
+            "templates must be one or more, and the list is empty",
+            remedy="leave it out for the modality's own prompt",
         )
     for template in templates:
         if PLACE not in template:
@@ -47,7 +48,7 @@ def find_templates(given: str | Sequence[str]) -> tuple[str, ...]:
     twice = [template for place, template in enumerate(templates) if template in templates[:place]]
     if twice:
         raise LabelError(
-            f"template {twice[0]!r} is given twice and would count twice", remedy="leave one of them out"
+            f"template {twice[0]!r} is there twice and would count twice", remedy="leave one of them out"
         )
     return templates
 

@@ -40,7 +40,7 @@ def english(monkeypatch):
 )
 def test_labels_that_are_one_vector_are_refused_and_named(english, labels, named):
     classifier = english.classifier(labels)
-    with pytest.raises(LabelError, match=f"{len(named)} labels are one vector") as raised:
+    with pytest.raises(LabelError, match=f"{len(named)} labels have one vector") as raised:
         classifier.classify("image", sample_items("image", 2))
     assert all(repr(name) in raised.value.fact for name in named)
     assert repr("cat") not in raised.value.fact
@@ -54,7 +54,7 @@ def test_the_null_class_is_one_of_those_that_are_told_apart(english):
 
 def test_examples_of_two_labels_that_are_one_picture_are_refused(space):
     picture, other = sample_items("image", 2)
-    with pytest.raises(LabelError, match=r"2 labels are one vector.*'a', 'c'"):
+    with pytest.raises(LabelError, match=r"2 labels have one vector.*'a', 'c'"):
         space.classifier({"a": [picture], "b": [other], "c": [picture]}, by="image").classify("text", ["x"])
 
 
@@ -66,7 +66,7 @@ def test_labels_that_only_their_examples_tell_apart_are_taken_by_them(english):
 
 
 def test_labels_without_examples_that_are_one_vector_are_refused_in_a_blend(english):
-    with pytest.raises(LabelError, match="2 labels are one vector"):
+    with pytest.raises(LabelError, match="2 labels have one vector"):
         english.classifier(["cat", "猫", "狗"]).with_examples("text", ["cat"], ["cat"])
 
 
