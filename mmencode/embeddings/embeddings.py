@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..arguments.lists import in_order
+from ..arguments.lists import to_list
 from ..card import require_same_space
 from ..errors import InputError
 from .files import Record, errors_from_text, errors_to_text, read, readable, write
@@ -54,7 +54,7 @@ class Embeddings:
         self.positions = np.arange(len(vectors)) if positions is None else np.asarray(positions, np.int64)
         if self.positions.shape != (len(self.vectors),):
             raise ValueError(f"{len(self.vectors)} vectors have positions of shape {self.positions.shape}")
-        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in in_order(keys, "keys"))
+        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in to_list(keys, "keys"))
         if self.keys is not None and len(self.keys) != len(self.vectors):
             raise ValueError(f"{len(self.vectors)} vectors have {len(self.keys)} keys: give as many, or none")
         self.space = space
@@ -113,7 +113,7 @@ class Embeddings:
 
         Raises ValueError when a row's item isn't among them, TypeError for a table and for what has no order.
         """
-        names = in_order(names, "names")
+        names = to_list(names, "names")
         if len(self) and not 0 <= self.positions.min() <= self.positions.max() < len(names):
             raise ValueError(
                 f"rows come from items up to {self.positions.max()}, and {len(names)} have names: "

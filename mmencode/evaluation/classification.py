@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..arguments.lists import in_order, strings
+from ..arguments.lists import to_list, to_strings
 from ..card import json_digest
 from ..errors import InputError
 from ..inputs.batches import as_batch
@@ -70,7 +70,7 @@ def zero_shot(
     for a k below 1 and for lists of two lengths, TypeError for tables and for what has no order.
     """
     items = list(kept(as_batch(modality, items)))
-    own = in_order(labels, "labels")
+    own = to_list(labels, "labels")
     if len(items) != len(own):
         raise ValueError(f"{len(items)} items have {len(own)} labels: give one for each")
     sampling, origin = sampling or Sampling(), origin or Origin()
@@ -153,10 +153,10 @@ def targets(labels: Sequence[Any], classes: Sequence[str] | None = None) -> tupl
 
     Raises InputError as `candidates`, for a place that isn't there, and for a name that two classes have.
     """
-    given = None if classes is None else strings(classes, "classes")
+    given = None if classes is None else to_strings(classes, "classes")
     numbers = [int(label) for label in labels if isinstance(label, Integral) and not isinstance(label, bool)]
     if given is None or not numbers or len(numbers) < len(labels):
-        names = candidates(strings(labels, "labels"), given)
+        names = candidates(to_strings(labels, "labels"), given)
         places = {name: place for place, name in enumerate(names)}
         return names, [places[label] for label in labels]
     if len(given) < 2:
