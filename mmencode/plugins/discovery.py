@@ -203,7 +203,7 @@ def _validate(spec: object) -> EncoderSpec:
 
 
 def _require_distinct(specs: list[EncoderSpec]) -> None:
-    """Raise SpecError for a name declared twice, a space with two encoders for a modality, an ambiguous alias."""
+    """Raise SpecError for a name or a modality of a space that is declared twice, or an ambiguous alias."""
     seen: set[tuple[str, ...]] = set()
     spaces = {spec.space_name: spec.space_name for spec in specs}
     for spec in specs:

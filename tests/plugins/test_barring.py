@@ -41,7 +41,7 @@ def test_what_is_no_name_is_an_error_before_anything_runs(site, monkeypatch, wor
     site.add("mmencode-birds", EVIL)
     monkeypatch.setenv("MMENCODE_PLUGINS", words)
     with pytest.raises(
-        PluginError, match=r"MMENCODE_PLUGINS has the word .*no name of a distribution"
+        PluginError, match=r"MMENCODE_PLUGINS has the word .*isn't the name of a distribution"
     ) as refused:
         discover()
     assert "\x1b" not in str(refused.value)

@@ -142,7 +142,7 @@ class _Copy:
             return copy.deepcopy(tensor)  # it has no numbers yet
         if kind.__module__.startswith("torch.distributed"):
             raise EncoderError(
-                f"the network has a {kind.__name__}, of which each process holds only a part",
+                f"the network has a {kind.__name__}, of which each process holds a part",
                 remedy="gather the parameters into an ordinary network, and make the encoder of that",
             )
         if not isinstance(tensor, nn.Parameter):
