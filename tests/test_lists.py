@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmencode.arguments.columns import columns_of
-from mmencode.arguments.lists import to_list, split_lines, to_strings
+from mmencode.arguments.lists import split_lines, to_list, to_strings
 
 WORDS = ["zebra", "ant", "moth"]
 
