@@ -27,7 +27,7 @@ def to_list(value: Any, what: str, *, of: str = "", once: bool = False) -> list[
 
 
 def to_strings(value: Any, what: str) -> list[str]:
-    """The members of a list of strings, as `in_order`; TypeError names the first that is none."""
+    """The members of a list of strings, as `to_list`; TypeError names the first that is none."""
     found = to_list(value, what, of=" of strings")
     for place, word in enumerate(found):
         if not isinstance(word, str):
