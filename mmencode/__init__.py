@@ -16,6 +16,7 @@ from .plugins.registry import Registry as Registry
 from .plugins.registry import registry as registry
 from .plugins.spec import EncoderSpec as EncoderSpec
 from .plugins.spec import Identity as Identity
+from .plugins.spec import Scoring as Scoring
 
 if TYPE_CHECKING:
     from . import pooling as pooling
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .embeddings.quantised import Ranges as Ranges
     from .embeddings.tokens import Tokens as Tokens
     from .encoder import Encoder as Encoder
+    from .encoder import Tensors as Tensors
     from .engine.runtime import Runtime as Runtime
     from .index import Index as Index
     from .inputs import Limits as Limits
@@ -67,6 +69,7 @@ _LAZY = {
     "Report": "spaces.alignment",
     "Runtime": "engine.runtime",
     "Space": "spaces.space",
+    "Tensors": "encoder",
     "Tokens": "embeddings.tokens",
     "Truncation": "projection",
     "Verification": "spaces.verification",
