@@ -14,10 +14,8 @@ from transformers import AutoConfig, AutoModel
 from transformers.models.auto.auto_factory import _get_model_class
 from transformers.utils import logging as transformers_logging
 
+from mmencode.checkpoints import Bounded, State, named
 from mmencode.errors import WeightsError
-from mmencode.errors.causes import named
-from mmencode.inputs.building import Bounded
-from mmencode.inputs.weights import State
 
 from .sources import Checkpoint
 from .weights import state_of
