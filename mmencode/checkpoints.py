@@ -7,7 +7,7 @@ nothing takes more memory than the file's own size justifies.
 from __future__ import annotations
 
 from ._atomic import folder_aside
-from .errors.causes import named
+from .errors.causes import describe_error
 from .inputs.building import Bounded, sketch
 from .inputs.settings import matters, read_object, read_settings, require_file, settings_digest
 from .inputs.text import require_tokens
@@ -19,10 +19,10 @@ __all__ = [
     "Bounded",
     "Shapes",
     "State",
+    "describe_error",
     "fill",
     "folder_aside",
     "matters",
-    "named",
     "read_object",
     "read_settings",
     "read_state",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments.lists import in_order, strings
-from ..card import hashed
+from ..card import json_digest
 from ..embeddings.topk import whole
 from ..errors import InputError
 from ..inputs.batches import as_batch
@@ -176,7 +176,7 @@ def _digest(names: Sequence[str], rows: Sequence[Row]) -> str:
     """Of what was measured, in whatever order; a class is its name, or its place where two have one."""
     distinct = len(set(names)) == len(names)
     said = sorted((row.key, row.label if distinct else str(row.place)) for row in rows)
-    return hashed({"classes": sorted(names) if distinct else list(names), "rows": said})
+    return json_digest({"classes": sorted(names) if distinct else list(names), "rows": said})
 
 
 def depths_of(

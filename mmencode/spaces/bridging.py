@@ -148,7 +148,7 @@ def _shift(by: Vectors) -> Linear:
 
 def _behind(source: Space, modality: str, steps: list[Projection]) -> Projection:
     """These steps, one after another, behind whatever leads this modality into the source space."""
-    own = source._tower(modality).projection
+    own = source.tower(modality).projection
     *firsts, last = steps if isinstance(own, IdentityProjection) else [own, *steps]
     chain = last
     for first in reversed(firsts):

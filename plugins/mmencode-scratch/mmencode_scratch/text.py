@@ -17,8 +17,8 @@ from torch import Tensor
 
 from mmencode import Encoder, Tensors, pooling
 from mmencode.checkpoints import (
+    describe_error,
     folder_aside,
-    named,
     read_object,
     read_state,
     require_tokenizer,
@@ -181,4 +181,4 @@ def _require_vocabulary(loaded: ScratchText, folder: Path) -> None:
 
 
 def _unfit(path: Path, cause: Exception, remedy: str) -> WeightsError:
-    return WeightsError(f"{str(path)!r} can't be read: {named(cause)}", remedy=remedy)
+    return WeightsError(f"{str(path)!r} can't be read: {describe_error(cause)}", remedy=remedy)

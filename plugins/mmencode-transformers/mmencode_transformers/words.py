@@ -14,7 +14,7 @@ from tokenizers.normalizers import Lowercase, Sequence
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from mmencode.checkpoints import named, require_tokenizer, require_tokens
+from mmencode.checkpoints import describe_error, require_tokenizer, require_tokens
 from mmencode.errors import WeightsError
 
 from .loading import SAFELY
@@ -123,7 +123,7 @@ def _load(checkpoint: Checkpoint) -> Any:
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # missing packages, broken files and unknown kinds fail in their own ways
         raise WeightsError(
-            f"the tokenizer of {checkpoint.name!r} can't be loaded: {named(cause)}",
+            f"the tokenizer of {checkpoint.name!r} can't be loaded: {describe_error(cause)}",
             culprit=str(checkpoint.folder),
             remedy="put its tokenizer.json and tokenizer_config.json there",
         ) from cause
