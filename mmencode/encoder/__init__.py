@@ -1,4 +1,4 @@
-"""What the author of an encoder implements, and helpers for it: identity, padding, windows of recordings."""
+"""The contract of an encoder, for its author to implement, with helpers: identity, padding, windows."""
 
 from __future__ import annotations
 
