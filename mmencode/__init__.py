@@ -21,11 +21,11 @@ from .plugins.spec import Scoring as Scoring
 
 if TYPE_CHECKING:
     from . import pooling as pooling
+    from .embeddings.codes import Ranges as Ranges
     from .embeddings.embeddings import Embeddings as Embeddings
-    from .embeddings.embeddings import search as search
-    from .embeddings.embeddings import similarity as similarity
-    from .embeddings.quantised import Quantised as Quantised
-    from .embeddings.quantised import Ranges as Ranges
+    from .embeddings.embeddings import Quantised as Quantised
+    from .embeddings.search import search as search
+    from .embeddings.search import similarity as similarity
     from .embeddings.tokens import Tokens as Tokens
     from .encoder import Encoder as Encoder
     from .encoder import Tensors as Tensors
@@ -113,8 +113,8 @@ _LAZY = {
     "Linear": "projection",
     "Perceptron": "projection",
     "Projection": "projection",
-    "Quantised": "embeddings.quantised",
-    "Ranges": "embeddings.quantised",
+    "Quantised": "embeddings.embeddings",
+    "Ranges": "embeddings.codes",
     "Recall": "spaces.recall",
     "Runtime": "engine.runtime",
     "Space": "spaces.space",
@@ -131,8 +131,8 @@ _LAZY = {
     "load": "spaces.loading",
     "load_projection": "projection",
     "save_projection": "projection",
-    "search": "embeddings.embeddings",
-    "similarity": "embeddings.embeddings",
+    "search": "embeddings.search",
+    "similarity": "embeddings.search",
 }
 
 # Former names, each for one release after its renaming.
