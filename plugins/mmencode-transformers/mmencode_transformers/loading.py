@@ -74,7 +74,7 @@ def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: State) -> tup
     """The model filled from tensors, of which transformers reads no file itself."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:
-        chosen = _get_model_class(config, kind._model_mapping)
+        chosen = _get_model_class(config, kind._model_mapping)  # type: ignore[no-untyped-call]
         with _ONE_AT_A_TIME, _quiet(), Bounded(shapes, repr(checkpoint.name)):
             model, report = chosen.from_pretrained(
                 None,
