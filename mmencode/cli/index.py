@@ -163,13 +163,11 @@ def _fill(
     json: bool,
 ) -> None:
     from ..index import Added
-    from ..index import sync as follow
 
     try:
         done = Added(0, 0)
         for folder in folders:
-            done += follow(
-                index,
+            done += index.sync(
                 folder,
                 modality,
                 missing=missing,
