@@ -5,6 +5,7 @@ What needs torch is loaded when it is first used: `import mmencode` costs millis
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -41,16 +42,19 @@ if TYPE_CHECKING:
     from .projection import autoencode as autoencode
     from .projection import load_projection as load_projection
     from .projection import save_projection as save_projection
-    from .spaces.alignment import Report as Report
+    from .spaces.alignment import AlignmentReport as AlignmentReport
+    from .spaces.alignment import AlignmentReport as Report  # noqa: F401
     from .spaces.alignment import align as align
     from .spaces.bridging import bridge as bridge
     from .spaces.composition import compose as compose
     from .spaces.loading import encode as encode
     from .spaces.loading import load as load
+    from .spaces.recall import Recall as Recall
     from .spaces.space import Space as Space
     from .spaces.verification import Verification as Verification
 
 __all__ = [
+    "AlignmentReport",
     "Autoencoder",
     "Chain",
     "Embeddings",
@@ -66,8 +70,8 @@ __all__ = [
     "Projection",
     "Quantised",
     "Ranges",
+    "Recall",
     "Registry",
-    "Report",
     "Runtime",
     "Space",
     "SpaceCard",
@@ -93,6 +97,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "AlignmentReport": "spaces.alignment",
     "Autoencoder": "projection",
     "Chain": "projection",
     "Embeddings": "embeddings.embeddings",
@@ -106,7 +111,7 @@ _LAZY = {
     "Projection": "projection",
     "Quantised": "embeddings.quantised",
     "Ranges": "embeddings.quantised",
-    "Report": "spaces.alignment",
+    "Recall": "spaces.recall",
     "Runtime": "engine.runtime",
     "Space": "spaces.space",
     "Tokens": "embeddings.tokens",
@@ -125,15 +130,25 @@ _LAZY = {
     "similarity": "embeddings.embeddings",
 }
 
+# Former names, each for one release after its renaming.
+_RENAMED = {"Report": "AlignmentReport"}
 
-def __getattr__(name: str) -> object:
-    if name == "pooling":
-        return import_module(".pooling", __name__)
-    if name not in _LAZY:
-        raise AttributeError(f"module 'mmencode' has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> object:
+        if name in _RENAMED:
+            new = _RENAMED[name]
+            message = f"mmencode.{name} is called mmencode.{new} now; the old name goes in a later release"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            return __getattr__(new)
+        if name == "pooling":
+            return import_module(".pooling", __name__)
+        if name not in _LAZY:
+            raise AttributeError(f"module 'mmencode' has no attribute {name!r}")
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any, Literal, TextIO
 import typer
 from typer.core import TyperCommand
 
-from ..plugins.prints import Aside, printed_aside
+from ..errors.causes import escape_unprintable
+from ..plugins.prints import Aside, print_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it."""
-        with printed_aside():
+        with print_aside():
             return super().invoke(ctx)
 
 
@@ -86,10 +87,7 @@ def shown(text: str) -> str:
 
     File names are untrusted: they may hold line ends or a terminal's escape sequences.
     """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return escape_unprintable(text)
 
 
 def is_terminal(stream: TextIO) -> bool:

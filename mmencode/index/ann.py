@@ -13,7 +13,7 @@ from typing import Any
 
 FROM_ROWS = 200_000  # fewer are searched exactly
 GROWTH = 4  # the index is trained again once there are so many times the rows that it was trained on
-PARTITIONS, REFINE = 40, 40  # partitions searched (nprobes); candidates scored again, in multiples of k
+PARTITIONS, REFINED = 40, 40  # partitions searched (nprobes); candidates scored again, in multiples of k
 CODED = 128  # dimensions from which codes of one bit each tell enough
 METRIC = "cosine"
 _NAME = "nearest_"  # followed by the number of rows that the index was trained on
@@ -35,7 +35,7 @@ def build(table: Any) -> None:
 
 def search_approximately(search: Any) -> Any:
     """Set how thoroughly LanceDB's search looks through the index."""
-    return search.nprobes(PARTITIONS).refine_factor(REFINE)
+    return search.nprobes(PARTITIONS).refine_factor(REFINED)
 
 
 def method(table: Any) -> str:

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..card import SpaceCard
+from ..card import SpaceCard, is_same_space
 from ..errors import IdentityError, MmencodeError, SpaceMismatchError, StoreError
-from ..errors.causes import words
+from ..errors.causes import message_of
 from ..plugins.registry import registry
 from ..spaces.folder import CARD
 from ..spaces.space import Space
@@ -29,7 +29,7 @@ def require_index(path: Path) -> None:
     try:
         os.stat(path / CARD)
     except PermissionError as cause:
-        raise StoreError(f"the index at {path} can't be read: {words(cause)}", remedy=DENIED) from cause
+        raise StoreError(f"the index at {path} can't be read: {message_of(cause)}", remedy=DENIED) from cause
     except (OSError, ValueError):
         pass
     raise StoreError(
@@ -49,7 +49,7 @@ def require_id(card: SpaceCard, own: str, space: str, doing: str) -> None:
     The error says what differs if the other space is installed, since only then its card is known. `own` is
     passed since an id takes a while to compute.
     """
-    if space.rpartition("@")[2] != own.rpartition("@")[2]:
+    if not is_same_space(space, own):
         other = _find_installed(space)
         raise _mismatch(own, space, doing, differences(card, other) if other else [])
 
@@ -91,7 +91,7 @@ def _find_installed(space: str) -> SpaceCard | None:
     if any(spec.identity is None or spec.dim is None for spec in specs):
         return None
     card = Space(specs[0].space_name, specs).card
-    return card if card.fingerprint.startswith(space.rpartition("@")[2]) else None
+    return card if is_same_space(card.id, space) else None
 
 
 def _mismatch(index: str, other: str, doing: str, changes: list[str]) -> SpaceMismatchError:

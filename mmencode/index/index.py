@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from .._atomic import folder_aside
+from ..arguments.counts import require_positive
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.surrogates import escape_surrogates
-from ..embeddings.topk import whole
 from ..engine.engine import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, StoreError
@@ -232,7 +232,7 @@ class Index:
         `among`, StoreError.
         """
         self._lazy_space.require_vectors(queries, "query", "searched")
-        wanted = whole(k)
+        wanted = require_positive(k)
         store = self._store
         with store.meeting(where) as condition:
             request = SearchRequest(
@@ -287,7 +287,7 @@ class Index:
         By default for rows drawn at random, which leave themselves out. Queries of another modality than the
         rows may find less: give some.
         """
-        k, sample = whole(k), whole(sample, "sample")
+        k, sample = require_positive(k), require_positive(sample, "sample")
         own = queries is None
         asked = draw_rows(self._store, self._lazy_space.id, sample) if queries is None else queries
         found, expected = (self.search_embeddings(asked, k + own, exact=exact) for exact in (False, True))

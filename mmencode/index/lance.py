@@ -11,13 +11,13 @@ import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from types import BuiltinFunctionType
 from typing import Any
 
-from ..errors import MissingPackageError, MmencodeError, StoreError
-from ..errors.causes import words
+from ..errors import MmencodeError, StoreError
+from ..errors.causes import message_of
+from ..plugins.packages import import_package
 
 DENIED = "give this user the right to read the folder with all its files, and to write there for changes"
 DAMAGED = "restore the folder from a backup, or make the index again from its files"
@@ -30,12 +30,7 @@ _BY_HANDLE = sys.platform == "linux" and os.path.isdir(_HANDLES)
 
 def package(name: str) -> Any:
     """Import a package that an index needs; MissingPackageError where it isn't installed."""
-    try:
-        return import_module(name)
-    except ImportError as cause:
-        raise MissingPackageError(
-            f"an index needs {name.partition('.')[0]}: {words(cause)}", remedy="pip install 'mmencode[index]'"
-        ) from cause
+    return import_package(name, f"an index needs {name.partition('.')[0]}", "pip install 'mmencode[index]'")
 
 
 def connect(folder: Path) -> Any:
@@ -90,9 +85,9 @@ def _let_exit() -> None:
             atexit.unregister(found)
 
 
-def message_of(cause: BaseException) -> str:
+def lance_message(cause: BaseException) -> str:
     """The message of one of LanceDB's errors, without the places in LanceDB's source code."""
-    return _LINE.sub("", words(cause))
+    return _LINE.sub("", message_of(cause))
 
 
 @contextmanager
@@ -108,7 +103,7 @@ def as_store_errors(folder: Path, doing: str) -> Iterator[None]:
     except (MmencodeError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as cause:
-        said = re.sub(f"/?{_HANDLES[1:]}/[0-9]+", str(folder), message_of(cause))
+        said = re.sub(f"/?{_HANDLES[1:]}/[0-9]+", str(folder), lance_message(cause))
         full = any(word in said for word in _FULL)
         what = "the disk is full: " if full else ""
         remedy = "free some space and try again; what was added before is there" if full else DAMAGED

@@ -13,7 +13,7 @@ from ..errors import StoreError
 from .ann import FROM_ROWS, count_covered, method
 from .columns import OWN, Owner, metadata_names
 from .conditions import check_condition, misread
-from .lance import message_of, require_threads
+from .lance import lance_message, require_threads
 from .latest import CommitMark
 from .locking import WriteLock
 from .sql import all_of, quote
@@ -151,7 +151,7 @@ class Store:
             # Where a condition that any row meets fails as well, the table is at fault, not the user.
             if fault is None or self._try("length(key) >= 0"):
                 raise
-            raise misread(where, message_of(fault)) from fault
+            raise misread(where, lance_message(fault)) from fault
 
     def _try(self, condition: str) -> Exception | None:
         """Evaluate a condition on all rows, and return the error, if any."""

@@ -44,7 +44,7 @@ FORCED = "not above chance on held-out pairs"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AlignmentReport:
     """What a fit gives on pairs that it hasn't seen.
 
     source, target   the encoder, with the digest of its weights, and the id of the space
@@ -238,7 +238,7 @@ def fitted(
         projection, groups = _trained(held, seed, noise, device)
     else:
         projection, groups = _solved(held, _CLOSED[method])
-    report = Report(
+    report = AlignmentReport(
         method=method,
         source=source,
         target=target,

@@ -23,7 +23,7 @@ from common import machine, table, timed
 
 import mmencode
 from mmencode import Embeddings, Index, Space
-from mmencode.index.ann import METRIC, PARTITIONS, REFINE, search_approximately
+from mmencode.index.ann import METRIC, PARTITIONS, REFINED, search_approximately
 
 K, BATCH = 10, 10_000
 Found = Callable[[np.ndarray], list[str]]
@@ -85,7 +85,7 @@ def sides_of_faiss(vectors: np.ndarray) -> tuple[dict[str, Found], dict[str, flo
     coded = faiss.IndexIVFPQ(quantizer, dim, cells, dim // 8, 8, faiss.METRIC_INNER_PRODUCT)
     coded.nprobe = PARTITIONS
     rescored = faiss.IndexRefineFlat(coded)
-    rescored.k_factor = REFINE
+    rescored.k_factor = REFINED
     graph = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction, graph.hnsw.efSearch = 100, 64
     built: dict[str, Any] = {

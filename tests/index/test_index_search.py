@@ -141,7 +141,7 @@ def test_recall_of_a_small_index_is_one(index, space):
 @pytest.mark.parametrize("method", ["IVF_RQ"], indirect=True)
 def test_recall_shows_what_the_approximation_loses(large, monkeypatch):
     monkeypatch.setattr(ann, "PARTITIONS", 1)
-    monkeypatch.setattr(ann, "REFINE", 1)
+    monkeypatch.setattr(ann, "REFINED", 1)
     assert large.recall(sample=50) < 0.9
 
 
