@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..embeddings.array_types import Flags
 from .latest import CommitMark
 
 Hashes = np.ndarray[Any, np.dtype[np.int64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class KeyHashes:
@@ -27,7 +27,7 @@ class KeyHashes:
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def may_have(self, keys: Sequence[str]) -> Mask:
+    def may_have(self, keys: Sequence[str]) -> Flags:
         """Mark, of these keys, those that may be in the table."""
         hashes = _hash(keys)
         return self._contains(hashes, np.searchsorted(self._hashes, hashes))
@@ -46,11 +46,11 @@ class KeyHashes:
         yield bool(there.any())
         self._hashes = np.insert(self._hashes, places[~there], new[~there])
 
-    def _contains(self, hashes: Hashes, places: Any) -> Mask:
+    def _contains(self, hashes: Hashes, places: Any) -> Flags:
         """Mark the hashes that are held, given the places at which they would stand."""
         if not len(self._hashes):
             return np.zeros(len(hashes), bool)
-        there: Mask = self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes
+        there: Flags = self._hashes[np.minimum(places, len(self._hashes) - 1)] == hashes
         return there
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
-from ..embeddings.topk import require_unit
+from ..embeddings.unit import require_unit
 from ..engine.runtime import Auto
 from ..errors import EncoderError, IdentityError, UnknownNameError, WeightsError
 from ..inputs import Limits

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..card import SpaceCard
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Numbers, Vectors
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..embeddings.topk import Nearest, cosines
+from ..embeddings.unit import scale_to_unit
 from ..errors import UnknownModalityError
 from .ann import METRIC, search_approximately
 from .columns import metadata_of, vectors_of
@@ -105,7 +106,7 @@ def among_condition(among: str | Iterable[str] | None, held: Sequence[str], card
 
 def mean_vectors(store: Store) -> dict[str, Vectors]:
     """Compute the mean of each modality's vectors; the modalities are escaped."""
-    sums: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
+    sums: dict[str, Numbers] = {}
     counts: dict[str, int] = {}
     with store.reading():
         for batch in _scan(store, None, ["modality", "vector"]):
@@ -261,16 +262,9 @@ def _row_vectors(batch: Any, means: Means | None) -> Vectors:
     centred = vectors.copy()
     for modality in set(modalities.tolist()) & means.keys():
         centred[modalities == modality] -= means[modality]
-    return _unit(centred)
+    return scale_to_unit(centred)
 
 
 def _center_queries(request: SearchRequest) -> Vectors:
     mean = (request.means or {}).get(request.modality)
-    return request.vectors if mean is None else _unit(request.vectors - mean)
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    """Scale rows to length 1; one that equals the mean stays zero, so that it is similar to nothing."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = vectors / np.maximum(lengths, 1e-6)
-    return unit
+    return request.vectors if mean is None else scale_to_unit(request.vectors - mean)

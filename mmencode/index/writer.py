@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import ClosedError, InputError
 from .ann import build
