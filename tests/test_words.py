@@ -34,7 +34,7 @@ LEFT: set[str] = {
         "encoders",
         "engine",
     ),
-    *("evaluation", "index", "inputs", "pages", "pooling.py", "projection", "spaces"),
+    *("evaluation", "inputs", "pages", "pooling.py", "projection", "spaces"),
     *("testing", "zeroshot", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }
