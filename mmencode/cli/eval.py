@@ -147,7 +147,7 @@ def retrieval(
 
     _check_out(out)
     with _usage():
-        read = evaluation.paired_table(
+        read = evaluation.read_paired_table(
             table, modality, items=file_column, captions=column or (), template=template
         )
     found = evaluation.retrieval(
@@ -171,13 +171,13 @@ def _labelled(
     duplicates: KeptOrNot,
 ) -> Labelled:
     """The items of a folder, or of a table by its columns."""
-    from ..evaluation import labelled_folder, labelled_table
+    from ..evaluation import read_labelled_folder, read_labelled_table
 
     if not data.is_dir():
-        return labelled_table(data, modality, items=files, labels=labels, names=names, duplicates=duplicates)
+        return read_labelled_table(data, modality, items=files, labels=labels, names=names, duplicates=duplicates)
     if files or labels:
         raise ValueError(f"{data} is a folder, and has no columns: leave out --column and --file-column")
-    return labelled_folder(data, modality, names=names, duplicates=duplicates)
+    return read_labelled_folder(data, modality, names=names, duplicates=duplicates)
 
 
 @contextmanager
