@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import mmencode
 from mmencode import IdentityProjection, Limits, Projection, compose
-from mmencode.card import hashed
+from mmencode.card import json_digest
 from mmencode.encoder import digest
 from mmencode.errors import (
     ClosedError,
@@ -68,7 +68,7 @@ def change(folder, **fields):
 def sealed(content):
     """The content with the checksum that it should have."""
     rest = {key: value for key, value in content.items() if key != "checksum"}
-    return {**rest, "checksum": hashed(rest)}
+    return {**rest, "checksum": json_digest(rest)}
 
 
 def reseal(folder, **fields):
@@ -391,8 +391,8 @@ def test_card_of_a_newer_format_asks_for_a_newer_mmencode(folder):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"inputs": 7}, "reads items in way 7"),
-        ({"normalisation": "none"}, "normalises by 'none'"),
+        ({"inputs": 7}, "version 7 of the readers"),
+        ({"normalisation": "none"}, "the normalisation 'none'"),
     ],
 )
 def test_card_of_an_mmencode_that_made_other_vectors_is_refused(folder, fields, said):

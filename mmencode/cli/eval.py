@@ -174,7 +174,9 @@ def _labelled(
     from ..evaluation import read_labelled_folder, read_labelled_table
 
     if not data.is_dir():
-        return read_labelled_table(data, modality, items=files, labels=labels, names=names, duplicates=duplicates)
+        return read_labelled_table(
+            data, modality, items=files, labels=labels, names=names, duplicates=duplicates
+        )
     if files or labels:
         raise ValueError(f"{data} is a folder, and has no columns: leave out --column and --file-column")
     return read_labelled_folder(data, modality, names=names, duplicates=duplicates)
@@ -200,11 +202,11 @@ def _check_out(out: Path | None) -> None:
 
 def _give(found: Report, out: Path | None, json: bool) -> None:
     """Write the report where it was asked for, print it, and list what was left out."""
-    from .._atomic import written_aside
+    from .._atomic import file_aside
 
     document = dumps(found.to_dict(), indent=2)
     if out is not None:
-        with written_aside(out) as aside:
+        with file_aside(out) as aside:
             page = found.to_markdown() if out.suffix.lower() == ".md" else f"{document}\n"
             aside.write_text(page, encoding="utf-8")
     output.say(document) if json else output.text(found)

@@ -13,7 +13,7 @@ from .options import Json, Trusted
 
 if TYPE_CHECKING:
     from ..card import SpaceCard
-    from ..spaces.composition import Part
+    from ..spaces.composition import EncoderLike
 
 
 def compose(
@@ -111,11 +111,11 @@ def _check_out(out: Path) -> None:
         raise typer.BadParameter(str(error), param_hint="--out") from error
 
 
-def _parts(options: list[str]) -> dict[str, Part]:
+def _parts(options: list[str]) -> dict[str, EncoderLike]:
     """The encoders by modality, of `MODALITY=ENCODER[,PROJECTION]`."""
     from ..projection import load_projection
 
-    parts: dict[str, Part] = {}
+    parts: dict[str, EncoderLike] = {}
     for option in options:
         modality, _, rest = option.partition("=")
         encoder, _, file = rest.partition(",")

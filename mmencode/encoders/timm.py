@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
 from ..errors import EncoderError, UnknownNameError, WeightsError
-from ..errors.causes import named
+from ..errors.causes import describe_error
 from ..inputs.weights import fill, read_state, reason
 from ..isolation.copying import structural_copy
 from .pixels import fit_to_crop, fit_to_squeeze
@@ -242,7 +242,7 @@ def _require_equal(name: str, encoder: TimmEncoder, head: nn.Module, noise: Tens
         if found.shape == logits.shape and torch.allclose(found, logits, rtol=0, atol=tolerance):
             return
     except Exception as cause:  # a head that wants something else than features fails in its own way
-        why = named(cause, 200)
+        why = describe_error(cause, 200)
     raise EncoderError(
         f"the classifier of timm's {name} can't be taken from its features: {why}",
         culprit="what it looks at isn't the features alone; a distilled DeiT's two heads see a token each",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments.lists import in_order, strings
-from ..card import hashed
+from ..card import json_digest
 from ..embeddings.embeddings import Vectors
 from ..embeddings.topk import whole
 from ..errors import InputError
@@ -187,7 +187,7 @@ def _digest(names: Sequence[str], rows: Sequence[LabelledItem]) -> str:
     """
     distinct = len(set(names)) == len(names)
     labelled = sorted((row.key, row.label if distinct else str(row.place)) for row in rows)
-    return hashed({"classes": sorted(names) if distinct else list(names), "rows": labelled})
+    return json_digest({"classes": sorted(names) if distinct else list(names), "rows": labelled})
 
 
 def depths_of(

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..inputs.tables import FILES, located, read_pairs
 from ..zeroshot import Duplicates
 from ..zeroshot.labels import KEPT
-from .origin import LeftOut, Origin, blank, key_in_table, require_column, read_table, read_word
+from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
 
 Names = str | os.PathLike[str]
 TWICE = "an earlier row has the same item and label"
@@ -163,10 +163,14 @@ def _rename(labels: Mapping[str, object], names: Names | None, duplicates: Dupli
             raise _naming_error(names, f"it gives {label!r} two names", "keep one of them")
     missing = [label for label in labels if label not in table]
     if missing:
-        raise _naming_error(names, f"it has no name for {', '.join(map(repr, missing))}", "add a row for each")
+        raise _naming_error(
+            names, f"it has no name for {', '.join(map(repr, missing))}", "add a row for each"
+        )
     shared = [name for name, count in Counter(table[label] for label in labels).items() if count > 1]
     if shared and duplicates == "refuse":
-        raise _naming_error(names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEPT}")
+        raise _naming_error(
+            names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEPT}"
+        )
     return {label: table[label] for label in labels}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments.lists import require_list
-from ..card import hashed
+from ..card import json_digest
 from ..embeddings.embeddings import Vectors
 from ..errors import InputError
 from ..plugins.spec import TEXT
@@ -38,7 +38,7 @@ def retrieval(
     origin: Origin | None = None,
     progress: bool = False,
 ) -> Report:
-    """Search all items by each caption and all captions by each item, and measure the ranks of the right ones.
+    """Search items by each caption and captions by each item, and measure the ranks of the right ones.
 
     Items with one key (path, text, content) are one item with several captions; equal captions are one
     caption with several items. Each item and each caption is one query and one candidate. recall@k is the
@@ -48,8 +48,8 @@ def retrieval(
     candidates. A sample is drawn of the items, with all their captions. Pairs of which either side can't be
     encoded are left out and listed.
 
-    Raises InputError for anything but a pair of an item and a text, for a k above the number of candidates of either side, and when no
-    pair can be measured; ValueError for a k below 1.
+    Raises InputError for anything but a pair of an item and a text, for a k above the number of items or of
+    captions, and when no pair can be measured; ValueError for a k below 1.
     """
     sampling, origin = sampling or Sampling(), origin or Origin()
     rows, twice = _sample(_read(pairs), sampling, origin)
@@ -66,7 +66,7 @@ def retrieval(
         modalities=(modality, TEXT),
         source=origin.source,
         counts={"pairs": len(found.rows), "items": len(found.items), "captions": len(found.captions)},
-        digest=hashed({"rows": sorted((row.key, row.caption) for row in found.rows)}),
+        digest=json_digest({"rows": sorted((row.key, row.caption) for row in found.rows)}),
         sampling=sampling,
         figures=tuple(
             figure
@@ -143,9 +143,7 @@ class _EncodedPairs:
         for query, candidate in pairs:
             right[query].append(places[candidate])
         answers = [np.array(right[query], np.int64) for query in queries]
-        return rank_by_encode_side(
-            np.stack(list(queries.values())), np.stack(list(candidates.values())), answers
-        )
+        return rank_by_vectors(np.stack(list(queries.values())), np.stack(list(candidates.values())), answers)
 
 
 def _encode(space: Space, modality: str, rows: Sequence[CaptionedItem], progress: bool) -> _EncodedPairs:

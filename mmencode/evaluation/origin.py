@@ -59,7 +59,9 @@ def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], list[str]]:
     """Read all rows of a table, and the columns that any row has, in order; InputError without rows."""
     rows = list(read_rows(path))
     if not rows:
-        raise InputError("the table has no rows", source=str(path), remedy="give a table with a header and rows")
+        raise InputError(
+            "the table has no rows", source=str(path), remedy="give a table with a header and rows"
+        )
     return rows, list(dict.fromkeys(name for row in rows for name in row))
 
 

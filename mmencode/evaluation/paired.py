@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..inputs.tables import located
-from .origin import LeftOut, Origin, blank, key_in_table, require_column, read_table, read_word
+from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
 
 Pair = tuple[Any, str]
 SLOT = "{label}"

@@ -26,7 +26,7 @@ def plain_text(title: str, facts: Iterable[str], tables: Iterable[Table]) -> str
     lines = [title, *(f"  {fact}" for fact in facts)]
     for table in tables:
         if table.rows:
-            lines += ["", *_aligned_rows(table)]
+            lines += ["", *_align(table)]
     return "\n".join(_printable(line) for line in lines)
 
 
@@ -35,12 +35,12 @@ def markdown(title: str, facts: Iterable[str], tables: Iterable[Table]) -> str:
     lines = [f"# {_markdown_cell(title)}", "", *(f"- {_markdown_cell(fact)}" for fact in facts)]
     for table in tables:
         if table.rows:
-            lines += ["", f"## {table.title}", "", *_markdown_rows(table)]
+            lines += ["", f"## {table.title}", "", *_pipe(table)]
     return "\n".join(lines) + "\n"
 
 
-def _aligned_rows(table: Table) -> Iterator[str]:
-    """Lines with a table's title, columns and first rows; columns of numbers are aligned to the right."""
+def _align(table: Table) -> Iterator[str]:
+    """Lay out a table's title, columns and first rows; numbers are aligned to the right."""
     shown = table.rows[: table.most]
     if table.titled:
         hidden = len(shown) < len(table.rows)
@@ -57,7 +57,7 @@ def _aligned_rows(table: Table) -> Iterator[str]:
         ).rstrip()
 
 
-def _markdown_rows(table: Table) -> Iterator[str]:
+def _pipe(table: Table) -> Iterator[str]:
     yield f"| {' | '.join(table.columns)} |"
     yield "|" + "---|" * len(table.columns)
     for row in table.rows:

@@ -12,7 +12,7 @@ from .bootstrap import Sampling
 from .figures import ClassFigure, Confusion, Figure
 from .origin import LeftOut
 from .rendering import markdown, plain_text
-from .tables import class_table, confusion_table, figure_table, left_out_lines, left_out_table
+from .tables import class_table, confusion_table, figure_table, omission_lines, omission_table
 
 Task = Literal["zero-shot", "retrieval"]
 
@@ -52,7 +52,7 @@ class Report:
         raise KeyError(f"no figure {(name, of)!r}, only {known}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the report to plain values that JSON can hold; lone surrogates in names are escaped by it."""
+        """Convert the report to plain values that JSON can hold, which escapes lone surrogates in names."""
         card = self.card.to_dict()
         towers = {name: tower for name, tower in card["towers"].items() if name in self.modalities}
         space = {"id": self.card.id, "fingerprint": self.card.fingerprint, "dim": self.card.dim}
@@ -76,13 +76,13 @@ class Report:
             figure_table(self.figures),
             class_table(self.classes),
             confusion_table(self.confusions),
-            left_out_table(self.left_out),
+            omission_table(self.left_out),
         )
         return markdown(self._title(), facts, tables)
 
     def __str__(self) -> str:
         """Write text for a terminal: all figures, the ten weakest classes, and reasons for items left out."""
-        facts = [*self._facts(), *left_out_lines(self.left_out)]
+        facts = [*self._facts(), *omission_lines(self.left_out)]
         tables = (figure_table(self.figures), class_table(self.classes), confusion_table(self.confusions))
         return plain_text(self._title(), facts, tables)
 

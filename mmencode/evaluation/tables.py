@@ -39,12 +39,12 @@ def confusion_table(confusions: Sequence[Confusion]) -> Table:
     return Table("Most confused", ("class", "taken for", "items"), rows, SHOWN)
 
 
-def left_out_table(left_out: Sequence[LeftOut]) -> Table:
+def omission_table(left_out: Sequence[LeftOut]) -> Table:
     """A row for each item that no figure counts, with the reason."""
     return Table("Left out", ("what", "why"), [(each.source, each.reason) for each in left_out])
 
 
-def left_out_lines(left_out: Sequence[LeftOut]) -> Iterator[str]:
+def omission_lines(left_out: Sequence[LeftOut]) -> Iterator[str]:
     """A line for each reason, with the number of items that it kept out and the first three of them."""
     sources: dict[str, list[str]] = defaultdict(list)
     for each in left_out:

@@ -20,10 +20,10 @@ from ..errors import (
     UnknownNameError,
     WeightsError,
 )
-from ..errors.causes import words
+from ..errors.causes import message_of
 from ..inputs import Limits
 from ..plugins.registry import registry
-from ..spaces.folder import CARD, Saved, shipped_card, write_folder
+from ..spaces.folder import CARD, Saved, read_shipped_card, write_folder
 from ..spaces.loading import Trust, load
 from ..spaces.space import Space
 from .lance import DENIED
@@ -42,7 +42,7 @@ def require_index(path: Path) -> None:
     try:
         os.stat(path / CARD)
     except PermissionError as cause:
-        raise StoreError(f"the index at {path} can't be read: {words(cause)}", remedy=DENIED) from cause
+        raise StoreError(f"the index at {path} can't be read: {message_of(cause)}", remedy=DENIED) from cause
     except (OSError, ValueError):
         pass
     raise StoreError(
@@ -62,7 +62,7 @@ def write_card(space: Space, folder: Path) -> None:
             return space.save(folder)
         except (UnknownNameError, EncoderError):  # it can't be shared: then who opens the index gives it
             return write_folder(folder, Saved(card, {}, {}))
-    shipped = None if card.probes else shipped_card(space.specs.values())
+    shipped = None if card.probes else read_shipped_card(space.specs.values())
     if shipped is not None and shipped.fingerprint == card.fingerprint:
         card = replace(card, probes=shipped.probes)
     write_folder(folder, Saved(card, _plugins(space), space.projections))

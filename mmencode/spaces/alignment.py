@@ -88,7 +88,7 @@ class AlignmentReport:
 
 @dataclass(slots=True)
 class Fold:
-    """Pairs that are held out together: the moments of all, and features and targets of some, `[n, width]`."""
+    """Pairs that are held out together: the moments of all, and rows `[n, width]` of some to measure with."""
 
     moments: Moments = field(default_factory=Moments)
     features: list[Tensor] = field(default_factory=list)
@@ -138,7 +138,7 @@ def align(
         raise ValueError(f"folds is {folds!r}: make it 3 or more")
     spec = registry()[source] if isinstance(source, str) else source
     with Space(spec.space_name, [spec], runtime=runtime or target.runtime) as alone:
-        read = _read(pairs, spec.modality, to, columns)
+        read = iterate_pairs(pairs, spec.modality, to, columns)
         vectors = _encode_pairs(alone, spec.modality, target, to, read, on_error)
         held = split(vectors, folds, seed, most=sys.maxsize if method == "contrastive" else KEPT)
         name = f"{spec.name} ({alone.card.towers[0].identity.weights[:23]})"
@@ -146,7 +146,10 @@ def align(
     return fit(held, method, source=name, target=target.id, seed=seed, force=force, device=device)
 
 
-def _read(pairs: Any, modality: str, to: str, columns: tuple[str, str] | None) -> Iterator[tuple[Any, Any]]:
+def iterate_pairs(
+    pairs: Any, modality: str, to: str, columns: tuple[str, str] | None
+) -> Iterator[tuple[Any, Any]]:
+    """Read pairs from a table, or check those of a list; FitError for one that isn't a pair."""
     if isinstance(pairs, str | os.PathLike):
         folder = Path(pairs).parent
         for item, partner in read_pairs(pairs, columns):

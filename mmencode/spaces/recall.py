@@ -1,4 +1,4 @@
-"""Recall of partners: how often vectors find the vectors that belong to them, and how often chance would."""
+"""The recall of vectors that belong together, such as those of images and captions, beside chance."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Truth = Literal["partners", "queries"]
 class Recall:
     """Recall in one direction: the share of items whose own partner is among the first k of all candidates.
 
-    at, chance   from k to the share of 1, and to that of a blind guess, which puts the candidates in any order
+    at, chance   from k to the share, and to that of a blind guess, which puts the candidates in any order
     interval     95 % confidence interval of the share at 1 (Wilson 1927)
     sigmas       distance of the partners' mean rank from that of blind guesses, in standard deviations
     """
@@ -85,7 +85,9 @@ def recall(groups: Iterable[tuple[Vectors, Vectors]], *, truth: Truth = "partner
 
 def _require_rows(queries: Vectors, partners: Vectors) -> None:
     if queries.ndim != 2 or queries.shape != partners.shape:
-        raise ValueError(f"queries and partners have shapes {queries.shape} and {partners.shape}: make both [n, dim]")
+        raise ValueError(
+            f"queries and partners have shapes {queries.shape} and {partners.shape}: make both [n, dim]"
+        )
     if not (np.isfinite(queries).all() and np.isfinite(partners).all()):
         raise ValueError("some vectors aren't finite: leave them out")
 
@@ -132,7 +134,7 @@ def _ranks(queries: Vectors, partners: Vectors, truth: Truth) -> _Ranks:
 
 
 def blocks(queries: int, candidates: int) -> Iterator[Places]:
-    """Cut the places of queries into blocks, each with at most BLOCK scores, 64 MiB, against all candidates."""
+    """Cut the places of queries into blocks of at most BLOCK scores, 64 MiB, against all candidates."""
     step = max(1, BLOCK // max(1, candidates))
     return (np.arange(start, min(start + step, queries)) for start in range(0, queries, step))
 
@@ -179,4 +181,6 @@ def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
         return 0.0, 1.0
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding may move the ends past the share
+    return max(0.0, min(share, centre - half)), min(
+        1.0, max(share, centre + half)
+    )  # rounding may move the ends past the share

@@ -21,7 +21,9 @@ def test_each_folder_is_a_class_with_its_files_in_order(photos):
 
 
 def test_file_beside_the_classes_is_left_out_and_said(photos):
-    assert read_labelled_folder(photos).origin.left_out == (LeftOut("README.md", "it lies in the folder of no class"),)
+    assert read_labelled_folder(photos).origin.left_out == (
+        LeftOut("README.md", "it lies in the folder of no class"),
+    )
 
 
 def test_files_in_folders_below_a_class_are_of_it(photos):
@@ -94,7 +96,9 @@ def test_rows_with_an_empty_cell_are_left_out_and_nothing_shifts(table):
 
 
 def test_row_that_stands_there_before_is_left_out(table):
-    found = read_labelled_table(table(HEADER, ("a.png", "cat", ""), ("./a.png", "cat", ""), ("b.png", "cat", "")))
+    found = read_labelled_table(
+        table(HEADER, ("a.png", "cat", ""), ("./a.png", "cat", ""), ("b.png", "cat", ""))
+    )
     assert found.origin.keys == ("a.png", "b.png")
     assert found.origin.left_out == (LeftOut("row 1", "an earlier row has the same item and label"),)
 

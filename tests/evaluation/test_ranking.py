@@ -118,7 +118,7 @@ def test_size_of_a_block_changes_nothing(drawn, block):
     right = places(several(random, *drawn[1:]))
     expected = rank_by_vectors(queries, candidates, right)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recall, "_BLOCK", block)
+        patch.setattr(recall, "BLOCK", block)
         found = rank_by_vectors(queries, candidates, right)
     for name in Ranking.__slots__:
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name))
@@ -165,7 +165,7 @@ def test_no_queries_have_no_ranks():
 def test_memory_stays_within_the_bound_however_many_there_are(monkeypatch):
     import tracemalloc
 
-    monkeypatch.setattr(recall, "_BLOCK", 2**16)
+    monkeypatch.setattr(recall, "BLOCK", 2**16)
     random = np.random.default_rng(0)
     rows = unit(random.normal(size=(3000, 4)))
     right = [np.array([place]) for place in range(3000)]
