@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.counts import require_positive
 from ..arguments.lists import in_order, strings
 from ..card import json_digest
 from ..embeddings.embeddings import Vectors
-from ..embeddings.topk import whole
 from ..errors import InputError
 from ..inputs.batches import as_batch
 from ..inputs.owning import kept
@@ -197,7 +197,7 @@ def depths_of(
 
     ValueError for a depth of `k` below 1, InputError for one above `count`.
     """
-    asked = [whole(depth) for depth in k or ()]
+    asked = [require_positive(depth) for depth in k or ()]
     for depth in asked:
         if depth > count:
             raise InputError(

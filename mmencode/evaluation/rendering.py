@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..errors.causes import escape_unprintable
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -27,7 +29,7 @@ def plain_text(title: str, facts: Iterable[str], tables: Iterable[Table]) -> str
     for table in tables:
         if table.rows:
             lines += ["", *_align(table)]
-    return "\n".join(_printable(line) for line in lines)
+    return "\n".join(escape_unprintable(line) for line in lines)
 
 
 def markdown(title: str, facts: Iterable[str], tables: Iterable[Table]) -> str:
@@ -45,7 +47,7 @@ def _align(table: Table) -> Iterator[str]:
     if table.titled:
         hidden = len(shown) < len(table.rows)
         yield f"{table.title}, {len(shown)} of {len(table.rows)}" if hidden else table.title
-    rows = [tuple(_printable(cell) for cell in row) for row in (table.columns, *shown)]
+    rows = [tuple(escape_unprintable(cell) for cell in row) for row in (table.columns, *shown)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
     numeric = [
         all(cell[:1].isdigit() or not cell for cell in column[1:]) for column in zip(*rows, strict=True)
@@ -66,9 +68,4 @@ def _pipe(table: Table) -> Iterator[str]:
 
 def _markdown_cell(words: str) -> str:
     """Words with Markdown's marks escaped: names of files and classes are untrusted."""
-    return "".join(f"\\{mark}" if mark in r"\`*_{}[]<>#|~$&" else mark for mark in _printable(words))
-
-
-def _printable(words: str) -> str:
-    """Words with control characters and lone surrogates escaped, which names of files may hold."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in words)
+    return "".join(f"\\{mark}" if mark in r"\`*_{}[]<>#|~$&" else mark for mark in escape_unprintable(words))

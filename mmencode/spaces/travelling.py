@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..card import is_same_space
 from ..errors import EncoderError, IdentityError
 from ..errors.causes import describe_error
 from ..projection import Projection
@@ -27,7 +28,7 @@ class Way:
         """Make the space in this process; IdentityError when its fingerprint is another one here."""
         fitted = {} if self.projections is None else {"projections": _unpack(self.projections)}
         space = self.make(*self.arguments, **fitted, **options)
-        if space.id.rpartition("@")[2] != id.rpartition("@")[2]:
+        if not is_same_space(space.id, id):
             raise IdentityError(
                 f"space {space.name!r} is another one in this process: {id} was sent, and its encoders make "
                 f"{space.id} here",
