@@ -51,8 +51,8 @@ def encode(
     vectors = opened.encode(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *vectors.errors]
     require_some(len(vectors), failed)
-    named = vectors.named(found.batch)
-    named.save(out)
+    keyed = vectors.with_keys(found.batch)
+    keyed.save(out)
     if json:
         output.document(
             {
@@ -60,7 +60,7 @@ def encode(
                 "modality": modality,
                 "dim": vectors.dim,
                 "vectors": str(out),
-                "rows": list(named.keys or ()),
+                "rows": list(keyed.keys or ()),
                 "failed": as_documents(failed),
                 "left_out": dict(found.left_out),
             }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..spaces.recall import Numbers
+from ..embeddings.array_types import Numbers
 
 LEVEL = 0.95
 Statistic = Callable[[Numbers], Numbers]

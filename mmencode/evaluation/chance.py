@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..spaces.recall import Numbers, hit_probability
+from ..embeddings.array_types import Numbers
+from ..spaces.recall import hit_probability
 from .ranking import Ranking
 
 

@@ -13,12 +13,11 @@ import numpy as np
 from ..arguments.counts import require_positive
 from ..arguments.lists import in_order, strings
 from ..card import json_digest
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Numbers, Positions, Vectors
 from ..errors import InputError
 from ..inputs.batches import as_batch
 from ..inputs.owning import kept
 from ..plugins.spec import TEXT
-from ..spaces.recall import Numbers, Places
 from ..spaces.space import Space
 from ..zeroshot import Classifier, Duplicates
 from .bootstrap import Sampling
@@ -246,10 +245,10 @@ class _Predictions:
     rows: list[LabelledItem] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     ranks: list[Ranking] = field(default_factory=list)
-    own: list[Places] = field(default_factory=list)
-    best: list[Places] = field(default_factory=list)
+    own: list[Positions] = field(default_factory=list)
+    best: list[Positions] = field(default_factory=list)
 
-    def add(self, rows: Sequence[LabelledItem], scores: Vectors, own: Places) -> None:
+    def add(self, rows: Sequence[LabelledItem], scores: Vectors, own: Positions) -> None:
         """Add items with their scores `[n, classes]` and the place of each one's own class."""
         self.rows += rows
         self.ranks.append(rank_by_scores(scores, list(own[:, None])))

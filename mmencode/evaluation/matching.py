@@ -11,10 +11,10 @@ import numpy as np
 
 from ..arguments.lists import require_list
 from ..card import json_digest
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Numbers, Vectors
 from ..errors import InputError
 from ..plugins.spec import TEXT
-from ..spaces.recall import DEPTHS, Numbers
+from ..spaces.recall import DEPTHS
 from ..spaces.space import Space
 from . import chance
 from .bootstrap import Sampling

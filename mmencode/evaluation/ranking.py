@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
-from ..spaces.recall import EQUAL, Numbers, Places, blocks, hit_probability
+from ..embeddings.array_types import Numbers, Positions, Vectors
+from ..spaces.recall import EQUAL, blocks, hit_probability
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,7 +57,7 @@ class Ranking:
         return Ranking(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
-def rank_by_vectors(queries: Vectors, candidates: Vectors, right: Sequence[Places]) -> Ranking:
+def rank_by_vectors(queries: Vectors, candidates: Vectors, right: Sequence[Positions]) -> Ranking:
     """Rank the candidates `[m, dim]` for each query `[n, dim]`; `right[i]` are the places of i's answers.
 
     No more than 64 MiB of scores are held at once (`blocks`).
@@ -69,7 +69,7 @@ def rank_by_vectors(queries: Vectors, candidates: Vectors, right: Sequence[Place
     return Ranking.concatenate(parts)
 
 
-def rank_by_scores(scores: Vectors | Numbers, right: Sequence[Places]) -> Ranking:
+def rank_by_scores(scores: Vectors | Numbers, right: Sequence[Positions]) -> Ranking:
     """Rank by scores `[n, m]`; `right[i]` are the columns of row i's answers, at least one of them.
 
     Equal scores are one threshold of the average precision, as in scikit-learn.

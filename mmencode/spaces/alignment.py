@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..arguments.lists import require_list
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..engine.engine import OnError
 from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
@@ -28,7 +28,7 @@ from ..inputs.tables import FILES, located, read_pairs
 from ..isolation.fence import own_numbers
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec
-from ..projection import Linear, Moments, Perceptron, Projection, added, contrastive, procrustes, ridge
+from ..projection import Linear, Moments, Perceptron, Projection, add_moments, contrastive, procrustes, ridge
 from .recall import Recall, recall
 from .space import Space
 
@@ -270,7 +270,7 @@ def _solve(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linear
     ECML 2015). So outputs are scaled about the mean until they spread as far as the targets. The factor is
     estimated on held-out items; for the measure of a fold, on those of the other folds.
     """
-    others = [added(other.moments for other in held if other is not fold) for fold in held]
+    others = [add_moments(other.moments for other in held if other is not fold) for fold in held]
     solutions = [solve(sums) for sums in others]
     spreads = [
         _spread(solution, sums.target, *fold.rows())
@@ -280,7 +280,7 @@ def _solve(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linear
     for number, fold in enumerate(held):
         by = _ratio(spreads[:number] + spreads[number + 1 :])
         groups.append(_unit_outputs(solutions[number].spread(others[number].target, by), *fold.rows()))
-    whole = added(fold.moments for fold in held)
+    whole = add_moments(fold.moments for fold in held)
     return solve(whole).spread(whole.target, _ratio(spreads)), groups
 
 

@@ -9,15 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Flags, Numbers, Positions, Vectors
 
 DEPTHS = (1, 5, 10)
 _SIGMAS = 3.1  # standard deviations of the mean rank: chance exceeds them once in a thousand times
 EQUAL = 1e-6  # cosines in float32 that differ by less count as equal
 BLOCK = 2**24  # scores held at once: 64 MiB
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
-Places = np.ndarray[Any, np.dtype[np.int64]]
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Truth = Literal["partners", "queries"]
 
 
@@ -133,13 +130,13 @@ def _ranks(queries: Vectors, partners: Vectors, truth: Truth) -> _Ranks:
     return ranks
 
 
-def blocks(queries: int, candidates: int) -> Iterator[Places]:
+def blocks(queries: int, candidates: int) -> Iterator[Positions]:
     """Cut the places of queries into blocks of at most BLOCK scores, 64 MiB, against all candidates."""
     step = max(1, BLOCK // max(1, candidates))
     return (np.arange(start, min(start + step, queries)) for start in range(0, queries, step))
 
 
-def _equal(rows: Vectors, places: Places) -> Flags:
+def _equal(rows: Vectors, places: Positions) -> Flags:
     """Whether the rows at some places equal each of all rows, `[places, n]`."""
     equal: Flags = rows[places] @ rows.T > 1 - EQUAL
     equal[np.arange(len(places)), places] = True  # a row of zeros has the cosine 0 with itself

@@ -64,7 +64,7 @@ def index(run, folder, recordings, tmp_path):
         )
         made.add("audio", [str(recordings / "200.wav")])
         made.add("text", ["a red car"])
-        gone = made.space.encode("image", [Image.new("RGB", (8, 8), "red")]).named(["/absent/gone.png"])
+        gone = made.space.encode("image", [Image.new("RGB", (8, 8), "red")]).with_keys(["/absent/gone.png"])
         made.add_embeddings(gone)
     return tmp_path / "index"
 
