@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..arguments.lists import in_order
+from ..arguments.lists import to_list
 from ..card import require_same_space
 from ..embeddings.array_types import Flags
 from ..embeddings.embeddings import Embeddings
@@ -286,7 +286,7 @@ class Classifier:
 
     def _targets(self, labels: Sequence[Label], count: int) -> Flags:
         """Check the labels of items, and mark them in `[n, labels]`, where the null class is last."""
-        labels = in_order(labels, "labels")
+        labels = to_list(labels, "labels")
         if len(labels) != count:
             raise ValueError(
                 f"{count} items need {count} labels in a list, not {len(labels)}: give each item one, or None"

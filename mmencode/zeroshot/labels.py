@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ..arguments.lists import strings
+from ..arguments.lists import to_strings
 from ..errors import LabelError
 from ..errors.suggestions import did_you_mean
 from ..inputs.batches import as_items
@@ -105,7 +105,7 @@ def _prompts(templates: Sequence[str], words: Sequence[str]) -> list[str]:
 
 
 def _check_names(labels: Sequence[str] | Mapping[str, Any], *, distinct: bool) -> tuple[str, ...]:
-    names = tuple(strings(labels.keys() if isinstance(labels, Mapping) else labels, "labels"))
+    names = tuple(to_strings(labels.keys() if isinstance(labels, Mapping) else labels, "labels"))
     if not names:
         raise LabelError("labels must be one or more, and the list is empty", remedy="name some")
     for name in names:
@@ -166,7 +166,7 @@ def _check_group(items: Any, by: str, whose: str) -> Sequence[Any]:
 
 
 def _as_list(items: Any, by: str, what: str) -> Sequence[Any]:
-    return strings(items, what) if by == TEXT else as_items(by, items)
+    return to_strings(items, what) if by == TEXT else as_items(by, items)
 
 
 def _require_prompts(items: Sequence[Any], by: str, whose: str) -> None:
@@ -188,7 +188,7 @@ def _check_synonyms(
             raise LabelError(
                 f"there are synonyms for {name!r}, which is none of the labels", remedy=_suggest(name, names)
             )
-        given[name] = strings(words, f"synonyms[{name!r}]")
+        given[name] = to_strings(words, f"synonyms[{name!r}]")
         for word in given[name]:
             _require_word(word)
         _require_new(name, given[name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..arguments.lists import strings
+from ..arguments.lists import to_strings
 from ..errors import LabelError, UnknownNameError
 from ..errors.suggestions import did_you_mean
 
@@ -34,7 +34,7 @@ def find_templates(given: str | Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(given, str):
         return _find_set(given)
-    templates = tuple(strings(given, "templates"))
+    templates = tuple(to_strings(given, "templates"))
     if not templates:
         raise LabelError(
             "templates must be one or more, and the list is empty",
