@@ -14,7 +14,10 @@ from pages_of_docs import PAGES, ROOT, statements
 
 MODULES = [
     "mmencode",
-    *(f"mmencode.{name}" for name in ("checkpoints", "encoder", "errors", "evaluation", "pooling", "testing")),
+    *(
+        f"mmencode.{name}"
+        for name in ("checkpoints", "encoder", "errors", "evaluation", "pooling", "testing")
+    ),
 ]
 NAMES = [f"{module}.{name}" for module in MODULES for name in import_module(module).__all__]
 DIRECTIVE = re.compile(r"^\.\. auto\w+:: (\S+)$", re.MULTILINE)
