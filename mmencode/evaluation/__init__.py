@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..spaces.recall import recall
 from .bootstrap import Sampling
 from .classification import zero_shot
 from .labelled import Labelled, labelled_folder, labelled_table
@@ -23,6 +24,7 @@ __all__ = [
     "labelled_folder",
     "labelled_table",
     "paired_table",
+    "recall",
     "retrieval",
     "zero_shot",
 ]
