@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 from ..embeddings.embeddings import Embeddings
-from ..engine.engine import OnError
-from ..engine.workers import Work, in_order
+from ..engine.call import OnError
+from ..engine.feeding import Pace
+from ..engine.workers import in_order
 from ..errors import InputError
 from ..spaces.space import Space
 from .entries import Entry, Source, looks_same, same
@@ -112,16 +113,10 @@ class Filling:
         One that takes longer than the limit has no hash, so that the encoder's reader says what is wrong.
         """
         limits, runtime = self.space.limits, self.space.runtime
-        work = Work(
-            do=lambda _, look: look.source(limits.bytes),
-            late=lambda _, look: Source(),
-            size=lambda source: 0,
-            seconds=limits.wait,
-            threads=runtime.workers,
-            ahead=len(looked),
-            nbytes=runtime.window_bytes,
+        pace = Pace(
+            seconds=limits.wait, threads=runtime.workers, ahead=len(looked), nbytes=runtime.window_bytes
         )
-        return in_order(looked, work)
+        return in_order(looked, _Sources(limits.bytes), pace)
 
     def _again(self, entry: Entry, failure: Known, source: Source) -> bool:
         """Whether an item that failed is to be tried again: always, unless its own content is at fault."""
@@ -211,3 +206,26 @@ def _batches(parts: Iterator[Embeddings]) -> Iterator[list[Embeddings]]:
         yield held
     if failure is not None:
         raise failure
+
+
+class _Sources:
+    """Finds where each item's content is from; threads call it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def do(self, index: int, look: _Look) -> Source:
+        """Hash the content of an item that is a file."""
+        return look.source(self._most)
+
+    def give_up(self, index: int, look: _Look) -> Source:
+        """Give a source without a hash, so that the encoder's reader says what is wrong with it."""
+        return Source()
+
+    def lose(self, index: int, look: _Look) -> Source:
+        """Give a source without a hash, likewise."""
+        return Source()
+
+    def weigh(self, source: Source) -> int:
+        """Count nothing: a hash is small."""
+        return 0

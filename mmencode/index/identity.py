@@ -106,7 +106,7 @@ def require_id(card: SpaceCard, own: str, space: str, doing: str) -> None:
 
 def explained(card: SpaceCard, space: Space, modality: str, cause: IdentityError) -> MmencodeError:
     """What to raise when an encoder, once loaded, isn't the one that the index was made with."""
-    with space._exact(checked=False) as exact:
+    with space.exact(checked=False) as exact:
         found = exact.tower(modality).card
     towers = tuple(found if tower.modality == modality else tower for tower in card.towers)
     changed = replace(card, towers=towers)

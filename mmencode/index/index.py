@@ -14,7 +14,7 @@ from .._atomic import folder_aside
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.topk import require_unit, whole
-from ..engine.engine import OnError
+from ..engine.call import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, IdentityError, StoreError
 from ..inputs import Limits

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..card import Probes, SpaceCard
 from ..embeddings.embeddings import Embeddings, Vectors
-from ..engine.probes import probes
+from ..engine.generated import generated_items
 from ..errors import IdentityError
 from ..plugins.spec import Identity
 
@@ -60,7 +60,9 @@ class Verification:
 def probed(encode: Encode, modalities: Iterable[str]) -> Probes:
     """The vectors of each modality's probes; none for one that only a plugin knows."""
     rows = {
-        modality: encode(modality, items).vectors for modality in modalities if (items := probes(modality))
+        modality: encode(modality, items).vectors
+        for modality in modalities
+        if (items := generated_items(modality))
     }
     return {
         modality: tuple(tuple(round(value, _DIGITS) for value in row.tolist()) for row in vectors)
@@ -82,7 +84,7 @@ def verify(encode: Encode, space: str, found: Mapping[str, Identity], card: Spac
     angles, changes = {}, {}
     for modality, identity in found.items():
         expected = np.array(card.probes[modality], np.float32)
-        angles[modality] = _largest_angle(encode(modality, probes(modality)).vectors, expected)
+        angles[modality] = _largest_angle(encode(modality, generated_items(modality)).vectors, expected)
         changes[modality] = _differences(identity, declared[modality])
     skipped = tuple(tower.modality for tower in card.towers if tower.modality not in found)
     return Verification(space, card.id, angles, changes, skipped)
