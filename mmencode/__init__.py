@@ -5,6 +5,7 @@ What needs torch is loaded when it is first used: `import mmencode` costs millis
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,11 @@ from .plugins.spec import Identity as Identity
 
 if TYPE_CHECKING:
     from . import pooling as pooling
+    from .embeddings.codes import Ranges as Ranges
     from .embeddings.embeddings import Embeddings as Embeddings
-    from .embeddings.embeddings import search as search
-    from .embeddings.embeddings import similarity as similarity
-    from .embeddings.quantised import Quantised as Quantised
-    from .embeddings.quantised import Ranges as Ranges
+    from .embeddings.embeddings import Quantised as Quantised
+    from .embeddings.search import search as search
+    from .embeddings.search import similarity as similarity
     from .embeddings.tokens import Tokens as Tokens
     from .encoder import Encoder as Encoder
     from .engine.runtime import Runtime as Runtime
@@ -41,16 +42,62 @@ if TYPE_CHECKING:
     from .projection import autoencode as autoencode
     from .projection import load_projection as load_projection
     from .projection import save_projection as save_projection
-    from .spaces.alignment import Report as Report
+    from .spaces.alignment import AlignmentReport as AlignmentReport
+    from .spaces.alignment import AlignmentReport as Report  # noqa: F401
     from .spaces.alignment import align as align
     from .spaces.bridging import bridge as bridge
     from .spaces.composition import compose as compose
     from .spaces.loading import encode as encode
     from .spaces.loading import load as load
+    from .spaces.recall import Recall as Recall
     from .spaces.space import Space as Space
     from .spaces.verification import Verification as Verification
 
+__all__ = [
+    "AlignmentReport",
+    "Autoencoder",
+    "Chain",
+    "Embeddings",
+    "Encoder",
+    "EncoderSpec",
+    "Identity",
+    "IdentityProjection",
+    "Index",
+    "LabelAnchored",
+    "Limits",
+    "Linear",
+    "Perceptron",
+    "Projection",
+    "Quantised",
+    "Ranges",
+    "Recall",
+    "Registry",
+    "Runtime",
+    "Space",
+    "SpaceCard",
+    "Tokens",
+    "Truncation",
+    "Verification",
+    "Waveform",
+    "__version__",
+    "align",
+    "autoencode",
+    "bridge",
+    "compose",
+    "encode",
+    "errors",
+    "hookimpl",
+    "load",
+    "load_projection",
+    "pooling",
+    "registry",
+    "save_projection",
+    "search",
+    "similarity",
+]
+
 _LAZY = {
+    "AlignmentReport": "spaces.alignment",
     "Autoencoder": "projection",
     "Chain": "projection",
     "Embeddings": "embeddings.embeddings",
@@ -62,9 +109,9 @@ _LAZY = {
     "Linear": "projection",
     "Perceptron": "projection",
     "Projection": "projection",
-    "Quantised": "embeddings.quantised",
-    "Ranges": "embeddings.quantised",
-    "Report": "spaces.alignment",
+    "Quantised": "embeddings.embeddings",
+    "Ranges": "embeddings.codes",
+    "Recall": "spaces.recall",
     "Runtime": "engine.runtime",
     "Space": "spaces.space",
     "Tokens": "embeddings.tokens",
@@ -79,20 +126,30 @@ _LAZY = {
     "load": "spaces.loading",
     "load_projection": "projection",
     "save_projection": "projection",
-    "search": "embeddings.embeddings",
-    "similarity": "embeddings.embeddings",
+    "search": "embeddings.search",
+    "similarity": "embeddings.search",
 }
 
+# Former names, each for one release after its renaming.
+_RENAMED = {"Report": "AlignmentReport"}
 
-def __getattr__(name: str) -> object:
-    if name == "pooling":
-        return import_module(".pooling", __name__)
-    if name not in _LAZY:
-        raise AttributeError(f"module 'mmencode' has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> object:
+        if name in _RENAMED:
+            new = _RENAMED[name]
+            message = f"mmencode.{name} is called mmencode.{new} now; the old name goes in a later release"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            return __getattr__(new)
+        if name == "pooling":
+            return import_module(".pooling", __name__)
+        if name not in _LAZY:
+            raise AttributeError(f"module 'mmencode' has no attribute {name!r}")
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "pooling"})
+    return sorted(__all__)

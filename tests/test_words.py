@@ -35,7 +35,6 @@ LEFT: set[str] = {
         "embeddings",
         "encoder.py",
         "encoders",
-        "engine",
         "errors",
     ),
     *("evaluation", "index", "inputs", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
@@ -73,7 +72,7 @@ def _is_participle(word: str) -> bool:
 
 
 def _is_bare_participle(name: str) -> bool:
-    """Whether a name says only that something was done: "fitted", "built_where_it_lies", not "failed_items"."""
+    """Whether a name only says that something was done: "fitted", "written_aside", not "failed_items"."""
     first, *others = name.strip("_").split("_")
     return _is_participle(first) and (not others or others[0] in PARTICLES)
 

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from ..embeddings.embeddings import Positions
+from ..embeddings.array_types import Positions
 from .blame import make_failure
 from .call import Prepared
 

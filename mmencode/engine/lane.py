@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..encoder import Tensors
 from ..errors import EncoderError, InputError
-from ..errors.causes import out_of_memory, words
+from ..errors.causes import message_of, out_of_memory
 from ..isolation.fence import plain_torch
 from .attempt import Attempt
 from .blame import ends_the_call, make_failure, place
@@ -176,7 +176,7 @@ class TokenLane(Lane[list[Vectors], tuple[Tensor, Tensor]]):
             tokens, mask = tower.encoder.forward_tokens(tensors)
         except NotImplementedError as cause:
             raise EncoderError(
-                f"encoder {tower.spec.name!r} can't do that: {words(cause)}",
+                f"encoder {tower.spec.name!r} can't do that: {message_of(cause)}",
                 remedy="encode() gives its embeddings",
             ) from cause
         length = mask.shape[-1] if isinstance(mask, Tensor) and mask.ndim else 0

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.counts import require_positive
 from ..arguments.lists import in_order, strings
-from ..card import hashed
-from ..embeddings.topk import whole
+from ..card import json_digest
 from ..errors import InputError
 from ..inputs.batches import as_batch
 from ..inputs.owning import kept
@@ -176,7 +176,7 @@ def _digest(names: Sequence[str], rows: Sequence[Row]) -> str:
     """Of what was measured, in whatever order; a class is its name, or its place where two have one."""
     distinct = len(set(names)) == len(names)
     said = sorted((row.key, row.label if distinct else str(row.place)) for row in rows)
-    return hashed({"classes": sorted(names) if distinct else list(names), "rows": said})
+    return json_digest({"classes": sorted(names) if distinct else list(names), "rows": said})
 
 
 def depths_of(
@@ -186,7 +186,7 @@ def depths_of(
 
     Of those that were asked for, ValueError for one below 1, InputError for one above `count`.
     """
-    asked = [whole(depth) for depth in k or ()]
+    asked = [require_positive(depth) for depth in k or ()]
     for depth in asked:
         if depth > count:
             raise InputError(

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
 from ..inputs.owning import kept
 from ..plugins.spec import TEXT
 from .columns import plain_metadata
-from .escaping import escape
 from .store import Known
 
 _RACY = 2_000_000_000  # ns within which a file may change again and keep its time
@@ -91,11 +91,11 @@ def entries(
 def escaped_keys(keys: Sequence[str] | None) -> list[str]:
     """The keys of vectors as they are stored; ValueError without any, or where one comes twice."""
     if keys is None:
-        raise ValueError("the embeddings have no keys: give them some, embeddings.named(names)")
+        raise ValueError("the embeddings have no keys: give them some, embeddings.with_keys(keys)")
     if len(set(keys)) < len(keys):
         twice = next(key for key, count in Counter(keys).items() if count > 1)
         raise ValueError(f"the key {twice!r} comes more than once: give each row its own")
-    return list(keys) if "".join(keys).isascii() else [escape(key) for key in keys]
+    return list(keys) if "".join(keys).isascii() else [escape_surrogates(key) for key in keys]
 
 
 def own_key(item: Any, place: int) -> str:

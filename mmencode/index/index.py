@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from .._atomic import folder_aside
+from ..arguments.counts import require_positive
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
-from ..embeddings.topk import require_unit, whole
+from ..embeddings.surrogates import escape_surrogates
+from ..embeddings.unit import require_unit
 from ..engine.call import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, IdentityError, StoreError
@@ -25,7 +27,6 @@ from ..spaces.space import Space
 from .ann import FROM_ROWS
 from .columns import Owner, plain_metadata
 from .entries import Entry, entries, escaped_keys
-from .escaping import both, escape
 from .filling import Filling
 from .identity import (
     explained,
@@ -40,6 +41,7 @@ from .lance import package, require_threads
 from .reading import read_failures, read_rows, sampled
 from .results import Added, Failure, Hit, Rows, State
 from .searching import Query, find, means, within
+from .sql import all_of
 from .store import Store
 from .writing import Block, write_rows
 
@@ -186,7 +188,7 @@ class Index:
         if not keys:
             return Added(0, 0)
         with self._store.writing():
-            block = Block(keys, escape(embeddings.modality), metadata=said)
+            block = Block(keys, escape_surrogates(embeddings.modality), metadata=said)
             replaced = write_rows(self._store, block, embeddings.vectors)
         self._settle()
         return Added(len(keys), 0, replaced=replaced)
@@ -233,14 +235,14 @@ class Index:
         """
         require_id(self.card, self._id, queries.space, "searched")
         self._require_vectors(queries, "query")
-        wanted = whole(k)
+        wanted = require_positive(k)
         store = self._store
         with store.meeting(where) as condition:
             query = Query(
                 queries.vectors,
                 queries.modality,
                 min(wanted, max(1, len(self))),
-                both(condition, within(among, self.modalities, self.card)),
+                all_of(condition, within(among, self.modalities, self.card)),
                 exact,
                 means(store) if centred else None,
             )
@@ -263,7 +265,7 @@ class Index:
             raise ValueError("say which rows: where='...' or keys=[...]; where='true' is all of them")
         given = keys if isinstance(keys, Set) else as_column(keys, "keys")  # their order doesn't matter
         store = self._store
-        named = [escape(os.fsdecode(key)) for key in given or ()]
+        named = [escape_surrogates(os.fsdecode(key)) for key in given or ()]
         with store.meeting(where) as condition, store.writing():
             if condition is None:
                 return store.delete(store.rows, named)
@@ -286,7 +288,7 @@ class Index:
         By default for rows drawn at random, which leave themselves out. Queries of another modality than the
         rows may find less: give some.
         """
-        k, sample = whole(k), whole(sample, "sample")
+        k, sample = require_positive(k), require_positive(sample, "sample")
         own = queries is None
         asked = sampled(self._store, self._id, sample) if queries is None else queries
         found, expected = (self.search_embeddings(asked, k + own, exact=exact) for exact in (False, True))

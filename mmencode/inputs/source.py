@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import InputError
-from ..errors.causes import fault_of, named, words
+from ..errors.causes import describe_error, fault_of, message_of
 from .limits import Limits, raising
 from .signatures import kind_of_string, remedy_for
 
@@ -69,7 +69,9 @@ def as_path(item: Any) -> Any:
         return os.fspath(item)
     except BaseException as cause:  # somebody else's code
         raise InputError(
-            f"its path can't be had: {named(cause)}", source=describe(item), remedy="pass its path as a str"
+            f"its path can't be had: {describe_error(cause)}",
+            source=describe(item),
+            remedy="pass its path as a str",
         ) from cause
 
 
@@ -80,7 +82,7 @@ def _shown(path: str | bytes) -> str:
 
 def without_address(cause: Exception) -> str:
     """A decoder's words without the address of our buffer, so that messages are the same every time."""
-    return re.sub(r"<[\w.]+ object at \w+>", "it", words(cause))
+    return re.sub(r"<[\w.]+ object at \w+>", "it", message_of(cause))
 
 
 def is_source(item: Any) -> bool:
@@ -150,7 +152,7 @@ def _unopened(path: str, cause: OSError | ValueError, source: str) -> InputError
     if isinstance(cause, BlockingIOError):  # as /proc/kmsg
         return InputError("it has nothing to read now", source=source, remedy="pass a file", fault="access")
     return InputError(
-        f"it can't be opened: {words(cause)}",
+        f"it can't be opened: {message_of(cause)}",
         source=source,
         remedy="check the path",
         fault=fault_of(cause, "access"),
@@ -166,7 +168,7 @@ def _read_buffer(item: bytes | bytearray | memoryview, source: str, limits: Limi
         if isinstance(cause, InputError):
             raise
         raise InputError(
-            f"it can't be read: {words(cause)}", source=source, remedy="pass it before it is released"
+            f"it can't be read: {message_of(cause)}", source=source, remedy="pass it before it is released"
         ) from cause
 
 
@@ -178,7 +180,7 @@ def _read_file(item: Any, source: str, limits: Limits) -> bytes:
     except Exception as cause:
         closed = _asked(item, "closed") is True
         raise InputError(
-            "the file is closed" if closed else f"reading it failed: {words(cause)}",
+            "the file is closed" if closed else f"reading it failed: {message_of(cause)}",
             source=source,
             remedy="open it again, and keep it open until it is read" if closed else "open it again",
             fault=fault_of(cause, "access"),

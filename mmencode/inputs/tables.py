@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .._atomic import opened, size_of
-from ..errors import InputError, MissingPackageError, MmencodeError
-from ..errors.causes import fault_of, words
+from .._atomic import open_regular, size_of
+from ..errors import InputError, MmencodeError
+from ..errors.causes import fault_of, message_of
+from ..plugins.packages import import_package
 
 FILES = ("image", "audio")  # modalities whose items a table holds as paths
 _LONGEST = 2**24  # bytes of a line
@@ -59,7 +60,7 @@ def _rows(reader: Callable[[Path], Iterator[Row]], source: Path) -> Iterator[Row
         raise
     except (OSError, ValueError, csv.Error) as cause:
         raise InputError(
-            f"it can't be read: {words(cause)}",
+            f"it can't be read: {message_of(cause)}",
             source=str(source),
             remedy="check the file",
             fault=fault_of(cause, "content"),
@@ -110,7 +111,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as cause:
-            raise _bad_row(path, number, f"is no JSON: {words(cause)}") from cause
+            raise _bad_row(path, number, f"is no JSON: {message_of(cause)}") from cause
         if not isinstance(row, dict):
             raise _bad_row(path, number, "is no JSON object")
         yield row
@@ -118,7 +119,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
 
 def _lines(path: Path) -> Iterator[str]:
     r"""The lines of a UTF-8 file, each with its end, which is \n or \r\n and nothing else."""
-    with opened(path) as file:
+    with open_regular(path) as file:
         mark = codecs.BOM_UTF8
         while line := file.readline(_LONGEST + 1):
             if len(line) > _LONGEST:
@@ -128,15 +129,10 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
+    need = "reading Parquet needs pyarrow", "pip install 'mmencode[arrow]'"
+    arrow, parquet = import_package("pyarrow", *need), import_package("pyarrow.parquet", *need)
     try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet
-    except ImportError as cause:
-        raise MissingPackageError(
-            "reading Parquet needs pyarrow", remedy="pip install 'mmencode[arrow]'"
-        ) from cause
-    try:
-        with opened(path) as file, parquet.ParquetFile(file) as content:
+        with open_regular(path) as file, parquet.ParquetFile(file) as content:
             size = size_of(file)
             _require_bounded(content.metadata, size)
             left = _TIMES * size + _SPARE
@@ -147,7 +143,7 @@ def _parquet(path: Path) -> Iterator[Row]:
                 yield from batch.to_pylist()
     except arrow.ArrowException as cause:
         raise InputError(
-            f"it can't be read: {words(cause)}", source=str(path), remedy="check the file"
+            f"it can't be read: {message_of(cause)}", source=str(path), remedy="check the file"
         ) from cause
 
 

@@ -16,11 +16,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
+from .._atomic import file_aside, read_whole
 from ..errors import PluginError
-from ..errors.causes import named, printable, quoted
-from .barring import Choice, chosen
+from ..errors.causes import describe_error, printable, quote
+from .barring import Choice, read_choice
 from .discovery import Plugin, ask
-from .installed import Entry, installed
+from .installed import Entry, find_entries
 from .spec import EncoderSpec, Identity
 
 HEAVIEST = 300  # MiB that importing a plugin may take before that is said
@@ -36,8 +37,8 @@ def discover_isolated(seconds: float) -> Iterator[Plugin]:
 
     A process that takes longer than `seconds` is killed, with all that it started.
     """
-    choice = chosen()
-    for entry in installed():
+    choice = read_choice()
+    for entry in find_entries():
         yield _asked(entry, choice, seconds)
 
 
@@ -54,9 +55,8 @@ def answer(folder: str) -> None:
         "seconds": plugin.seconds,
         "notes": notes,
     }
-    aside = Path(folder, "answer.part")
-    aside.write_text(json.dumps(content), "utf-8")
-    aside.rename(Path(folder, "answer.json"))
+    with file_aside(Path(folder, "answer.json")) as aside:
+        aside.write_text(json.dumps(content), "utf-8")
     os._exit(0)  # threads that the plugin started may never end
 
 
@@ -79,7 +79,7 @@ def _asked(entry: Entry, choice: Choice, seconds: float) -> Plugin:
             error = PluginError(_end(code, seconds, said), remedy=f"bar it: MMENCODE_PLUGINS=-{plugin.name}")
             return replace(plugin, error=error, cause="", seconds=taken)
         except Exception as cause:
-            error = PluginError(f"its process gave no answer that can be read: {named(cause)}")
+            error = PluginError(f"its process gave no answer that can be read: {describe_error(cause)}")
             return replace(plugin, error=error, cause="", seconds=taken)
 
 
@@ -88,9 +88,7 @@ _QUESTION = [name for name in Entry._fields if name != "error"]
 
 def _read(path: Path) -> dict[str, Any]:
     """The parts of the Plugin that another process found."""
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"it has more than {_LARGEST} bytes")
-    found = json.loads(path.read_bytes())
+    found = json.loads(read_whole(path, _LARGEST))
     specs = [
         EncoderSpec(
             **{
@@ -148,7 +146,7 @@ def _drain(stream: IO[bytes], said: list[bytes]) -> None:
 
 def _end(code: int | None, seconds: float, said: str) -> str:
     """How a process ended that gave no answer."""
-    last = f"; the last it printed was {quoted(said, 200)}" if said else ""
+    last = f"; the last it printed was {quote(said, 200)}" if said else ""
     if code is None:
         return f"it doesn't end within {seconds:g} s{last}"
     if code < 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import plugins as finding
 from ..errors import NameClashError, NoDefaultSpaceError, UnknownNameError
+from ..errors.suggestions import did_you_mean
 from .spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Registry(Mapping[str, EncoderSpec]):
         if DEFAULT in self._aliases or DEFAULT in self._spaces or DEFAULT in self.contested:
             return DEFAULT
         choices = [name for name in self.spaces if not name.endswith("/*")]
-        broken = [plugin for plugin in self.failed if plugin.name in finding.owned_by(DEFAULT)]
+        broken = [plugin for plugin in self.failed if plugin.name in finding.owners_of(DEFAULT)]
         if len(choices) == 1 and not broken:
             return choices[0]
         if choices:
@@ -152,12 +153,10 @@ class Registry(Mapping[str, EncoderSpec]):
                 error = lost.error
                 error.culprit += f"; {self.about(lost.name)}" if lost.broken else ""
                 return error
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
-        did_you_mean = f"did you mean {' or '.join(near)}? " if near else ""
         return UnknownNameError(
             f"no {kind} is called {name!r}",
             culprit=self.about(name),
-            remedy=f"{did_you_mean}`mmencode list` shows what is installed",
+            remedy=f"{did_you_mean(name, known)} `mmencode list` shows what is installed".lstrip(),
         )
 
     def about(self, name: str, distribution: str = "") -> str:
@@ -184,7 +183,7 @@ def _related(plugin: Plugin, name: str) -> bool:
     """Whether a plugin is likely to be the one that declares a name: by the name's first word."""
     word = name.partition("/")[0].lower()
     own = plugin.name.removeprefix("mmencode-")
-    return plugin.name in finding.owned_by(name) or bool(get_close_matches(word, [own], cutoff=0.8))
+    return plugin.name in finding.owners_of(name) or bool(get_close_matches(word, [own], cutoff=0.8))
 
 
 def _by_modality(specs: Iterable[EncoderSpec]) -> tuple[EncoderSpec, ...]:

@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
-from ..errors import FitError, LabelError, MissingPackageError
+from ..embeddings.array_types import Vectors
+from ..errors import FitError, LabelError
+from ..plugins.packages import import_package
 from ..plugins.spec import Scoring
 from .bank import unit_means
 from .heads import Head
@@ -51,7 +52,7 @@ def head_of(examples: Examples, prompts: Head, method: Method, prior: float) -> 
     if not examples.targets.any():
         raise FitError("there are no labelled examples", remedy="give one or more, with labels")
     if method == "probe":
-        return _probe(examples, prompts.space)
+        return _linear_probe(examples, prompts.space)
     if method == "mean":
         return Head(_means(examples), None, prompts.space, None)
     return Head(_blend(examples, prompts.weights, prior), None, prompts.space, None)
@@ -99,7 +100,7 @@ def _blend(examples: Examples, prompts: Vectors, prior: float) -> Vectors:
     return blended
 
 
-def _probe(examples: Examples, space: str) -> Head:
+def _linear_probe(examples: Examples, space: str) -> Head:
     """Logistic regression on the vectors, as Radford et al. (2021) evaluate representations.
 
     The penalty is the best of five by cross-validation, where every label has two examples at least; else it
@@ -113,9 +114,9 @@ def _probe(examples: Examples, space: str) -> Head:
     missing = examples.without()
     if missing or len(examples.names) < 2:
         raise LabelError(
-            f"a probe needs examples of every label; {missing[0]!r} has none"
+            f"a linear probe needs examples of every label; {missing[0]!r} has none"
             if missing
-            else f"a probe needs two labels or more, not {examples.names[0]!r} alone",
+            else f"a linear probe needs two labels or more, not {examples.names[0]!r} alone",
             remedy='give some, or use method="blend"',
         )
     weights, offsets = _fitted(examples.vectors, examples.targets.argmax(axis=1), examples.names)
@@ -134,27 +135,22 @@ def _require_both(examples: Examples) -> None:
         if column.all() or not column.any():
             has = "every" if column.all() else "no"
             raise LabelError(
-                f"{has} example has the label {name!r}, so that a probe can't tell what makes it one",
+                f"{has} example has the label {name!r}, so that a linear probe can't tell what makes it one",
                 remedy='give some with it and some without, or use method="blend"',
             )
 
 
 def _fitted(vectors: Vectors, places: Any, names: Sequence[str]) -> tuple[Vectors, Vectors]:
     """Weights `[labels, dim]` and offsets `[labels]`; a row less for two labels."""
-    try:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold, cross_val_score
-    except ImportError as cause:
-        raise MissingPackageError(
-            "a linear probe needs scikit-learn, which isn't installed",
-            remedy="pip install 'mmencode[fewshot]'",
-        ) from cause
+    need = "a linear probe needs scikit-learn", "pip install 'mmencode[fewshot]'"
+    linear_model = import_package("sklearn.linear_model", *need)
+    model_selection = import_package("sklearn.model_selection", *need)
     inputs, strength, folds = vectors.astype(np.float64), 10.0, min(5, int(np.bincount(places).min()))
     if folds >= 2:
-        parts = StratifiedKFold(folds)
+        parts = model_selection.StratifiedKFold(folds)
         losses = {
-            strength: cross_val_score(
-                LogisticRegression(C=strength, max_iter=_ITERATIONS),
+            strength: model_selection.cross_val_score(
+                linear_model.LogisticRegression(C=strength, max_iter=_ITERATIONS),
                 inputs,
                 places,
                 cv=parts,
@@ -163,5 +159,5 @@ def _fitted(vectors: Vectors, places: Any, names: Sequence[str]) -> tuple[Vector
             for strength in _STRENGTHS
         }
         strength = max(losses, key=losses.__getitem__)
-    model = LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(inputs, places)
+    model = linear_model.LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(inputs, places)
     return np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)

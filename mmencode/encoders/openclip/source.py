@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,8 @@ from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleToken
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from ...errors import MissingPackageError, MmencodeError, UnknownNameError, WeightsError
-from ...errors.causes import named
+from ...errors.causes import describe_error
+from ...errors.suggestions import did_you_mean
 from ...inputs.settings import read_object, require_file
 from ...inputs.tokenizers import require_tokenizer
 from . import model as openclip_model
@@ -72,7 +72,7 @@ class Source:
             raise
         except Exception as cause:  # torch, safetensors and the hub each fail in their own way
             raise WeightsError(
-                f"the weights {self.weights!r} of {self.name!r} can't be loaded: {named(cause)}",
+                f"the weights {self.weights!r} of {self.name!r} can't be loaded: {describe_error(cause)}",
                 culprit=f"open_clip {open_clip.__version__}, reading {self.weights}",
                 remedy="a local file must be a whole safetensors file or state dict of this architecture, "
                 "and hold tensors but no code; a tag must be loaded once where there is a network, or the "
@@ -105,7 +105,7 @@ class Source:
             raise
         except Exception as cause:  # a hub that can't be reached fails in many ways, and so do broken files
             raise WeightsError(
-                f"the tokenizer of {self.name!r} can't be obtained: {named(cause)}", remedy=remedy
+                f"the tokenizer of {self.name!r} can't be obtained: {describe_error(cause)}", remedy=remedy
             ) from cause
 
     def architecture(self, tower: Tower) -> str:
@@ -320,7 +320,7 @@ def _require_architecture(name: str) -> None:
     if name not in known:
         raise UnknownNameError(
             f"open_clip {open_clip.__version__} has no architecture {name!r}",
-            remedy=_near(name, known) or "open_clip.list_models() lists them all",
+            remedy=did_you_mean(name, known) or "open_clip.list_models() lists them all",
         )
 
 
@@ -329,10 +329,6 @@ def _unknown_tag(architecture: str, tag: str) -> UnknownNameError:
     choices = ", ".join(known) or "none"
     return UnknownNameError(
         f"open_clip has no weights {tag!r} for {architecture!r}, and there is no such file in {os.getcwd()}",
-        remedy=f"{_near(tag, known)} its tags are {choices}; a local checkpoint is named by its path".strip(),
+        remedy=f"{did_you_mean(tag, known)} its tags are {choices}; a local checkpoint is named by its "
+        "path".lstrip(),
     )
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else ""

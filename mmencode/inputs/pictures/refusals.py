@@ -7,7 +7,7 @@ import re
 from PIL import Image, ImageFile
 
 from ...errors import InputError
-from ...errors.causes import fault_of, named, words
+from ...errors.causes import describe_error, fault_of, message_of
 from ..signatures import kind_of_bytes, remedy_for
 
 _BY_PILLOW = re.compile(
@@ -28,7 +28,8 @@ def unrecognised(content: bytes, source: str, formats: tuple[str, ...]) -> Input
 
 def undecodable(cause: Exception, source: str, layout: str = "") -> InputError:
     """The error for what a decoder raised; `layout` says what the file is where that is unusual."""
-    said = re.sub(r"<[\w.]+ object at \w+>", "it", named(cause))  # so that they are the same every time
+    # without addresses, so that the message is the same every time
+    said = re.sub(r"<[\w.]+ object at \w+>", "it", describe_error(cause))
     remedy = "it may be truncated or damaged: fetch it again"
     if layout:
         said = f"it is {layout}; {said}"
@@ -45,7 +46,9 @@ def undecodable(cause: Exception, source: str, layout: str = "") -> InputError:
 def closed(image: Image.Image, cause: Exception, source: str) -> InputError | None:
     """The error for an image whose file was closed before its pixels were read; None for other causes."""
     waiting = isinstance(image, ImageFile.ImageFile) and image.tile and image.fp is None
-    if not waiting and not (isinstance(cause, (ValueError, AttributeError)) and "closed" in words(cause)):
+    if not waiting and not (
+        isinstance(cause, (ValueError, AttributeError)) and "closed" in message_of(cause)
+    ):
         return None
     return InputError(
         "the image was closed before its pixels were read",
