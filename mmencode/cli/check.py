@@ -23,7 +23,10 @@ LEAST = 3  # some checks compare an item with its neighbours
 
 def check(
     name: Annotated[
-        str, typer.Argument(help="The name of an encoder, or of a space to check all its encoders.")
+        str,
+        typer.Argument(
+            help="The name of an encoder, or of a space to check all its encoders.", metavar="NAME"
+        ),
     ],
     items: Annotated[
         list[str] | None,
@@ -36,10 +39,10 @@ def check(
     more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="PATH")] = None,
     json: Json = False,
 ) -> None:
-    """Check that an encoder keeps the contract of encoders.
+    """Run the conformance tests on an installed encoder.
 
-    Runs the conformance tests of mmencode.testing.EncoderConformance without pytest. A check that doesn't
-    apply to the encoder is skipped. The exit code is 1 if one fails.
+    The tests are those of mmencode.testing.EncoderConformance, run without pytest. One that doesn't apply to
+    the encoder is skipped. The exit code is 1 if one fails.
 
     \b
     Example: mmencode check offline/minilm

@@ -41,15 +41,22 @@ def classify(
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files and folders, or texts; - reads one item from each line of standard input."
+            help="Files and folders, or texts; - reads one item from each line of standard input.",
+            metavar="ITEM...",
         ),
     ] = None,
     labels: Annotated[
-        str, typer.Option(help="The labels to choose among, separated by commas: cat,dog,car.")
+        str,
+        typer.Option(help="The labels to choose among, separated by commas: cat,dog,car.", metavar="LABELS"),
     ] = "",
     labels_file: Annotated[
         Path | None,
-        typer.Option(help="Read more labels from this file, one on each line.", exists=True, dir_okay=False),
+        typer.Option(
+            help="Read more labels from this file, one on each line.",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+        ),
     ] = None,
     template: Templates = None,
     template_set: TemplateSet = None,
@@ -60,13 +67,15 @@ def classify(
             '"car: automobile, motor car".',
             exists=True,
             dir_okay=False,
+            metavar="FILE",
         ),
     ] = None,
     null: Annotated[
         list[str] | None,
         typer.Option(
             help='A text that fits any item, such as "a photo": labels that score lower than it are dropped. '
-            "Repeatable."
+            "Repeatable.",
+            metavar="TEXT",
         ),
     ] = None,
     duplicates: Duplicates = DuplicateLabels.refuse,
@@ -76,9 +85,15 @@ def classify(
             "--multi-label", help="Accept or reject each label by itself, so that an item may have several."
         ),
     ] = False,
-    threshold: Annotated[float | None, typer.Option(help="Drop labels that score lower than this.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Drop labels that score lower than this.", metavar="SCORE")
+    ] = None,
     modality: Annotated[
-        str, typer.Option(help="The kind of the items: image, audio, text or another that the space has.")
+        str,
+        typer.Option(
+            help="The kind of the items: image, audio, text or another that the space has.",
+            metavar="MODALITY",
+        ),
     ] = "image",
     k: Annotated[
         int | None,
@@ -86,6 +101,7 @@ def classify(
             "-k",
             min=1,
             help="The number of labels to show for each item. If omitted, 3, or all with --multi-label.",
+            metavar="NUMBER",
         ),
     ] = None,
     file: ListFile = None,

@@ -16,18 +16,25 @@ from .options import Device, FollowLinks, Json, Limit, ListFile, SpaceName, Trus
 def encode(
     modality: Annotated[
         str,
-        typer.Argument(help="The kind of the items: text, image, audio, or one that a plugin declares."),
+        typer.Argument(
+            help="The kind of the items: text, image, audio, or one that a plugin declares.",
+            metavar="MODALITY",
+        ),
     ],
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Texts, or files and folders; - reads one item from each line of standard input."
+            help="Texts, or files and folders; - reads one item from each line of standard input.",
+            metavar="ITEM...",
         ),
     ] = None,
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="The file to write; ends in .safetensors, .npz, .parquet or .arrow."
+            "--out",
+            "-o",
+            help="The file to write; ends in .safetensors, .npz, .parquet or .arrow.",
+            metavar="FILE",
         ),
     ] = Path("vectors.safetensors"),
     file: ListFile = None,
@@ -38,9 +45,10 @@ def encode(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Write the vectors of items to a file, with the identity of their space and the item of each row.
+    """Write the vectors of items to a file.
 
-    mmencode.Embeddings.load reads the file. Items that can't be encoded have no row.
+    The file also holds the identity of the space, and the item of each row. mmencode.Embeddings.load reads
+    it. Items that can't be encoded have no row.
 
     \b
     Example: mmencode encode image photos/ -o photos.safetensors

@@ -39,53 +39,78 @@ app = typer.Typer(
 
 FileColumn = Annotated[
     str | None,
-    typer.Option("--file-column", help="The table's column of file paths. If omitted, the first column."),
+    typer.Option(
+        "--file-column",
+        help="The table's column of file paths. If omitted, the first column.",
+        metavar="NAME",
+    ),
 ]
 Accuracies = Annotated[
     list[int] | None,
     typer.Option(
-        "-k", min=1, help="Report top-k accuracy: how often the right label is among the k best. Repeatable."
+        "-k",
+        min=1,
+        help="Report how often the right label is among the k best (top-k accuracy). Repeatable.",
+        metavar="K",
     ),
 ]
 Recalls = Annotated[
     list[int] | None,
     typer.Option(
-        "-k", min=1, help="Report recall@k: how often a right answer is among the first k. Repeatable."
+        "-k",
+        min=1,
+        help="Report how often a right answer is among the first k (recall@k). Repeatable.",
+        metavar="K",
     ),
 ]
 Sample = Annotated[
-    int | None, typer.Option(min=1, help="Measure only this many items, drawn at random with --seed.")
+    int | None,
+    typer.Option(min=1, help="Measure only this many items, drawn at random with --seed.", metavar="NUMBER"),
 ]
 Seed = Annotated[
     int,
-    typer.Option(help="The random seed of the --sample and of the confidence intervals' resamples."),
+    typer.Option(
+        help="The random seed of the --sample and of the confidence intervals' resamples.", metavar="NUMBER"
+    ),
 ]
 Resamples = Annotated[
-    int, typer.Option(min=100, help="The number of bootstrap resamples for the confidence intervals.")
+    int,
+    typer.Option(
+        min=100, help="The number of bootstrap resamples for the confidence intervals.", metavar="NUMBER"
+    ),
 ]
 Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
         "-o",
-        help="Also write the full report to this .md or .json file.",
+        help="Write the full report to this .md or .json file, too.",
         metavar="FILE",
     ),
 ]
 Modality = Annotated[
-    str, typer.Option(help="The kind of the items: image, audio or another that the space has.")
+    str,
+    typer.Option(
+        help="The kind of the items: image, audio or another that the space has.", metavar="MODALITY"
+    ),
 ]
 
 
 @app.command("zero-shot")
 def zero_shot(
     data: Annotated[
-        Path, typer.Argument(help="A folder with a subfolder for each class, or a table of files and labels.")
+        Path,
+        typer.Argument(
+            help="A folder with a subfolder for each class, or a table of files and labels.", metavar="PATH"
+        ),
     ],
     modality: Modality = IMAGE,
     column: Annotated[
         str | None,
-        typer.Option(help="The table's column of labels. If omitted, the first one that isn't the files'."),
+        typer.Option(
+            help="The table's column of labels. If omitted, the first one that isn't the files'.",
+            metavar="NAME",
+        ),
     ] = None,
     file_column: FileColumn = None,
     names: Annotated[
@@ -93,6 +118,7 @@ def zero_shot(
         typer.Option(
             help="A table that maps classes, such as n02123045, to names for the prompts, such as tabby cat.",
             dir_okay=False,
+            metavar="FILE",
         ),
     ] = None,
     template: Templates = None,
@@ -109,10 +135,11 @@ def zero_shot(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Classify labelled items zero-shot, and report the accuracy with confidence intervals.
+    """Measure the accuracy of zero-shot classification.
 
-    Tables are .csv, .jsonl or .parquet files. Paths in them are relative to the table's folder; rows without
-    a label are left out.
+    Labelled items are classified, and the report says how often they get their own label, with confidence
+    intervals and the accuracy of chance. Tables are .csv, .jsonl or .parquet files. Paths in them are
+    relative to the table's folder; rows without a label are left out.
 
     \b
     Example: mmencode eval zero-shot photos/ -o report.md
@@ -142,18 +169,22 @@ def zero_shot(
 
 @app.command("retrieval")
 def retrieval(
-    table: Annotated[Path, typer.Argument(help="A table of files and their captions.")],
+    table: Annotated[Path, typer.Argument(help="A table of files and their captions.", metavar="TABLE")],
     modality: Modality = IMAGE,
     column: Annotated[
         list[str] | None,
         typer.Option(
-            help="A column of captions. If omitted, the first one that isn't the files'. Repeatable."
+            help="A column of captions. If omitted, the first one that isn't the files'. Repeatable.",
+            metavar="NAME",
         ),
     ] = None,
     file_column: FileColumn = None,
     template: Annotated[
         str,
-        typer.Option(help='A prompt that wraps captions which are only labels: "a photo of a {label}".'),
+        typer.Option(
+            help='A prompt that wraps captions which are only labels: "a photo of a {label}".',
+            metavar="PROMPT",
+        ),
     ] = "{label}",
     k: Recalls = None,
     sample: Sample = None,
@@ -166,10 +197,12 @@ def retrieval(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Search files by captions and captions by files, and report the recall with confidence intervals.
+    """Measure the recall of searches by caption and by file.
 
-    A file may stand in several rows, and so may a caption. Tables are .csv, .jsonl or .parquet files. Paths
-    in them are relative to the table's folder; rows without a caption are left out.
+    The captions search the files and the files the captions, and the report says how often the right answers
+    come first, with confidence intervals. A file may stand in several rows, and so may a caption. Tables are
+    .csv, .jsonl or .parquet files. Paths in them are relative to the table's folder; rows without a caption
+    are left out.
 
     \b
     Example: mmencode eval retrieval captions.csv
@@ -179,7 +212,7 @@ def retrieval(
 
     _check_out(out)
     with blame_usage():
-        read = evaluation.paired_table(
+        read = evaluation.read_paired_table(
             table, modality, items=file_column, captions=column or (), template=template
         )
     found = evaluation.retrieval(
@@ -203,13 +236,15 @@ def _read_labelled(
     duplicates: KeptOrNot,
 ) -> Labelled:
     """Read labelled items from a folder of classes, or from the columns of a table."""
-    from ..evaluation import labelled_folder, labelled_table
+    from ..evaluation import read_labelled_folder, read_labelled_table
 
     if not data.is_dir():
-        return labelled_table(data, modality, items=files, labels=labels, names=names, duplicates=duplicates)
+        return read_labelled_table(
+            data, modality, items=files, labels=labels, names=names, duplicates=duplicates
+        )
     if files or labels:
         raise ValueError(f"{data} is a folder, and has no columns: leave out --column and --file-column")
-    return labelled_folder(data, modality, names=names, duplicates=duplicates)
+    return read_labelled_folder(data, modality, names=names, duplicates=duplicates)
 
 
 def _check_out(out: Path | None) -> None:

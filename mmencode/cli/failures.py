@@ -10,8 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError, MmencodeError
-from ..errors.causes import message_of
-from .output import Table, shown, table
+from ..errors.causes import escape_unprintable, message_of
+from .output import Table, table
 
 # Click's UsageError, taken from a subclass: Typer may carry a copy of Click under a private name.
 UsageError: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
@@ -44,7 +44,7 @@ def _escape_usage_errors() -> Iterator[None]:
         yield
     except UsageError as error:
         said: Any = error
-        said.message = shown(said.message)
+        said.message = escape_unprintable(said.message)
         raise
 
 
@@ -70,9 +70,9 @@ def _print_error(error: MmencodeError | OSError) -> None:
     if isinstance(error, MmencodeError):
         first, *more = error.fact.split("\n")
         place = _place(error)
-        lines = [f"error: {shown(first)}", *(f"    {shown(line)}" for line in more)]
-        lines += [f"  where:  {shown(place)}"] if place else []
-        lines += [f"  remedy: {shown(error.remedy)}"] if error.remedy else []
+        lines = [f"error: {escape_unprintable(first)}", *(f"    {escape_unprintable(line)}" for line in more)]
+        lines += [f"  where:  {escape_unprintable(place)}"] if place else []
+        lines += [f"  remedy: {escape_unprintable(error.remedy)}"] if error.remedy else []
     else:
         lines = [f"error: {message_of(error)}"]
     typer.echo("\n".join(lines), err=True)

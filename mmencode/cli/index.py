@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..index import Added, Failure, Index
     from ..index.folders import Missing
 
-HELP = """Keep the vectors of files in an index, which is searched without encoding the files again.
+HELP = """Keep vectors of files in an index for later searches.
 
 \b
 Examples:
@@ -35,6 +35,7 @@ Modality = Annotated[
         "--modality",
         help="Take only files of this modality, image or audio. If omitted, those that the space can encode. "
         "Repeatable.",
+        metavar="MODALITY",
     ),
 ]
 Retry = Annotated[
@@ -47,7 +48,10 @@ Retry = Annotated[
 def add(
     index: IndexPath,
     folders: Annotated[
-        list[Path], typer.Argument(help="The folders whose files to add.", exists=True, file_okay=False)
+        list[Path],
+        typer.Argument(
+            help="The folders whose files to add.", exists=True, file_okay=False, metavar="FOLDER..."
+        ),
     ],
     modality: Modality = None,
     retry: Retry = False,
@@ -58,10 +62,10 @@ def add(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Add the files of folders to an index, which is created if it doesn't exist.
+    """Add the files of folders to an index.
 
-    Files that the index holds unchanged aren't encoded again, so an interrupted command can be repeated to
-    continue.
+    The index is created if it doesn't exist. Files that the index holds unchanged aren't encoded again, so an
+    interrupted command can be repeated to continue.
 
     \b
     Example: mmencode index add photos.index photos/
@@ -74,7 +78,10 @@ def add(
 def sync(
     index: IndexPath,
     folder: Annotated[
-        Path, typer.Argument(help="The folder that the index mirrors.", exists=True, file_okay=False)
+        Path,
+        typer.Argument(
+            help="The folder that the index mirrors.", exists=True, file_okay=False, metavar="FOLDER"
+        ),
     ],
     modality: Modality = None,
     retry: Retry = False,
@@ -90,10 +97,11 @@ def sync(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Bring an index up to date with a folder: add new files, encode changed ones, remove missing ones.
+    """Bring an index up to date with a folder.
 
-    If more than a quarter of the files are missing, or the folder is empty, a disk may not be mounted: rows
-    are then removed only with --yes.
+    New files are added, changed ones are encoded again, and the rows of missing ones are removed. If more
+    than a quarter of the files are missing, or the folder is empty, a disk may not be mounted: rows are then
+    removed only with --yes.
 
     \b
     Example: mmencode index sync photos.index photos/
@@ -121,7 +129,7 @@ def failures(index: IndexPath, json: Json = False) -> None:
 
 @app.command("info")
 def info(index: IndexPath, json: Json = False) -> None:
-    """Show an index's space and encoders, its rows and size, and its search method.
+    """Show the space of an index, its rows, size and search method.
 
     \b
     Example: mmencode index info photos.index
@@ -180,13 +188,11 @@ def _fill(
 ) -> None:
     """Bring the index up to date with folders, and report what was done."""
     from ..index import Added
-    from ..index import sync as follow
 
     done = Added(0, 0)
     with blame_usage("--modality"):
         for folder in folders:
-            done += follow(
-                index,
+            done += index.sync(
                 folder,
                 modality,
                 missing=missing,

@@ -13,7 +13,7 @@ from .options import Json, open_space
 
 
 def info(json: Json = False) -> None:
-    """Show versions, devices, the default space, and plugins that failed.
+    """Show versions, devices and the default space.
 
     The rows that begin with "auto" show what automatic settings become on this machine, and why.
 

@@ -27,13 +27,16 @@ def list_encoders(
         str | None,
         typer.Argument(
             help="A part of the name of an encoder, a space or an alias, or a pattern with * and ?. If "
-            "omitted, every encoder is listed."
+            "omitted, every encoder is listed.",
+            metavar="PATTERN",
         ),
     ] = None,
-    modality: Annotated[str | None, typer.Option(help="List only encoders of this modality.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="List only encoders of this modality.", metavar="MODALITY")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """List the encoders that are installed, the spaces they share, and what some of them lack.
+    """List the installed encoders and the spaces they share.
 
     A name that ends in /* is a family of checkpoints: the name of any of them can stand in place of the star.
     With a pattern, the known checkpoints of families are searched, too. The state of an encoder says whether
@@ -201,11 +204,11 @@ def list_plugins(
         typer.Option(min=0.1, help="The time limit for each plugin with --isolated.", metavar="SECONDS"),
     ] = 10.0,
 ) -> None:
-    """List the installed plugins, each with its state: ok, or what is wrong with it.
+    """List the installed plugins, each with its state.
 
-    The column ms is the time that importing the plugin took. The exit code is 0 even if some plugins failed.
-    If a plugin makes every command hang, --isolated finds it, and MMENCODE_PLUGINS=-NAME in the environment
-    disables it.
+    The state is ok, or what is wrong with the plugin. The column ms is the time that importing the plugin
+    took. The exit code is 0 even if some plugins failed. If a plugin makes every command hang, --isolated
+    finds it, and MMENCODE_PLUGINS=-NAME in the environment disables it.
 
     \b
     Example: mmencode plugins
@@ -245,7 +248,7 @@ def _health(plugin: Plugin, known: Registry) -> str:
     too, and hints for its author.
     """
     from ..plugins.discovery import explain
-    from ..plugins.health import ailments
+    from ..plugins.health import find_faults
 
     faults = [plugin.cause] if plugin.cause else []
     faults += plugin.notes
@@ -254,7 +257,7 @@ def _health(plugin: Plugin, known: Registry) -> str:
         others = [claimant for claimant in claimants if claimant != plugin.distribution]
         if len(others) < len(claimants):
             faults.append(f"{name!r} is declared by {' and '.join(others)}, too")
-    faults += ailments(plugin)
+    faults += find_faults(plugin)
     more = [f"and {len(faults) - MOST} more"] if len(faults) > MOST else []
     return "; ".join([*faults[:MOST], *more]) or "ok"
 

@@ -33,23 +33,34 @@ class Method(str, Enum):
 
 def map_index(
     path: Annotated[
-        Path, typer.Argument(help="An index, or a file of vectors that `mmencode encode` wrote.", exists=True)
+        Path,
+        typer.Argument(
+            help="An index, or a file of vectors that `mmencode encode` wrote.", exists=True, metavar="PATH"
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML page to write.")] = Path("map.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML page to write.", metavar="FILE")] = Path(
+        "map.html"
+    ),
     by: Annotated[
         list[str] | None,
         typer.Option(
             help="Colour the points by modality, by cluster, or by a metadata column. Repeatable: the page "
-            "switches between them."
+            "switches between them.",
+            metavar="NAME",
         ),
     ] = None,
     method: Annotated[
         Method,
-        typer.Option(help="The reduction of the vectors to two dimensions; umap needs mmencode[map]."),
+        typer.Option(
+            help="The reduction of the vectors to two dimensions; umap needs mmencode[map].",
+            metavar="|".join(Method),
+        ),
     ] = Method.PCA,
     clusters: Annotated[
         int | None,
-        typer.Option(min=1, help="The number of clusters. If omitted, the number that fits best."),
+        typer.Option(
+            min=1, help="The number of clusters. If omitted, the number that fits best.", metavar="NUMBER"
+        ),
     ] = None,
     where: Annotated[
         str | None,
@@ -72,7 +83,7 @@ def map_index(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Draw the vectors of an index or a file as a map of points, and list the outliers.
+    """Draw vectors as a map of points, and list the outliers.
 
     \b
     Example: mmencode map my-index -o map.html --by cluster

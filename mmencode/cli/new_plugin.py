@@ -58,8 +58,13 @@ ENCODERS = {
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="The encoder's name: small letters, digits and dashes.")],
-    modality: Annotated[TemplateModality, typer.Option(help="The kind of items that the encoder takes.")],
+    name: Annotated[
+        str, typer.Argument(help="The encoder's name, in small letters, digits and dashes.", metavar="NAME")
+    ],
+    modality: Annotated[
+        TemplateModality,
+        typer.Option(help="The kind of items that the encoder takes.", metavar="|".join(TemplateModality)),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(

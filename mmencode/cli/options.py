@@ -28,7 +28,8 @@ SpaceName = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        help="The device that runs the encoders: cpu, cuda, cuda:1, mps, or auto for the fastest one here."
+        help="The device that runs the encoders: cpu, cuda, cuda:1, mps, or auto for the fastest one here.",
+        metavar="DEVICE",
     ),
 ]
 Limit = Annotated[
@@ -49,17 +50,21 @@ Trusted = Annotated[
 ]
 FollowLinks = Annotated[
     bool,
-    typer.Option("--follow-links", help="Also read files behind symbolic links that lead out of a folder."),
+    typer.Option("--follow-links", help="Include files behind symbolic links that lead out of a folder."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Html = Annotated[
     Path | None,
-    typer.Option("--html", help="Also write the matches as an HTML page to this file.", metavar="FILE"),
+    typer.Option("--html", help="Write the matches as an HTML page to this file, too.", metavar="FILE"),
 ]
 ListFile = Annotated[
     Path | None,
     typer.Option(
-        "--file", help="Read more items from this file, one on each line.", exists=True, dir_okay=False
+        "--file",
+        help="Read more items from this file, one on each line.",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
     ),
 ]
 Templates = Annotated[
@@ -68,6 +73,7 @@ Templates = Annotated[
         "--template",
         help='A prompt that wraps each label, such as "a photo of a {label}". Repeatable: the vectors of '
         "several prompts are averaged.",
+        metavar="PROMPT",
     ),
 ]
 TemplateSet = Annotated[
@@ -86,7 +92,8 @@ class DuplicateLabels(str, Enum):
 Duplicates = Annotated[
     DuplicateLabels,
     typer.Option(
-        help="Refuse labels that the space can't tell apart, or keep them, as published class lists need."
+        help="Refuse labels that the space can't tell apart, or keep them, as published class lists need.",
+        metavar="|".join(DuplicateLabels),
     ),
 ]
 

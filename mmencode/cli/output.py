@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors.causes import escape_unprintable
-from ..plugins.prints import Aside, print_aside
+from ..plugins.prints import RedirectedOutput, redirect_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class QuietCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command with standard output kept for its results."""
-        with print_aside():
+        with redirect_output():
             return super().invoke(ctx)
 
 
 def results() -> TextIO:
     """The real standard output, also while a command runs and `sys.stdout` stands for standard error."""
-    return sys.stdout.kept if isinstance(sys.stdout, Aside) else sys.stdout
+    return sys.stdout.kept if isinstance(sys.stdout, RedirectedOutput) else sys.stdout
 
 
 def say(text: str) -> None:
@@ -62,9 +62,9 @@ def table(content: Table, *, err: bool = False, titled: bool = False) -> None:
         _draw(content, stream)
         return
     if titled:
-        typer.echo(f"# {shown(content.title)}", file=stream)
+        typer.echo(f"# {escape_unprintable(content.title)}", file=stream)
     for row in (content.columns, *content.rows):
-        typer.echo("\t".join(shown(word) for word in row), file=stream)
+        typer.echo("\t".join(escape_unprintable(word) for word in row), file=stream)
 
 
 def document(content: Any) -> None:
@@ -74,25 +74,17 @@ def document(content: Any) -> None:
 
 def text(content: object) -> None:
     """Print the `str` of a card or a report, with control characters escaped within each line."""
-    say("\n".join(map(shown, str(content).split("\n"))))
+    say("\n".join(map(escape_unprintable, str(content).split("\n"))))
 
 
 def note(text: str) -> None:
     """Print a message on standard error, beside the results."""
-    typer.echo(shown(text), err=True)
+    typer.echo(escape_unprintable(text), err=True)
 
 
 def score(value: float) -> str:
     """A cosine similarity with the three digits that tables show; JSON documents have all digits."""
     return f"{value:.3f}"
-
-
-def shown(text: str) -> str:
-    """The text with control characters, tabs and lone surrogates escaped.
-
-    File names are untrusted: they may hold line ends or a terminal's escape sequences.
-    """
-    return escape_unprintable(text)
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -108,7 +100,7 @@ def _draw(content: Table, stream: TextIO) -> None:
     from rich.text import Text
 
     def plain(word: str) -> Text:
-        return Text(shown(word))  # which, unlike a string, is no markup
+        return Text(escape_unprintable(word))  # which, unlike a string, is no markup
 
     drawn = Drawn(title=plain(content.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in content.columns:

@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 
 WITHOUT = "without"
 
-Words = Annotated[str | None, typer.Argument(help="A text that describes what to find.")]
+Words = Annotated[str | None, typer.Argument(help="A text that describes what to find.", metavar="QUERY")]
 Images = Annotated[
-    list[str] | None, typer.Option("--image", help="An image file to search by example. Repeatable.")
+    list[str] | None,
+    typer.Option("--image", help="An image file to search by example. Repeatable.", metavar="FILE"),
 ]
 Recordings = Annotated[
-    list[str] | None, typer.Option("--audio", help="An audio file to search by example. Repeatable.")
+    list[str] | None,
+    typer.Option("--audio", help="An audio file to search by example. Repeatable.", metavar="FILE"),
 ]
 Without = Annotated[
     list[str] | None,
-    typer.Option("--without", help="A text to steer away from: its vector is subtracted. Repeatable."),
+    typer.Option(
+        "--without", help="A text to steer away from: its vector is subtracted. Repeatable.", metavar="TEXT"
+    ),
 ]
 Weights = Annotated[
     list[str] | None,

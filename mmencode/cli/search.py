@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 
 def search(
-    path: Annotated[Path, typer.Argument(help="A folder of files, or an index.", exists=True)],
+    path: Annotated[
+        Path, typer.Argument(help="A folder of files, or an index.", exists=True, metavar="PATH")
+    ],
     query: queries.Words = None,
     image: queries.Images = None,
     audio: queries.Recordings = None,
@@ -41,9 +43,10 @@ def search(
             "--in",
             help="Search only items of this modality, image or audio. If omitted, the images of a folder, or "
             "every row of an index.",
+            metavar="MODALITY",
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="The number of matches to show.")] = 5,
+    k: Annotated[int, typer.Option("-k", min=1, help="The number of matches to show.", metavar="NUMBER")] = 5,
     where: Annotated[
         str | None,
         typer.Option(
@@ -74,10 +77,11 @@ def search(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Find the files nearest to a text, to example files, or to a weighted mix.
+    """Find the files nearest to a text, to examples or to both.
 
-    The files of a folder are encoded on each call; an index holds their vectors, so that only the query is
-    encoded. Scores are cosine similarities.
+    Several texts and examples become one query vector, their weighted sum. The files of a folder are encoded
+    on each call; an index holds their vectors, so that only the query is encoded. Scores are cosine
+    similarities.
 
     \b
     Example: mmencode search photos/ "a red car" -k 5

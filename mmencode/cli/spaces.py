@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors.causes import escape_unprintable
 from . import output
 from .options import Json, Trusted
 
 if TYPE_CHECKING:
     from ..card import SpaceCard
-    from ..spaces.composition import Part
+    from ..spaces.composition import EncoderLike
 
 
 def compose(
-    name: Annotated[str, typer.Argument(help="The name of the new space.")],
+    name: Annotated[str, typer.Argument(help="The name of the new space.", metavar="NAME")],
     encoder: Annotated[
         list[str],
         typer.Option(
@@ -28,10 +29,13 @@ def compose(
             "mmencode.save_projection writes it. Repeatable: once for each modality.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write, which must not exist yet.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The folder to write, which must not exist yet.", metavar="DIR"),
+    ],
     json: Json = False,
 ) -> None:
-    """Compose one space of several encoders, and save it as a folder.
+    """Compose one space of several encoders, saved as a folder.
 
     The encoders must share a space already, or have projections into one. The folder's path can be passed
     wherever the name of a space is, to --space for one.
@@ -53,17 +57,21 @@ def compose(
 
 
 def verify(
-    space: Annotated[str, typer.Argument(help="The name of a space, or the path of its folder.")],
+    space: Annotated[
+        str, typer.Argument(help="The name of a space, or the path of its folder.", metavar="SPACE")
+    ],
     card: Annotated[
         Path | None,
         typer.Option(
-            "--card", help="The card.json to compare with. If omitted, the one of the space itself."
+            "--card",
+            help="The card.json to compare with. If omitted, the one of the space itself.",
+            metavar="FILE",
         ),
     ] = None,
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Verify that a space still gives the vectors that its card holds.
+    """Verify that a space still gives the vectors of its card.
 
     The card of a space, in its folder or in the plugin that declares it, holds the vectors of generated
     items. These are encoded again and compared. Any change since then, of weights or of the way a library
@@ -89,7 +97,7 @@ def verify(
         }
         output.document(facts)
     else:
-        own, theirs = output.shown(verification.space), output.shown(verification.card)
+        own, theirs = escape_unprintable(verification.space), escape_unprintable(verification.card)
         output.text(replace(verification, space=own, card=theirs))
     if not verification.same:
         raise typer.Exit(1)
@@ -99,10 +107,10 @@ def _escape(card: SpaceCard) -> SpaceCard:
     """Escape control characters in each text of a card by itself, so that none can add a line to it."""
     towers = []
     for tower in card.towers:
-        facts = {name: output.shown(fact) for name, fact in asdict(tower.identity).items()}
+        facts = {name: escape_unprintable(fact) for name, fact in asdict(tower.identity).items()}
         identity = replace(tower.identity, **facts)
-        towers.append(replace(tower, encoder=output.shown(tower.encoder), identity=identity))
-    return replace(card, name=output.shown(card.name), towers=tuple(towers))
+        towers.append(replace(tower, encoder=escape_unprintable(tower.encoder), identity=identity))
+    return replace(card, name=escape_unprintable(card.name), towers=tuple(towers))
 
 
 def _check_out(out: Path) -> None:
@@ -115,11 +123,11 @@ def _check_out(out: Path) -> None:
         raise typer.BadParameter(str(error), param_hint="--out") from error
 
 
-def _parse_encoders(options: list[str]) -> dict[str, Part]:
+def _parse_encoders(options: list[str]) -> dict[str, EncoderLike]:
     """Parse `MODALITY=ENCODER[,PROJECTION]` options, and load the projections."""
     from ..projection import load_projection
 
-    parts: dict[str, Part] = {}
+    parts: dict[str, EncoderLike] = {}
     for option in options:
         modality, _, rest = option.partition("=")
         encoder, _, file = rest.partition(",")

@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder in which to write the page.")] = Path(
-        "mmencode-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder in which to write the page.", metavar="DIR")
+    ] = Path("mmencode-demo"),
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     json: Json = False,
 ) -> None:
-    """Classify and search real photographs and synthesised sounds, and write a page with the results.
+    """Show the main features on real photographs and sounds.
 
-    Uses the default space, with sounds if it has an audio encoder. Needs no network. The results are shown as
-    they are, mistakes included.
+    Labels and searches a dozen photographs with the default space, and a few synthesised sounds if the space
+    has an audio encoder, and writes a page of the results. Needs no network. The results are shown as they
+    are, mistakes included.
 
     \b
     Example: mmencode demo --open
