@@ -91,7 +91,7 @@ def load_tower(
     encoder = built.encoder.to(device)
     if not runtime.compile:
         pack(encoder)
-    built.borrowed.settle(encoder)
+    built.borrowed.watch(encoder)
     forward = Compiled(encoder, spec.name) if runtime.compile else encoder
     if device.type == "cuda":
         _warm_up(forward, encoder, spec, device, dtype)
