@@ -26,7 +26,7 @@ def cluster(vectors: Vectors, count: int | None = None, *, seed: int = 0) -> Pos
     """
     if count is not None:
         count = require_positive(count, "clusters", len(vectors))
-    if count is None:
+    else:
         count = _best_count(vectors[np.random.default_rng(seed).permutation(len(vectors))[:SAMPLE]], seed)
     return _number_by_size(_run_k_means(vectors, count, seed))
 

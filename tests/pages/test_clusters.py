@@ -41,7 +41,7 @@ def test_same_rows_have_the_same_clusters_each_time(blobs):
 
 @pytest.mark.parametrize("count", [0, 5, -1])
 def test_more_clusters_than_rows_or_none_are_refused(blobs, count):
-    with pytest.raises(ValueError, match="of 4 rows: make it 1 to 4"):
+    with pytest.raises(ValueError, match="make it an int from 1 to 4"):
         cluster(blobs.vectors[:4], count)
 
 
