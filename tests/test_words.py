@@ -32,7 +32,7 @@ LEFT: set[str] = {
         "encoder.py",
         "encoders",
     ),
-    *("evaluation", "inputs", "pages", "pooling.py", "spaces"),
+    *("inputs", "pooling.py"),
     *("testing", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }
