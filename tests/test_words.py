@@ -33,12 +33,10 @@ LEFT: set[str] = {
         "card.py",
         "cli",
         "embeddings",
-        "encoder.py",
-        "encoders",
         "engine",
         "errors",
     ),
-    *("evaluation", "inputs", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
+    *("evaluation", "inputs", "isolation", "pages", "plugins", "projection", "spaces"),
     *("testing", "zeroshot", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }
