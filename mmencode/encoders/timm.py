@@ -248,7 +248,7 @@ def _require_equal(name: str, encoder: TimmEncoder, head: nn.Module, noise: Tens
         why = describe_error(cause, 200)
     raise EncoderError(
         f"the classifier of timm's {name} can't be taken from its features: {why}",
-        culprit="it looks at more than the features; in a distilled DeiT each of two heads sees another token",
+        culprit="it looks at more than the features; each head of a distilled DeiT sees another token",
         remedy="take the features alone, by timm.build, or choose another checkpoint for the labels",
     )
 
