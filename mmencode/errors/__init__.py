@@ -30,6 +30,29 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+__all__ = [
+    "BusyError",
+    "ClosedError",
+    "DeviceError",
+    "EncoderError",
+    "FitError",
+    "IdentityError",
+    "InputError",
+    "LabelError",
+    "MissingPackageError",
+    "MmencodeError",
+    "NameClashError",
+    "NoDefaultSpaceError",
+    "PluginError",
+    "SpaceMismatchError",
+    "SpecError",
+    "StoreError",
+    "TrustError",
+    "UnknownModalityError",
+    "UnknownNameError",
+    "WeightsError",
+]
+
 Fault = Literal["content", "limit", "access", "time", "process", "encoder"]
 
 
