@@ -31,7 +31,7 @@ from ..plugins.packages import missing_packages
 from ..plugins.registry import registry
 from ..plugins.spec import TEXT, EncoderSpec, Scoring
 from ..projection import Projection
-from ..zeroshot import Bank, Classifier, Duplicates, Source, described
+from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
 from .folder import Saved, read_card, read_shipped_card, write_folder
 from .members import Members
 from .travelling import Way, pack
@@ -244,13 +244,11 @@ class Space:
         multi_label  judge each label by itself, so that an item may have several or none
         duplicates   "keep" takes labels that are the same, which published lists have: the first comes first
 
-        Raises LabelError where these make no classifier, and where labels are one vector when they are used;
+        Raises LabelError where these make no classifier, and where labels have one vector when they are used;
         UnknownNameError for an unknown set of templates; TypeError for what has no order, and for tables.
         """
-        found = described(labels, templates, by=by, synonyms=synonyms, null=null, duplicates=duplicates)
-        prompts = {modality: spec.prompt for modality, spec in self.specs.items()}
-        source = Source(self.encode, prompts, self.scoring, self._bank)
-        return Classifier(source, found, multi_label=multi_label)
+        found = describe_labels(labels, templates, by=by, synonyms=synonyms, null=null, duplicates=duplicates)
+        return Classifier(self, self._bank, found, multi_label=multi_label)
 
     def scoring(self, modality: str) -> Scoring | None:
         """How cosines of this modality with texts become probabilities; None where nothing says so."""
