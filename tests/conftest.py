@@ -21,8 +21,8 @@ from mmencode.plugins.spec import EncoderSpec
 if TYPE_CHECKING:
     from mmencode.spaces.space import Space
 
-# The processes of pytest-xdist share the cores. torch takes all of them in each unless it is told before it is
-# imported, which another conftest.py may do.
+# The processes of pytest-xdist share the cores. In each, torch takes all of them unless it is told before it
+# is imported, which another conftest.py may do.
 _PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if _PROCESSES > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
