@@ -29,10 +29,8 @@ ROOMS = sorted(
 LEFT: set[str] = {
     *(
         "cli",
-        "encoder.py",
-        "encoders",
+        "inputs",
     ),
-    *("inputs", "pooling.py"),
     *("testing", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }

@@ -254,7 +254,7 @@ class Space:
         return Classifier(self, self._bank, found, multi_label=multi_label)
 
     def scoring(self, modality: str) -> Scoring | None:
-        """The conversion of a modality's cosines with texts into probabilities; None where nothing states one."""
+        """The conversion of a modality's cosines with texts into probabilities; None where there is none."""
         return self.tower(modality).encoder.scoring if modality in self.specs else None
 
     def search(self, queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
