@@ -29,10 +29,8 @@ ROOMS = sorted(
 LEFT: set[str] = {
     *(
         "cli",
-        "encoder.py",
-        "encoders",
+        "inputs",
     ),
-    *("evaluation", "inputs", "pages", "pooling.py", "spaces"),
     *("testing", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }
