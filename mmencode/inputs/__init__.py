@@ -22,20 +22,21 @@ _READERS: dict[str, Reader] = {TEXT: text.read, IMAGE: image.read, AUDIO: audio.
 
 
 def reader(modality: str, least: int = 0) -> Reader:
-    """The reader of a modality; items of a modality that only a plugin knows go to it as they are.
+    """The function that makes a safe value of an item of this modality.
 
-    With `least`, images may be decoded at a smaller scale, to no fewer pixels on their shorter side.
+    Items of a modality that a plugin declares are passed on as they are. With `least`, a JPEG may be decoded
+    at a reduced scale, as long as its shorter side keeps that many pixels.
     """
     if modality == IMAGE and least:
         return partial(_read_media, partial(image.read, least=least))
-    found = _READERS.get(modality, _as_it_is)
+    found = _READERS.get(modality, _pass_on)
     return partial(_read_media, found) if modality in (IMAGE, AUDIO) else found
 
 
 def _read_media(read: Reader, item: Any, limits: Limits) -> Any:
-    """Read an item that may be an object which stands for a path."""
+    """Read an item, which may be an `os.PathLike` object of any class."""
     return read(as_path(item), limits)
 
 
-def _as_it_is(item: Any, limits: Limits) -> Any:
+def _pass_on(item: Any, limits: Limits) -> Any:
     return item
