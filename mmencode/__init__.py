@@ -5,6 +5,7 @@ What needs torch is loaded when it is first used: `import mmencode` costs millis
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -41,16 +42,60 @@ if TYPE_CHECKING:
     from .projection import autoencode as autoencode
     from .projection import load_projection as load_projection
     from .projection import save_projection as save_projection
-    from .spaces.alignment import Report as Report
+    from .spaces.alignment import AlignmentReport as AlignmentReport
     from .spaces.alignment import align as align
     from .spaces.bridging import bridge as bridge
     from .spaces.composition import compose as compose
     from .spaces.loading import encode as encode
     from .spaces.loading import load as load
+    from .spaces.recall import Recall as Recall
     from .spaces.space import Space as Space
     from .spaces.verification import Verification as Verification
 
+__all__ = [
+    "Autoencoder",
+    "Chain",
+    "Embeddings",
+    "Encoder",
+    "EncoderSpec",
+    "Identity",
+    "IdentityProjection",
+    "Index",
+    "LabelAnchored",
+    "Limits",
+    "Linear",
+    "Perceptron",
+    "Projection",
+    "Quantised",
+    "Ranges",
+    "Registry",
+    "Report",
+    "Runtime",
+    "Space",
+    "SpaceCard",
+    "Tokens",
+    "Truncation",
+    "Verification",
+    "Waveform",
+    "__version__",
+    "align",
+    "autoencode",
+    "bridge",
+    "compose",
+    "encode",
+    "errors",
+    "hookimpl",
+    "load",
+    "load_projection",
+    "pooling",
+    "registry",
+    "save_projection",
+    "search",
+    "similarity",
+]
+
 _LAZY = {
+    "AlignmentReport": "spaces.alignment",
     "Autoencoder": "projection",
     "Chain": "projection",
     "Embeddings": "embeddings.embeddings",
@@ -64,7 +109,7 @@ _LAZY = {
     "Projection": "projection",
     "Quantised": "embeddings.quantised",
     "Ranges": "embeddings.quantised",
-    "Report": "spaces.alignment",
+    "Recall": "spaces.recall",
     "Runtime": "engine.runtime",
     "Space": "spaces.space",
     "Tokens": "embeddings.tokens",
@@ -83,8 +128,17 @@ _LAZY = {
     "similarity": "embeddings.embeddings",
 }
 
+# Former names, each for one release after its renaming.
+_RENAMED = {"Report": "AlignmentReport"}
+
 
 def __getattr__(name: str) -> object:
+    if name in _RENAMED:
+        message = (
+            f"mmencode.{name} is called mmencode.{_RENAMED[name]} now; the old name goes in a later release"
+        )
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return __getattr__(_RENAMED[name])
     if name == "pooling":
         return import_module(".pooling", __name__)
     if name not in _LAZY:
@@ -95,4 +149,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, "pooling"})
+    return sorted(__all__)

@@ -15,7 +15,7 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
-def written_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
+def file_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new file beside the target to write to, renamed to it when that went well and removed when it didn't.
 
     Its name can't be guessed, so that no other writer has it and no link waits there; a target that is a
@@ -56,7 +56,7 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A regular file to read; OSError for a folder, a pipe or a device, without waiting for one."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(handle, "rb") as file:
@@ -72,7 +72,7 @@ def size_of(file: BinaryIO) -> int:
 
 def read_whole(path: str | os.PathLike[str], most: int) -> bytes:
     """The content of a regular file; OSError as `opened`, ValueError for more than `most` bytes."""
-    with opened(path) as file:
+    with open_regular(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most} bytes")

@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from .errors import SpaceMismatchError
-from .plugins.places import settled
+from .plugins.places import with_absolute_path
 from .plugins.spec import EncoderSpec, Identity
 
 FORMAT = 1
@@ -46,7 +46,9 @@ def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
     if not (spec.variant and identity.architecture):
         return TowerCard(modality=spec.modality, encoder=spec.name, identity=identity)
     family = spec.name.removesuffix(spec.variant) + "*"
-    return TowerCard(modality=spec.modality, encoder=family, identity=identity, place=settled(spec.variant))
+    return TowerCard(
+        modality=spec.modality, encoder=family, identity=identity, place=with_absolute_path(spec.variant)
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +88,9 @@ class SpaceCard:
 
     @property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits: the `hashed` card without its name, places and probes."""
+        """64 hexadecimal digits: the hashed card without its name, places and probes."""
         unhashed = ("name", "places", "probes")
-        return hashed({key: value for key, value in self.to_dict().items() if key not in unhashed})
+        return json_digest({key: value for key, value in self.to_dict().items() if key not in unhashed})
 
     @property
     def id(self) -> str:
@@ -111,7 +113,7 @@ def _facts(tower: TowerCard) -> dict[str, str]:
     return facts
 
 
-def hashed(content: Mapping[str, Any]) -> str:
+def json_digest(content: Mapping[str, Any]) -> str:
     """SHA-256 of plain values as canonical JSON: sorted keys, no spaces, ASCII."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()

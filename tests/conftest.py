@@ -1,21 +1,25 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share.
+
+Nothing here imports torch before a fixture needs it, so that a test of what is torch-free starts at once.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from mmencode.engine.runtime import Runtime
 from mmencode.plugins import Plugin
 from mmencode.plugins.registry import Registry, registry
 from mmencode.plugins.spec import EncoderSpec
-from mmencode.spaces.loading import shared
-from mmencode.spaces.space import Space
-from mmencode.testing import fake_specs
+
+if TYPE_CHECKING:
+    from mmencode.spaces.space import Space
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,6 +49,10 @@ def _has_gpu() -> bool:
 
 @pytest.fixture
 def space() -> Iterator[Space]:
+    from mmencode.engine.runtime import Runtime
+    from mmencode.spaces.space import Space
+    from mmencode.testing import fake_specs
+
     with Space("fake", fake_specs(), runtime=Runtime("cpu", batch_size=4, workers=2)) as fake:
         yield fake
 
@@ -90,9 +98,14 @@ def install(
     def do(**distributions: tuple[EncoderSpec, ...] | Exception) -> None:
         plugins = make_registry(**distributions).plugins
         monkeypatch.setattr("mmencode.plugins.discover", lambda: plugins)
-        registry.cache_clear()
-        shared.cache_clear()
+        _forget_what_is_installed()
 
     yield do
+    _forget_what_is_installed()
+
+
+def _forget_what_is_installed() -> None:
     registry.cache_clear()
-    shared.cache_clear()
+    loading = sys.modules.get("mmencode.spaces.loading")  # imports torch, and has nothing to forget before
+    if loading is not None:
+        loading.shared.cache_clear()

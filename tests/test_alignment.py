@@ -241,3 +241,8 @@ def test_network_is_trained_on_the_space_s_device(target):
         projection = mmencode.align(SOURCE, space, pairs(300), method="contrastive")
     assert projection.report["forward"]["at"]["1"] > 0.8
     assert {parameter.device.type for parameter in projection.parameters()} == {"cpu"}
+
+
+def test_former_name_of_the_report_is_there_for_a_release():
+    with pytest.warns(DeprecationWarning, match="AlignmentReport"):
+        assert mmencode.Report is mmencode.AlignmentReport

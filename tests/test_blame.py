@@ -29,7 +29,7 @@ def space_of(encoder, modality="text", **options):
     globals()["_target"] = encoder
     spec = EncoderSpec(name="test", modality=modality, target=f"{__name__}:_target", dim=8, **options)
     space = Space("test", [spec], runtime=Runtime("cpu", "float32", batch_size=4, workers=2))
-    space._tower(modality)  # while the target is this one
+    space.tower(modality)  # while the target is this one
     return space
 
 

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from mmencode.errors.causes import fault_of, named, out_of_memory, quoted, words
+from mmencode.errors.causes import describe_error, fault_of, message_of, out_of_memory, quote
 
 
 class Mute(Exception):
@@ -13,26 +13,26 @@ class Mute(Exception):
 
 
 def test_an_exception_whose_message_raises_still_has_words():
-    assert words(Mute()) == "(its message can't be read: RuntimeError)"
-    assert named(Mute()).startswith("Mute: (its message")
+    assert message_of(Mute()) == "(its message can't be read: RuntimeError)"
+    assert describe_error(Mute()).startswith("Mute: (its message")
 
 
 def test_a_message_of_many_megabytes_is_cut():
-    assert len(words(ValueError("x" * 50_000_000))) < 600
+    assert len(message_of(ValueError("x" * 50_000_000))) < 600
 
 
 def test_escapes_and_line_ends_stay_away_from_the_terminal():
-    assert words(ValueError("red \x1b[31m\nand\x07 bell")) == r"red \x1b[31m and\x07 bell"
+    assert message_of(ValueError("red \x1b[31m\nand\x07 bell")) == r"red \x1b[31m and\x07 bell"
 
 
 def test_an_exception_without_a_message_is_known_by_its_type():
-    assert words(KeyError()) == named(KeyError()) == "KeyError"
+    assert message_of(KeyError()) == describe_error(KeyError()) == "KeyError"
 
 
 def test_the_name_of_a_type_is_no_safer_than_a_message():
     red = type("\x1b[31mRed", (Exception,), {})
-    assert named(red()) == r"\x1b[31mRed"
-    assert named(red("dead")) == r"\x1b[31mRed: dead"
+    assert describe_error(red()) == r"\x1b[31mRed"
+    assert describe_error(red("dead")) == r"\x1b[31mRed: dead"
 
 
 def test_an_object_of_somebody_elses_is_quoted_whatever_it_does():
@@ -45,9 +45,9 @@ def test_an_object_of_somebody_elses_is_quoted_whatever_it_does():
         def __repr__(self):
             raise SystemExit(3)
 
-    assert quoted("two\nlines \x1b[31m") == r"'two\nlines \x1b[31m'"
-    assert quoted(Mean()) == "<Mean whose repr raises SystemExit>"
-    assert len(quoted("x" * 50_000_000, 100)) == 103
+    assert quote("two\nlines \x1b[31m") == r"'two\nlines \x1b[31m'"
+    assert quote(Mean()) == "<Mean whose repr raises SystemExit>"
+    assert len(quote("x" * 50_000_000, 100)) == 103
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_compiled_passes_give_the_same_vectors(encoder, modality):
         with warnings.catch_warnings():
             warnings.simplefilter("error", RuntimeWarning)  # it did compile
             found = [compiled.encode(modality, items[:count]).vectors for count in (9, 3, 1)]
-        assert isinstance(compiled._tower(modality).forward, Compiled)
+        assert isinstance(compiled.tower(modality).forward, Compiled)
         for vectors in found:
             np.testing.assert_allclose(
                 vectors, plain.encode(modality, items[: len(vectors)]).vectors, atol=1e-5
@@ -81,7 +81,7 @@ def test_bad_item_is_not_taken_for_a_compiler_that_fails(monkeypatch):
         warnings.simplefilter("error")
         with pytest.raises(InputError, match="this item breaks the pass"):
             space.encode("text", ["bad"])
-        assert space._tower("text").forward._works
+        assert space.tower("text").forward._works
 
 
 def test_no_memory_is_no_reason_to_give_up_compiling(monkeypatch):
@@ -90,7 +90,7 @@ def test_no_memory_is_no_reason_to_give_up_compiling(monkeypatch):
         warnings.simplefilter("error")
         with pytest.raises(EncoderError, match="none left"):
             space.encode("text", ["a"])
-        assert space._tower("text").forward._works
+        assert space.tower("text").forward._works
 
 
 def test_runtime_says_that_it_compiles():

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
-import doctest
-import sys
-import unittest
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("mmencode_offline", reason="the examples run on the default space")
-sybil = pytest.importorskip("sybil", reason="sybil runs the examples: pip install sybil")
-from sybil.parsers.myst import PythonCodeBlockParser, SkipParser  # noqa: E402
+pytest.importorskip("sybil", reason="sybil runs the examples: pip install sybil")
+from pages_of_docs import PAGES, ROOT, SLOW, Block, Reading, blocks
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
-SLOW = [ROOT / "docs" / name for name in ("from-scratch.md", "making-spaces.md", "uses.md")]
-FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+def _marks(page: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if page.relative_to(ROOT).as_posix() in SLOW else []
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Reading]]:
+    """The page that is being read, begun anew when another one was read in between."""
+    current: list[Reading] = []
+
+    def of(page: Path) -> Reading:
+        if not current or current[0].page != page:
+            while current:
+                current.pop().close()
+            current.append(Reading(page, tmp_path_factory.mktemp(page.stem)))
+        return current[0]
+
+    yield of
+    for last in current:
+        last.close()
 
 
 @pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else []) for page in PAGES],
-    ids=[page.relative_to(ROOT).as_posix() for page in PAGES],
+    "block",
+    [pytest.param(block, id=block.name, marks=_marks(page)) for page in PAGES for block in blocks(page)],
 )
-def test_examples_of_the_page_run(page, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    parsers = [PythonCodeBlockParser(doctest_optionflags=FLAGS), SkipParser()]
-    examples = sybil.Sybil(parsers=parsers, path=str(page.parent), patterns=[page.name])
-    before = set(sys.modules)
-    for example in examples.parse(page):
-        with contextlib.suppress(unittest.SkipTest):  # those that the page itself marks, with the reason
-            example.evaluate()
-    for name in set(sys.modules) - before:  # modules that an example wrote into its folder
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
+def test_example_runs(block: Block, reading: Callable[[Path], Reading]):
+    reading(block.page).read(block)
 
 
 def test_every_field_and_hook_stands_in_the_page_about_plugins():

@@ -229,7 +229,7 @@ def test_crash_on_every_item_is_the_encoders_error_even_when_items_are_skipped()
             raise RuntimeError("broken")
 
     space = space_of(FakeText)
-    space._tower("text").encoder.__class__ = Broken
+    space.tower("text").encoder.__class__ = Broken
     with pytest.raises(
         EncoderError, match=r"on each of a batch of 3: RuntimeError: broken(.|\n)*\[0, 1, 2\]"
     ):

@@ -338,7 +338,7 @@ def test_calls_one_after_another_share_their_threads():
             return super().preprocess(item)
 
     with space_of(FakeText, workers=2) as space:
-        space._tower("text").encoder.__class__ = Seeing
+        space.tower("text").encoder.__class__ = Seeing
         for _ in range(50):
             space.encode("text", ["a"])
     assert len(seen) <= 3  # 50, if each call had its own; one more where a thread is late to come back

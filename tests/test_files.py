@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmencode._atomic import folder_aside, written_aside
+from mmencode._atomic import file_aside, folder_aside
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path):
-    with written_aside(tmp_path / "a") as aside:
+    with file_aside(tmp_path / "a") as aside:
         aside.write_bytes(b"new")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a").read_bytes() == b"new"
@@ -23,7 +23,7 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
 
     def save():
-        with written_aside(tmp_path / "a") as aside:
+        with file_aside(tmp_path / "a") as aside:
             aside.write_bytes(b"half")
             raise ValueError("midway")
 
@@ -37,7 +37,7 @@ def test_threads_that_save_one_path_leave_one_of_their_files_whole(tmp_path):
     together = threading.Barrier(8)
 
     def save(number):
-        with written_aside(tmp_path / "a") as aside:
+        with file_aside(tmp_path / "a") as aside:
             together.wait()
             aside.write_bytes(bytes([number]) * 100_000)
             together.wait()
@@ -53,14 +53,14 @@ def test_threads_that_save_one_path_leave_one_of_their_files_whole(tmp_path):
 def test_a_target_that_is_a_link_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "victim").write_bytes(b"mine")
     (tmp_path / "a").symlink_to(tmp_path / "victim")
-    with written_aside(tmp_path / "a") as aside:
+    with file_aside(tmp_path / "a") as aside:
         aside.write_bytes(b"new")
     assert (tmp_path / "victim").read_bytes() == b"mine"
     assert (tmp_path / "a").read_bytes() == b"new"
 
 
 def test_a_name_of_the_longest_length_can_be_written(tmp_path):
-    with written_aside(tmp_path / ("x" * 255)) as aside:
+    with file_aside(tmp_path / ("x" * 255)) as aside:
         aside.write_bytes(b"new")
     assert (tmp_path / ("x" * 255)).read_bytes() == b"new"
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import mmencode
 from mmencode import IdentityProjection, Limits, Projection, compose
-from mmencode.card import hashed
+from mmencode.card import json_digest
 from mmencode.encoder import digest
 from mmencode.errors import (
     ClosedError,
@@ -68,7 +68,7 @@ def change(folder, **fields):
 def sealed(content):
     """The content with the checksum that it should have."""
     rest = {key: value for key, value in content.items() if key != "checksum"}
-    return {**rest, "checksum": hashed(rest)}
+    return {**rest, "checksum": json_digest(rest)}
 
 
 def reseal(folder, **fields):

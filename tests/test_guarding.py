@@ -100,14 +100,14 @@ def meanwhile(work):
 @pytest.fixture
 def waiting():
     with Space("fake", SPECS, runtime=Runtime("cpu", workers=1)) as space:
-        space._tower("text")
+        space.tower("text")
         yield space
 
 
 def test_child_of_a_process_that_loads_says_that_it_cannot_load(waiting):
     image = sample_items("image", 1)
     with meanwhile(lambda: waiting.encode("image", image)):
-        found = in_a_fork(lambda: waiting._tower("text").dim)
+        found = in_a_fork(lambda: waiting.tower("text").dim)
         assert found == "8"  # what is loaded is there
         for use in (
             lambda: waiting.encode("image", image),
@@ -158,7 +158,7 @@ def test_child_of_a_child_knows_what_its_ancestor_did(waiting):
     def grandchild():
         return in_a_fork(lambda: waiting.encode("image", sample_items("image", 1)))
 
-    with meanwhile(lambda: waiting._tower("image")):
+    with meanwhile(lambda: waiting.tower("image")):
         assert "forked while another thread was loading" in in_a_fork(grandchild)
 
 

@@ -393,7 +393,7 @@ def test_threads_that_are_killed_cost_no_item():
     texts = sample_items("text", 300)
     with space_of_fakes() as space:
         expected = space.encode("text", texts).vectors
-        space._tower("text").encoder.__class__ = Working
+        space.tower("text").encoder.__class__ = Working
         done = threading.Event()
         killer = threading.Thread(target=kill)
         killer.start()

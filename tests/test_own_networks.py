@@ -136,14 +136,14 @@ def test_vectors_are_those_of_the_network_in_eval_mode(own):
 
 def test_weights_that_nothing_changes_are_not_held_twice(own):
     with space_of(SPEC) as space:
-        inner = space._tower("image").encoder.inner
+        inner = space.tower("image").encoder.inner
         assert inner[1].weight.data_ptr() == own[1].weight.data_ptr()
         assert inner[2].norm.weight.data_ptr() == own[2].norm.weight.data_ptr()
 
 
 def test_layers_are_packed_in_the_copy_only(own):
     with space_of(SPEC) as space:
-        packed = [type(module) is PackedLinear for module in space._tower("image").encoder.modules()]
+        packed = [type(module) is PackedLinear for module in space.tower("image").encoder.modules()]
     if torch.backends.mkldnn.is_available():
         assert sum(packed) == 5
     assert not any(isinstance(module, PackedLinear) for module in own.modules())
@@ -151,7 +151,7 @@ def test_layers_are_packed_in_the_copy_only(own):
 
 def test_packed_encoder_has_the_state_of_the_plain_one(own):
     with space_of(SPEC) as space:
-        encoder = space._tower("image").encoder
+        encoder = space.tower("image").encoder
         assert encoder.state_dict().keys() == Pictures(own).state_dict().keys()
         assert digest(encoder) == digest(Pictures(own))
 
@@ -289,7 +289,7 @@ def test_encoder_that_is_cast_has_its_own_weights(own):
 def test_encoders_that_nobody_else_holds_are_not_watched():
     spec = EncoderSpec(name="fake", modality="image", target="mmencode.testing:FakeImage", dim=8)
     with space_of(spec) as space:
-        assert space._tower("image").borrowed._watched == {}
+        assert space.tower("image").borrowed._watched == {}
 
 
 def test_training_in_another_thread_either_changes_nothing_or_is_said(own):

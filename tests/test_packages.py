@@ -9,7 +9,7 @@ from distributions import Site
 
 from mmencode.errors import MissingPackageError
 from mmencode.plugins.packages import missing_packages, require_packages
-from mmencode.plugins.requirements import admits, required
+from mmencode.plugins.requirements import admits, read_requirement
 from mmencode.plugins.spec import EncoderSpec
 
 
@@ -70,11 +70,11 @@ def test_the_error_has_the_command_that_installs_it():
 
 
 def test_a_marker_that_does_not_hold_is_no_requirement():
-    assert required("a>=1; python_version < '3'") is None
-    assert required("a>=1; extra == 'x'") is None
-    assert required(f"a>=1; sys_platform == '{sys.platform}'").name == "a"
+    assert read_requirement("a>=1; python_version < '3'") is None
+    assert read_requirement("a>=1; extra == 'x'") is None
+    assert read_requirement(f"a>=1; sys_platform == '{sys.platform}'").name == "a"
     with pytest.raises(ValueError, match="not a req"):
-        required("not a req !!")
+        read_requirement("not a req !!")
 
 
 @pytest.mark.parametrize(
@@ -93,4 +93,4 @@ def test_a_marker_that_does_not_hold_is_no_requirement():
     ],
 )
 def test_a_version_on_the_way_to_another_counts_as_that(specifier, version, admitted):
-    assert admits(required(f"mmencode{specifier}").specifier, version) is admitted
+    assert admits(read_requirement(f"mmencode{specifier}").specifier, version) is admitted

@@ -59,10 +59,10 @@ def cosines(found, exact):
 
 def test_family_member_that_loses_its_direction_stays_in_float32():
     with space_of("Brittle") as space, space_of("Sturdy") as sturdy:
-        assert space._tower("text").dtype == torch.float32
-        assert space._tower("text").encoder.offset.dtype == torch.float32
-        assert sturdy._tower("text").dtype == torch.bfloat16
-        assert sturdy._tower("text").encoder.offset.dtype == torch.bfloat16
+        assert space.tower("text").dtype == torch.float32
+        assert space.tower("text").encoder.offset.dtype == torch.float32
+        assert sturdy.tower("text").dtype == torch.bfloat16
+        assert sturdy.tower("text").encoder.offset.dtype == torch.bfloat16
         assert cosines(space.encode("text", ["a", "b"]), space.encode("text", ["a", "b"])).min() > 0.9999
 
 
@@ -76,7 +76,7 @@ def test_family_member_that_is_built_again_is_checked_with_its_projection(given)
     runtime.dtype = torch.bfloat16
     known = replace(spec, identity=card.identity, dim=expected.dim)
     with Space("test", [known], projections=projections, runtime=runtime) as space:
-        assert space._tower("text").dtype == torch.float32
+        assert space.tower("text").dtype == torch.float32
         np.testing.assert_array_equal(space.encode("text", ["a"]), expected)
 
 
@@ -89,7 +89,7 @@ def test_single_encoder_is_taken_at_its_authors_word(promised):
     runtime.dtype = torch.bfloat16
     with Space("test", [spec], runtime=runtime) as space:
         expected = torch.bfloat16 if promised == 0.9999 else torch.float32
-        assert space._tower("text").dtype == expected
+        assert space.tower("text").dtype == expected
 
 
 def built_in(name, folder):
@@ -131,7 +131,7 @@ def test_open_clip_keeps_its_direction_in_what_auto_takes(tmp_path):
     ):
         for modality in ("text", "image"):
             items = sample_items(modality, 12)
-            assert auto._tower(modality).dtype == torch.bfloat16
+            assert auto.tower(modality).dtype == torch.bfloat16
             assert cosines(auto.encode(modality, items), exact.encode(modality, items)).min() >= 0.9999
 
 
@@ -150,7 +150,7 @@ def test_torchaudio_keeps_its_direction_in_bfloat16():
     )
     items = sample_items("audio", 6)
     with Space("test", [spec], runtime=Runtime("cpu")) as auto:
-        assert auto._tower("audio").dtype == torch.bfloat16
+        assert auto.tower("audio").dtype == torch.bfloat16
         exact = Space("test", [spec], runtime=Runtime("cpu", "float32")).encode("audio", items)
         assert cosines(auto.encode("audio", items), exact).min() >= 0.9999
 

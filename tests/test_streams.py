@@ -120,7 +120,7 @@ def test_what_came_so_far_is_computed_while_a_slow_source_fills_a_chunk():
             yield text
 
     with space_of() as space:
-        space._tower("text").encoder.__class__ = Watched
+        space.tower("text").encoder.__class__ = Watched
         (part,) = space.stream("text", slow(), chunk=1000)
     assert len(part) == 20
     assert len(seen) > 2
@@ -172,7 +172,7 @@ class Stopping(FakeText):
                 time.sleep(0.1)  # most of them after the stop
         return super().preprocess(item)
 with space_of(wait=1.5) as space:
-    space._tower("text").encoder.__class__ = Stopping
+    space.tower("text").encoder.__class__ = Stopping
     start = time.monotonic()
     found = space.encode("text", ["a", "stop", "b"], on_error="skip")
 print(found.positions.tolist(), [str(error) for error in found.errors], time.monotonic() - start > 2)
@@ -227,7 +227,7 @@ class Busy(FakeText):
             torch.mm(torch.ones(200, 200), torch.ones(200, 200))
         return super().preprocess(item)
 space = space_of()
-space._tower("text").encoder.__class__ = Busy
+space.tower("text").encoder.__class__ = Busy
 stream = space.stream("text", words(5000), chunk=2)
 next(stream)
 def use():
@@ -254,7 +254,7 @@ class Hangs(FakeText):
             time.sleep(0.01)
         return super().preprocess(item)
 space = space_of(wait=0.2)
-space._tower("text").encoder.__class__ = Hangs
+space.tower("text").encoder.__class__ = Hangs
 print(space.encode("text", ["a", "hangs", "b"], on_error="skip").positions.tolist())
 """
 

@@ -194,7 +194,7 @@ def test_projection_that_cannot_be_pickled_is_said_before_anything_is_sent():
 def test_copy_shares_the_encoders_that_are_loaded(space):
     space.encode("text", ["a"])
     for other in (copy.copy(space), copy.deepcopy(space)):
-        assert other._tower("text") is space._tower("text")
+        assert other.tower("text") is space.tower("text")
         assert other._lock is not space._lock
     assert copy.deepcopy({"a": [space, space]})["a"][0].id == space.id
 

@@ -163,13 +163,13 @@ def test_cards_are_files_of_a_bounded_size(folder, monkeypatch):
     "plugin", ["evil; rm -rf ~", "--index-url=http://x y", "a b", "../x", "x" * 5000, "$(id)", "", 3, None]
 )
 def test_a_card_puts_no_other_words_into_a_pip_line(naming, plugin):
-    from mmencode.card import hashed
+    from mmencode.card import json_digest
 
     theirs = naming("image", "nobody/declares-it")
     content = json.loads((theirs / "card.json").read_text())
     rest = {**content, "plugins": {"nobody/declares-it": plugin}}
     rest.pop("checksum")
-    (theirs / "card.json").write_text(json.dumps({**rest, "checksum": hashed(rest)}))
+    (theirs / "card.json").write_text(json.dumps({**rest, "checksum": json_digest(rest)}))
     with pytest.raises(WeightsError, match="'plugins' doesn't say by which distributions"):
         mmencode.load(theirs)
 

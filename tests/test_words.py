@@ -38,7 +38,7 @@ LEFT: set[str] = {
         "engine",
         "errors",
     ),
-    *("evaluation", "index", "inputs", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
+    *("evaluation", "index", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
     *("testing", "zeroshot", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }

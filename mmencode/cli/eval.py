@@ -200,11 +200,11 @@ def _check_out(out: Path | None) -> None:
 
 def _give(found: Report, out: Path | None, json: bool) -> None:
     """Write the report where it was asked for, print it, and list what was left out."""
-    from .._atomic import written_aside
+    from .._atomic import file_aside
 
     document = dumps(found.to_dict(), indent=2)
     if out is not None:
-        with written_aside(out) as aside:
+        with file_aside(out) as aside:
             page = found.to_markdown() if out.suffix.lower() == ".md" else f"{document}\n"
             aside.write_text(page, encoding="utf-8")
     output.say(document) if json else output.text(found)

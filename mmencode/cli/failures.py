@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError, MmencodeError
-from ..errors.causes import words
+from ..errors.causes import message_of
 from .output import Table, shown, table
 
 # What a wrong command line raises; the Click that has it may be Typer's own, under a private name.
@@ -57,7 +57,7 @@ def _say(error: MmencodeError | OSError) -> None:
         lines += [f"  where:  {shown(place)}"] if place else []
         lines += [f"  remedy: {shown(error.remedy)}"] if error.remedy else []
     else:
-        lines = [f"error: {words(error)}"]
+        lines = [f"error: {message_of(error)}"]
     typer.echo("\n".join(lines), err=True)
 
 

@@ -59,9 +59,9 @@ def list_encoders(
             _shortened(table) if len(rows) > LONG and output.is_terminal(output.results()) else table
         )
     for error in unread:
-        from ..plugins.discovery import explained
+        from ..plugins.discovery import explain
 
-        output.note(explained(error))
+        output.note(explain(error))
     if known.failed:
         output.note(f"failed to load: {_names(known.failed)}; `mmencode plugins` says why")
 
@@ -195,7 +195,7 @@ def list_plugins(
     Example: mmencode plugins
     Example: mmencode plugins --isolated
     """
-    from ..plugins.barring import VARIABLE, chosen
+    from ..plugins.barring import VARIABLE, read_choice
     from ..plugins.isolated import discover_isolated
 
     known = Registry(tuple(discover_isolated(seconds))) if isolated else registry()
@@ -218,18 +218,18 @@ def list_plugins(
         output.table(output.Table("Plugins", columns, cells, numbers=("encoders", "ms")))
         if known.failed:
             output.note(f"failed to load: {_names(known.failed)}; the others work without them")
-    for word in chosen().idle(plugin.distribution for plugin in known.plugins):
+    for word in read_choice().idle(plugin.distribution for plugin in known.plugins):
         output.note(f"{VARIABLE} names {word}, and no plugin is called so")
 
 
 def _health(plugin: Plugin, known: Registry) -> str:
     """What is wrong with a plugin: why it was set aside, what of it was, and what else is to be known."""
-    from ..plugins.discovery import explained
+    from ..plugins.discovery import explain
     from ..plugins.health import ailments
 
     faults = [plugin.cause] if plugin.cause else []
     faults += plugin.notes
-    faults += [explained(lost.error) for lost in known.set_aside if lost.distribution == plugin.distribution]
+    faults += [explain(lost.error) for lost in known.set_aside if lost.distribution == plugin.distribution]
     for name, claimants in known.contested.items():
         others = [claimant for claimant in claimants if claimant != plugin.distribution]
         if len(others) < len(claimants):

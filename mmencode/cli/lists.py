@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..arguments.lists import lines
 from ..errors import InputError
-from ..errors.causes import fault_of, words
+from ..errors.causes import fault_of, message_of
 
 MOST = 2**28  # bytes: a list that is longer can be given in parts
 
@@ -22,11 +22,11 @@ def read_lines(path: Path | None) -> list[str]:
         found = lines(_read(path).decode("utf-8-sig"))
     except UnicodeDecodeError as cause:
         raise InputError(
-            f"it can't be read: {words(cause)}", source=source, remedy="make it a UTF-8 file"
+            f"it can't be read: {message_of(cause)}", source=source, remedy="make it a UTF-8 file"
         ) from cause
     except (OSError, ValueError) as cause:
         raise InputError(
-            f"it can't be read: {words(cause)}",
+            f"it can't be read: {message_of(cause)}",
             source=source,
             remedy="pass a file of UTF-8 text, in parts where it is a large one",
             fault=fault_of(cause, "access"),

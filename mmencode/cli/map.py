@@ -154,7 +154,7 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
 
 
 def _write(out: Path, survey: Survey, path: Path, thumbnails: dict[int, str]) -> None:
-    from .._atomic import written_aside
+    from .._atomic import file_aside
     from ..pages import map_page
 
     images = survey.modalities.count(IMAGE)
@@ -162,7 +162,7 @@ def _write(out: Path, survey: Survey, path: Path, thumbnails: dict[int, str]) ->
     if thumbnails and len(thumbnails) < images:
         notes.append(f"{len(thumbnails)} of {images} images have a picture here, under the pointer.")
     page = map_page(survey, title=f"{len(survey)} rows of {path.name}", notes=notes, thumbnails=thumbnails)
-    with written_aside(out) as aside:
+    with file_aside(out) as aside:
         aside.write_text(page, encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TextIO
 import typer
 from typer.core import TyperCommand
 
-from ..plugins.prints import Aside, printed_aside
+from ..plugins.prints import Aside, print_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run it."""
-        with printed_aside():
+        with print_aside():
             return super().invoke(ctx)
 
 

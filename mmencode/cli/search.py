@@ -177,7 +177,7 @@ def _notes(found: Found) -> list[str]:
 
 def _write(path: Path, query: Query, found: Found, limits: Limits) -> None:
     """Write the gallery beside its place, and rename it."""
-    from .._atomic import written_aside
+    from .._atomic import file_aside
     from ..pages import Item, gallery_page, previews
 
     shown = previews(((match.modality, match.key) for match in found.matches), limits=limits)
@@ -205,5 +205,5 @@ def _write(path: Path, query: Query, found: Found, limits: Limits) -> None:
         notes=_notes(found),
         footer=f"Vectors of the space {found.space}",
     )
-    with written_aside(path) as aside:
+    with file_aside(path) as aside:
         aside.write_text(page, encoding="utf-8")

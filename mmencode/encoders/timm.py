@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
 from ..errors import EncoderError, UnknownNameError, WeightsError
-from ..errors.causes import named
+from ..errors.causes import describe_error
 from ..inputs.weights import fill, read_state, reason
 from ..isolation.copying import structural_copy
 from .pixels import fit_to_crop, fit_to_squeeze
@@ -155,12 +155,12 @@ class TimmClassifier:
             raise EncoderError(f"timm's {name} has no classifier", remedy="choose a checkpoint with labels")
         self.labels, self.descriptions = _labels(name, int(timm_model.num_classes), labels)
         head = _head(timm_model.get_classifier())
-        probe = _noise(timm_model)
+        noise = _noise(timm_model)
         with torch.no_grad():
-            logits = timm_model(probe)
+            logits = timm_model(noise)
         self.encoder = TimmEncoder.taking(timm_model, data_config=data_config)
         self.head = head.eval().requires_grad_(False)
-        _require_equal(name, self.encoder, self.head, probe, logits)
+        _require_equal(name, self.encoder, self.head, noise, logits)
 
 
 class _Mean(nn.Module):
@@ -232,17 +232,17 @@ def _noise(model: nn.Module) -> Tensor:
     return noise.to(next(model.parameters()))
 
 
-def _require_equal(name: str, encoder: TimmEncoder, head: nn.Module, probe: Tensor, logits: Tensor) -> None:
+def _require_equal(name: str, encoder: TimmEncoder, head: nn.Module, noise: Tensor, logits: Tensor) -> None:
     """Raise EncoderError unless the head makes of the features what the whole model made of the image."""
     why, tolerance = "the logits differ", 1e-3 * float(logits.abs().max())
     try:
         with torch.no_grad():
-            features = encoder.model.forward_head(encoder.model.forward_features(probe), pre_logits=True)
+            features = encoder.model.forward_head(encoder.model.forward_features(noise), pre_logits=True)
             found = head(features)
         if found.shape == logits.shape and torch.allclose(found, logits, rtol=0, atol=tolerance):
             return
     except Exception as cause:  # a head that wants something else than features fails in its own way
-        why = named(cause, 200)
+        why = describe_error(cause, 200)
     raise EncoderError(
         f"the classifier of timm's {name} can't be taken from its features: {why}",
         culprit="what it looks at isn't the features alone; a distilled DeiT's two heads see a token each",

@@ -88,7 +88,7 @@ class TorchaudioEncoder(Encoder):
 
     def preprocess(self, item: Waveform) -> Tensors:
         """Samples `[n]`, the windows one after the other, and how many each window has, `[windows]`."""
-        samples = torch.tensor(item.resampled(self._rate).samples)  # [n]
+        samples = torch.tensor(item.resample(self._rate).samples)  # [n]
         if self._policy == "first":
             samples = samples[: self._window]
         windows = list(torch.split(samples, self._window))

@@ -11,7 +11,7 @@ from types import CodeType
 from typing import Any
 
 from ..errors import EncoderError, Fault, InputError, MmencodeError
-from ..errors.causes import fault_of, named, out_of_memory
+from ..errors.causes import describe_error, fault_of, out_of_memory
 from ..inputs.limits import limit_remedy
 
 DOUBTFUL: tuple[Fault, ...] = ("encoder", "process", "time")  # what may be no fault of the items at all
@@ -23,7 +23,7 @@ def failed_item(fact: str, index: int, source: str, cause: BaseException | None 
     """One item on which something failed that isn't the item's own content."""
     fault: Fault = "encoder" if cause is None else fault_of(cause, "encoder")
     error = InputError(
-        fact if cause is None else f"{fact}: {named(cause)}",
+        fact if cause is None else f"{fact}: {describe_error(cause)}",
         source=source,
         remedy=_remedy(fault, cause),
         index=index,
@@ -90,7 +90,7 @@ def broken(name: str, errors: Sequence[InputError], witness: InputError | None =
     places = sorted(error.index or 0 for error in errors)
     shown = f"{places[:_SHOWN]}" + (f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else "")
     error = EncoderError(
-        f"{who} failed {which}: {first.fact if cause is None else named(cause)}",
+        f"{who} failed {which}: {first.fact if cause is None else describe_error(cause)}",
         culprit=f"items {shown}{', and generated items that are known to be good' if witness else ''}",
         remedy=_remedy_of_all(first.fault, cause),
     )

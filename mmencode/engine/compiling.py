@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..encoder import Encoder, Tensors
-from ..errors.causes import named, out_of_memory, words
+from ..errors.causes import describe_error, message_of, out_of_memory
 
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -50,8 +50,8 @@ def _first_line(cause: Exception) -> str:
     try:
         line = str(cause).strip().partition("\n")[0]
     except Exception:
-        return named(cause)
-    return f"{type(cause).__name__}: {words(Exception(line))}"
+        return describe_error(cause)
+    return f"{type(cause).__name__}: {message_of(Exception(line))}"
 
 
 def _hint() -> str:

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from ..embeddings.embeddings import Vectors
 from ..encoder import Tensors
 from ..errors import EncoderError, InputError
-from ..errors.causes import out_of_memory, words
+from ..errors.causes import message_of, out_of_memory
 from ..isolation.fence import plain_torch
 from .blame import ends_the_call, failed_item, placed
 from .hands import shared
@@ -206,7 +206,7 @@ class _TokenRows:
             tokens, mask = self.tower.encoder.forward_tokens(tensors)
         except NotImplementedError as cause:
             raise EncoderError(
-                f"encoder {name!r} can't do that: {words(cause)}", remedy="encode() gives its embeddings"
+                f"encoder {name!r} can't do that: {message_of(cause)}", remedy="encode() gives its embeddings"
             ) from cause
         length = mask.shape[-1] if isinstance(mask, Tensor) and mask.ndim else 0
         _require_shape(self.tower, mask, (count, length), "a mask")

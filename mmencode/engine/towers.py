@@ -19,7 +19,7 @@ from ..isolation.copying import Borrowed, snapshot, structural_copy
 from ..isolation.fence import own_numbers, plain_load
 from ..plugins.packages import require_packages
 from ..plugins.spec import EncoderSpec
-from ..plugins.targets import build, declared_by
+from ..plugins.targets import build, culprit_of
 from ..projection import IdentityProjection, Projection
 from .budget import Budget
 from .compiling import Compiled, name_cache
@@ -233,7 +233,7 @@ def _build(spec: EncoderSpec, target: str, kind: type[Any]) -> Any:
     if not isinstance(built, kind):
         raise EncoderError(
             f"{target} gave {type(built).__name__}",
-            culprit=declared_by(spec),
+            culprit=culprit_of(spec),
             remedy=f"make it return a mmencode.{kind.__name__}",
         )
     return built

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..errors import ClosedError, EncoderError
-from ..inputs.owning import is_fixed, own, weight
+from ..inputs.owning import is_fixed, own, size_in_bytes
 from .threads import Stragglers, threads
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ class _Feed(Generic[T]):
         """The consumer has these results now; what they took is a guess at what the next ones will."""
         self._under_way -= len(results)
         self._seconds = max(1e-6, task.seconds / len(results)) if task.seconds else self._seconds
-        held = sum(map(self._work.size, results)) + sum(map(weight, task.items))
+        held = sum(map(self._work.size, results)) + sum(map(size_in_bytes, task.items))
         self._nbytes = held / len(results)
 
     def _allowed(self) -> int:

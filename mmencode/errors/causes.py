@@ -16,7 +16,7 @@ _LACKING = {
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
-def words(cause: BaseException, most: int = LONGEST) -> str:
+def message_of(cause: BaseException, most: int = LONGEST) -> str:
     """The exception's message on one line, cut after `most` characters, with control characters escaped.
 
     Never raises, whatever the exception's own `__str__` does; one without a message gives its type's name.
@@ -28,13 +28,13 @@ def words(cause: BaseException, most: int = LONGEST) -> str:
     return printable(said, most) or _kind(cause)
 
 
-def named(cause: BaseException, most: int = LONGEST) -> str:
+def describe_error(cause: BaseException, most: int = LONGEST) -> str:
     """The same after the name of the exception's type: `ValueError: no such thing`."""
-    kind, said = _kind(cause), words(cause, most)
+    kind, said = _kind(cause), message_of(cause, most)
     return kind if said == kind else f"{kind}: {said}"
 
 
-def quoted(value: object, most: int = LONGEST) -> str:
+def quote(value: object, most: int = LONGEST) -> str:
     """The `repr` of somebody's object, as safe to print; of one whose `repr` raises, its type."""
     try:
         return printable(repr(value), most)
@@ -71,4 +71,4 @@ def out_of_memory(cause: Any) -> bool:
     """Whether an exception says that memory ran out; torch has a type of its own for that on GPUs only."""
     if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(cause, RuntimeError) and any(said in words(cause) for said in _OUT_OF_MEMORY)
+    return isinstance(cause, RuntimeError) and any(said in message_of(cause) for said in _OUT_OF_MEMORY)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..arguments.lists import in_order, strings
-from ..card import hashed
+from ..card import json_digest
 from ..embeddings.topk import whole
 from ..errors import InputError
 from ..inputs.batches import as_batch
-from ..inputs.owning import kept
+from ..inputs.owning import own_each
 from ..plugins.spec import TEXT
 from ..spaces.recall import Numbers, Places, Rows
 from ..spaces.space import Space
@@ -69,7 +69,7 @@ def zero_shot(
     their number, and when no item can be encoded; LabelError for classes that can't be told apart; ValueError
     for a k below 1 and for lists of two lengths, TypeError for tables and for what has no order.
     """
-    items = list(kept(as_batch(modality, items)))
+    items = list(own_each(as_batch(modality, items)))
     own = in_order(labels, "labels")
     if len(items) != len(own):
         raise ValueError(f"{len(items)} items have {len(own)} labels: give one for each")
@@ -176,7 +176,7 @@ def _digest(names: Sequence[str], rows: Sequence[Row]) -> str:
     """Of what was measured, in whatever order; a class is its name, or its place where two have one."""
     distinct = len(set(names)) == len(names)
     said = sorted((row.key, row.label if distinct else str(row.place)) for row in rows)
-    return hashed({"classes": sorted(names) if distinct else list(names), "rows": said})
+    return json_digest({"classes": sorted(names) if distinct else list(names), "rows": said})
 
 
 def depths_of(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments.lists import require_list
-from ..card import hashed
+from ..card import json_digest
 from ..errors import InputError
 from ..plugins.spec import TEXT
 from ..spaces.recall import DEPTHS, Numbers
@@ -64,7 +64,7 @@ def retrieval(
         modalities=(modality, TEXT),
         source=origin.source,
         counts={"pairs": len(found.rows), "items": len(found.items), "captions": len(found.captions)},
-        digest=hashed({"rows": sorted((row.key, row.caption) for row in found.rows)}),
+        digest=json_digest({"rows": sorted((row.key, row.caption) for row in found.rows)}),
         sampling=sampling,
         figures=tuple(
             figure

@@ -13,7 +13,7 @@ from typing import Any
 
 FROM_ROWS = 200_000  # fewer are searched exactly
 GROWTH = 4  # so many times the rows that it was trained on, and it is trained again
-PROBES, REFINED = 40, 40
+PARTITIONS, REFINED = 40, 40  # visited by a search; candidates scored again, in multiples of k
 CODED = 128  # numbers of a vector from which one bit for each tells enough
 METRIC = "cosine"
 _NAME = "nearest_"  # and the number of rows that it was trained on

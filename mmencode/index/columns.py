@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..embeddings.embeddings import Vectors
+from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from .conditions import KEYWORDS
-from .escaping import escape, unescape
 
 FORMAT = "2"
 OWN = ("key", "modality", "vector", "_hash", "_size", "_time")
@@ -160,7 +160,7 @@ def metadata_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
     columns = []
     for name in metadata_names(schema):
         values = [row.get(name) for row in rows]
-        escaped = [escape(value) if isinstance(value, str) else value for value in values]
+        escaped = [escape_surrogates(value) if isinstance(value, str) else value for value in values]
         columns.append(pa.array(escaped, schema.field(name).type))
     return columns
 
@@ -172,7 +172,7 @@ def metadata_of(table: Any) -> list[dict[str, Any]]:
         return [{} for _ in range(table.num_rows)]
     return [
         {
-            name: unescape(value) if isinstance(value, str) else value
+            name: unescape_surrogates(value) if isinstance(value, str) else value
             for name, value in row.items()
             if value is not None
         }

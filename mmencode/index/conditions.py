@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .escaping import escape
+from ..embeddings.surrogates import escape_surrogates
 
 LONGEST = 100_000  # characters
 DEEPEST = 16  # brackets in brackets
@@ -177,7 +177,7 @@ def _require_short_parts(where: str, found: Sequence[_Token]) -> None:
 def _written(where: str, token: _Token, columns: Mapping[str, str]) -> str:
     """The token as LanceDB is to read it: each word is a keyword, a function, a type or a column."""
     if token.kind not in ("word", "name"):
-        return escape(token.text)
+        return escape_surrogates(token.text)
     if token.called or token.word in KEYWORDS or (token.before.lower() == "as" and token.word in _TYPES):
         return token.word
     if token.behind == "(":

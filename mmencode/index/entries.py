@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
-from ..inputs.owning import kept
+from ..inputs.owning import own_each
 from ..plugins.spec import TEXT
 from .columns import plain_metadata
-from .escaping import escape
 from .store import Known
 
 _RACY = 2_000_000_000  # ns within which a file may change again and keep its time
@@ -71,7 +71,7 @@ def entries(
     """The items with their keys and metadata; ValueError where these aren't as many, or a key comes twice."""
     seen: set[str] = set()
     ends = object()
-    sides = [kept(items), *(side for side in (keys, metadata) if side is not None)]
+    sides = [own_each(items), *(side for side in (keys, metadata) if side is not None)]
     for place, parts in enumerate(zip_longest(*sides, fillvalue=ends)):
         if any(part is ends for part in parts):
             raise ValueError(f"items, keys and metadata aren't as many: some end after {place}, others don't")
@@ -95,7 +95,7 @@ def escaped_keys(keys: Sequence[str] | None) -> list[str]:
     if len(set(keys)) < len(keys):
         twice = next(key for key, count in Counter(keys).items() if count > 1)
         raise ValueError(f"the key {twice!r} comes more than once: give each row its own")
-    return list(keys) if "".join(keys).isascii() else [escape(key) for key in keys]
+    return list(keys) if "".join(keys).isascii() else [escape_surrogates(key) for key in keys]
 
 
 def own_key(item: Any, place: int) -> str:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.surrogates import escape_surrogates
 from ..engine.engine import OnError
 from ..engine.workers import Work, in_order
 from ..errors import InputError
 from ..spaces.space import Space
 from .entries import Entry, Source, looks_same, same
-from .escaping import escape
 from .results import Added, Failure
 from .store import BLOCK, Known, Store, another_modality
 from .writing import Block, Line, write_failures, write_rows, write_sources
@@ -80,7 +80,7 @@ class Filling:
 
     def _changed(self, block: Sequence[Entry]) -> list[Line]:
         """Those of the block whose content isn't known; the others are counted, and put in order."""
-        keys = [escape(entry.key) for entry in block]
+        keys = [escape_surrogates(entry.key) for entry in block]
         rows, failures = self.store.known(keys)
         changed: list[Line] = []
         touched: list[Line] = []

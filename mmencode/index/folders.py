@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import InputError
 from ..inputs.walking import ENDINGS, Walk
 from .entries import Entry
-from .escaping import escape, unescape
 from .results import Added, Failure
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class _Followed:
     def entries(self) -> Iterator[Entry]:
         """Each file once, in the order of paths."""
         for place, path in enumerate(self.walk):
-            self._seen.add(escape(path))
+            self._seen.add(escape_surrogates(path))
             yield Entry(path, self.modality, path, place, path)
 
     def passed_over(self) -> Added:
@@ -99,13 +99,15 @@ class _Followed:
         return [
             key
             for key in keys
-            if key not in self._seen and not key.startswith(unknown) and not os.path.lexists(unescape(key))
+            if key not in self._seen
+            and not key.startswith(unknown)
+            and not os.path.lexists(unescape_surrogates(key))
         ]
 
 
 def _below(folder: str) -> str:
     """How the escaped keys of what is in a folder begin."""
-    return escape(os.path.join(folder, ""))
+    return escape_surrogates(os.path.join(folder, ""))
 
 
 def _chosen(index: Index, modalities: Sequence[str] | None) -> list[str]:
@@ -134,7 +136,7 @@ def _remove(store: Store, top: str, walks: Sequence[_Followed], *, only_few: boo
 
 def _require_few(gone: Sequence[str], held: int, top: str) -> None:
     """Raise InputError where so much is gone that a disk which isn't mounted is likelier."""
-    empty = sorted({folder for key in gone if (folder := _emptied(unescape(key)))})
+    empty = sorted({folder for key in gone if (folder := _emptied(unescape_surrogates(key)))})
     if not gone or (len(gone) < held and len(gone) <= max(_FEW, _SHARE * held) and not empty):
         return
     where = f", and {', '.join(empty[:3])} is empty" if empty else ""

@@ -20,7 +20,7 @@ from ..errors import (
     UnknownNameError,
     WeightsError,
 )
-from ..errors.causes import words
+from ..errors.causes import message_of
 from ..inputs import Limits
 from ..plugins.registry import registry
 from ..spaces.folder import CARD, Saved, shipped_card, write_folder
@@ -42,7 +42,7 @@ def require_index(path: Path) -> None:
     try:
         os.stat(path / CARD)
     except PermissionError as cause:
-        raise StoreError(f"the index at {path} can't be read: {words(cause)}", remedy=DENIED) from cause
+        raise StoreError(f"the index at {path} can't be read: {message_of(cause)}", remedy=DENIED) from cause
     except (OSError, ValueError):
         pass
     raise StoreError(
@@ -107,7 +107,7 @@ def require_id(card: SpaceCard, own: str, space: str, doing: str) -> None:
 def explained(card: SpaceCard, space: Space, modality: str, cause: IdentityError) -> MmencodeError:
     """What to raise when an encoder, once loaded, isn't the one that the index was made with."""
     with space._exact(checked=False) as exact:
-        found = exact._tower(modality).card
+        found = exact.tower(modality).card
     towers = tuple(found if tower.modality == modality else tower for tower in card.towers)
     changed = replace(card, towers=towers)
     changes = differences(card, changed)

@@ -13,19 +13,19 @@ import numpy as np
 from .._atomic import folder_aside
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.surrogates import escape_surrogates
 from ..embeddings.topk import require_unit, whole
 from ..engine.engine import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, IdentityError, StoreError
 from ..inputs import Limits
-from ..inputs.batches import as_column, as_drawn, check_on_error, require_many
+from ..inputs.batches import as_column, as_iterable, check_on_error, require_many
 from ..spaces.folder import CARD, read_card
 from ..spaces.loading import Trust, load
 from ..spaces.space import Space
 from .ann import FROM_ROWS
 from .columns import Owner, plain_metadata
 from .entries import Entry, entries, escaped_keys
-from .escaping import both, escape
 from .filling import Filling
 from .identity import (
     explained,
@@ -40,6 +40,7 @@ from .lance import package, require_threads
 from .reading import read_failures, read_rows, sampled
 from .results import Added, Failure, Hit, Rows, State
 from .searching import Query, find, means, within
+from .sql import all_of
 from .store import Store
 from .writing import Block, write_rows
 
@@ -167,7 +168,7 @@ class Index:
         check_on_error(on_error)
         require_many(modality, items)
         sides = as_column(keys, "keys"), as_column(metadata, "metadata")
-        given = entries(modality, as_drawn(items), *sides)
+        given = entries(modality, as_iterable(items), *sides)
         return self._fill(modality, given, on_error=on_error, retry=retry, progress=progress)
 
     def add_embeddings(self, embeddings: Embeddings, *, metadata: Iterable[Metadata] | None = None) -> Added:
@@ -186,7 +187,7 @@ class Index:
         if not keys:
             return Added(0, 0)
         with self._store.writing():
-            block = Block(keys, escape(embeddings.modality), metadata=said)
+            block = Block(keys, escape_surrogates(embeddings.modality), metadata=said)
             replaced = write_rows(self._store, block, embeddings.vectors)
         self._settle()
         return Added(len(keys), 0, replaced=replaced)
@@ -240,7 +241,7 @@ class Index:
                 queries.vectors,
                 queries.modality,
                 min(wanted, max(1, len(self))),
-                both(condition, within(among, self.modalities, self.card)),
+                all_of(condition, within(among, self.modalities, self.card)),
                 exact,
                 means(store) if centred else None,
             )
@@ -263,7 +264,7 @@ class Index:
             raise ValueError("say which rows: where='...' or keys=[...]; where='true' is all of them")
         given = keys if isinstance(keys, Set) else as_column(keys, "keys")  # their order doesn't matter
         store = self._store
-        named = [escape(os.fsdecode(key)) for key in given or ()]
+        named = [escape_surrogates(os.fsdecode(key)) for key in given or ()]
         with store.meeting(where) as condition, store.writing():
             if condition is None:
                 return store.delete(store.rows, named)

@@ -17,7 +17,7 @@ from types import BuiltinFunctionType
 from typing import Any
 
 from ..errors import MissingPackageError, MmencodeError, StoreError
-from ..errors.causes import words
+from ..errors.causes import message_of
 
 DENIED = "give this user the right to read the folder and all that is in it, and to write for changes"
 DAMAGED = "restore the folder from a copy, or make the index again from its files"
@@ -34,7 +34,8 @@ def package(name: str) -> Any:
         return import_module(name)
     except ImportError as cause:
         raise MissingPackageError(
-            f"an index needs {name.partition('.')[0]}: {words(cause)}", remedy="pip install 'mmencode[index]'"
+            f"an index needs {name.partition('.')[0]}: {message_of(cause)}",
+            remedy="pip install 'mmencode[index]'",
         ) from cause
 
 
@@ -92,7 +93,7 @@ def _let_exit() -> None:
 
 def spoken(cause: BaseException) -> str:
     """What LanceDB says of an error, without the lines of its source."""
-    return _LINE.sub("", words(cause))
+    return _LINE.sub("", message_of(cause))
 
 
 @contextmanager

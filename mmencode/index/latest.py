@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import StoreError
-from ..errors.causes import words
+from ..errors.causes import message_of
 from .lance import DAMAGED, DENIED, connect
 
 _LENGTH = len("18446744073709551615.manifest")
@@ -87,7 +87,7 @@ class Latest:
             return State((status.st_dev, status.st_ino), len(names), newest, _stamp(self._versions / newest))
         except PermissionError as cause:
             raise StoreError(
-                f"its table {self._name} can't be read: {words(cause)}",
+                f"its table {self._name} can't be read: {message_of(cause)}",
                 culprit=str(self._folder),
                 remedy=DENIED,
             ) from cause

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import BusyError, StoreError
-from ..errors.causes import words
+from ..errors.causes import message_of
 
 if sys.platform == "win32":
     import msvcrt
@@ -102,7 +102,7 @@ class WriteLock:
         try:
             handle = os.open(self._path, _FLAGS, 0o666)
         except OSError as cause:
-            what = "is a link" if cause.errno == errno.ELOOP else f"can't be opened: {words(cause)}"
+            what = "is a link" if cause.errno == errno.ELOOP else f"can't be opened: {message_of(cause)}"
             remedy = "the folder must be there, and the lock a file: remove it if it is none"
             if cause.errno in _DENIED:
                 remedy = "the index can be read; to change it takes the right to write to its folder and lock"
@@ -123,7 +123,7 @@ class WriteLock:
             except OSError as cause:
                 if cause.errno not in _TAKEN:
                     raise StoreError(
-                        f"the file system can't lock files: {words(cause)}",
+                        f"the file system can't lock files: {message_of(cause)}",
                         culprit=str(self._path.parent),
                         remedy="keep the index on a disk that can, or mount the share with locks",
                     ) from cause

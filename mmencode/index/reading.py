@@ -6,9 +6,10 @@ import random
 from typing import Any
 
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.surrogates import unescape_surrogates
 from .columns import metadata_of, vectors_of
-from .escaping import one_of, unescape
 from .results import Failure, Rows
+from .sql import is_one_of
 from .store import Store
 
 
@@ -16,13 +17,13 @@ def read_rows(store: Store, space: str, condition: str | None) -> Rows:
     """The rows that meet a condition as LanceDB has it, or all."""
     with store.reading():
         found = _sorted(store.rows, condition)
-    modalities = tuple(map(unescape, found.column("modality").to_pylist()))
+    modalities = tuple(map(unescape_surrogates, found.column("modality").to_pylist()))
     kinds = set(modalities)
     embeddings = Embeddings(
         vectors_of(found.column("vector")),
         space=space,
         modality=kinds.pop() if len(kinds) == 1 else "mixed",
-        keys=[unescape(key) for key in found.column("key").to_pylist()],
+        keys=[unescape_surrogates(key) for key in found.column("key").to_pylist()],
     )
     return Rows(embeddings, modalities, tuple(metadata_of(found)))
 
@@ -32,7 +33,7 @@ def read_failures(store: Store) -> tuple[Failure, ...]:
     with store.reading():
         found = _sorted(store.failures, None).select(["key", "modality", "reason", "fault"])
     return tuple(
-        Failure(unescape(key), unescape(modality), unescape(reason), fault)
+        Failure(unescape_surrogates(key), unescape_surrogates(modality), unescape_surrogates(reason), fault)
         for key, modality, reason, fault in map(dict.values, found.to_pylist())
     )
 
@@ -42,7 +43,7 @@ def sampled(store: Store, space: str, count: int) -> Embeddings:
     with store.reading():
         keys = store.rows.search().select(["key"]).to_arrow().column("key").to_pylist()
     chosen = random.Random(0).sample(sorted(keys), min(count, len(keys)))
-    return read_rows(store, space, one_of("key", chosen)).embeddings
+    return read_rows(store, space, is_one_of("key", chosen)).embeddings
 
 
 def _sorted(table: Any, condition: str | None) -> Any:

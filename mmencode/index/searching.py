@@ -15,12 +15,13 @@ import numpy as np
 
 from ..card import SpaceCard
 from ..embeddings.embeddings import Vectors
+from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..embeddings.topk import Nearest, cosines
 from ..errors import UnknownModalityError
-from .ann import METRIC, PROBES, REFINED
+from .ann import METRIC, PARTITIONS, REFINED
 from .columns import metadata_names, metadata_of, vectors_of
-from .escaping import both, escape, literal, one_of, unescape
 from .results import Hit
+from .sql import all_of, is_one_of, quote
 from .store import BLOCK, Store
 
 FEW = 4  # queries up to which LanceDB is quicker than one pass for all of them
@@ -62,7 +63,9 @@ class _Found:
 
     def hit(self) -> Hit:
         """The row as callers get it."""
-        return Hit(unescape(self.key), unescape(self.modality), self.score, self.metadata)
+        return Hit(
+            unescape_surrogates(self.key), unescape_surrogates(self.modality), self.score, self.metadata
+        )
 
 
 def find(store: Store, query: Query) -> list[list[Hit]]:
@@ -92,7 +95,7 @@ def within(among: str | Iterable[str] | None, held: Sequence[str], card: SpaceCa
             f"the index has no rows of {unknown[0]!r}, and its space no such encoder",
             remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
         )
-    return None if set(held) <= set(named) else one_of("modality", map(escape, named))
+    return None if set(held) <= set(named) else is_one_of("modality", map(escape_surrogates, named))
 
 
 def means(store: Store) -> dict[str, Vectors]:
@@ -130,7 +133,7 @@ def _approximate(store: Store, query: Query, vector: Vectors) -> list[_Found]:
         parts: list[str | None] = [query.where]
         asked = max(_CANDIDATES, query.k)
     else:  # of each modality, since its mean moves all of its rows alike
-        parts = [both(query.where, f"modality = {literal(modality)}") for modality in query.means]
+        parts = [all_of(query.where, f"modality = {quote(modality)}") for modality in query.means]
         asked = max(_CANDIDATES, _WIDER * query.k)
     found: list[_Found] = []
     for where in parts:
@@ -142,7 +145,7 @@ def _approximate(store: Store, query: Query, vector: Vectors) -> list[_Found]:
 def _nearest(store: Store, vector: Vectors, where: str | None, *, exact: bool) -> Any:
     """LanceDB's search; where a condition leaves few rows, it goes on until it has found enough."""
     search = store.rows.search(vector, vector_column_name="vector").distance_type(METRIC)
-    search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINED)
+    search = search.bypass_vector_index() if exact else search.nprobes(PARTITIONS).refine_factor(REFINED)
     if where is not None:
         search = (search if exact else search.maximum_nprobes(0)).where(where, prefilter=True)
     names = ["key", "modality", *metadata_names(store.latest.schema), "vector", "_distance"]
@@ -212,7 +215,7 @@ def _looked_up(store: Store, chosen: Sequence[Sequence[tuple[str, float]]]) -> l
     known: dict[str, tuple[str, Mapping[str, Any]]] = {}
     asked = sorted({key for row in chosen for key, _ in row})
     for start in range(0, len(asked), BLOCK):
-        condition = one_of("key", asked[start : start + BLOCK])
+        condition = is_one_of("key", asked[start : start + BLOCK])
         found = store.rows.search().where(condition).select(names).to_arrow()
         sides = (found.column(name).to_pylist() for name in ("key", "modality"))
         known |= {key: (kind, said) for key, kind, said in zip(*sides, metadata_of(found), strict=True)}

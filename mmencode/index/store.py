@@ -11,15 +11,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import Fault, StoreError
 from .ann import build, covered, method
 from .columns import FORMAT, OWN, Owner, failure_schema, metadata_names, metadata_of, owner_of, row_schema
 from .conditions import condition, misread
-from .escaping import both, escape, literal, one_of, unescape
 from .keys import Keys
 from .lance import connect, require_threads, spoken, storing
 from .latest import Latest, State
 from .locking import WriteLock
+from .sql import all_of, is_one_of, quote
 
 ROWS, FAILURES, LOCK = "rows", "failures", "lock"
 IN_USE = timedelta(minutes=5)  # for so long a search in another process may read a version that was replaced
@@ -173,7 +174,7 @@ class Store:
         if table is self.failures and not self.latest_failures.count:
             return 0
         for start in range(0, len(keys), BLOCK):
-            condition = one_of("key", keys[start : start + BLOCK])
+            condition = is_one_of("key", keys[start : start + BLOCK])
             count += self.delete_where(table, condition)
         return count
 
@@ -224,11 +225,15 @@ class Store:
         """ValueError where one of these escaped keys is that of a row of another modality."""
         for key, row in self.known(keys)[0].items():
             if row.modality != modality:
-                raise another_modality(unescape(key), unescape(row.modality), unescape(modality))
+                raise another_modality(
+                    unescape_surrogates(key), unescape_surrogates(row.modality), unescape_surrogates(modality)
+                )
 
     def keys(self, table: Any, modality: str) -> Iterator[str]:
         """The escaped keys of a modality's rows that come from somewhere, not those of vectors given."""
-        condition = f"modality = {literal(escape(modality))} AND (_hash IS NOT NULL OR _size IS NOT NULL"
+        condition = (
+            f"modality = {quote(escape_surrogates(modality))} AND (_hash IS NOT NULL OR _size IS NOT NULL"
+        )
         condition += " OR reason IS NOT NULL)" if table is self.failures else ")"
         with self.reading():
             for batch in table.search().where(condition).select(["key"]).to_batches(BLOCK * 64):
@@ -242,7 +247,7 @@ class Store:
                 found: set[str] = set()
                 for batch in self.rows.search().select(["modality"]).to_batches(BLOCK * 64):
                     found.update(batch.column("modality").unique().to_pylist())
-                self._modalities = (state, tuple(sorted(map(unescape, found))))
+                self._modalities = (state, tuple(sorted(map(unescape_surrogates, found))))
             return self._modalities[1]
 
     def bytes(self) -> int:
@@ -266,8 +271,8 @@ class Store:
     def count(self, modality: str | None = None, where: str | None = None) -> int:
         """How many rows there are of a modality, or in all."""
         with self.reading():
-            own = None if modality is None else f"modality = {literal(escape(modality))}"
-            return int(self.rows.count_rows(both(where, own)))
+            own = None if modality is None else f"modality = {quote(escape_surrogates(modality))}"
+            return int(self.rows.count_rows(all_of(where, own)))
 
     @contextmanager
     def meeting(self, where: str | None) -> Iterator[str | None]:
@@ -316,7 +321,7 @@ def _known(table: Any, keys: Sequence[str]) -> dict[str, Known]:
         return found
     names = [name for name in table.schema.names if name != "vector"]
     for start in range(0, len(keys), BLOCK):
-        condition = one_of("key", keys[start : start + BLOCK])
+        condition = is_one_of("key", keys[start : start + BLOCK])
         part = table.search().where(condition).select(names).to_arrow()
         for row, said in zip(part.to_pylist(), metadata_of(part), strict=True):
             found[row["key"]] = Known(

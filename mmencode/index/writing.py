@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..embeddings.embeddings import Vectors
+from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
 from .columns import (
     failure_schema,
@@ -17,7 +18,6 @@ from .columns import (
     vector_column,
 )
 from .entries import Entry, Source
-from .escaping import escape
 from .store import Known, Store
 
 
@@ -54,8 +54,8 @@ class Block:
     def of(lines: Sequence[Line]) -> Block:
         """Those of these lines, of which there is one at least."""
         return Block(
-            [escape(line.entry.key) for line in lines],
-            escape(lines[0].entry.modality),
+            [escape_surrogates(line.entry.key) for line in lines],
+            escape_surrogates(lines[0].entry.modality),
             [line.source for line in lines],
             [line.metadata for line in lines],
             [line.entry.place for line in lines],
@@ -109,7 +109,7 @@ def write_failures(store: Store, failed: Sequence[tuple[Line, InputError]]) -> N
     if not failed:
         return
     block = Block.of([line for line, _ in failed])
-    reasons = pa.array([escape(error.fact) for _, error in failed], pa.string())
+    reasons = pa.array([escape_surrogates(error.fact) for _, error in failed], pa.string())
     faults = pa.array([error.fault for _, error in failed], pa.string())
     schema = failure_schema()
     store.put_failures(_table({**block.columns(schema), "reason": reasons, "fault": faults}, schema))

@@ -18,7 +18,6 @@ from .waveform import Waveform
 __all__ = ["Limits", "Waveform", "reader"]
 
 Reader = Callable[[Any, Limits], Any]
-_READERS: dict[str, Reader] = {TEXT: text.read, IMAGE: image.read, AUDIO: audio.read}
 
 
 def reader(modality: str, least: int = 0) -> Reader:
@@ -27,10 +26,13 @@ def reader(modality: str, least: int = 0) -> Reader:
     Items of a modality that a plugin declares are passed on as they are. With `least`, a JPEG may be decoded
     at a reduced scale, as long as its shorter side keeps that many pixels.
     """
-    if modality == IMAGE and least:
-        return partial(_read_media, partial(image.read, least=least))
-    found = _READERS.get(modality, _pass_on)
-    return partial(_read_media, found) if modality in (IMAGE, AUDIO) else found
+    if modality == TEXT:
+        return text.read
+    if modality == IMAGE:
+        return partial(_read_media, partial(image.read, least=least) if least else image.read)
+    if modality == AUDIO:
+        return partial(_read_media, audio.read)
+    return _pass_on
 
 
 def _read_media(read: Reader, item: Any, limits: Limits) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..errors.causes import fault_of, words
+from ..errors.causes import fault_of, message_of
 from .limits import Limits
 from .recordings import Mix, decode, require_scale, to_float
 from .source import describe, is_source, read_bytes
@@ -93,7 +93,7 @@ def _as_array(waveform: Any, source: str) -> np.ndarray[Any, Any]:
         array: np.ndarray[Any, Any] = (tensor.float() if narrow else tensor).numpy()
     except Exception as cause:  # sparse, quantised and other tensors that have no array
         raise InputError(
-            f"the tensor can't be read: {words(cause)}",
+            f"the tensor can't be read: {message_of(cause)}",
             source=source,
             remedy="pass a dense tensor of floats or integers, such as tensor.to_dense()",
             fault=fault_of(cause, "content"),

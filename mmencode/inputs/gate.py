@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 
@@ -76,12 +76,12 @@ class Gate:
         return sum(nbytes for nbytes, until in self._holds.values() if until > now)
 
 
-def memory() -> int:
+def memory(limit_files: Sequence[str] = _CGROUP_LIMITS) -> int:
     """The memory of this machine in bytes, or that of its container (cgroup) where that is less."""
     found = [_UNKNOWN]
     with suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
         found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in _CGROUP_LIMITS:
+    for path in limit_files:
         with suppress(OSError, ValueError), open(path) as file:
             found.append(int(file.read(64)))
     return min(found)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageFile
 
 from ..errors import InputError
-from ..errors.causes import words
+from ..errors.causes import message_of
 from . import pictures
 from .gate import common_gate
 from .limits import Limits, limit_remedy
@@ -94,7 +94,7 @@ def _channels_last(tensor: torch.Tensor, source: str) -> np.ndarray[Any, Any]:
             return array.numpy()
     except (RuntimeError, TypeError) as cause:  # sparse, quantised, on the meta device
         raise InputError(
-            f"the tensor holds no plain pixels: {words(cause)}",
+            f"the tensor holds no plain pixels: {message_of(cause)}",
             source=source,
             remedy="pass a dense tensor of uint8 or floats",
         ) from cause

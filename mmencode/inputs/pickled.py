@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import WeightsError
-from ..errors.causes import named
+from ..errors.causes import describe_error
 
 _LARGEST = 2**24  # bytes of a pickle: that of a state dict takes about 140 for each tensor
 _LEGACY = 4  # pickles before the storages: a magic number, a version, facts about the machine, the object
@@ -41,7 +41,7 @@ def require_tensors_only(path: Path) -> set[str]:
         raise
     except Exception as cause:  # zipfile, struct and pickletools each fail in their own way
         raise WeightsError(
-            f"{str(path)!r} can't be read as a checkpoint: {named(cause)}",
+            f"{str(path)!r} can't be read as a checkpoint: {describe_error(cause)}",
             remedy=REMEDY,
         ) from cause
     if strange := sorted(name.replace(" ", ".") for name in names if not _TENSORS.fullmatch(name)):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
-from ..errors.causes import named, words
+from ..errors.causes import describe_error, message_of
 
 LARGEST = 2**24  # bytes of a file of settings; with thousands of labels they have one or two million
 DEEPEST = 64  # levels of nested objects and lists
@@ -38,7 +38,7 @@ def require_file(path: str | os.PathLike[str], remedy: str = _MISSING, most: int
         where = "" if os.path.isabs(shown) else f"; it is relative to {os.getcwd()}"
         raise WeightsError(f"there is no file {shown!r}{where}", remedy=remedy) from None
     except OSError as cause:
-        raise WeightsError(f"{shown!r} can't be accessed: {words(cause)}", remedy=remedy) from cause
+        raise WeightsError(f"{shown!r} can't be accessed: {message_of(cause)}", remedy=remedy) from cause
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
         raise WeightsError(f"{shown!r} is {kind}, and no file", remedy="name the file itself")
@@ -60,7 +60,7 @@ def read_settings(path: str | os.PathLike[str], remedy: str = "fetch it again") 
     except RecursionError as cause:
         raise _too_deep(shown, remedy) from cause
     except (OSError, ValueError) as cause:
-        raise WeightsError(f"{shown!r} can't be read: {named(cause)}", remedy=remedy) from cause
+        raise WeightsError(f"{shown!r} can't be read: {describe_error(cause)}", remedy=remedy) from cause
     if _nesting(found) > DEEPEST:
         raise _too_deep(shown, remedy)
     return found

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..errors import InputError
-from ..errors.causes import fault_of, named, words
+from ..errors.causes import describe_error, fault_of, message_of
 from .limits import Limits, limit_remedy
 from .signatures import kind_of_string, remedy_for
 
@@ -69,7 +69,9 @@ def as_path(item: Any) -> Any:
         return os.fspath(item)
     except BaseException as cause:  # somebody else's code
         raise InputError(
-            f"its __fspath__ failed: {named(cause)}", source=describe(item), remedy="pass its path as a str"
+            f"its __fspath__ failed: {describe_error(cause)}",
+            source=describe(item),
+            remedy="pass its path as a str",
         ) from cause
 
 
@@ -150,7 +152,7 @@ def _opening_error(path: str, cause: OSError | ValueError, source: str) -> Input
     if isinstance(cause, BlockingIOError):  # such as /proc/kmsg
         return InputError("it has nothing to read now", source=source, remedy="pass a file", fault="access")
     return InputError(
-        f"it can't be opened: {words(cause)}",
+        f"it can't be opened: {message_of(cause)}",
         source=source,
         remedy="check the path",
         fault=fault_of(cause, "access"),
@@ -166,7 +168,7 @@ def _read_buffer(item: bytes | bytearray | memoryview, source: str, limits: Limi
         if isinstance(cause, InputError):
             raise
         raise InputError(
-            f"it can't be read: {words(cause)}", source=source, remedy="pass it before it is released"
+            f"it can't be read: {message_of(cause)}", source=source, remedy="pass it before it is released"
         ) from cause
 
 
@@ -178,7 +180,7 @@ def _read_file(item: Any, source: str, limits: Limits) -> bytes:
     except Exception as cause:
         closed = _ask(item, "closed") is True
         raise InputError(
-            "the file is closed" if closed else f"reading it failed: {words(cause)}",
+            "the file is closed" if closed else f"reading it failed: {message_of(cause)}",
             source=source,
             remedy="open it again, and keep it open until it is read" if closed else "open it again",
             fault=fault_of(cause, "access"),

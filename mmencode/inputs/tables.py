@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .._atomic import opened, size_of
+from .._atomic import open_regular, size_of
 from ..errors import InputError, MissingPackageError, MmencodeError
-from ..errors.causes import fault_of, words
+from ..errors.causes import fault_of, message_of
 
 FILES = ("image", "audio")  # modalities whose items a table holds as paths
 _LONGEST = 2**24  # bytes of one line
@@ -62,7 +62,7 @@ def _rows(reader: Callable[[Path], Iterator[TableRow]], source: Path) -> Iterato
         raise
     except (OSError, ValueError, csv.Error) as cause:
         raise InputError(
-            f"it can't be read: {words(cause)}",
+            f"it can't be read: {message_of(cause)}",
             source=str(source),
             remedy="check the file",
             fault=fault_of(cause, "content"),
@@ -115,7 +115,7 @@ def _jsonl(path: Path) -> Iterator[TableRow]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as cause:
-            raise _bad_row(path, number, f"isn't JSON: {words(cause)}") from cause
+            raise _bad_row(path, number, f"isn't JSON: {message_of(cause)}") from cause
         if not isinstance(row, dict):
             raise _bad_row(path, number, "isn't a JSON object")
         yield row
@@ -123,7 +123,7 @@ def _jsonl(path: Path) -> Iterator[TableRow]:
 
 def _lines(path: Path) -> Iterator[str]:
     r"""Yield the lines of a UTF-8 file, each with its end, which is \n or \r\n and nothing else."""
-    with opened(path) as file:
+    with open_regular(path) as file:
         mark = codecs.BOM_UTF8
         while line := file.readline(_LONGEST + 1):
             if len(line) > _LONGEST:
@@ -141,7 +141,7 @@ def _parquet(path: Path) -> Iterator[TableRow]:
             "reading Parquet needs pyarrow", remedy="pip install 'mmencode[arrow]'"
         ) from cause
     try:
-        with opened(path) as file, parquet.ParquetFile(file) as content:
+        with open_regular(path) as file, parquet.ParquetFile(file) as content:
             size = size_of(file)
             _require_bounded(content.metadata, size)
             left = _TIMES * size + _SPARE
@@ -154,7 +154,7 @@ def _parquet(path: Path) -> Iterator[TableRow]:
                 yield from batch.to_pylist()
     except arrow.ArrowException as cause:
         raise InputError(
-            f"it can't be read: {words(cause)}", source=str(path), remedy="check the file"
+            f"it can't be read: {message_of(cause)}", source=str(path), remedy="check the file"
         ) from cause
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
-from ..errors.causes import named
+from ..errors.causes import describe_error
 from .settings import require_file
 
 FILE = "tokenizer.json"
@@ -47,7 +47,7 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError, RecursionError) as cause:
-        raise WeightsError(f"{str(path)!r} can't be read: {named(cause)}", remedy=remedy) from cause
+        raise WeightsError(f"{str(path)!r} can't be read: {describe_error(cause)}", remedy=remedy) from cause
 
 
 def _growth(normalizer: Any) -> int:

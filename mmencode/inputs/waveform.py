@@ -17,7 +17,7 @@ Samples = np.ndarray[Any, np.dtype[np.float32]]
 MAX_RATE = 1_000_000
 LOUDEST = 16.0  # 24 dB over full scale; louder floats are integers that were cast to float
 _LARGEST = 2**28  # that resampling may produce, or eight times the samples before if that is more
-_MOST_COEFFICIENTS = 2**22  # coefficients of a filter bank for resampling
+MOST_COEFFICIENTS = 2**22  # coefficients of a filter bank for resampling
 _PITCH_CHANGE = Fraction(1, 10_000)  # relative change of pitch that a simpler ratio may cause
 
 
@@ -62,7 +62,7 @@ class Waveform:
             )
         from torchaudio.functional import resample  # imported here because it is slow to import
 
-        ratio = _ratio_near(rate, self.rate)
+        ratio = ratio_near(rate, self.rate)
         samples = resample(torch.from_numpy(self.samples), ratio.denominator, ratio.numerator).numpy()
         return Waveform(np.clip(samples, -LOUDEST, LOUDEST), rate)  # interpolation may overshoot a little
 
@@ -144,13 +144,13 @@ def _require_samples(samples: Any) -> Samples:
     return np.ascontiguousarray(samples)
 
 
-def _ratio_near(rate: int, before: int) -> Fraction:
+def ratio_near(rate: int, before: int) -> Fraction:
     """The ratio of two rates, or a simpler one near it where the exact one needs a large filter bank.
 
     A bank has one filter for each unit of the numerator, each about as long as the denominator.
     """
     exact = Fraction(rate, before)
     near = exact.limit_denominator(1000)
-    if near.numerator * near.denominator <= _MOST_COEFFICIENTS and abs(near / exact - 1) <= _PITCH_CHANGE:
+    if near.numerator * near.denominator <= MOST_COEFFICIENTS and abs(near / exact - 1) <= _PITCH_CHANGE:
         return near
-    return exact.limit_denominator(max(1, isqrt(_MOST_COEFFICIENTS * before // rate)))
+    return exact.limit_denominator(max(1, isqrt(MOST_COEFFICIENTS * before // rate)))

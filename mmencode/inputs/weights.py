@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import WeightsError
-from ..errors.causes import named, words
+from ..errors.causes import describe_error, message_of
 from .pickled import REMEDY, require_tensors_only
 from .settings import require_file
 
@@ -57,7 +57,7 @@ def read_state(path: str | os.PathLike[str], remedy: str = "check the path of th
         raise
     except Exception as cause:  # safetensors, zipfile, pickle and torch each fail in their own way
         raise WeightsError(
-            f"{str(source)!r} can't be read as a checkpoint: {named(cause)}",
+            f"{str(source)!r} can't be read as a checkpoint: {describe_error(cause)}",
             remedy=REMEDY,
         ) from cause
 
@@ -116,9 +116,9 @@ def fill(
 
 def reason(cause: BaseException) -> str:
     """The reason why a library failed to read weights, without its advice to unpickle them unsafely."""
-    said = words(cause, 4000)
+    said = message_of(cause, 4000)
     if "weights_only" not in said:
-        return named(cause)
+        return describe_error(cause)
     names = re.findall(r"(?:GLOBAL|globals:|Unsupported class) ([\w.]*\w)", said)
     return f"the file holds more than tensors{': ' if names else ''}{', '.join(dict.fromkeys(names))}"
 
@@ -151,7 +151,7 @@ def _read_start(path: Path, count: int) -> bytes:
             return file.read(count)
     except OSError as cause:
         raise WeightsError(
-            f"{str(path)!r} can't be read: {named(cause)}", remedy="check its rights"
+            f"{str(path)!r} can't be read: {describe_error(cause)}", remedy="check its rights"
         ) from cause
 
 
@@ -177,7 +177,7 @@ def _read_header(path: Path) -> dict[str, Any]:
         return dict(header)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as cause:
         raise WeightsError(
-            f"the header of {str(path)!r} can't be read: {named(cause)}", remedy=REMEDY
+            f"the header of {str(path)!r} can't be read: {describe_error(cause)}", remedy=REMEDY
         ) from cause
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .discovery import Plugin as Plugin
     from .discovery import discover as discover
     from .owners import SetAside as SetAside
-    from .owners import owned_by as owned_by
+    from .owners import owners_of as owners_of
     from .owners import settle as settle
 
 _LAZY = {
@@ -30,7 +30,7 @@ _LAZY = {
     "Plugin": "discovery",
     "discover": "discovery",
     "SetAside": "owners",
-    "owned_by": "owners",
+    "owners_of": "owners",
     "settle": "owners",
 }
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from packaging.utils import canonicalize_name
 
 from ..errors import PluginError
-from ..errors.causes import quoted
+from ..errors.causes import quote
 from .hookspecs import PROJECT
 
 VARIABLE = "MMENCODE_PLUGINS"
@@ -43,7 +43,7 @@ class Choice(NamedTuple):
         return tuple(word for word in words if not any(fnmatchcase(n, word.lstrip("-")) for n in names))
 
 
-def chosen() -> Choice:
+def read_choice() -> Choice:
     """What the variable says: names of distributions, after a minus those that are barred.
 
     Raises PluginError for anything else, since what it should have barred must not run.
@@ -52,7 +52,7 @@ def chosen() -> Choice:
     for word in words:
         if not re.fullmatch(r"-?[A-Za-z0-9*?][A-Za-z0-9*?._-]*", word):
             raise PluginError(
-                f"{VARIABLE} has the word {quoted(word, 100)}, which is no name of a distribution",
+                f"{VARIABLE} has the word {quote(word, 100)}, which is no name of a distribution",
                 culprit=f"the environment variable {VARIABLE}",
                 remedy=f"name those to ask, {VARIABLE}=mmencode-offline,mmencode-scratch, or with a minus "
                 f"those to leave out, {VARIABLE}=-mmencode-scratch",

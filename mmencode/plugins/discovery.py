@@ -22,11 +22,11 @@ from packaging.utils import canonicalize_name
 
 from .._version import __version__
 from ..errors import MmencodeError, PluginError, SpecError
-from ..errors.causes import named, printable, quoted, words
-from .barring import VARIABLE, Choice, chosen
+from ..errors.causes import describe_error, message_of, printable, quote
+from .barring import VARIABLE, Choice, read_choice
 from .hookspecs import PROJECT, Hooks
-from .installed import Entry, installed, of
-from .requirements import admits, required
+from .installed import Entry, entry_of, find_entries
+from .requirements import admits, read_requirement
 from .spec import EncoderSpec
 from .undoing import undoing
 
@@ -61,7 +61,7 @@ class Plugin:
 
     def __post_init__(self) -> None:
         if self.error is not None and not self.cause:
-            object.__setattr__(self, "cause", explained(self.error))
+            object.__setattr__(self, "cause", explain(self.error))
 
     @property
     def name(self) -> str:
@@ -77,19 +77,19 @@ def discover(entries: Iterable[EntryPoint] | None = None) -> tuple[Plugin, ...]:
     """
     if _ASKING.get():
         raise PluginError("it asks for the registry of plugins while it is asked what it declares")
-    choice = chosen()
-    found = installed() if entries is None else [of(entry) for entry in entries]
+    choice = read_choice()
+    found = find_entries() if entries is None else [entry_of(entry) for entry in entries]
     plugins = [ask(entry, choice) for entry in found]
     return tuple(sorted(_distinct(plugins), key=lambda plugin: (plugin.distribution, plugin.entry_point)))
 
 
-def explained(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """An error in one line that is safe to print, its remedy included."""
     if isinstance(error, MmencodeError):
         with suppress(BaseException):  # a plugin may have a type of its own
             lines = "; ".join(line.strip() for line in str(error)[:4000].splitlines())
             return f"{type(error).__name__}: {printable(lines, 1000)}"
-    return named(error)
+    return describe_error(error)
 
 
 def ask(entry: Entry, choice: Choice | None = None) -> Plugin:
@@ -100,7 +100,7 @@ def ask(entry: Entry, choice: Choice | None = None) -> Plugin:
     if choice is not None and choice.bars(entry.distribution):
         return replace(plugin, barred=True, notes=(f"barred by {VARIABLE}",))
     if entry.group != PROJECT:
-        misspelt = f"its group {quoted(entry.group, 80)} isn't read: call it [project.entry-points.{PROJECT}]"
+        misspelt = f"its group {quote(entry.group, 80)} isn't read: call it [project.entry-points.{PROJECT}]"
         return replace(plugin, notes=(misspelt,))
     notes: list[str] = []
     specs: tuple[EncoderSpec, ...] = ()
@@ -139,9 +139,9 @@ def _kept(cause: BaseException) -> Exception:
             traceback.clear_frames(link.__traceback__ if link else None)
             link = link and (link.__cause__ or link.__context__)
     if isinstance(cause, SystemExit):
-        code = words(cause)
+        code = message_of(cause)
         return PluginError(f"it called sys.exit({'' if code == 'SystemExit' else code})")
-    return cause if isinstance(cause, Exception) else PluginError(f"it raised {named(cause)}")
+    return cause if isinstance(cause, Exception) else PluginError(f"it raised {describe_error(cause)}")
 
 
 def _require_usable(entry: Entry) -> None:
@@ -153,12 +153,12 @@ def _require_usable(entry: Entry) -> None:
         raise entry.error
     for line in entry.requires:
         try:
-            requirement = required(line)
+            requirement = read_requirement(line)
         except Exception as cause:  # its marker may compare what can't be compared
             if not re.match(rf"\s*{PROJECT}(?![\w.-])", line, re.IGNORECASE):
                 continue
             raise PluginError(
-                f"it requires {quoted(line, 100)}, which can't be read: {named(cause, 100)}",
+                f"it requires {quote(line, 100)}, which can't be read: {describe_error(cause, 100)}",
                 remedy="install another version of it",
             ) from cause
         if requirement is None or canonicalize_name(requirement.name) != PROJECT:
@@ -194,12 +194,10 @@ def _declared(plugin: object) -> tuple[EncoderSpec, ...]:
 def _plain(spec: object) -> EncoderSpec:
     """A copy of the spec, whose fields were all looked at again."""
     if type(spec) is not EncoderSpec:
-        raise SpecError(
-            f"mmencode_encoders gave {quoted(spec, 100)}", remedy="yield EncoderSpec objects only"
-        )
+        raise SpecError(f"mmencode_encoders gave {quote(spec, 100)}", remedy="yield EncoderSpec objects only")
     if spec.variant:
         raise SpecError(
-            f"EncoderSpec.variant is {quoted(spec.variant, 100)}", remedy="leave it out: the registry sets it"
+            f"EncoderSpec.variant is {quote(spec.variant, 100)}", remedy="leave it out: the registry sets it"
         )
     return replace(spec)
 

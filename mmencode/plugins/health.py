@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from importlib.machinery import ModuleSpec
 
-from ..errors.causes import named
+from ..errors.causes import describe_error
 from .discovery import Plugin
 from .spec import AUDIO, IMAGE, TEXT
 
@@ -39,7 +39,7 @@ def _target_fault(target: str) -> str:
     try:
         found = find(module)
     except Exception as cause:  # a finder's or a file's fault
-        return f"module {module} can't be looked for: {named(cause, 100)}"
+        return f"module {module} can't be looked for: {describe_error(cause, 100)}"
     if found is None:
         return f"there is no module {module}"
     try:
@@ -50,7 +50,7 @@ def _target_fault(target: str) -> str:
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as cause:
-        return f"module {module} can't be imported: {named(cause, 100)}"
+        return f"module {module} can't be imported: {describe_error(cause, 100)}"
     except Exception:  # an extension, say, which has no source
         return ""
     name = function.partition(".")[0]
@@ -64,7 +64,7 @@ def _resource_fault(resource: str) -> str:
     try:
         found = find(package)
     except Exception as cause:
-        return f"package {package} can't be looked for: {named(cause, 100)}"
+        return f"package {package} can't be looked for: {describe_error(cause, 100)}"
     if found is None:
         return f"there is no package {package}"
     folders = _folders(sys.modules.get(package), found)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from packaging.utils import canonicalize_name
 
 from ..errors import PluginError
-from ..errors.causes import named, printable, quoted
+from ..errors.causes import describe_error, printable, quote
 from .hookspecs import PROJECT
 
 LARGEST = 2**24  # bytes of a file that is read
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     error: PluginError | None = None
 
 
-def installed() -> list[Entry]:
+def find_entries() -> list[Entry]:
     """All entry points, sorted; of two distributions of one name the first on the path counts, as for pip."""
     found: list[Entry] = []
     seen: set[str] = set()
@@ -63,7 +63,7 @@ def installed() -> list[Entry]:
     return sorted(checked, key=lambda entry: (canonicalize_name(entry.distribution), entry.name))
 
 
-def of(entry: EntryPoint) -> Entry:
+def entry_of(entry: EntryPoint) -> Entry:
     """The same for an entry point that importlib.metadata found."""
     if entry.dist is None:
         return Entry(distribution="unknown", name=entry.name, value=entry.value)
@@ -76,7 +76,7 @@ def of(entry: EntryPoint) -> Entry:
             value=entry.value,
         )
     except Exception as cause:
-        error = PluginError(f"its METADATA can't be read: {named(cause)}", remedy="reinstall it")
+        error = PluginError(f"its METADATA can't be read: {describe_error(cause)}", remedy="reinstall it")
         return Entry(distribution="unknown", name=entry.name, value=entry.value, error=error)
 
 
@@ -88,8 +88,10 @@ def _distributions() -> Iterator[Distribution | Entry]:
         try:
             yield from find(DistributionFinder.Context(path=path)) if find else ()
         except Exception as cause:
-            kind = quoted(finder, 80)
-            yield Entry(distribution="unknown", error=PluginError(f"the finder {kind} fails: {named(cause)}"))
+            kind = quote(finder, 80)
+            yield Entry(
+                distribution="unknown", error=PluginError(f"the finder {kind} fails: {describe_error(cause)}")
+            )
 
 
 def _folder(distribution: Distribution) -> str:
@@ -123,7 +125,7 @@ def _entries(distribution: Distribution, folder: str) -> list[Entry]:
         content = _read(distribution, "entry_points.txt")
         lines = _lines(content) if content else []
     except Exception as cause:
-        said = cause.fact if isinstance(cause, PluginError) else f"can't be read: {named(cause)}"
+        said = cause.fact if isinstance(cause, PluginError) else f"can't be read: {describe_error(cause)}"
         error = PluginError(f"its entry_points.txt {said}", remedy="reinstall it, or uninstall it")
         return [Entry(distribution=folder or "unknown", folder=folder, error=error)]
     if not lines:
@@ -134,7 +136,7 @@ def _entries(distribution: Distribution, folder: str) -> list[Entry]:
     try:
         plain = _described(distribution, folder)
     except Exception as cause:
-        said = cause.fact if isinstance(cause, PluginError) else f"can't be read: {named(cause)}"
+        said = cause.fact if isinstance(cause, PluginError) else f"can't be read: {describe_error(cause)}"
         error = PluginError(f"its METADATA {said}", remedy="reinstall it, or uninstall it")
         plain = Entry(distribution=folder or "unknown", folder=folder, error=error)
     own = plain.distribution.replace("-", "_").lower()
@@ -151,7 +153,7 @@ def _entry(plain: Entry, group: str, line: str) -> Entry:
     entry = plain._replace(group=group, name=name, value=value)
     if plain.error is None and group == PROJECT and not (equals and EntryPoint.pattern.match(value)):
         error = PluginError(
-            f"the line {quoted(line, 100)} of its entry_points.txt names no module",
+            f"the line {quote(line, 100)} of its entry_points.txt names no module",
             remedy=f'write name = "package.module" under [project.entry-points.{PROJECT}] and reinstall it',
         )
         return entry._replace(error=error)
@@ -198,7 +200,7 @@ def _described(distribution: Distribution, folder: str) -> Entry:
     head = message_from_string(text.replace("\r\n", "\n").partition("\n\n")[0])
     name, version = (str(head.get(field, "")).strip() for field in ("Name", "Version"))
     if not _is_name(name):
-        raise PluginError(f"gives it the name {quoted(name, 80)}, which is none" if name else "has no Name")
+        raise PluginError(f"gives it the name {quote(name, 80)}, which is none" if name else "has no Name")
     if not version:
         raise PluginError("has no Version")
     requires = (distribution.requires if egg else head.get_all("Requires-Dist")) or ()

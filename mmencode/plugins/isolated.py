@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import PluginError
-from ..errors.causes import named, printable, quoted
-from .barring import Choice, chosen
+from ..errors.causes import describe_error, printable, quote
+from .barring import Choice, read_choice
 from .discovery import Plugin, ask
-from .installed import Entry, installed
+from .installed import Entry, find_entries
 from .spec import EncoderSpec, Identity
 
 HEAVIEST = 300  # MiB that importing a plugin may take before that is said
@@ -36,8 +36,8 @@ def discover_isolated(seconds: float) -> Iterator[Plugin]:
 
     A process that takes longer than `seconds` is killed, with all that it started.
     """
-    choice = chosen()
-    for entry in installed():
+    choice = read_choice()
+    for entry in find_entries():
         yield _asked(entry, choice, seconds)
 
 
@@ -79,7 +79,7 @@ def _asked(entry: Entry, choice: Choice, seconds: float) -> Plugin:
             error = PluginError(_end(code, seconds, said), remedy=f"bar it: MMENCODE_PLUGINS=-{plugin.name}")
             return replace(plugin, error=error, cause="", seconds=taken)
         except Exception as cause:
-            error = PluginError(f"its process gave no answer that can be read: {named(cause)}")
+            error = PluginError(f"its process gave no answer that can be read: {describe_error(cause)}")
             return replace(plugin, error=error, cause="", seconds=taken)
 
 
@@ -148,7 +148,7 @@ def _drain(stream: IO[bytes], said: list[bytes]) -> None:
 
 def _end(code: int | None, seconds: float, said: str) -> str:
     """How a process ended that gave no answer."""
-    last = f"; the last it printed was {quoted(said, 200)}" if said else ""
+    last = f"; the last it printed was {quote(said, 200)}" if said else ""
     if code is None:
         return f"it doesn't end within {seconds:g} s{last}"
     if code < 0:

@@ -87,7 +87,7 @@ def settle(plugins: Sequence[Plugin]) -> Owners:
     return Owners(tuple(_left(plugins, lost)), _contested(kept), tuple(lost.found.values()))
 
 
-def owned_by(name: str) -> tuple[str, ...]:
+def owners_of(name: str) -> tuple[str, ...]:
     """The distributions that own a name if they are installed, the first of them best."""
     return tuple(owner for owner in _owners(name)[1:] if owner)
 

@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from packaging.version import InvalidVersion, Version
 
 from ..errors import MissingPackageError
-from ..errors.causes import named
-from .requirements import required
+from ..errors.causes import describe_error
+from .requirements import read_requirement
 from .spec import EncoderSpec
 
 
@@ -19,7 +19,7 @@ def missing_packages(spec: EncoderSpec) -> list[str]:
 
 def _missing(line: str) -> str:
     """What is wrong with what is installed; "" when nothing is, or it isn't asked for on this machine."""
-    requirement = required(line)
+    requirement = read_requirement(line)
     if requirement is None:
         return ""
     wanted = str(requirement).partition(";")[0].strip()
@@ -28,7 +28,7 @@ def _missing(line: str) -> str:
     except PackageNotFoundError:
         return f"{wanted} isn't installed"
     except (InvalidVersion, TypeError, OSError, UnicodeError, KeyError) as cause:
-        return f"{wanted} is needed, and the version that is installed can't be read: {named(cause)}"
+        return f"{wanted} is needed, and the version that is installed can't be read: {describe_error(cause)}"
     if requirement.specifier.contains(installed, prereleases=True):
         return ""
     return f"{wanted} is needed and {installed} is installed"

@@ -31,7 +31,7 @@ def placeless(variant: str) -> str:
     return f"{rest} {_settings(path)}" if path.is_dir() else rest
 
 
-def settled(variant: str) -> str:
+def with_absolute_path(variant: str) -> str:
     """The rest of a name with its path made absolute: one that begins here or at home, or that of a file.
 
     A card is read in other folders than it was made in. What could be the id of a hub stays.

@@ -85,7 +85,7 @@ class _Bytes(io.RawIOBase):
 
 
 @contextmanager
-def printed_aside(thread: int | None = None) -> Iterator[Aside]:
+def print_aside(thread: int | None = None) -> Iterator[Aside]:
     """Send what is printed within to standard error, by this thread alone or by all."""
     kept = sys.stdout
     aside = Aside(kept, thread)

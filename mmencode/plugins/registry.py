@@ -95,7 +95,7 @@ class Registry(Mapping[str, EncoderSpec]):
         if DEFAULT in self._aliases or DEFAULT in self._spaces or DEFAULT in self.contested:
             return DEFAULT
         choices = [name for name in self.spaces if not name.endswith("/*")]
-        broken = [plugin for plugin in self.failed if plugin.name in finding.owned_by(DEFAULT)]
+        broken = [plugin for plugin in self.failed if plugin.name in finding.owners_of(DEFAULT)]
         if len(choices) == 1 and not broken:
             return choices[0]
         if choices:
@@ -184,7 +184,7 @@ def _related(plugin: Plugin, name: str) -> bool:
     """Whether a plugin is likely to be the one that declares a name: by the name's first word."""
     word = name.partition("/")[0].lower()
     own = plugin.name.removeprefix("mmencode-")
-    return plugin.name in finding.owned_by(name) or bool(get_close_matches(word, [own], cutoff=0.8))
+    return plugin.name in finding.owners_of(name) or bool(get_close_matches(word, [own], cutoff=0.8))
 
 
 def _by_modality(specs: Iterable[EncoderSpec]) -> tuple[EncoderSpec, ...]:

@@ -7,7 +7,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 
-def required(line: str) -> Requirement | None:
+def read_requirement(line: str) -> Requirement | None:
     """The requirement of a line; None where its marker says that it isn't one here, or is an extra's.
 
     Raises ValueError for a line that pip can't read.

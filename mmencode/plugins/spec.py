@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from ..errors import SpecError
-from ..errors.causes import named, quoted
+from ..errors.causes import describe_error, quote
 
 TEXT = "text"
 IMAGE = "image"
@@ -47,7 +47,7 @@ class Identity:
             value = getattr(self, field.name)
             if not isinstance(value, str):
                 raise SpecError(
-                    f"Identity.{field.name} is {quoted(value, 100)}",
+                    f"Identity.{field.name} is {quote(value, 100)}",
                     remedy="make it a string, or leave it out",
                 )
 
@@ -189,7 +189,7 @@ class EncoderSpec:
             raise
         except BaseException as cause:  # the package is the plugin's, and importing it may do anything
             raise SpecError(
-                f"EncoderSpec.catalogue {self.catalogue!r} can't be read: {named(cause)}",
+                f"EncoderSpec.catalogue {self.catalogue!r} can't be read: {describe_error(cause)}",
                 culprit=f"the declaration of encoder {self.name!r}",
                 remedy="reinstall the plugin; its author puts the file into the package: a variant, a tab "
                 "and a dim on each line",
@@ -234,10 +234,10 @@ def _check_types(spec: EncoderSpec) -> None:
 
 
 def _is_requirement(line: str) -> bool:
-    from .requirements import required  # whoever requires nothing doesn't pay for it
+    from .requirements import read_requirement  # whoever requires nothing doesn't pay for it
 
     try:
-        required(line)
+        read_requirement(line)
     except Exception:  # its marker may compare what can't be compared
         return False
     return True
@@ -252,7 +252,7 @@ def _like(modality: str) -> str:
 def _require(valid: Any, spec: EncoderSpec, field: str, expected: str) -> None:
     if not valid:
         raise SpecError(
-            f"EncoderSpec.{field} is {quoted(getattr(spec, field), 100)}",
-            culprit=f"the declaration of encoder {quoted(spec.name, 100)}",
+            f"EncoderSpec.{field} is {quote(getattr(spec, field), 100)}",
+            culprit=f"the declaration of encoder {quote(spec.name, 100)}",
             remedy=f"make it {expected}",
         )

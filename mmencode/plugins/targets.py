@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import EncoderError, MmencodeError
-from ..errors.causes import fault_of, named
+from ..errors.causes import describe_error, fault_of
 from .registry import registry
 from .spec import EncoderSpec
 
@@ -29,14 +29,14 @@ def build(spec: EncoderSpec, target: str) -> Any:
         if fault_of(cause, "encoder") == "process":
             raise
         raise EncoderError(
-            f"encoder {spec.name!r} can't be built: its target {target!r} raised {named(cause)}",
-            culprit=declared_by(spec),
+            f"encoder {spec.name!r} can't be built: its target {target!r} raised {describe_error(cause)}",
+            culprit=culprit_of(spec),
             remedy="reinstall the plugin and what it needs, or tell its author; `mmencode plugins` shows its "
             "state",
         ) from cause
 
 
-def declared_by(spec: EncoderSpec) -> str:
+def culprit_of(spec: EncoderSpec) -> str:
     """The distribution that declares an encoder, with its version, as the culprit of an error."""
     try:
         known = registry()

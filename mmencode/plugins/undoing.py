@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from ..errors.causes import printable, quoted
-from .prints import printed_aside
+from ..errors.causes import printable, quote
+from .prints import print_aside
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGUSR1", "SIGUSR2")
 _NAMED = 5  # names of variables that are said
@@ -40,14 +40,14 @@ def undoing(notes: list[str]) -> Iterator[None]:
     """
     environment, path, finders = dict(os.environ), list(sys.path), list(sys.meta_path)
     threads = set(threading.enumerate())
-    with printed_aside(threading.get_ident()) as aside, _nothing_typed():
+    with print_aside(threading.get_ident()) as aside, _nothing_typed():
         before = [(owned, _read(owned)) for owned in _OWNED]
         try:
             yield
         finally:
             changed = [owned for owned, value in before if _restored(owned, value)]
     if aside.said.strip():
-        notes.append(f"prints {quoted(aside.said.strip(), 80)}")
+        notes.append(f"prints {quote(aside.said.strip(), 80)}")
     if changed:
         notes.append(f"changes {', '.join(owned.words for owned in changed)}, which was undone")
     variables = [name for name, value in os.environ.items() if environment.get(name) != value]

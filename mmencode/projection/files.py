@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .._atomic import opened, size_of, written_aside
+from .._atomic import file_aside, open_regular, size_of
 from ..errors import EncoderError, WeightsError
-from ..errors.causes import words
+from ..errors.causes import message_of
 from .anchored import LabelAnchored
 from .autoencoder import Autoencoder
 from .base import IdentityProjection, Projection, Settings
@@ -47,7 +47,7 @@ def save_projection(projection: Projection, path: str | os.PathLike[str]) -> Non
     }
     state = {name: tensor.contiguous() for name, tensor in projection.state_dict().items()}
     content = save(state, {"mmencode": _json(facts)})
-    with written_aside(path) as aside:
+    with file_aside(path) as aside:
         aside.write_bytes(content)
 
 
@@ -63,7 +63,7 @@ def load_projection(path: str | os.PathLike[str]) -> Projection:
     except FileNotFoundError as cause:
         raise _unreadable(source, "there is no such file") from cause
     except _DAMAGE as cause:
-        raise _unreadable(source, words(cause)) from cause
+        raise _unreadable(source, message_of(cause)) from cause
 
 
 def shape_of(projection: Projection) -> Settings:
@@ -94,7 +94,7 @@ def _json(facts: Mapping[str, Any]) -> str:
 
 def _require_small_header(source: Path) -> None:
     """ValueError for a header that is longer than any projection's; the settings in it make modules."""
-    with opened(source) as file:
+    with open_regular(source) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(HEADER, size_of(file)):
             raise ValueError(f"its header has {length} bytes, and a projection's has {HEADER} at most")

@@ -13,7 +13,7 @@ from ..arguments.lists import require_list
 from ..embeddings.embeddings import Vectors
 from ..engine.runtime import Runtime
 from ..errors import FitError
-from ..inputs.owning import kept
+from ..inputs.owning import own_each
 from ..projection import Chain, IdentityProjection, Linear, Projection
 from .alignment import KEPT, Pairs, fitted, key_of, split
 from .composition import Part, compose
@@ -126,7 +126,7 @@ class Centre:
 def _encoded(
     source: Space, target: Space, via: str, corpus: Iterable[Any], centre: Centre
 ) -> Iterator[tuple[Vectors, Vectors, list[bytes]]]:
-    items, start = kept(corpus), 0
+    items, start = own_each(corpus), 0
     while chunk := list(islice(items, _CHUNK)):
         ours, theirs = source.encode(via, chunk).vectors, target.encode(via, chunk).vectors
         centre.add(ours)
@@ -148,7 +148,7 @@ def _shift(by: Vectors) -> Linear:
 
 def _behind(source: Space, modality: str, steps: list[Projection]) -> Projection:
     """These steps, one after another, behind whatever leads this modality into the source space."""
-    own = source._tower(modality).projection
+    own = source.tower(modality).projection
     *firsts, last = steps if isinstance(own, IdentityProjection) else [own, *steps]
     chain = last
     for first in reversed(firsts):

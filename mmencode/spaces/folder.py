@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from .._atomic import folder_aside, read_whole
-from ..card import FORMAT, INPUTS, NORMALISATION, SpaceCard, card_from_dict, hashed
+from ..card import FORMAT, INPUTS, NORMALISATION, SpaceCard, card_from_dict, json_digest
 from ..encoder import known
 from ..errors import IdentityError, WeightsError
-from ..errors.causes import named as told
-from ..errors.causes import words
+from ..errors.causes import describe_error as told
+from ..errors.causes import message_of
 from ..plugins.spec import EncoderSpec
 from ..projection import Projection, load_projection, save_projection
 
@@ -112,7 +112,7 @@ def _to_text(saved: Saved) -> str:
         "plugins": dict(sorted(saved.plugins.items())),
         "projections": sorted(saved.projections),
     }
-    content["checksum"] = hashed(content)
+    content["checksum"] = json_digest(content)
     probes = content.pop("probes")
     return f'{json.dumps(content, indent=2)[:-2]},\n  "probes": {json.dumps(probes)}\n}}\n'
 
@@ -131,7 +131,7 @@ def _read(path: Path) -> tuple[dict[str, Any], SpaceCard]:
         ) from cause
     except (OSError, ValueError, RecursionError) as cause:
         raise WeightsError(
-            f"the card of a space can't be read: {words(cause)}",
+            f"the card of a space can't be read: {message_of(cause)}",
             culprit=str(path),
             remedy=f"{_REMEDY}; a card of a newer format needs a newer mmencode",
         ) from cause
@@ -142,7 +142,7 @@ def _require_unchanged(content: Any, path: Path) -> None:
     if type(content) is not dict:
         raise ValueError("it is no JSON object")
     rest = {key: value for key, value in content.items() if key != "checksum"}
-    if content.get("format") == FORMAT and content.get("checksum") != hashed(rest):
+    if content.get("format") == FORMAT and content.get("checksum") != json_digest(rest):
         raise IdentityError(
             "the card isn't as it was written: its content doesn't have the checksum that it says",
             culprit=str(path),

@@ -24,7 +24,7 @@ from ..engine.threads import Stragglers
 from ..engine.towers import Tower, load_tower
 from ..errors import ClosedError, EncoderError, InputError, UnknownModalityError, UnknownNameError
 from ..inputs import Limits
-from ..inputs.batches import as_batch, as_drawn, as_pairs, check_on_error, modality_of, require_many
+from ..inputs.batches import as_batch, as_iterable, as_pairs, check_on_error, modality_of, require_many
 from ..isolation.copying import snapshot
 from ..isolation.guarding import Guard, loads
 from ..plugins.packages import missing_packages
@@ -147,7 +147,7 @@ class Space:
             raise ValueError(f'chunk is {chunk!r}: make it a positive int or "auto"')
         require_many(modality, items)
         check_on_error(on_error)
-        self._tower(modality)
+        self.tower(modality)
 
     def _stream(
         self, modality: str, items: Iterable[Any], chunk: int | Auto, on_error: OnError, progress: bool
@@ -272,7 +272,7 @@ class Space:
 
     def scoring(self, modality: str) -> Scoring | None:
         """How cosines of this modality with texts become probabilities; None where nothing says so."""
-        return self._tower(modality).encoder.scoring if modality in self.specs else None
+        return self.tower(modality).encoder.scoring if modality in self.specs else None
 
     def search(self, queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
         """The `k` rows of the corpus most similar to each query; both must be of this space."""
@@ -294,7 +294,7 @@ class Space:
             card = read_card(card)
         with self._exact(checked=False) as exact:
             common = [modality for modality in exact.modalities if modality in card.probes]
-            found = {modality: exact._tower(modality).card.identity for modality in common}
+            found = {modality: exact.tower(modality).card.identity for modality in common}
             return verify(exact.encode, self.id, found, card)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -387,7 +387,7 @@ class Space:
         with _progress(progress, f"encode {modality}", total) as advance:
             yield Job(
                 towers,
-                as_drawn(items),
+                as_iterable(items),
                 self.runtime,
                 self.limits,
                 on_error,
@@ -404,8 +404,12 @@ class Space:
             part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
         )
 
-    def _tower(self, modality: str) -> Tower:
-        """The loaded tower of a modality, on the first device."""
+    def tower(self, modality: str) -> Tower:
+        """The tower of a modality: its encoder, projection and card, loaded now if they weren't yet.
+
+        Of several devices the first one's. Nothing of it may be changed: every vector goes through it. Raises
+        UnknownModalityError, ClosedError, and whatever loading raises.
+        """
         return self._replicas(modality)[0]
 
     def _replicas(self, modality: str) -> tuple[Tower, ...]:
@@ -433,7 +437,7 @@ class Space:
                 dims.add(spec.dim)
                 towers.append(tower_card(spec, spec.identity))
             else:
-                tower = self._tower(modality)
+                tower = self.tower(modality)
                 dims.add(tower.dim)
                 towers.append(tower.card)
         if len(dims) != 1:

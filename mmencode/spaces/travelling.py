@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import EncoderError, IdentityError
-from ..errors.causes import named
+from ..errors.causes import describe_error
 from ..projection import Projection
 
 
@@ -42,7 +42,7 @@ def packed(projections: Mapping[str, Projection]) -> dict[str, bytes]:
             found[modality] = pickle.dumps(projection)  # not by shared memory, as multiprocessing would
         except Exception as cause:  # whatever its author wrote
             raise EncoderError(
-                f"the projection of {modality} can't be sent to another process: {named(cause)}",
+                f"the projection of {modality} can't be sent to another process: {describe_error(cause)}",
                 remedy="define its class in a module, or compose the space in the other process",
             ) from cause
     return found

@@ -9,7 +9,7 @@ from typing import Literal
 from unittest import SkipTest
 
 from ..errors import MmencodeError
-from ..errors.causes import named, printable, words
+from ..errors.causes import describe_error, message_of, printable
 from .conformance import Suite
 
 State = Literal["passed", "skipped", "failed"]
@@ -72,12 +72,12 @@ def _reason(error: BaseException) -> str:
         return traceback.extract_tb(error.__traceback__)[-1].line or "assertion failed"
     if isinstance(error, AssertionError | SkipTest) or type(error).__name__ == "Skipped":
         return line
-    return named(error)
+    return describe_error(error)
 
 
 def _first_line(error: BaseException) -> str:
     try:
         said = str(error).strip()
     except BaseException:  # the encoder's author may have an exception of a type of its own
-        return words(error)
+        return message_of(error)
     return printable(said[:10_000].splitlines()[0]) if said else ""

@@ -51,7 +51,7 @@ def head_of(examples: Examples, prompts: Head, method: Method, prior: float) -> 
     if not examples.targets.any():
         raise FitError("there are no labelled examples", remedy="give one or more, with labels")
     if method == "probe":
-        return _probe(examples, prompts.space)
+        return _linear_probe(examples, prompts.space)
     if method == "mean":
         return Head(_means(examples), None, prompts.space, None)
     return Head(_blend(examples, prompts.weights, prior), None, prompts.space, None)
@@ -99,7 +99,7 @@ def _blend(examples: Examples, prompts: Vectors, prior: float) -> Vectors:
     return blended
 
 
-def _probe(examples: Examples, space: str) -> Head:
+def _linear_probe(examples: Examples, space: str) -> Head:
     """Logistic regression on the vectors, as Radford et al. (2021) evaluate representations.
 
     The penalty is the best of five by cross-validation, where every label has two examples at least; else it
@@ -113,9 +113,9 @@ def _probe(examples: Examples, space: str) -> Head:
     missing = examples.without()
     if missing or len(examples.names) < 2:
         raise LabelError(
-            f"a probe needs examples of every label; {missing[0]!r} has none"
+            f"a linear probe needs examples of every label; {missing[0]!r} has none"
             if missing
-            else f"a probe needs two labels or more, not {examples.names[0]!r} alone",
+            else f"a linear probe needs two labels or more, not {examples.names[0]!r} alone",
             remedy='give some, or use method="blend"',
         )
     weights, offsets = _fitted(examples.vectors, examples.targets.argmax(axis=1), examples.names)
@@ -134,7 +134,7 @@ def _require_both(examples: Examples) -> None:
         if column.all() or not column.any():
             has = "every" if column.all() else "no"
             raise LabelError(
-                f"{has} example has the label {name!r}, so that a probe can't tell what makes it one",
+                f"{has} example has the label {name!r}, so that a linear probe can't tell what makes it one",
                 remedy='give some with it and some without, or use method="blend"',
             )
 

@@ -45,7 +45,7 @@ class Case:
         """A loaded space, made while `left_out` are patched."""
         found = mmencode.load(self._name, device="cpu", dtype=dtype, **options)
         with _all(left_out):
-            found._tower(modality)
+            found.tower(modality)
         return found
 
     def gain(
@@ -95,11 +95,11 @@ def attention(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
 def padding(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
     """What isn't computed: tokens after the end, and padding up to longer texts."""
     uncut = case.space("text")
-    encoder: Any = uncut._tower("text").encoder
+    encoder: Any = uncut.tower("text").encoder
     encoder._kind = replace(encoder._kind, needed=openclip_text._to_context)
     yield "text cut after its end token", case.gain("text", uncut, rounds)
     unsorted = case.space("text")
-    unsorted._tower("text").encoder.cost = lambda tensors: 1
+    unsorted.tower("text").encoder.cost = lambda tensors: 1
     yield "texts of like length in one batch", case.gain("text", unsorted, rounds)
 
 

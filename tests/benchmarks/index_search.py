@@ -23,7 +23,7 @@ from common import machine, table, timed
 
 import mmencode
 from mmencode import Embeddings, Index, Space
-from mmencode.index.ann import METRIC, PROBES, REFINED
+from mmencode.index.ann import METRIC, PARTITIONS, REFINED
 
 K, BATCH = 10, 10_000
 Found = Callable[[np.ndarray], list[str]]
@@ -61,7 +61,7 @@ def sides_of_index(index: Index, space: Space) -> dict[str, Found]:
 
     def plain(query: np.ndarray, *, exact: bool) -> list[str]:
         search = rows.search(query).distance_type(METRIC)
-        search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINED)
+        search = search.bypass_vector_index() if exact else search.nprobes(PARTITIONS).refine_factor(REFINED)
         found = search.select(["key", "modality", "_distance"]).limit(K).to_arrow()
         return [row["key"] for row in found.to_pylist()]
 
@@ -83,7 +83,7 @@ def sides_of_faiss(vectors: np.ndarray) -> tuple[dict[str, Found], dict[str, flo
     cells = round(math.sqrt(count))
     quantizer = faiss.IndexFlatIP(dim)
     coded = faiss.IndexIVFPQ(quantizer, dim, cells, dim // 8, 8, faiss.METRIC_INNER_PRODUCT)
-    coded.nprobe = PROBES
+    coded.nprobe = PARTITIONS
     rescored = faiss.IndexRefineFlat(coded)
     rescored.k_factor = REFINED
     graph = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)

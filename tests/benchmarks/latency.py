@@ -22,7 +22,7 @@ def added(space: mmencode.Space, modality: str, item: Any, rounds: int) -> tuple
 
     The item is a safe value already. The median of the rounds' differences: all run in every round.
     """
-    tower = space._tower(modality)
+    tower = space.tower(modality)
     tensors = move(tower.encoder.collate([tower.encoder.preprocess(item)]), tower.device, tower.dtype)
 
     def bare() -> None:

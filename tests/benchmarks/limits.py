@@ -40,7 +40,7 @@ def products(dtype: torch.dtype) -> list[Callable[[], object]]:
 
 def passes(space: mmencode.Space, modality: str, items: list[object]) -> tuple[Callable[[], object], int]:
     """One forward pass of an automatic batch, and how many operations it takes, attention included."""
-    tower, read = space._tower(modality), reader(modality)
+    tower, read = space.tower(modality), reader(modality)
     prepared = [tower.encoder.preprocess(read(item, Limits())) for item in items]
     count = tower.budget.items(max(sum(t.numel() for t in item.values()) for item in prepared), space.runtime)
     batch = move(tower.encoder.collate(prepared[:count]), tower.device, tower.dtype)

@@ -37,7 +37,7 @@ def image_sides(space: mmencode.Space, paths: list[Path], batch: int) -> dict[st
     """A plain timm loop in batches, ending in the same vectors, one item at a time, and mmencode."""
     import timm
 
-    tower = space._tower("image")
+    tower = space.tower("image")
     model = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
     model.load_state_dict(tower.encoder.model.state_dict())
     config = timm.data.resolve_data_config(model=model)

@@ -122,13 +122,13 @@ def vectors(space: Space, modality: str, items: Sequence[Any]) -> np.ndarray:
 
 def named(space: Space, modality: str, asked: str) -> str:
     """A side's name, with the dtype that "auto" became."""
-    found = str(space._tower(modality).dtype).removeprefix("torch.")
+    found = str(space.tower(modality).dtype).removeprefix("torch.")
     return f"mmencode, {found}" if asked != "auto" else f'mmencode, "auto" ({found})'
 
 
 def floors(space: Space, modality: str, items: Sequence[Any], name: str) -> dict[str, Side]:
     """The two parts that mmencode can't do without, each alone: the forward passes, and the preparation."""
-    tower, runtime = space._tower(modality), space.runtime
+    tower, runtime = space.tower(modality), space.runtime
     read = reader(modality)
 
     def prepare(pair: tuple[int, Any]) -> Prepared:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import mmencode.cli
-from mmencode.plugins.prints import Aside, printed_aside
+from mmencode.plugins.prints import Aside, print_aside
 from mmencode.testing import FakeText, fake_specs
 
 SPECS = [replace(spec, aliases=("default",)) for spec in fake_specs()]
@@ -77,6 +77,6 @@ def test_results_are_printed_through_output_alone():
 
 def test_the_standard_output_comes_back_when_a_command_fails():
     before = sys.stdout
-    with pytest.raises(ZeroDivisionError), printed_aside():
+    with pytest.raises(ZeroDivisionError), print_aside():
         raise ZeroDivisionError
     assert sys.stdout is before

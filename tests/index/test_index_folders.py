@@ -292,7 +292,7 @@ class _Broken(Exception):
 @pytest.fixture
 def preprocess(index, monkeypatch):
     """Have the image encoder's preprocess raise this error at files of these names."""
-    encoder = type(index.space._tower("image").encoder)
+    encoder = type(index.space.tower("image").encoder)
     original = encoder.preprocess
 
     def do(error, *sizes):

@@ -140,7 +140,7 @@ def test_recall_of_a_small_index_is_one(index, space):
 
 @pytest.mark.parametrize("method", ["IVF_RQ"], indirect=True)
 def test_recall_shows_what_the_approximation_loses(large, monkeypatch):
-    monkeypatch.setattr("mmencode.index.searching.PROBES", 1)
+    monkeypatch.setattr("mmencode.index.searching.PARTITIONS", 1)
     monkeypatch.setattr("mmencode.index.searching.REFINED", 1)
     assert large.recall(sample=50) < 0.9
 

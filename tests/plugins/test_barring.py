@@ -9,7 +9,7 @@ from distributions import hook, spec
 
 from mmencode.errors import NoDefaultSpaceError, PluginError, UnknownNameError
 from mmencode.plugins import discover
-from mmencode.plugins.barring import Choice, chosen
+from mmencode.plugins.barring import Choice, read_choice
 
 EVIL = "import os\nos._exit(7)\n"
 
@@ -33,7 +33,7 @@ EVIL = "import os\nos._exit(7)\n"
 def test_names_allow_and_names_after_a_minus_deny(monkeypatch, words, asked):
     monkeypatch.setenv("MMENCODE_PLUGINS", words)
     names = ("mmencode", "mmencode-offline", "mmencode-x", "Other.Thing")
-    assert {name for name in names if not chosen().bars(name)} == asked
+    assert {name for name in names if not read_choice().bars(name)} == asked
 
 
 @pytest.mark.parametrize("words", ["!x", "x==1", "a/b", "--x", "-", "x;y", "caf\u00e9", "\x1b[31m"])

@@ -131,7 +131,7 @@ def test_prior_must_be_a_positive_number(space, prior):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_probe_is_the_logistic_regression_of_scikit_learn(space, count):
+def test_linear_probe_is_the_logistic_regression_of_scikit_learn(space, count):
     linear = pytest.importorskip("sklearn.linear_model")
     examples, truth = clusters(space, each=1)
     examples, truth = examples[:count], truth[:count]
@@ -151,19 +151,19 @@ def test_label_without_examples_is_refused_where_there_are_no_prompts(space, met
 
 
 @pytest.mark.parametrize("sets", [[["a"]] * 18, [["b"], ["c"]] * 9])
-def test_probe_of_a_label_that_all_examples_have_or_none_is_refused(space, sets):
+def test_linear_probe_of_a_label_that_all_examples_have_or_none_is_refused(space, sets):
     examples, _ = clusters(space)
     with pytest.raises(LabelError, match="can't tell what makes it one"):
         space.classifier(LABELS, multi_label=True).with_examples("image", examples, sets, "probe")
 
 
-def test_probe_of_a_single_label_is_refused(space):
+def test_linear_probe_of_a_single_label_is_refused(space):
     examples, _ = clusters(space)
     with pytest.raises(LabelError, match="two labels or more"):
         space.classifier(["a"]).with_examples("image", examples, ["a"] * 18, "probe")
 
 
-def test_probe_without_scikit_learn_names_the_pip_line(space, monkeypatch):
+def test_linear_probe_without_scikit_learn_names_the_pip_line(space, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'mmencode\[fewshot\]'"):
         space.classifier(LABELS).with_examples("image", *clusters(space), "probe")

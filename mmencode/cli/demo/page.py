@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from ..._atomic import written_aside
+from ..._atomic import file_aside
 from ...pages.document import document, escaped, shown_score
 from ..options import require_no_link
 from .media import media
@@ -53,7 +53,7 @@ def write(
     require_no_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    with written_aside(path) as aside:
+    with file_aside(path) as aside:
         aside.write_text(document("mmencode demo", body, style=style), encoding="utf-8")
     return path
 

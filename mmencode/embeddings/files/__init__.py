@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from ..._atomic import opened, written_aside
+from ..._atomic import file_aside, open_regular
 from .arrays import read_npz, read_safetensors, write_npz, write_safetensors
 from .record import Array as Array
 from .record import Record as Record
@@ -44,7 +44,7 @@ def write(path: str | os.PathLike[str], record: Record, formats: Formats = FORMA
     the format needs a package, OSError where the file can't be written.
     """
     save, _ = _format(path, formats)
-    with written_aside(path) as aside, aside.open("wb") as file:
+    with file_aside(path) as aside, aside.open("wb") as file:
         save(file, record)
 
 
@@ -55,7 +55,7 @@ def read(path: str | os.PathLike[str], kind: str, formats: Formats = FORMATS) ->
     package, InputError for a file that is missing, damaged, of another kind, or a pipe or a device.
     """
     _, load = _format(path, formats)
-    with readable(path), opened(path) as file:
+    with readable(path), open_regular(path) as file:
         return load(file, os.fspath(path), kind)
 
 

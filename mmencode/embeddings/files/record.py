@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ...errors import Fault, InputError, MmencodeError
-from ...errors.causes import fault_of, words
+from ...errors.causes import fault_of, message_of
 
 Array = np.ndarray[Any, Any]
 
@@ -67,7 +67,7 @@ def readable(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except Exception as cause:  # each library has errors of its own, and bad bytes meet most of them
         raise InputError(
-            f"it can't be read: {words(cause)}",
+            f"it can't be read: {message_of(cause)}",
             source=os.fspath(path),
             remedy="check the path; a damaged file must be copied or written again",
             fault=fault_of(cause, "content"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..._atomic import size_of
 from ...errors import MissingPackageError
-from ..names import escape, unescape
+from ..surrogates import escape_surrogates, unescape_surrogates
 from .record import Record, require_bounded, require_kind
 
 _COLUMNS = ("key", "position", "vector")
@@ -45,7 +45,7 @@ def _table(record: Record) -> Any:
     columns = [
         arrow.nulls(count, arrow.string())
         if record.keys is None
-        else arrow.array([escape(key) for key in record.keys], arrow.string()),
+        else arrow.array([escape_surrogates(key) for key in record.keys], arrow.string()),
         arrow.array(record.arrays["positions"], arrow.int64()),
         arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), dim),
     ]
@@ -92,7 +92,7 @@ def _from_table(table: Any) -> Record:
             "positions": np.array(table.column("position").to_numpy()),
         },
         _facts(table.schema),
-        None if unnamed else tuple(unescape(key) for key in keys),
+        None if unnamed else tuple(unescape_surrogates(key) for key in keys),
     )
 
 

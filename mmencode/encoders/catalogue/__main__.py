@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..._atomic import written_aside
+from ..._atomic import file_aside
 from ...arguments.lists import lines
 
 FOLDER = Path(__file__).parent
@@ -94,7 +94,7 @@ def write(key: str, folder: Path = FOLDER) -> None:
     for name in sorted(library.names()):
         dim = library.dim(name)
         listed.append(name if dim is None else f"{name}\t{dim}")
-    with written_aside(folder / f"{key}.tsv") as aside:
+    with file_aside(folder / f"{key}.tsv") as aside:
         aside.write_text("\n".join(listed) + "\n", "utf-8")
 
 

@@ -20,7 +20,7 @@ from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleToken
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from ...errors import MissingPackageError, MmencodeError, UnknownNameError, WeightsError
-from ...errors.causes import named
+from ...errors.causes import describe_error
 from ...inputs.settings import read_object, require_file
 from ...inputs.tokenizers import require_tokenizer
 from . import model as openclip_model
@@ -72,7 +72,7 @@ class Source:
             raise
         except Exception as cause:  # torch, safetensors and the hub each fail in their own way
             raise WeightsError(
-                f"the weights {self.weights!r} of {self.name!r} can't be loaded: {named(cause)}",
+                f"the weights {self.weights!r} of {self.name!r} can't be loaded: {describe_error(cause)}",
                 culprit=f"open_clip {open_clip.__version__}, reading {self.weights}",
                 remedy="a local file must be a whole safetensors file or state dict of this architecture, "
                 "and hold tensors but no code; a tag must be loaded once where there is a network, or the "
@@ -105,7 +105,7 @@ class Source:
             raise
         except Exception as cause:  # a hub that can't be reached fails in many ways, and so do broken files
             raise WeightsError(
-                f"the tokenizer of {self.name!r} can't be obtained: {named(cause)}", remedy=remedy
+                f"the tokenizer of {self.name!r} can't be obtained: {describe_error(cause)}", remedy=remedy
             ) from cause
 
     def architecture(self, tower: Tower) -> str:

@@ -66,7 +66,7 @@ def _unpack(content: bytes, *, kind: int, size: tuple[int, int], top: int, place
     body = b"".join(piece.tobytes() for piece in samples)[: count * scaled.itemsize]
     if len(body) < count * scaled.itemsize:
         read = len(body) // scaled.itemsize
-        raise ValueError(f"it ends, or isn't a number, after {read} of {count} samples")
+        raise ValueError(f"only {read} of its {count} samples can be read")
     return b"P%d\n%d %d\n%d\n" % (6 if bands == 3 else 5, *size, most) + body
 
 

@@ -7,7 +7,7 @@ import re
 from PIL import Image, ImageFile
 
 from ...errors import InputError
-from ...errors.causes import fault_of, named, words
+from ...errors.causes import describe_error, fault_of, message_of
 from ..signatures import kind_of_bytes, remedy_for
 from ..source import without_address
 
@@ -29,7 +29,7 @@ def unknown_format_error(content: bytes, source: str, formats: tuple[str, ...]) 
 
 def decoding_error(cause: Exception, source: str, layout: str = "") -> InputError:
     """The InputError for what a decoder raised; `layout` names the file's layout if it is unusual."""
-    said = without_address(named(cause))
+    said = without_address(describe_error(cause))
     remedy = "it may be truncated or damaged: fetch it again"
     if layout:
         said = f"it is {layout}; {said}"
@@ -46,7 +46,9 @@ def decoding_error(cause: Exception, source: str, layout: str = "") -> InputErro
 def file_closed_error(image: Image.Image, cause: Exception, source: str) -> InputError | None:
     """The InputError for an image whose file was closed before it was decoded; None for other causes."""
     waiting = isinstance(image, ImageFile.ImageFile) and image.tile and image.fp is None
-    if not waiting and not (isinstance(cause, (ValueError, AttributeError)) and "closed" in words(cause)):
+    if not waiting and not (
+        isinstance(cause, (ValueError, AttributeError)) and "closed" in message_of(cause)
+    ):
         return None
     return InputError(
         "the image was closed before its pixels were read",

@@ -8,7 +8,7 @@ from io import SEEK_SET, BytesIO
 import soundfile
 
 from ...errors import Fault, InputError
-from ...errors.causes import fault_of, words
+from ...errors.causes import fault_of, message_of
 from ..limits import Limits
 from ..source import without_address
 from ..waveform import LOUDEST, Samples
@@ -45,7 +45,7 @@ def decode(content: bytes, source: str, limits: Limits) -> tuple[Samples, int]:
         raise
     except Exception as cause:  # a decoder may raise anything at untrusted bytes; the item is at fault
         raise InputError(
-            f"it can't be decoded as audio: {without_address(words(cause))}",
+            f"it can't be decoded as audio: {without_address(message_of(cause))}",
             source=source,
             remedy="fetch it again, or convert it to wav or flac",
             fault=_fault(cause),

@@ -48,7 +48,7 @@ def _segment(content: bytes, source: str) -> Segment:
             f"a FLAC file's header has {8 + _INFO} bytes, and the file only {len(content)}", source
         )
     info = _info(content)
-    frames = _count_samples(content, _audio_start(content, source), info)
+    frames = count_samples(content, _audio_start(content, source), info)
     if frames is None or frames == info.total:
         return Segment(content)
     if frames < info.total and info.total not in _UNKNOWN:
@@ -74,7 +74,7 @@ def _audio_start(content: bytes, source: str) -> int:
     raise damage_error("its metadata has no end", source)
 
 
-def _count_samples(content: bytes, start: int, info: _Info) -> int | None:
+def count_samples(content: bytes, start: int, info: _Info) -> int | None:
     """The number of samples up to the end of the last frame; None if no frame is found."""
     for place in islice(_last_places(content, start), _MOST_TRIES):
         end = _end_of_frame(content[place : place + _LONGEST_HEADER], info)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...errors import InputError
-from ...errors.causes import named
+from ...errors.causes import describe_error
 from ..signatures import kind_of_bytes, remedy_for
 from ..waveform import LOUDEST
 from . import ogg
@@ -68,7 +68,7 @@ def add(content: bytes, mix: Mix, source: str) -> None:
         missing = isinstance(cause, ModuleNotFoundError)
         raise InputError(
             f"it can't be decoded as audio: it is {kind}, which PyAV would read"
-            + ("" if missing else f", and that can't be imported: {named(cause)}"),
+            + ("" if missing else f", and that can't be imported: {describe_error(cause)}"),
             source=source,
             remedy="pip install 'mmencode[av]', or convert it to wav or flac",
             fault="access",

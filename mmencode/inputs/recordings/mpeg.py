@@ -190,7 +190,7 @@ def _first_frame(walk: _Walk) -> int:
 
 
 def _next_frame(walk: _Walk, place: int, end: int, run: _Run | None) -> int:
-    """The next offset where consecutive frames begin, of the stream of `run` if one is given; -1 if none do."""
+    """The next offset where consecutive frames begin, of the stream of `run` if one is given; else -1."""
     content = walk.content
     while (found := _SYNC.search(content, place, end)) and walk.tries < _MOST_TRIES:
         place = found.start()

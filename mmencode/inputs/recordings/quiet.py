@@ -1,8 +1,8 @@
 """Decoders that print on stderr run in a thread that can't write there, so that no other thread is silenced.
 
 libsndfile decodes MP3 by libmpg123, which prints a line for each damaged frame, and offers no way to turn
-that off. File descriptor 2 belongs to the whole process, so redirecting it would lose output of other threads.
-On Linux a thread can give up the right to write to it, for itself alone and for good, by a seccomp(2) filter.
+that off. File descriptor 2 belongs to the whole process, so redirecting it would lose other threads' output.
+On Linux a thread can give up the right to write to it, for itself alone and for good (seccomp(2)).
 """
 
 from __future__ import annotations

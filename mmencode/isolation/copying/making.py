@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ...errors import EncoderError
-from ...errors.causes import named
+from ...errors.causes import describe_error
 from .kinds import (
     CACHED,
     CONTAINERS,
@@ -228,6 +228,6 @@ def _deep(module: Any) -> Any:
         return copy.deepcopy(module)
     except Exception as cause:  # what torch can't copy, it says in many ways
         raise EncoderError(
-            f"a {type(module).__name__} can't be copied: {named(cause)}",
+            f"a {type(module).__name__} can't be copied: {describe_error(cause)}",
             remedy="have the target build the network anew each time, or make the encoder of an eager one",
         ) from cause

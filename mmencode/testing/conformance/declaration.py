@@ -90,7 +90,7 @@ class DeclarationChecks(Suite):
             variant = f"{spec.variant[:start]}{there}{spec.variant[end:]}"
             name = spec.name.removesuffix(spec.variant) + variant
             _, _, card = build_tower(dataclasses.replace(spec, name=name, variant=variant, identity=None))
-        here = self.space()._tower(spec.modality).card
+        here = self.space().tower(spec.modality).card
         assert str(path) not in str(here.identity), "the path stands in its words, which are its identity"
         assert card.identity == here.identity, f"elsewhere it is {card.identity}, here {here.identity}"
 

@@ -65,7 +65,7 @@ class MannerChecks(Suite):
         with handed.giving(spec, give) as watched:
             space = Space(spec.space_name, [watched], runtime=Runtime("cpu", "float32"))
             space.encode(spec.modality, self.samples()[:1])
-            encoder = space._tower(spec.modality).encoder
+            encoder = space.tower(spec.modality).encoder
             plain, _, _ = build_tower(watched)  # its weights as they were, which a space may lay out anew
         self._features(plain)
         weak: Any = StorageWeakRef  # sees the memory itself, whatever tensor refers to it
@@ -138,7 +138,7 @@ class MannerChecks(Suite):
         with Space(spec.space_name, [spec], runtime=Runtime(others[0], "float32")) as space:
             cosines = (space.encode(spec.modality, self.samples()).vectors * expected).sum(axis=1)
             assert cosines.min() > 0.999, f"cosine {cosines.min():.5f} between the CPU and {others[0]}"
-            tower = space._tower(spec.modality)
+            tower = space.tower(spec.modality)
             space.runtime = Runtime("cpu", "float32")
             tower.encoder.cpu(), tower.projection.cpu()
             self.assert_equal(space.encode(spec.modality, self.samples()), expected, "there and back")

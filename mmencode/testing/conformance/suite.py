@@ -58,7 +58,7 @@ class Suite:
     @classmethod
     def encoder(cls) -> Encoder:
         """The loaded encoder itself."""
-        return cls.space()._tower(cls.declared().modality).encoder
+        return cls.space().tower(cls.declared().modality).encoder
 
     @classmethod
     def encode(cls, items: Sequence[Any]) -> Embeddings:
@@ -114,7 +114,7 @@ class Opened(NamedTuple):
 def _opened(suite: type[Suite], spec: EncoderSpec) -> Opened:
     space = loaded_space(spec, 4)
     before = settings()
-    space._tower(spec.modality)
+    space.tower(spec.modality)
     with suppress(Exception):  # the checks find out what is wrong with it
         space.encode(spec.modality, suite.samples()[:1])
     return Opened(space, changed(before, settings()))

@@ -13,7 +13,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from mmencode.errors import UnknownNameError, WeightsError
-from mmencode.errors.causes import named
+from mmencode.errors.causes import describe_error
 from mmencode.inputs.building import sketch
 from mmencode.inputs.settings import matters, read_object, settings_digest
 from mmencode.inputs.weights import shapes_of
@@ -90,7 +90,7 @@ def model(source: Source) -> Any:
     except WeightsError as error:
         raise _unfit(source, error.fact) from error
     except Exception as cause:  # diffusers, safetensors and torch each fail in their own way
-        raise _unfit(source, named(cause)) from cause
+        raise _unfit(source, describe_error(cause)) from cause
     wrong = [
         f"{key}: {found[key][:3]}"
         for key in ("missing_keys", "unexpected_keys", "mismatched_keys")
@@ -130,7 +130,7 @@ def _fetched(repository: str) -> Path:
         hf_hub_download(repository, WEIGHTS, subfolder=subfolder)
     except Exception as cause:  # a hub that can't be reached fails in many ways
         raise WeightsError(
-            f"the VAE {repository!r} can't be obtained: {named(cause)}",
+            f"the VAE {repository!r} can't be obtained: {describe_error(cause)}",
             culprit=f"it tried to fetch {CONFIG} and {WEIGHTS}, also from {SUBFOLDER}/, of that repository",
             remedy="load it once where there is a network, or copy that machine's cache (HF_HOME), or name a "
             "local folder that holds the two files: vae/<folder>",

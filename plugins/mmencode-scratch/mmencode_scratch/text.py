@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mmencode import Encoder, pooling
 from mmencode._atomic import folder_aside
 from mmencode.errors import WeightsError
-from mmencode.errors.causes import named
+from mmencode.errors.causes import describe_error
 from mmencode.inputs.settings import read_object
 from mmencode.inputs.text import require_tokens
 from mmencode.inputs.tokenizers import require_tokenizer
@@ -183,4 +183,4 @@ def _require_vocabulary(loaded: ScratchText, folder: Path) -> None:
 
 
 def _unfit(path: Path, cause: Exception, remedy: str) -> WeightsError:
-    return WeightsError(f"{str(path)!r} can't be read: {named(cause)}", remedy=remedy)
+    return WeightsError(f"{str(path)!r} can't be read: {describe_error(cause)}", remedy=remedy)

@@ -15,9 +15,9 @@ from transformers.models.auto.auto_factory import _get_model_class
 from transformers.utils import logging as transformers_logging
 
 from mmencode.errors import WeightsError
-from mmencode.errors.causes import named
+from mmencode.errors.causes import describe_error
 from mmencode.inputs.building import Bounded
-from mmencode.inputs.weights import State
+from mmencode.inputs.weights import StateDict
 
 from .sources import Checkpoint
 from .weights import state_of
@@ -35,7 +35,7 @@ def configuration(checkpoint: Checkpoint) -> Any:
         config = AutoConfig.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # unknown architectures and malformed settings fail in their own ways
         raise WeightsError(
-            f"transformers can't read the config of {checkpoint.name!r}: {named(cause)}",
+            f"transformers can't read the config of {checkpoint.name!r}: {describe_error(cause)}",
             culprit=str(checkpoint.folder / "config.json"),
             remedy="its model_type must be an architecture of the installed transformers; upgrade that if it "
             "is a new one",
@@ -72,7 +72,7 @@ def load(checkpoint: Checkpoint, config: Any, kind: Any = AutoModel) -> tuple[An
     return model, missing
 
 
-def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: State) -> tuple[Any, set[str]]:
+def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: StateDict) -> tuple[Any, set[str]]:
     """The model filled from tensors, of which transformers reads no file itself."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:
@@ -92,7 +92,7 @@ def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: State) -> tup
         raise
     except Exception as cause:  # torch and transformers each fail in their way
         remedy = "put model.safetensors there, whole and of the architecture in config.json"
-        raise _unloadable(checkpoint, named(cause), remedy) from cause
+        raise _unloadable(checkpoint, describe_error(cause), remedy) from cause
     _require_sizes(checkpoint, sorted(report["mismatched_keys"]))
     return model, set(report["missing_keys"])
 
@@ -162,7 +162,7 @@ def extractor(checkpoint: Checkpoint, kind: Any) -> Any:
         made = kind.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # unknown kinds and malformed settings fail in their own ways
         raise WeightsError(
-            f"the preprocessing of {checkpoint.name!r} can't be read: {named(cause)}",
+            f"the preprocessing of {checkpoint.name!r} can't be read: {describe_error(cause)}",
             culprit=str(checkpoint.folder / "preprocessor_config.json"),
             remedy="put the checkpoint's own preprocessor_config.json there",
         ) from cause

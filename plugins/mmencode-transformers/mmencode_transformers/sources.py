@@ -13,7 +13,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
 from mmencode.errors import UnknownNameError, WeightsError
-from mmencode.errors.causes import named
+from mmencode.errors.causes import describe_error
 from mmencode.inputs.settings import matters, read_object, read_settings, require_file, settings_digest
 
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
@@ -138,13 +138,13 @@ def _fetched(rest: str, family: str) -> Path:
         return folder
     except (RepositoryNotFoundError, RevisionNotFoundError) as cause:
         raise UnknownNameError(
-            f"the hub has no checkpoint {rest!r}, or it asks for a login: {named(cause)}",
+            f"the hub has no checkpoint {rest!r}, or it asks for a login: {describe_error(cause)}",
             remedy=f"{_or_folder(rest, family)}check its id; a local folder is named by its path: "
             f"{family}/path/to/folder",
         ) from cause
     except Exception as cause:  # networks, proxies, disks and the hub's own checks each fail in their way
         raise WeightsError(
-            f"the checkpoint {rest!r} can't be fetched: {named(cause)}",
+            f"the checkpoint {rest!r} can't be fetched: {describe_error(cause)}",
             culprit="it asked the Hugging Face hub, through its cache (HF_HOME)",
             remedy=f"{_or_folder(rest, family)}load it once where there is a network, or copy that machine's "
             "cache; or put its files "

@@ -44,7 +44,7 @@ class WaveEncoder(Encoder):
 
     def preprocess(self, item: Waveform) -> Tensors:
         """The windows' samples `[n]`, one after the other, and how many each has, `lengths` `[windows]`."""
-        samples = item.resampled(self._rate).samples
+        samples = item.resample(self._rate).samples
         windows = consecutive(samples, _SECONDS * self._rate, self._least)
         made = [self._input(np.pad(window, (0, max(0, self._least - len(window))))) for window in windows]
         return {"samples": torch.cat(made), "lengths": torch.tensor([len(window) for window in made])}

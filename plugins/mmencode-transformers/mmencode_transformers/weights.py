@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmencode.errors import WeightsError
 from mmencode.inputs.settings import read_object
-from mmencode.inputs.weights import State, read_state
+from mmencode.inputs.weights import StateDict, read_state
 
 from .sources import Checkpoint
 
@@ -15,7 +15,7 @@ from .sources import Checkpoint
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def state_of(checkpoint: Checkpoint) -> State:
+def state_of(checkpoint: Checkpoint) -> StateDict:
     """All tensors by name; WeightsError for what is missing, damaged, or no file of this folder.
 
     Trainers' prefixes are taken off; see `mmencode.inputs.weights.read_state`.
@@ -33,7 +33,7 @@ def state_of(checkpoint: Checkpoint) -> State:
     )
 
 
-def _joined(checkpoint: Checkpoint, index: Path) -> State:
+def _joined(checkpoint: Checkpoint, index: Path) -> StateDict:
     """The tensors that an index assigns to shards, each from its own."""
     places = read_object(index).get("weight_map")
     if not isinstance(places, dict) or not all(_is_shard(file) for file in places.values()):

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
 from mmencode.errors import WeightsError
-from mmencode.errors.causes import named
+from mmencode.errors.causes import describe_error
 from mmencode.inputs.text import require_tokens
 from mmencode.inputs.tokenizers import require_tokenizer
 
@@ -133,7 +133,7 @@ def _load(checkpoint: Checkpoint) -> Any:
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # missing packages, broken files and unknown kinds fail in their own ways
         raise WeightsError(
-            f"the tokenizer of {checkpoint.name!r} can't be loaded: {named(cause)}",
+            f"the tokenizer of {checkpoint.name!r} can't be loaded: {describe_error(cause)}",
             culprit=str(checkpoint.folder),
             remedy="put its tokenizer.json and tokenizer_config.json there",
         ) from cause
