@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .projection import load_projection as load_projection
     from .projection import save_projection as save_projection
     from .spaces.alignment import AlignmentReport as AlignmentReport
+    from .spaces.alignment import AlignmentReport as Report  # noqa: F401
     from .spaces.alignment import align as align
     from .spaces.bridging import bridge as bridge
     from .spaces.composition import compose as compose
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .spaces.verification import Verification as Verification
 
 __all__ = [
+    "AlignmentReport",
     "Autoencoder",
     "Chain",
     "Embeddings",
@@ -68,8 +70,8 @@ __all__ = [
     "Projection",
     "Quantised",
     "Ranges",
+    "Recall",
     "Registry",
-    "Report",
     "Runtime",
     "Space",
     "SpaceCard",
@@ -132,20 +134,21 @@ _LAZY = {
 _RENAMED = {"Report": "AlignmentReport"}
 
 
-def __getattr__(name: str) -> object:
-    if name in _RENAMED:
-        message = (
-            f"mmencode.{name} is called mmencode.{_RENAMED[name]} now; the old name goes in a later release"
-        )
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return __getattr__(_RENAMED[name])
-    if name == "pooling":
-        return import_module(".pooling", __name__)
-    if name not in _LAZY:
-        raise AttributeError(f"module 'mmencode' has no attribute {name!r}")
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> object:
+        if name in _RENAMED:
+            new = _RENAMED[name]
+            message = f"mmencode.{name} is called mmencode.{new} now; the old name goes in a later release"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            return __getattr__(new)
+        if name == "pooling":
+            return import_module(".pooling", __name__)
+        if name not in _LAZY:
+            raise AttributeError(f"module 'mmencode' has no attribute {name!r}")
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

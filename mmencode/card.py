@@ -196,9 +196,19 @@ def _require_whole(card: SpaceCard) -> None:
         raise ValueError(f"it has probes of widths {sorted(widths)}, and vectors of width {card.dim}")
 
 
+def fingerprint_in(id: str) -> str:
+    """The digits of a fingerprint in a space's id, which decide whether vectors may be compared."""
+    return id.rpartition("@")[2]
+
+
+def is_same_space(first: str, second: str) -> bool:
+    """Whether vectors with these ids of spaces may be compared, whatever the spaces are called."""
+    return fingerprint_in(first) == fingerprint_in(second)
+
+
 def require_same_space(first: str, second: str, doing: str) -> None:
     """Raise SpaceMismatchError unless two space ids have one fingerprint; `doing` says what was tried."""
-    if first.rpartition("@")[2] == second.rpartition("@")[2]:
+    if is_same_space(first, second):
         return
     raise SpaceMismatchError(
         f"vectors of two spaces can't be {doing}: {first} and {second}",

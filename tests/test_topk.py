@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmencode.arguments.counts import require_positive
 from mmencode.embeddings.embeddings import Embeddings, search, similarity
-from mmencode.embeddings.topk import Nearest, best_columns, cosines, require_unit, whole
+from mmencode.embeddings.topk import Nearest, best_columns, cosines, require_unit
 
 
 def unit(rows, dim, seed=0):
@@ -162,7 +163,7 @@ def test_more_than_there_are_gives_all(k):
 )
 def test_what_is_no_positive_int_is_refused(k):
     with pytest.raises(ValueError, match=r"k is .*: make it a positive int"):
-        whole(k)
+        require_positive(k)
 
 
 def test_widths_that_differ_under_one_id_are_refused_with_both():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import tempfile
 import unicodedata
 from collections.abc import Mapping
 from enum import Enum
@@ -15,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from .._atomic import folder_aside
+from .._atomic import content_aside, folder_aside
 from .._version import __version__
 from ..errors import MmencodeError
 from ..plugins.spec import AUDIO, IMAGE, TEXT
@@ -126,15 +125,9 @@ def _write(folder: Path, words: Mapping[str, str]) -> list[Path]:
         _filled(target, words): _filled(_template(_filled(template, words)), words)
         for template, target in FILES.items()
     }
-    if not folder.exists():
-        with folder_aside(folder.absolute()) as project:
-            _fill(project, content)
-        return [folder / name for name in content]
-    with tempfile.TemporaryDirectory(prefix=".new-plugin-", dir=folder.absolute().parent) as aside:
-        project = Path(aside) / "project"
+    aside = content_aside if folder.exists() else folder_aside
+    with aside(folder.absolute()) as project:
         _fill(project, content)
-        for entry in project.iterdir():  # it is empty, perhaps the current one: it stays the same folder
-            entry.rename(folder / entry.name)
     return [folder / name for name in content]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, TextIO
 import typer
 from typer.core import TyperCommand
 
+from ..errors.causes import escape_unprintable
 from ..plugins.prints import Aside, print_aside
 
 
@@ -86,10 +87,7 @@ def shown(text: str) -> str:
 
     File names are untrusted: they may hold line ends or a terminal's escape sequences.
     """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    return escape_unprintable(text)
 
 
 def is_terminal(stream: TextIO) -> bool:

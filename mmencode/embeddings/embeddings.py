@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arguments.counts import require_positive
 from ..arguments.lists import in_order
 from ..card import require_same_space
 from ..errors import InputError
 from .files import Record, errors_from_text, errors_to_text, read, readable, write
-from .topk import Nearest, cosines, require_unit, whole
+from .topk import Nearest, cosines, require_unit
 from .topk import Positions as Positions
 from .topk import Vectors as Vectors
 
@@ -172,7 +173,7 @@ class Embeddings:
 
         ValueError unless 1 <= dim <= the width, and for vectors whose first `dim` numbers are all zero.
         """
-        dim = whole(dim, "dim", self.dim)
+        dim = require_positive(dim, "dim", self.dim)
         if dim == self.dim:
             return self
         return Embeddings(
@@ -329,6 +330,6 @@ def search(queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
     a `k` that isn't positive and for vectors that aren't finite or not of unit length.
     """
     first, second = _comparable(queries, corpus, ("queries", "corpus"), "searched together")
-    nearest = Nearest(first.vectors, min(whole(k), len(second)))
+    nearest = Nearest(first.vectors, min(require_positive(k), len(second)))
     nearest.add(second.vectors)
     return Matches(nearest.places, nearest.scores, second.positions[nearest.places])

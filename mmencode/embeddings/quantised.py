@@ -8,11 +8,11 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from ..card import require_same_space
+from ..arguments.counts import require_positive
+from ..card import is_same_space, require_same_space
 from ..errors import SpaceMismatchError
 from .embeddings import Embeddings, Positions, Vectors, similarity, unit_rows
 from .files import ARRAYS, Array, Record, read, readable, write
-from .topk import whole
 
 Kind = Literal["int8", "binary"]
 Counts = np.ndarray[Any, np.dtype[np.int32]]
@@ -48,7 +48,7 @@ class Ranges:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ranges):
             return NotImplemented
-        same_space = self.space.rpartition("@")[2] == other.space.rpartition("@")[2]
+        same_space = is_same_space(self.space, other.space)
         return same_space and np.array_equal(self.low, other.low) and np.array_equal(self.high, other.high)
 
     @classmethod
@@ -239,7 +239,7 @@ def _width(said: str) -> int:
     """The width that a file says; ValueError for one that no vectors have."""
     if not (said.isascii() and said.isdigit() and 0 < len(said) < 10):
         raise ValueError(f"its dim is {said!r:.100}, which is no width")
-    return whole(int(said), "dim")
+    return require_positive(int(said), "dim")
 
 
 def _require_fitting(ranges: Ranges, space: str, dim: int) -> None:

@@ -7,7 +7,6 @@ on nothing but its two vectors, and equal scores are ranked by place.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -22,18 +21,6 @@ _FEW = 16  # up to here, looking for the highest score again and again is quicke
 _DENSE = 4  # from this part of all rows on, exact scores of all are quicker than of candidates
 _TOLERANCE = 2e-3  # of the squared length of what counts as a unit vector
 _HIGHEST = 1.01  # no cosine of what counts as unit vectors is above it
-
-
-def whole(value: Any, name: str = "k", most: int | None = None) -> int:
-    """A number of any integer type as an int, 1 to `most`; ValueError for anything else, and for True."""
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or (most is not None and number > most):
-        wanted = "a positive int" if most is None else f"an int from 1 to {most}"
-        raise ValueError(f"{name} is {value!r:.100}: make it {wanted}")
-    return number
 
 
 def require_unit(vectors: Vectors, what: str = "vector") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from ..encoder import Encoder, Tensors
 from ..errors import EncoderError, UnknownNameError, WeightsError
 from ..errors.causes import describe_error
+from ..errors.suggestions import did_you_mean
 from ..inputs.weights import fill, read_state, reason
 from ..isolation.copying import structural_copy
 from .pixels import fit_to_crop, fit_to_squeeze
@@ -321,10 +321,10 @@ def _require_known(variant: str) -> None:
 
 
 def _unknown(variant: str, *, known: bool) -> UnknownNameError:
-    near = difflib.get_close_matches(variant, [*timm.list_models(), *timm.list_pretrained()], n=5)
+    known_names = [*timm.list_models(), *timm.list_pretrained()]
     return UnknownNameError(
         f"timm {timm.__version__} has {'no weights for' if known else 'no checkpoint'} {variant!r}",
-        remedy=f"did you mean {', '.join(near)}?" if near else "timm.list_pretrained() lists them all",
+        remedy=did_you_mean(variant, known_names) or "timm.list_pretrained() lists them all",
     )
 
 

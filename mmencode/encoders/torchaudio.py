@@ -6,7 +6,6 @@ The name is `torchaudio/<BUNDLE>`, as in `torchaudio.pipelines`, for the publish
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from torchaudio.models import wav2vec2_model, wavlm_model
 
 from ..encoder import Encoder, Tensors
 from ..errors import UnknownNameError, WeightsError
+from ..errors.suggestions import did_you_mean
 from ..inputs import Waveform
 from ..inputs.settings import settings_digest
 from ..inputs.weights import fill, read_state, reason
@@ -180,10 +180,9 @@ def _bundle(name: str) -> Any:
     kind = torchaudio.pipelines.Wav2Vec2Bundle
     known = {key: value for key, value in vars(torchaudio.pipelines).items() if isinstance(value, kind)}
     if name not in known:
-        near = difflib.get_close_matches(name.upper(), known, n=3)
         raise UnknownNameError(
             f"torchaudio {torchaudio.__version__} has no wav2vec 2.0, HuBERT or WavLM bundle {name!r}",
-            remedy=f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}",
+            remedy=did_you_mean(name.upper(), known) or f"there are {', '.join(known)}",
         )
     return known[name]
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..arguments.counts import require_positive
 from ..errors import DeviceError
 
 Auto = Literal["auto"]
@@ -60,9 +61,9 @@ class Runtime:
         on_cpu = self.device.type == "cpu"
         automatic = (_CPU_BATCH, _CPU_ELEMENTS) if on_cpu else (_GPU_BATCH, _GPU_ELEMENTS)
         chosen = automatic if batch_size == "auto" else (batch_size, sys.maxsize)
-        self.batch_size = _count("batch_size", chosen[0])
+        self.batch_size = require_positive(chosen[0], "batch_size", other='"auto"')
         self.batch_elements = chosen[1]
-        self.workers = _count("workers", _cores() if workers == "auto" else workers)
+        self.workers = require_positive(_cores() if workers == "auto" else workers, "workers", other='"auto"')
         self.compile = compile
         self._asked = (device, dtype), {"batch_size": batch_size, "workers": workers, "compile": compile}
         self._process = os.getpid()
@@ -198,12 +199,6 @@ def _dtype(name: str) -> torch.dtype:
     if name not in _DTYPES:
         raise ValueError(f"dtype is {name!r}: make it one of auto, {', '.join(_DTYPES)}")
     return _DTYPES[name]
-
-
-def _count(name: str, value: int) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError(f'{name} is {value!r}: make it a positive int or "auto"')
-    return value
 
 
 def _memory() -> str:

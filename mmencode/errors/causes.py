@@ -44,9 +44,13 @@ def quote(value: object, most: int = LONGEST) -> str:
 
 def printable(said: str, most: int = LONGEST) -> str:
     """The text on one line, cut after `most` characters, with control characters escaped."""
-    line = " ".join(said[: 4 * most].split())  # cut before anything that takes its time
-    safe = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in line)
+    safe = escape_unprintable(" ".join(said[: 4 * most].split()))  # cut before anything that takes its time
     return safe if len(safe) <= most else safe[:most] + _CUT
+
+
+def escape_unprintable(text: str) -> str:
+    """Escape control characters, tabs, line ends and lone surrogates, which names of files may hold."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _kind(value: object) -> str:

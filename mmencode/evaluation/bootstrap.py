@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments.counts import require_positive
 from ..spaces.recall import Numbers
 
 LEVEL = 0.95
@@ -26,8 +27,8 @@ class Sampling:
     resamples: int = 1000
 
     def __post_init__(self) -> None:
-        if self.sample is not None and self.sample < 1:
-            raise ValueError(f"sample is {self.sample!r}: make it a positive int, or None for all items")
+        if self.sample is not None:
+            require_positive(self.sample, "sample", other="None for all items")
         if self.resamples < 100:
             raise ValueError(f"resamples is {self.resamples!r}: make it 100 or more")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.counts import require_positive
 from ..arguments.lists import in_order, strings
 from ..card import json_digest
-from ..embeddings.topk import whole
 from ..errors import InputError
 from ..inputs.batches import as_batch
 from ..inputs.owning import own_each
@@ -186,7 +186,7 @@ def depths_of(
 
     Of those that were asked for, ValueError for one below 1, InputError for one above `count`.
     """
-    asked = [whole(depth) for depth in k or ()]
+    asked = [require_positive(depth) for depth in k or ()]
     for depth in asked:
         if depth > count:
             raise InputError(

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors.causes import escape_unprintable
+
 if TYPE_CHECKING:
     from .report import Figure, Report
 
@@ -30,7 +32,7 @@ def text(report: Report) -> str:
             title = f"{table.title}, {SHOWN} of {len(table.rows)}" if kept else table.title
             shown = _Table(title, table.columns, table.rows[:SHOWN] if kept else table.rows)
             lines += ["", *([title] if table.title != "Figures" else []), *_aligned(shown)]
-    return "\n".join(_printable(line) for line in lines)
+    return "\n".join(escape_unprintable(line) for line in lines)
 
 
 def markdown(report: Report) -> str:
@@ -114,7 +116,7 @@ def _between(figure: Figure) -> str:
 
 
 def _aligned(table: _Table) -> Iterator[str]:
-    rows = [tuple(_printable(cell) for cell in row) for row in (table.columns, *table.rows)]
+    rows = [tuple(escape_unprintable(cell) for cell in row) for row in (table.columns, *table.rows)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
     numeric = [
         all(cell[:1].isdigit() or not cell for cell in column[1:]) for column in zip(*rows, strict=True)
@@ -135,9 +137,4 @@ def _piped(table: _Table) -> Iterator[str]:
 
 def _cell(words: str) -> str:
     """Words as Markdown shows them; names of files and classes are untrusted, and none of them a mark."""
-    return "".join(f"\\{mark}" if mark in r"\`*_{}[]<>#|~$&" else mark for mark in _printable(words))
-
-
-def _printable(words: str) -> str:
-    """Control characters and lone surrogates escaped, which names of files may hold."""
-    return "".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in words)
+    return "".join(f"\\{mark}" if mark in r"\`*_{}[]<>#|~$&" else mark for mark in escape_unprintable(words))

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..card import SpaceCard
+from ..card import SpaceCard, is_same_space
 from ..engine.runtime import Auto
 from ..errors import (
     EncoderError,
@@ -99,7 +99,7 @@ def require_id(card: SpaceCard, own: str, space: str, doing: str) -> None:
 
     `own` is the card's id, which takes a while to compute.
     """
-    if space.rpartition("@")[2] != own.rpartition("@")[2]:
+    if not is_same_space(space, own):
         other = _installed(space)
         raise _mismatch(own, space, doing, differences(card, other) if other else [])
 
@@ -141,7 +141,7 @@ def _installed(space: str) -> SpaceCard | None:
     if any(spec.identity is None or spec.dim is None for spec in specs):
         return None
     card = Space(specs[0].space_name, specs).card
-    return card if card.fingerprint.startswith(space.rpartition("@")[2]) else None
+    return card if is_same_space(card.id, space) else None
 
 
 def _mismatch(index: str, other: str, doing: str, changes: list[str]) -> SpaceMismatchError:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from .._atomic import folder_aside
+from ..arguments.counts import require_positive
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.surrogates import escape_surrogates
-from ..embeddings.topk import require_unit, whole
+from ..embeddings.topk import require_unit
 from ..engine.engine import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, IdentityError, StoreError
@@ -234,7 +235,7 @@ class Index:
         """
         require_id(self.card, self._id, queries.space, "searched")
         self._require_vectors(queries, "query")
-        wanted = whole(k)
+        wanted = require_positive(k)
         store = self._store
         with store.meeting(where) as condition:
             query = Query(
@@ -287,7 +288,7 @@ class Index:
         By default for rows drawn at random, which leave themselves out. Queries of another modality than the
         rows may find less: give some.
         """
-        k, sample = whole(k), whole(sample, "sample")
+        k, sample = require_positive(k), require_positive(sample, "sample")
         own = queries is None
         asked = sampled(self._store, self._id, sample) if queries is None else queries
         found, expected = (self.search_embeddings(asked, k + own, exact=exact) for exact in (False, True))

@@ -11,13 +11,13 @@ import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from types import BuiltinFunctionType
 from typing import Any
 
-from ..errors import MissingPackageError, MmencodeError, StoreError
+from ..errors import MmencodeError, StoreError
 from ..errors.causes import message_of
+from ..plugins.packages import import_package
 
 DENIED = "give this user the right to read the folder and all that is in it, and to write for changes"
 DAMAGED = "restore the folder from a copy, or make the index again from its files"
@@ -30,13 +30,7 @@ _BY_HANDLE = sys.platform == "linux" and os.path.isdir(_HANDLES)
 
 def package(name: str) -> Any:
     """Import what an index needs; MissingPackageError without it."""
-    try:
-        return import_module(name)
-    except ImportError as cause:
-        raise MissingPackageError(
-            f"an index needs {name.partition('.')[0]}: {message_of(cause)}",
-            remedy="pip install 'mmencode[index]'",
-        ) from cause
+    return import_package(name, f"an index needs {name.partition('.')[0]}", "pip install 'mmencode[index]'")
 
 
 def connect(folder: Path) -> Any:

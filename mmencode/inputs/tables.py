@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .._atomic import open_regular, size_of
-from ..errors import InputError, MissingPackageError, MmencodeError
+from ..errors import InputError, MmencodeError
 from ..errors.causes import fault_of, message_of
+from ..plugins.packages import import_package
 
 FILES = ("image", "audio")  # modalities whose items a table holds as paths
 _LONGEST = 2**24  # bytes of one line
@@ -133,13 +134,8 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _parquet(path: Path) -> Iterator[TableRow]:
-    try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet
-    except ImportError as cause:
-        raise MissingPackageError(
-            "reading Parquet needs pyarrow", remedy="pip install 'mmencode[arrow]'"
-        ) from cause
+    need = "reading Parquet needs pyarrow", "pip install 'mmencode[arrow]'"
+    arrow, parquet = import_package("pyarrow", *need), import_package("pyarrow.parquet", *need)
     try:
         with open_regular(path) as file, parquet.ParquetFile(file) as content:
             size = size_of(file)

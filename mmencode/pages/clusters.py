@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.counts import require_positive
 from ..embeddings.embeddings import Vectors
-from ..errors import MissingPackageError
+from ..plugins.packages import import_package
 from .layout import INSTALL
 
 Members = np.ndarray[Any, np.dtype[np.int64]]
@@ -26,8 +27,8 @@ def clustered(vectors: Vectors, count: int | None = None, *, seed: int = 0) -> M
 
     ValueError for a count that isn't 1 to n; MissingPackageError without scikit-learn.
     """
-    if count is not None and not 1 <= count <= len(vectors):
-        raise ValueError(f"clusters is {count!r}, of {len(vectors)} rows: make it 1 to {len(vectors)}")
+    if count is not None:
+        count = require_positive(count, "clusters", len(vectors))
     if count is None:
         count = _best_count(vectors[np.random.default_rng(seed).permutation(len(vectors))[:SAMPLE]], seed)
     return _by_size(_fitted(vectors, count, seed))
@@ -52,11 +53,8 @@ def _silhouette(vectors: Vectors, members: Members) -> float:
 
 
 def _fitted(vectors: Vectors, count: int, seed: int) -> Members:
-    try:
-        from sklearn.cluster import KMeans
-    except ImportError as cause:
-        raise MissingPackageError("clusters need scikit-learn", remedy=INSTALL) from cause
-    found = KMeans(min(count, _distinct(vectors)), n_init=4, random_state=seed).fit_predict(vectors)
+    cluster = import_package("sklearn.cluster", "clusters need scikit-learn", INSTALL)
+    found = cluster.KMeans(min(count, _distinct(vectors)), n_init=4, random_state=seed).fit_predict(vectors)
     return np.asarray(found, np.int64)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..embeddings.embeddings import Vectors
-from ..errors import MissingPackageError
+from ..plugins.packages import import_package
 
 Method = Literal["pca", "umap"]
 Points = np.ndarray[Any, np.dtype[np.float64]]
@@ -87,10 +87,7 @@ def _pointed(axes: Points) -> Points:
 
 
 def _umap(vectors: Vectors, start: Points, seed: int) -> Points:
-    try:
-        import umap
-    except ImportError as cause:
-        raise MissingPackageError("a map by UMAP needs umap-learn", remedy=INSTALL) from cause
+    umap = import_package("umap", "a map by UMAP needs umap-learn", INSTALL)
     spread = np.abs(start).max() or 1.0
     drawn = umap.UMAP(
         n_neighbors=min(NEIGHBOURS, len(vectors) - 1),

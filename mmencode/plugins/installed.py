@@ -6,8 +6,6 @@ takes a folder `a-b-1.0.dist-info` for one of the distribution `a`.
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from collections.abc import Iterator
 from difflib import SequenceMatcher
@@ -18,6 +16,7 @@ from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 
+from .._atomic import read_whole
 from ..errors import PluginError
 from ..errors.causes import describe_error, printable, quote
 from .hookspecs import PROJECT
@@ -25,7 +24,6 @@ from .hookspecs import PROJECT
 LARGEST = 2**24  # bytes of a file that is read
 MOST = 100  # entry points of one distribution
 LIKE = 0.87  # how near to `mmencode` the name of a group is that somebody misspelt
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
@@ -224,16 +222,6 @@ def _read(distribution: Distribution, name: str) -> bytes | None:
         text = distribution.read_text(name)
         return None if text is None else text.encode("utf-8", "surrogateescape")
     try:
-        handle = os.open(f"{folder}/{name}", _FLAGS)
+        return read_whole(f"{folder}/{name}", LARGEST)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError("it is no regular file")
-        with open(handle, "rb", closefd=False) as file:
-            content = file.read(LARGEST + 1)
-    finally:
-        os.close(handle)
-    if len(content) > LARGEST:
-        raise OSError(f"it has more than {LARGEST} bytes")
-    return content

@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
+from .._atomic import file_aside, read_whole
 from ..errors import PluginError
 from ..errors.causes import describe_error, printable, quote
 from .barring import Choice, read_choice
@@ -54,9 +55,8 @@ def answer(folder: str) -> None:
         "seconds": plugin.seconds,
         "notes": notes,
     }
-    aside = Path(folder, "answer.part")
-    aside.write_text(json.dumps(content), "utf-8")
-    aside.rename(Path(folder, "answer.json"))
+    with file_aside(Path(folder, "answer.json")) as aside:
+        aside.write_text(json.dumps(content), "utf-8")
     os._exit(0)  # threads that the plugin started may never end
 
 
@@ -88,9 +88,7 @@ _QUESTION = [name for name in Entry._fields if name != "error"]
 
 def _read(path: Path) -> dict[str, Any]:
     """The parts of the Plugin that another process found."""
-    if path.stat().st_size > _LARGEST:
-        raise ValueError(f"it has more than {_LARGEST} bytes")
-    found = json.loads(path.read_bytes())
+    found = json.loads(read_whole(path, _LARGEST))
     specs = [
         EncoderSpec(
             **{

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
 from ..errors import MissingPackageError
-from ..errors.causes import describe_error
+from ..errors.causes import describe_error, message_of
 from .requirements import read_requirement
 from .spec import EncoderSpec
 
@@ -48,3 +50,19 @@ def require_packages(spec: EncoderSpec) -> None:
             f"encoder {spec.name!r} ({spec.modality}) lacks a package: {'; '.join(missing)}",
             remedy=install_line(spec),
         )
+
+
+def import_package(module: str, need: str, install: str) -> Any:
+    """Import a module of an optional package; MissingPackageError, with how to install it, where that fails.
+
+    `need` says who needs which package, as in "clusters need scikit-learn", and `install` is a command.
+    """
+    try:
+        return import_module(module)
+    except ImportError as cause:
+        absent = (
+            isinstance(cause, ModuleNotFoundError)
+            and (cause.name or "").split(".")[0] == module.split(".")[0]
+        )
+        why = "isn't installed" if absent else f"can't be imported: {message_of(cause)}"
+        raise MissingPackageError(f"{need}, which {why}", remedy=install) from cause

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import plugins as finding
 from ..errors import NameClashError, NoDefaultSpaceError, UnknownNameError
+from ..errors.suggestions import did_you_mean
 from .spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -152,12 +153,10 @@ class Registry(Mapping[str, EncoderSpec]):
                 error = lost.error
                 error.culprit += f"; {self.about(lost.name)}" if lost.broken else ""
                 return error
-        near = get_close_matches(name, known, n=3, cutoff=0.5)
-        did_you_mean = f"did you mean {' or '.join(near)}? " if near else ""
         return UnknownNameError(
             f"no {kind} is called {name!r}",
             culprit=self.about(name),
-            remedy=f"{did_you_mean}`mmencode list` shows what is installed",
+            remedy=f"{did_you_mean(name, known)} `mmencode list` shows what is installed".lstrip(),
         )
 
     def about(self, name: str, distribution: str = "") -> str:

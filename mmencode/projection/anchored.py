@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..arguments.counts import require_positive
 from ..embeddings.embeddings import Embeddings
 from ..errors import EncoderError
 from .base import Projection, Settings, owned
@@ -49,8 +50,7 @@ class LabelAnchored(Projection):
         labels = len(anchors)
         if activation not in _ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}: make it one of {', '.join(_ACTIVATIONS)}")
-        if top < 1:
-            raise ValueError(f"top is {top!r}: make it a positive int")
+        top = require_positive(top, "top")
         if prior is not None and prior.shape != (labels,):
             raise ValueError(
                 f"prior has the shape {list(prior.shape)}: make it [{labels}], one for each label"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..card import is_same_space
 from ..embeddings.embeddings import Embeddings
 from ..encoder import digest
 from ..errors import FitError, SpaceMismatchError
@@ -88,7 +89,7 @@ class Autoencoder(Perceptron):
     @torch.inference_mode()
     def _through(self, embeddings: Embeddings, way: Callable[[Tensor], Tensor]) -> Numbers:
         source = str(self.report.get("source", embeddings.space))
-        if embeddings.space.rpartition("@")[2] != source.rpartition("@")[2]:
+        if not is_same_space(embeddings.space, source):
             raise SpaceMismatchError(
                 f"an autoencoder for vectors of {source} was given some of {embeddings.space}",
                 remedy="fit one to these, with mmencode.autoencode",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from ..arguments.counts import require_positive
 from ..embeddings.embeddings import Embeddings
 from ..encoder import digest
 from ..errors import FitError
@@ -70,9 +71,7 @@ class Truncation(Projection):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ValueError(f"dim is {dim!r}: make it a positive int")
-        self._dim = dim
+        self._dim = require_positive(dim, "dim")
 
     def forward(self, features: Tensor) -> Tensor:
         """Features `[b, width]` to `[b, dim]`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ..card import fingerprint_in
 from ..engine.runtime import Runtime
 from ..errors import EncoderError, SpaceMismatchError, SpecError, UnknownNameError
 from ..inputs import Limits
@@ -137,7 +138,7 @@ def _require_one_space(ways: Mapping[str, _Way]) -> None:
     if len(ways) == 1 or (len(homes) == 1 and None not in homes):
         return
     leads = {modality: way.leads() for modality, way in ways.items()}
-    prints = [{lead.rpartition("@")[2] for lead in ids} for ids in leads.values()]
+    prints = [set(map(fingerprint_in, ids)) for ids in leads.values()]
     if set.intersection(*prints):
         return
     places = "; ".join(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..card import is_same_space
 from ..errors import EncoderError, IdentityError
 from ..errors.causes import describe_error
 from ..projection import Projection
@@ -24,7 +25,7 @@ class Way:
         """The space, made in this process; IdentityError when it is another one here."""
         led = {} if self.projections is None else {"projections": _unpacked(self.projections)}
         space = self.make(*self.arguments, **led, **options)
-        if space.id.rpartition("@")[2] != id.rpartition("@")[2]:
+        if not is_same_space(space.id, id):
             raise IdentityError(
                 f"space {space.name!r} is another one in this process: {id} was sent, and {space.id} is what "
                 "its encoders give here",

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..embeddings.embeddings import Vectors
-from ..errors import FitError, LabelError, MissingPackageError
+from ..errors import FitError, LabelError
+from ..plugins.packages import import_package
 from ..plugins.spec import Scoring
 from .bank import unit_means
 from .heads import Head
@@ -141,20 +142,15 @@ def _require_both(examples: Examples) -> None:
 
 def _fitted(vectors: Vectors, places: Any, names: Sequence[str]) -> tuple[Vectors, Vectors]:
     """Weights `[labels, dim]` and offsets `[labels]`; a row less for two labels."""
-    try:
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold, cross_val_score
-    except ImportError as cause:
-        raise MissingPackageError(
-            "a linear probe needs scikit-learn, which isn't installed",
-            remedy="pip install 'mmencode[fewshot]'",
-        ) from cause
+    need = "a linear probe needs scikit-learn", "pip install 'mmencode[fewshot]'"
+    linear_model = import_package("sklearn.linear_model", *need)
+    model_selection = import_package("sklearn.model_selection", *need)
     inputs, strength, folds = vectors.astype(np.float64), 10.0, min(5, int(np.bincount(places).min()))
     if folds >= 2:
-        parts = StratifiedKFold(folds)
+        parts = model_selection.StratifiedKFold(folds)
         losses = {
-            strength: cross_val_score(
-                LogisticRegression(C=strength, max_iter=_ITERATIONS),
+            strength: model_selection.cross_val_score(
+                linear_model.LogisticRegression(C=strength, max_iter=_ITERATIONS),
                 inputs,
                 places,
                 cv=parts,
@@ -163,5 +159,5 @@ def _fitted(vectors: Vectors, places: Any, names: Sequence[str]) -> tuple[Vector
             for strength in _STRENGTHS
         }
         strength = max(losses, key=losses.__getitem__)
-    model = LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(inputs, places)
+    model = linear_model.LogisticRegression(C=strength, max_iter=_ITERATIONS).fit(inputs, places)
     return np.asarray(model.coef_, np.float32), np.asarray(model.intercept_, np.float32)

@@ -6,11 +6,11 @@ import string
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from ..arguments.lists import strings
 from ..errors import LabelError
+from ..errors.suggestions import did_you_mean
 from ..inputs.batches import as_items
 from ..plugins.spec import TEXT
 from .templates import PLACE, templates_of
@@ -216,6 +216,6 @@ def _require_different(names: Sequence[str], groups: Sequence[Sequence[str]]) ->
 
 def _meant(name: object, names: Sequence[str]) -> str:
     by_fold = {fold(known): known for known in names}
-    near = get_close_matches(fold(str(name)), by_fold, n=3, cutoff=0.5)
-    shown = ", ".join(repr(by_fold[found]) for found in near) or ", ".join(map(repr, names[:5]))
-    return f"did you mean {shown}?" if near else f"the labels are {shown}{', ...' if len(names) > 5 else ''}"
+    suggestion = did_you_mean(fold(str(name)), by_fold, lambda folded: repr(by_fold[folded]))
+    some = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return suggestion or f"the labels are {some}"

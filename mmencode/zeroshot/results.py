@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.counts import require_positive
 from ..embeddings.embeddings import Positions, Vectors
-from ..embeddings.topk import best_columns, whole
-from ..errors import InputError, MissingPackageError
+from ..embeddings.topk import best_columns
+from ..errors import InputError
+from ..plugins.packages import import_package
 from ..plugins.spec import Scoring
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -54,7 +56,7 @@ class Classification:
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The `k` labels with the highest scores of each row, best first, whether or not they are kept."""
-        columns = best_columns(self.scores, whole(k))
+        columns = best_columns(self.scores, require_positive(k))
         scores = np.take_along_axis(self.scores, columns, axis=1)
         names = map(self.labels.__getitem__, columns.ravel().tolist())
         pairs = list(zip(names, scores.ravel().tolist(), strict=True))  # all at once, five times as fast
@@ -124,13 +126,8 @@ class Classification:
 
         Raises MissingPackageError without pandas.
         """
-        try:
-            import pandas
-        except ImportError as cause:
-            raise MissingPackageError(
-                "tables of pandas need pandas, which isn't installed", remedy="pip install pandas"
-            ) from cause
-        columns = best_columns(self.scores, whole(k))  # [n, k]
+        pandas = import_package("pandas", "a DataFrame needs pandas", "pip install pandas")
+        columns = best_columns(self.scores, require_positive(k))  # [n, k]
         scores = np.take_along_axis(self.scores, columns, axis=1)
         content = {
             "position": np.repeat(self.positions, columns.shape[1]),

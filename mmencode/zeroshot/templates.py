@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 
 from ..arguments.lists import strings
 from ..errors import LabelError, UnknownNameError
+from ..errors.suggestions import did_you_mean
 
 PLACE = "{label}"
 SETS = ("openai", "simple", "sounds")
@@ -55,12 +55,10 @@ def _named(name: str) -> tuple[str, ...]:
     if name == "sounds":
         return _SOUNDS
     if name not in SETS:
-        near = get_close_matches(name, SETS, n=2, cutoff=0.5)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise UnknownNameError(
             f"there is no set of templates called {name!r}",
-            remedy=f"{meant}The sets are {', '.join(SETS)}; one's own templates are a list: "
-            f'["a photo of a {PLACE}"]',
+            remedy=f"{did_you_mean(name, SETS)} The sets are {', '.join(SETS)}; one's own templates are a "
+            f'list: ["a photo of a {PLACE}"]'.lstrip(),
         )
     from open_clip import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 

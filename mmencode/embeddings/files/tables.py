@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import struct
-from importlib import import_module
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..._atomic import size_of
-from ...errors import MissingPackageError
+from ...plugins.packages import import_package
 from ..surrogates import escape_surrogates, unescape_surrogates
 from .record import Record, require_bounded, require_kind
 
@@ -20,13 +19,7 @@ _ROW = 16  # bytes of a row beside its vector: a position, and where its key end
 
 def package(name: str) -> Any:
     """The package pyarrow, or a part of it; MissingPackageError without it."""
-    try:
-        return import_module(name)
-    except ImportError as cause:
-        raise MissingPackageError(
-            "Parquet and Arrow files need pyarrow, which isn't installed",
-            remedy="pip install 'mmencode[arrow]'",
-        ) from cause
+    return import_package(name, "Parquet and Arrow files need pyarrow", "pip install 'mmencode[arrow]'")
 
 
 def _table(record: Record) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +20,7 @@ from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from ...errors import MissingPackageError, MmencodeError, UnknownNameError, WeightsError
 from ...errors.causes import describe_error
+from ...errors.suggestions import did_you_mean
 from ...inputs.settings import read_object, require_file
 from ...inputs.tokenizers import require_tokenizer
 from . import model as openclip_model
@@ -320,7 +320,7 @@ def _require_architecture(name: str) -> None:
     if name not in known:
         raise UnknownNameError(
             f"open_clip {open_clip.__version__} has no architecture {name!r}",
-            remedy=_near(name, known) or "open_clip.list_models() lists them all",
+            remedy=did_you_mean(name, known) or "open_clip.list_models() lists them all",
         )
 
 
@@ -329,10 +329,6 @@ def _unknown_tag(architecture: str, tag: str) -> UnknownNameError:
     choices = ", ".join(known) or "none"
     return UnknownNameError(
         f"open_clip has no weights {tag!r} for {architecture!r}, and there is no such file in {os.getcwd()}",
-        remedy=f"{_near(tag, known)} its tags are {choices}; a local checkpoint is named by its path".strip(),
+        remedy=f"{did_you_mean(tag, known)} its tags are {choices}; a local checkpoint is named by its "
+        "path".lstrip(),
     )
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3)
-    return f"did you mean {' or '.join(near)}?" if near else ""

@@ -1,0 +1,21 @@
+"""Checks of the counts that callers pass."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+
+def require_positive(value: Any, name: str = "k", most: int | None = None, *, other: str = "") -> int:
+    """Take a number of any integer type as an int; ValueError unless it is 1 to `most`, and for True.
+
+    `name` is the argument's, for the message, and `other` says what else the caller may pass.
+    """
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or (most is not None and number > most):
+        wanted = "a positive int" if most is None else f"an int from 1 to {most}"
+        raise ValueError(f"{name} is {value!r:.100}: make it {wanted}{other and f' or {other}'}")
+    return number
