@@ -20,11 +20,11 @@ from .plugins.spec import Identity as Identity
 
 if TYPE_CHECKING:
     from . import pooling as pooling
+    from .embeddings.codes import Ranges as Ranges
     from .embeddings.embeddings import Embeddings as Embeddings
-    from .embeddings.embeddings import search as search
-    from .embeddings.embeddings import similarity as similarity
-    from .embeddings.quantised import Quantised as Quantised
-    from .embeddings.quantised import Ranges as Ranges
+    from .embeddings.embeddings import Quantised as Quantised
+    from .embeddings.search import search as search
+    from .embeddings.search import similarity as similarity
     from .embeddings.tokens import Tokens as Tokens
     from .encoder import Encoder as Encoder
     from .engine.runtime import Runtime as Runtime
@@ -109,8 +109,8 @@ _LAZY = {
     "Linear": "projection",
     "Perceptron": "projection",
     "Projection": "projection",
-    "Quantised": "embeddings.quantised",
-    "Ranges": "embeddings.quantised",
+    "Quantised": "embeddings.embeddings",
+    "Ranges": "embeddings.codes",
     "Recall": "spaces.recall",
     "Runtime": "engine.runtime",
     "Space": "spaces.space",
@@ -126,8 +126,8 @@ _LAZY = {
     "load": "spaces.loading",
     "load_projection": "projection",
     "save_projection": "projection",
-    "search": "embeddings.embeddings",
-    "similarity": "embeddings.embeddings",
+    "search": "embeddings.search",
+    "similarity": "embeddings.search",
 }
 
 # Former names, each for one release after its renaming.

@@ -26,7 +26,7 @@ RECEIVERS = {
     "classifier": "mmencode.zeroshot.Classifier",
     "embeddings": "mmencode.Embeddings",
     "other": "mmencode.Embeddings",
-    "first": "mmencode.embeddings.quantised.Quantised",
+    "first": "mmencode.Quantised",
     "space": "mmencode.Space",
     "index": "mmencode.Index",
     "text": "builtins.str",

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from mmencode.embeddings.embeddings import Embeddings
+from mmencode.embeddings.embeddings import Embeddings, Quantised
 from mmencode.embeddings.files import ARRAYS, TABLES
-from mmencode.embeddings.quantised import Quantised
 from mmencode.errors import InputError
 
 FACTS = {"format": "mmencode-embeddings-1", "space": "a@1", "modality": "text", "errors": "[]"}
@@ -146,7 +145,7 @@ def test_an_archive_that_unpacks_to_many_times_its_size_is_refused_before(tmp_pa
     }
     np.savez_compressed(tmp_path / "x.npz", **content)
     assert (tmp_path / "x.npz").stat().st_size < 2**20
-    refused(tmp_path / "x.npz", "says that it holds 335[0-9]+ bytes, and has 33")
+    refused(tmp_path / "x.npz", "its 33[0-9]* bytes would unpack to 335[0-9]+")
 
 
 def test_an_archive_whose_other_members_are_large_is_read_without_them(tmp_path):
@@ -221,7 +220,7 @@ def test_rows_that_are_runs_of_one_value_are_refused_before_they_are_made(tmp_pa
         pa.table(content).replace_schema_metadata(FACTS), tmp_path / "x.parquet", compression="zstd"
     )
     assert (tmp_path / "x.parquet").stat().st_size < 2**20
-    refused(tmp_path / "x.parquet", "says that it holds 54400000 bytes, and has")
+    refused(tmp_path / "x.parquet", "would unpack to 54400000")
 
 
 @NEEDS_ARROW

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode.embeddings.embeddings import Embeddings, search, similarity
+from mmencode.embeddings.embeddings import Embeddings
+from mmencode.embeddings.search import search, similarity
 from mmencode.errors import InputError, SpaceMismatchError
 
 
@@ -235,22 +236,22 @@ def test_repr_says_what_it_is():
 
 def test_names_of_the_batch_become_the_keys_of_the_rows_that_are_there():
     rows = Embeddings(np.eye(2), space="a@1", modality="text", positions=np.array([0, 2]))
-    assert rows.named(["zero", "one", "two"]).keys == ("zero", "two")
+    assert rows.with_keys(["zero", "one", "two"]).keys == ("zero", "two")
     assert rows.keys is None
-    assert rows[:0].named([]).keys == ()
-    with pytest.raises(ValueError, match="rows come from items up to 2, and 2 have names"):
-        rows.named(["zero", "one"])
+    assert rows[:0].with_keys([]).keys == ()
+    with pytest.raises(ValueError, match="rows come from items up to 2, and there are 2 keys"):
+        rows.with_keys(["zero", "one"])
 
 
 def test_names_and_keys_are_taken_by_place_and_never_from_a_table():
     pandas = pytest.importorskip("pandas")
     names = pandas.Series(["zero", "one", "two"], index=[2, 0, 1])
     rows = Embeddings(np.eye(2), space="a@1", modality="text", positions=np.array([0, 2]))
-    assert rows.named(names).keys == ("zero", "two")
+    assert rows.with_keys(names).keys == ("zero", "two")
     assert Embeddings(np.eye(3), space="a@1", modality="text", keys=names).keys == ("zero", "one", "two")
     for table in (pandas.DataFrame({"a": [1], "b": [2]}), {"a": 1, "b": 2}, {"a", "b"}):
-        with pytest.raises(TypeError, match="names must be a list"):
-            rows.named(table)
+        with pytest.raises(TypeError, match="keys must be a list"):
+            rows.with_keys(table)
         with pytest.raises(TypeError, match="keys must be a list"):
             Embeddings(np.eye(2), space="a@1", modality="text", keys=table)
 

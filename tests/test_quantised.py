@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmencode.embeddings.embeddings import Embeddings, similarity
-from mmencode.embeddings.quantised import Quantised, Ranges
+from mmencode.embeddings.codes import Ranges
+from mmencode.embeddings.embeddings import Embeddings, Quantised
+from mmencode.embeddings.search import similarity
 from mmencode.errors import InputError, SpaceMismatchError
 
 EXAMPLES = settings(
@@ -34,7 +35,7 @@ def test_int8_errs_by_half_a_step_at_most(rows, dim, seed):
     embeddings = make(rows, dim, seed)
     codes = embeddings.quantize("int8")
     off = np.linalg.norm(codes.ranges.step) / 2  # the farthest that a vector's values can be off
-    cosines = (codes.dequantise().vectors * embeddings.vectors).sum(axis=1)
+    cosines = (codes.dequantize().vectors * embeddings.vectors).sum(axis=1)
     assert (cosines >= np.sqrt(1 - off**2) - 1e-6).all()
 
 
@@ -73,7 +74,7 @@ def test_ranges_hold_most_vectors_that_they_were_not_measured_on():
 @pytest.mark.parametrize(("rows", "cosine"), [(0, 0.999), (1, 0.8), (10, 0.98)])
 def test_ranges_of_a_few_vectors_are_of_use_to_others(rows, cosine):
     ranges, others = Ranges.of(make(rows, 64)), make(500, 64, seed=1)
-    found = others.quantize("int8", ranges).dequantise()
+    found = others.quantize("int8", ranges).dequantize()
     assert ((found.vectors * others.vectors).sum(axis=1) > cosine).all()
 
 
@@ -132,7 +133,7 @@ def test_binary_similarity_is_the_same_in_every_way_of_counting(monkeypatch, cha
     if change == "older numpy":
         monkeypatch.delattr(np, "bitwise_count", raising=False)
     else:
-        monkeypatch.setattr("mmencode.embeddings.quantised._BLOCK", 600)
+        monkeypatch.setattr("mmencode.embeddings.codes._BLOCK", 600)
     np.testing.assert_array_equal(a.similarity(b), expected)
 
 
@@ -144,7 +145,7 @@ def test_codes_take_one_byte_or_one_bit_for_each_number(kind, bytes_each):
 @pytest.mark.parametrize("kind", ["int8", "binary"])
 def test_dequantised_vectors_are_of_the_space_and_near(kind):
     embeddings = make(dim=33, positions=np.arange(50) * 2, keys=[f"{row}" for row in range(50)])
-    found = embeddings.quantize(kind).dequantise()
+    found = embeddings.quantize(kind).dequantize()
     assert (found.space, found.modality, found.keys) == ("a@1", "text", embeddings.keys)
     np.testing.assert_array_equal(found.positions, embeddings.positions)
     np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, rtol=1e-6)
@@ -163,7 +164,7 @@ def test_codes_of_two_kinds_are_refused():
 
 
 def test_codes_and_vectors_are_not_compared():
-    with pytest.raises(TypeError, match="other is Embeddings: quantise it"):
+    with pytest.raises(TypeError, match="other is Embeddings: quantize it"):
         make().quantize("int8").similarity(make())
 
 
@@ -191,7 +192,7 @@ def test_codes_that_stand_for_zero_have_no_direction():
     ranges = Ranges(np.zeros(2), np.ones(2), "a@1")
     vectors = Embeddings(-np.eye(2), space="a@1", modality="text")
     with pytest.raises(ValueError, match="all zero"):
-        vectors.quantize("int8", ranges).dequantise()
+        vectors.quantize("int8", ranges).dequantize()
 
 
 @pytest.mark.parametrize(

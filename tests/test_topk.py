@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode.arguments.counts import require_positive
-from mmencode.embeddings.embeddings import Embeddings, search, similarity
-from mmencode.embeddings.topk import Nearest, best_columns, cosines, require_unit
+from mmencode.embeddings.embeddings import Embeddings
+from mmencode.embeddings.search import search, similarity
+from mmencode.embeddings.topk import Nearest, best_columns, cosines
+from mmencode.embeddings.unit import require_unit
 
 
 def unit(rows, dim, seed=0):

@@ -1,4 +1,4 @@
-"""The command line: a thin layer on the public API. What is heavy is imported when a command needs it."""
+"""The command line is a thin layer on the public API; commands import heavy modules only when they run."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from . import (
     streams,
 )
 from .demo import command as demo
-from .failures import Commands
+from .failures import CommandGroup
 
-HELP = """Text, images and audio as vectors of one shared space, from whatever encoders are installed.
+HELP = """Turn text, images and audio into vectors of one shared space, with the encoders that are installed.
 
-Results go to standard output: tables on a terminal, tab-separated lines with a header when piped, one JSON
-document with --json. Progress, notes and the items that failed go to standard error.
+Results go to standard output: tables on a terminal, tab-separated lines with a header when piped, or one JSON
+document with --json. Progress, notes and failed items go to standard error.
 
-Exit codes: 0 when something was done, even if some items failed; 1 when nothing was, or a check failed; 2 for
-wrong usage.
+Exit codes: 0 on success, even if some items failed; 1 if nothing could be done or a check failed; 2 for wrong
+usage.
 
 \b
 Examples:
@@ -46,7 +46,7 @@ Examples:
 """
 
 app = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     help=HELP,
     add_completion=False,
     no_args_is_help=True,
@@ -70,10 +70,10 @@ app.command("compose")(spaces.compose)
 app.command("verify")(spaces.verify)
 for group in (app, eval.app, index.app):
     for registered in group.registered_commands:
-        registered.cls = output.Command
+        registered.cls = output.QuietCommand
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"mmencode {__version__}")
         raise typer.Exit
@@ -82,30 +82,30 @@ def _version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Hold the options that belong to no command; its help is HELP."""
+    """Declare the options that belong to no command; their help is HELP."""
 
 
 def main() -> None:
-    """Run the command line, whatever its streams are; one that can't be written to ends it with code 1."""
+    """Run the command line as a program; exit with code 1 if its output can't be written."""
     streams.mend()
     try:
-        with _standard_output_kept():
+        with _keep_standard_output():
             app()
-    except OSError as error:  # printing help does something before any command runs
+    except OSError as error:  # help is printed while the command line is parsed, outside any command
         typer.echo(f"error: {error.strerror or error}", err=True)
         sys.exit(1)
 
 
 @contextmanager
-def _standard_output_kept() -> Iterator[None]:
-    """Move the results to a descriptor of their own, since C code prints to the first one.
+def _keep_standard_output() -> Iterator[None]:
+    """Write the results to a descriptor of their own, and let descriptor 1 lead to standard error.
 
-    That one becomes standard error, to which all goes that is printed once the command has ended.
+    C code prints to descriptor 1 past `sys.stdout`, as do libraries while the process exits.
     """
-    own = _moved(sys.stdout)
+    own = _take_over(sys.stdout)
     if own is None:
         yield
         return
@@ -113,13 +113,16 @@ def _standard_output_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # the reader went away
+        with suppress(OSError):  # the reader of a pipe may have closed it
             own.flush()
         sys.stdout = sys.stderr
 
 
-def _moved(stream: TextIO) -> TextIO | None:
-    """The stream on another descriptor; None where it isn't the process's own, or one of them is closed."""
+def _take_over(stream: TextIO) -> TextIO | None:
+    """Duplicate descriptor 1 into a new stream, and let descriptor 1 lead to standard error.
+
+    Gives None if the stream isn't on descriptor 1, as under a test runner, or if a descriptor is closed.
+    """
     try:
         if not isinstance(stream, io.TextIOWrapper) or stream.fileno() != 1:
             return None

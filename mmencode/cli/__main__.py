@@ -1,4 +1,4 @@
-"""`python -m mmencode.cli`, for where scripts aren't on the path."""
+"""Run the command line as `python -m mmencode.cli`, where the script isn't on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mmencode check`: the conformance suite on an installed encoder, without writing a test."""
+"""Implement `mmencode check`, which runs the conformance suite on installed encoders."""
 
 from __future__ import annotations
 
@@ -22,36 +22,43 @@ LEAST = 3  # some checks compare an item with its neighbours
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="An encoder, or a space for all its encoders.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The name of an encoder, or of a space to check all its encoders.", metavar="NAME"
+        ),
+    ],
     items: Annotated[
         list[str] | None,
         typer.Option(
-            "--items", help="Texts, or files and folders, in place of the sample items.", metavar="PATH ..."
+            "--items",
+            help="Texts, files or folders to check with, at least three items, in place of generated ones.",
+            metavar="PATH ...",
         ),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="PATH")] = None,
     json: Json = False,
 ) -> None:
-    """Check that an encoder keeps the contract.
+    """Run the conformance tests on an installed encoder.
 
-    These are the checks of mmencode.testing.EncoderConformance. A check that doesn't apply is skipped. The
-    exit code is 1 when one fails.
+    The tests are those of mmencode.testing.EncoderConformance, run without pytest. One that doesn't apply to
+    the encoder is skipped. The exit code is 1 if one fails.
 
     \b
     Example: mmencode check offline/minilm
     Example: mmencode check offline/efficientnet-lite0 --items one.jpg two.jpg three.jpg
     """
-    specs = _named(registry(), name)
-    batch = _gathered(specs, items or [], more or [])
-    found = {spec.name: _checked(spec, batch, drawn=not json, titled=len(specs) > 1) for spec in specs}
+    specs = _find_specs(registry(), name)
+    batch = _gather_items(specs, items or [], more or [])
+    found = {spec.name: _check_encoder(spec, batch, drawn=not json, titled=len(specs) > 1) for spec in specs}
     if json:
         output.document([_document(encoder, outcomes) for encoder, outcomes in found.items()])
-    if any(not _passed(outcomes) for outcomes in found.values()):
+    if not all(_all_pass(outcomes) for outcomes in found.values()):
         raise typer.Exit(1)
 
 
-def _named(known: Registry, name: str) -> Sequence[EncoderSpec]:
-    """The encoder of that name, or the encoders of that space."""
+def _find_specs(known: Registry, name: str) -> Sequence[EncoderSpec]:
+    """Find the encoder of that name, or the encoders of the space of that name."""
     try:
         specs: Sequence[EncoderSpec] = (known[name],)
     except UnknownNameError as unknown:
@@ -61,20 +68,25 @@ def _named(known: Registry, name: str) -> Sequence[EncoderSpec]:
             raise unknown from None
     if any(spec.is_family for spec in specs):
         raise MmencodeError(
-            f"{name!r} stands for many encoders", remedy="put one of its members in the place of the star"
+            f"{name!r} stands for many encoders", remedy="write the name of one of them in place of the star"
         )
     return specs
 
 
-def _gathered(specs: Sequence[EncoderSpec], items: Sequence[str], more: Sequence[str]) -> list[str] | None:
-    """The user's items, each readable, or None for the sample items; `more` are those after the first."""
+def _gather_items(
+    specs: Sequence[EncoderSpec], items: Sequence[str], more: Sequence[str]
+) -> list[str] | None:
+    """Collect the user's items and read each of them; None stands for the generated items.
+
+    `--items` takes one value as an option; further values arrive as arguments, in `more`.
+    """
     if more and not items:
         raise typer.BadParameter(f"write --items before {more[0]!r}")
     if not items:
         return None
     if len(specs) > 1:
         names = ", ".join(spec.name for spec in specs)
-        raise typer.BadParameter(f"items are for one encoder, name one of {names}", param_hint="--items")
+        raise typer.BadParameter(f"items are for one encoder: name one of {names}", param_hint="--items")
     modality = specs[0].modality
     found = gather(modality, [*items, *more])
     if found.errors:
@@ -86,20 +98,20 @@ def _gathered(specs: Sequence[EncoderSpec], items: Sequence[str], more: Sequence
     from ..inputs import Limits, reader
 
     for item in found.batch:
-        reader(modality)(item, Limits())  # a bad item is the user's matter, not the encoder's
+        reader(modality)(item, Limits())  # a bad item is reported here, not as a failure of the encoder
     return found.batch
 
 
-def _checked(spec: EncoderSpec, items: list[str] | None, *, drawn: bool, titled: bool) -> list[Outcome]:
-    """Run the checks of one encoder, and print them when they are done."""
-    outcomes = _outcomes(spec, items)
+def _check_encoder(spec: EncoderSpec, items: list[str] | None, *, drawn: bool, titled: bool) -> list[Outcome]:
+    """Run the checks of one encoder, print their outcomes if `drawn`, and the verdict in any case."""
+    outcomes = _run_checks(spec, items)
     if drawn:
         rows = [(found.check, found.protects, found.state, found.reason) for found in outcomes]
         columns = ("check", "protects", "state", "reason")
         output.table(output.Table(spec.name, columns, rows), titled=titled)
     counts = Counter(found.state for found in outcomes)
     broken = "breaks the contract" if len(outcomes) > 1 else "can't be loaded"
-    verdict = "keeps the contract" if _passed(outcomes) else broken
+    verdict = "keeps the contract" if _all_pass(outcomes) else broken
     counted = ", ".join(
         f"{counts[state]} {state}" for state in ("passed", "failed", "skipped") if counts[state]
     )
@@ -107,8 +119,8 @@ def _checked(spec: EncoderSpec, items: list[str] | None, *, drawn: bool, titled:
     return outcomes
 
 
-def _outcomes(spec: EncoderSpec, batch: list[str] | None) -> list[Outcome]:
-    """One outcome for each check; only the first when the encoder can't be loaded."""
+def _run_checks(spec: EncoderSpec, batch: list[str] | None) -> list[Outcome]:
+    """Run all checks of an encoder; only the first, "loads", if it can't be loaded."""
     from ..engine.progress import bar
     from ..testing import Check, EncoderConformance, checks
 
@@ -119,9 +131,9 @@ def _outcomes(spec: EncoderSpec, batch: list[str] | None) -> list[Outcome]:
     planned = list(checks(Installed))
     try:
         outcomes = [
-            Check("loads", "The encoder can be built, with all its weights", Installed.encoder).attempt()
+            Check("loads", "The encoder can be built with all its weights", Installed.encoder).attempt()
         ]
-        if outcomes[0].state == "failed":  # the others would only say so again
+        if outcomes[0].state == "failed":  # every other check would fail with this reason again
             return outcomes
         with bar(spec.name, len(planned)) as advance:
             for check in planned:
@@ -132,7 +144,7 @@ def _outcomes(spec: EncoderSpec, batch: list[str] | None) -> list[Outcome]:
         Installed.teardown_class()
 
 
-def _passed(outcomes: Sequence[Outcome]) -> bool:
+def _all_pass(outcomes: Sequence[Outcome]) -> bool:
     return all(found.state != "failed" for found in outcomes)
 
 
@@ -141,4 +153,4 @@ def _document(encoder: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         {"check": found.check, "protects": found.protects, "state": found.state, "reason": found.reason}
         for found in outcomes
     ]
-    return {"encoder": encoder, "state": "passed" if _passed(outcomes) else "failed", "checks": checks}
+    return {"encoder": encoder, "state": "passed" if _all_pass(outcomes) else "failed", "checks": checks}

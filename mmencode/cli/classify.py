@@ -1,4 +1,4 @@
-"""`mmencode classify`: items among labels that are given as words."""
+"""Implement `mmencode classify`, which ranks labels for items zero-shot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .options import (
     Templates,
     TemplateSet,
     Trusted,
-    chosen_templates,
+    choose_templates,
     open_space,
 )
 
@@ -40,39 +40,68 @@ if TYPE_CHECKING:
 def classify(
     items: Annotated[
         list[str] | None,
-        typer.Argument(help="Files and folders. - reads one item from each line of standard input."),
+        typer.Argument(
+            help="Files and folders, or texts; - reads one item from each line of standard input.",
+            metavar="ITEM...",
+        ),
     ] = None,
-    labels: Annotated[str, typer.Option(help="Labels, separated by commas.")] = "",
+    labels: Annotated[
+        str,
+        typer.Option(help="The labels to choose among, separated by commas: cat,dog,car.", metavar="LABELS"),
+    ] = "",
     labels_file: Annotated[
         Path | None,
-        typer.Option(help="A file with one more label on each line.", exists=True, dir_okay=False),
+        typer.Option(
+            help="Read more labels from this file, one on each line.",
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+        ),
     ] = None,
     template: Templates = None,
     template_set: TemplateSet = None,
     synonyms_file: Annotated[
         Path | None,
         typer.Option(
-            help='A file with other names of labels, on each line "car: automobile, motor car".',
+            help="A file of synonyms of labels, whose vectors are averaged with the label's; its lines read "
+            '"car: automobile, motor car".',
             exists=True,
             dir_okay=False,
+            metavar="FILE",
         ),
     ] = None,
     null: Annotated[
         list[str] | None,
-        typer.Option(help='A text about nothing in particular, "a photo": what fits it better has no label.'),
+        typer.Option(
+            help='A text that fits any item, such as "a photo": labels that score lower than it are dropped. '
+            "Repeatable.",
+            metavar="TEXT",
+        ),
     ] = None,
     duplicates: Duplicates = DuplicateLabels.refuse,
     multi_label: Annotated[
-        bool, typer.Option("--multi-label", help="Judge each label by itself; an item may have many.")
+        bool,
+        typer.Option(
+            "--multi-label", help="Accept or reject each label by itself, so that an item may have several."
+        ),
     ] = False,
     threshold: Annotated[
-        float | None, typer.Option(help="The score from which on a label counts; others aren't shown.")
+        float | None, typer.Option(help="Drop labels that score lower than this.", metavar="SCORE")
     ] = None,
-    modality: Annotated[str, typer.Option(help="What the items are.")] = "image",
+    modality: Annotated[
+        str,
+        typer.Option(
+            help="The kind of the items: image, audio, text or another that the space has.",
+            metavar="MODALITY",
+        ),
+    ] = "image",
     k: Annotated[
         int | None,
         typer.Option(
-            "-k", min=1, help="How many labels to show for each item; 3, or all with --multi-label."
+            "-k",
+            min=1,
+            help="The number of labels to show for each item. If omitted, 3, or all with --multi-label.",
+            metavar="NUMBER",
         ),
     ] = None,
     file: ListFile = None,
@@ -83,20 +112,20 @@ def classify(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Rank labels for items, without training.
+    """Rank labels for items zero-shot, without training.
 
-    Scores are cosine similarities: compare them within a row; they are no probabilities. Where the space has
-    a scale for those, they are shown, too.
+    Scores are cosine similarities, to be compared within a row; they are no probabilities. Probabilities are
+    shown beside them if the space declares how scores become probabilities.
 
     \b
     Example: mmencode classify photos/ --labels cat,dog,car
     """
     if threshold is not None and not isfinite(threshold):
-        raise typer.BadParameter(f"{threshold} is no score", param_hint="--threshold")
-    words = _labels(labels, labels_file)
-    described = _Description(
-        templates=chosen_templates(template, template_set),
-        synonyms=None if synonyms_file is None else _synonyms(synonyms_file),
+        raise typer.BadParameter(f"{threshold} is not a finite number", param_hint="--threshold")
+    words = _read_labels(labels, labels_file)
+    options = _LabelOptions(
+        templates=choose_templates(template, template_set),
+        synonyms=None if synonyms_file is None else _read_synonyms(synonyms_file),
         null=null or [],
         multi_label=multi_label,
         duplicates=duplicates.value,
@@ -105,12 +134,12 @@ def classify(
     opened = open_space(space, device, limit, trust)
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)
-    classifier = _classifier(opened, words, described)
+    classifier = _build_classifier(opened, words, options)
     result = classifier.classify(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *result.errors]
     require_some(len(result), failed)
     names = [found.batch[position] for position in result.positions]
-    ranked = list(zip(names, _shown(result, threshold, k), strict=True))
+    ranked = list(zip(names, _select_labels(result, threshold, k), strict=True))
     if json:
         results = [{"item": name, "labels": [entry.to_dict() for entry in row]} for name, row in ranked]
         output.document(
@@ -124,13 +153,13 @@ def classify(
     else:
         output.table(_table(ranked, result.has_probabilities))
     if result.is_alone:
-        output.note("One label has no probability: name more, or what else there may be with --null.")
+        output.note("A single label has no probability: pass more labels, or an alternative with --null.")
     report(failed)
 
 
 @dataclass(frozen=True, slots=True)
-class _Description:
-    """What the command line says about its labels, as `Space.classifier` takes it."""
+class _LabelOptions:
+    """The options about labels, in the form in which `Space.classifier` takes them."""
 
     templates: str | list[str] | None
     synonyms: dict[str, list[str]] | None
@@ -140,26 +169,31 @@ class _Description:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    """One label of an item."""
+class _RankedLabel:
+    """One label of an item with its score, and its probability where the space gives one."""
 
     label: str
     score: float
     probability: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """For a JSON document; without a probability where there is none."""
+        """The label as a JSON document holds it, without a missing probability."""
         content = {"label": self.label, "score": self.score, "probability": self.probability}
         return {name: value for name, value in content.items() if value is not None}
 
     def cells(self) -> tuple[str, ...]:
-        """For a table."""
+        """The texts that fill the label's columns of the table."""
         probability = () if self.probability is None else (output.score(self.probability),)
         return (self.label, output.score(self.score), *probability)
 
 
-def _shown(result: Classification, threshold: float | None, k: int | None) -> list[list[_Shown]]:
-    """The labels of each row to show: those that count where something says so, else the best."""
+def _select_labels(
+    result: Classification, threshold: float | None, k: int | None
+) -> list[list[_RankedLabel]]:
+    """Select the labels to show for each item, best first.
+
+    They are the accepted ones where a threshold or a null text decides, else the `k` best.
+    """
     if threshold is not None:
         result = result.with_threshold(threshold)
     judged = result.threshold is not None or result.null is not None
@@ -169,15 +203,15 @@ def _shown(result: Classification, threshold: float | None, k: int | None) -> li
     chances = result.probabilities().tolist() if result.has_probabilities else None
     return [
         [
-            _Shown(label, score, None if chances is None else chances[number][places[label]])
+            _RankedLabel(label, score, None if chances is None else chances[number][places[label]])
             for label, score in row[:count]
         ]
         for number, row in enumerate(rows)
     ]
 
 
-def _table(ranked: Sequence[tuple[str, Sequence[_Shown]]], chances: bool) -> output.Table:
-    """A row for each item, with as many columns as the item with the most labels needs."""
+def _table(ranked: Sequence[tuple[str, Sequence[_RankedLabel]]], chances: bool) -> output.Table:
+    """A table with a row for each item, as wide as the item with the most labels needs."""
     places = range(1, 1 + max(1, max(len(row) for _, row in ranked)))
     kinds = ("score", "probability") if chances else ("score",)
     numbers = [f"{kind} {place}" for place in places for kind in kinds]
@@ -191,18 +225,19 @@ def _table(ranked: Sequence[tuple[str, Sequence[_Shown]]], chances: bool) -> out
     return output.Table("Labels", columns, rows, numbers=numbers)
 
 
-def _labels(listed: str, path: Path | None) -> list[str]:
-    listed_there = [] if path is None else _read(path)
-    words = [word.strip() for word in [*listed.split(","), *listed_there] if word.strip()]
+def _read_labels(listed: str, path: Path | None) -> list[str]:
+    """Read the labels of --labels and of --labels-file; wrong usage if there are none."""
+    lines = [] if path is None else _read_lines(path)
+    words = [word.strip() for word in [*listed.split(","), *lines] if word.strip()]
     if not words:
         raise typer.BadParameter(
-            "name some labels: --labels cat,dog,car, or --labels-file", param_hint="--labels"
+            "pass some labels: --labels cat,dog,car, or --labels-file", param_hint="--labels"
         )
     return words
 
 
-def _read(path: Path) -> list[str]:
-    """The lines of an option's file; wrong usage for one that can't be read."""
+def _read_lines(path: Path) -> list[str]:
+    """Read the lines of an option's file; wrong usage for one that can't be read."""
     try:
         return read_lines(path)
     except InputError as cause:
@@ -210,31 +245,33 @@ def _read(path: Path) -> list[str]:
 
 
 def _require_sigmoid(space: Space, modality: str) -> None:
-    """Refuse labels judged by themselves where nothing says from what score on they count."""
+    """Refuse --multi-label for a space that doesn't declare which score accepts a label."""
     scoring = space.scoring(modality)
     if scoring is None or scoring.kind != "sigmoid":
         raise typer.BadParameter(
-            "this space doesn't say what score a label needs: pass --threshold or --null",
+            "this space declares no score from which on a label is accepted: pass --threshold or --null",
             param_hint="--multi-label",
         )
 
 
-def _synonyms(path: Path) -> dict[str, list[str]]:
-    """The other names of labels in a file, a label's on each line."""
+def _read_synonyms(path: Path) -> dict[str, list[str]]:
+    """Read the synonyms of labels from a file with one label on each line."""
     found: dict[str, list[str]] = {}
-    for line in _read(path):
+    for line in _read_lines(path):
         label, colon, others = line.partition(":")
         words = [word.strip() for word in others.split(",") if word.strip()]
         if not colon or not label.strip() or not words or label.strip() in found:
             raise typer.BadParameter(
-                f'a line is {line!r:.200}: write each label once, as "car: automobile, motor car"',
+                f"the line {line!r:.200} can't be used: write each label once, as "
+                '"car: automobile, motor car"',
                 param_hint="--synonyms-file",
             )
         found[label.strip()] = words
     return found
 
 
-def _classifier(space: Space, labels: Sequence[str], given: _Description) -> Classifier:
+def _build_classifier(space: Space, labels: Sequence[str], given: _LabelOptions) -> Classifier:
+    """Encode the labels into a classifier; wrong usage for labels or templates that it refuses."""
     try:
         return space.classifier(
             labels,
@@ -244,5 +281,5 @@ def _classifier(space: Space, labels: Sequence[str], given: _Description) -> Cla
             multi_label=given.multi_label,
             duplicates=given.duplicates,
         )
-    except (LabelError, UnknownNameError) as cause:  # a label twice, or a template without {label}
+    except (LabelError, UnknownNameError) as cause:  # a repeated label, a template without {label}
         raise typer.BadParameter(f"{cause.fact}; {cause.remedy}") from cause

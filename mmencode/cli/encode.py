@@ -1,4 +1,4 @@
-"""`mmencode encode`: items to a file of vectors."""
+"""Implement `mmencode encode`, which writes the vectors of items to a file."""
 
 from __future__ import annotations
 
@@ -8,22 +8,35 @@ from typing import Annotated
 import typer
 
 from . import output
-from .failures import as_documents, report, require_some
+from .failures import as_documents, blame_usage, report, require_some
 from .items import gather
 from .options import Device, FollowLinks, Json, Limit, ListFile, SpaceName, Trusted, open_space
 
 
 def encode(
-    modality: Annotated[str, typer.Argument(help="text, image, audio, or another that a plugin knows.")],
+    modality: Annotated[
+        str,
+        typer.Argument(
+            help="The kind of the items: text, image, audio, or one that a plugin declares.",
+            metavar="MODALITY",
+        ),
+    ],
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Texts; or files and folders. - reads one item from each line of standard input."
+            help="Texts, or files and folders; - reads one item from each line of standard input.",
+            metavar="ITEM...",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path(
-        "vectors.safetensors"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file to write; ends in .safetensors, .npz, .parquet or .arrow.",
+            metavar="FILE",
+        ),
+    ] = Path("vectors.safetensors"),
     file: ListFile = None,
     follow_links: FollowLinks = False,
     space: SpaceName = None,
@@ -32,10 +45,10 @@ def encode(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Write the vectors of items to a file, with the space's identity and the name of each row's item.
+    """Write the vectors of items to a file.
 
-    Its ending says the format: .safetensors, .npz, .parquet or .arrow. mmencode.Embeddings.load reads it.
-    Items that failed have no row.
+    The file also holds the identity of the space, and the item of each row. mmencode.Embeddings.load reads
+    it. Items that can't be encoded have no row.
 
     \b
     Example: mmencode encode image photos/ -o photos.safetensors
@@ -46,8 +59,8 @@ def encode(
     vectors = opened.encode(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *vectors.errors]
     require_some(len(vectors), failed)
-    named = vectors.named(found.batch)
-    named.save(out)
+    keyed = vectors.with_keys(found.batch)
+    keyed.save(out)
     if json:
         output.document(
             {
@@ -55,7 +68,7 @@ def encode(
                 "modality": modality,
                 "dim": vectors.dim,
                 "vectors": str(out),
-                "rows": list(named.keys or ()),
+                "rows": list(keyed.keys or ()),
                 "failed": as_documents(failed),
                 "left_out": dict(found.left_out),
             }
@@ -67,12 +80,10 @@ def encode(
 
 
 def _check_out(out: Path) -> None:
-    """Find out before the work rather than after it that it couldn't be saved."""
+    """Refuse an output file that couldn't be written, before any item is encoded."""
     from ..embeddings.files import require_format
 
-    try:
+    with blame_usage("--out"):
         require_format(out)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--out") from error
     if not out.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")

@@ -1,18 +1,17 @@
-"""`mmencode eval`: how good a space is on one's own data."""
+"""Implement `mmencode eval`, which measures how well a space does on the user's own data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import MmencodeError
 from ..plugins.spec import IMAGE
 from . import output
+from .failures import blame_usage
 from .options import (
     Device,
     DuplicateLabels,
@@ -23,7 +22,7 @@ from .options import (
     Templates,
     TemplateSet,
     Trusted,
-    chosen_templates,
+    choose_templates,
     open_space,
     require_folder_of,
 )
@@ -35,42 +34,97 @@ if TYPE_CHECKING:
 PAGES = (".md", ".json")
 
 app = typer.Typer(
-    help="Measure how good a space is on your own data.", no_args_is_help=True, rich_markup_mode=None
+    help="Measure how well a space does on your own data.", no_args_is_help=True, rich_markup_mode=None
 )
 
 FileColumn = Annotated[
-    str | None, typer.Option("--file-column", help="The column of files; the first if not given.")
+    str | None,
+    typer.Option(
+        "--file-column",
+        help="The table's column of file paths. If omitted, the first column.",
+        metavar="NAME",
+    ),
 ]
-Depths = Annotated[
-    list[int] | None, typer.Option("-k", min=1, help="How far down answers count. Repeatable.")
+Accuracies = Annotated[
+    list[int] | None,
+    typer.Option(
+        "-k",
+        min=1,
+        help="Report how often the right label is among the k best (top-k accuracy). Repeatable.",
+        metavar="K",
+    ),
 ]
-Sample = Annotated[int | None, typer.Option(min=1, help="Measure so many items, drawn by the seed.")]
-Seed = Annotated[int, typer.Option(help="Of the sample and of the intervals.")]
-Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples for the intervals.")]
+Recalls = Annotated[
+    list[int] | None,
+    typer.Option(
+        "-k",
+        min=1,
+        help="Report how often a right answer is among the first k (recall@k). Repeatable.",
+        metavar="K",
+    ),
+]
+Sample = Annotated[
+    int | None,
+    typer.Option(min=1, help="Measure only this many items, drawn at random with --seed.", metavar="NUMBER"),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="The random seed of the --sample and of the confidence intervals' resamples.", metavar="NUMBER"
+    ),
+]
+Resamples = Annotated[
+    int,
+    typer.Option(
+        min=100, help="The number of bootstrap resamples for the confidence intervals.", metavar="NUMBER"
+    ),
+]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", help="Also write the whole report: .md or .json.", metavar="FILE"),
+    typer.Option(
+        "--out",
+        "-o",
+        help="Write the full report to this .md or .json file, too.",
+        metavar="FILE",
+    ),
 ]
-Modality = Annotated[str, typer.Option(help="What the items are.")]
+Modality = Annotated[
+    str,
+    typer.Option(
+        help="The kind of the items: image, audio or another that the space has.", metavar="MODALITY"
+    ),
+]
 
 
 @app.command("zero-shot")
 def zero_shot(
     data: Annotated[
-        Path, typer.Argument(help="A folder with a folder for each class, or a table of files and labels.")
+        Path,
+        typer.Argument(
+            help="A folder with a subfolder for each class, or a table of files and labels.", metavar="PATH"
+        ),
     ],
     modality: Modality = IMAGE,
     column: Annotated[
-        str | None, typer.Option(help="The column of labels; the first of the others if not given.")
+        str | None,
+        typer.Option(
+            help="The table's column of labels. If omitted, the first one that isn't the files'.",
+            metavar="NAME",
+        ),
     ] = None,
     file_column: FileColumn = None,
     names: Annotated[
-        Path | None, typer.Option(help="A table of classes and the names to use instead.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="A table that maps classes, such as n02123045, to names for the prompts, such as tabby cat.",
+            dir_okay=False,
+            metavar="FILE",
+        ),
     ] = None,
     template: Templates = None,
     template_set: TemplateSet = None,
     duplicates: Duplicates = DuplicateLabels.refuse,
-    k: Depths = None,
+    k: Accuracies = None,
     sample: Sample = None,
     seed: Seed = 0,
     resamples: Resamples = 1000,
@@ -81,9 +135,11 @@ def zero_shot(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Classify labelled items without training, and compare with their labels.
+    """Measure the accuracy of zero-shot classification.
 
-    Tables are .csv, .jsonl or .parquet; their files are relative to them. Rows without a label are left out.
+    Labelled items are classified, and the report says how often they get their own label, with confidence
+    intervals and the accuracy of chance. Tables are .csv, .jsonl or .parquet files. Paths in them are
+    relative to the table's folder; rows without a label are left out.
 
     \b
     Example: mmencode eval zero-shot photos/ -o report.md
@@ -92,9 +148,9 @@ def zero_shot(
     from .. import evaluation
 
     _check_out(out)
-    templates = chosen_templates(template, template_set)
-    with _usage():
-        read = _labelled(data, modality, file_column, column, names, duplicates.value)
+    templates = choose_templates(template, template_set)
+    with blame_usage():
+        read = _read_labelled(data, modality, file_column, column, names, duplicates.value)
     found = evaluation.zero_shot(
         open_space(space, device, limit, trust),
         modality,
@@ -113,17 +169,24 @@ def zero_shot(
 
 @app.command("retrieval")
 def retrieval(
-    table: Annotated[Path, typer.Argument(help="A table of files and captions.")],
+    table: Annotated[Path, typer.Argument(help="A table of files and their captions.", metavar="TABLE")],
     modality: Modality = IMAGE,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="A column of captions; the first of the others if not given. Repeatable."),
+        typer.Option(
+            help="A column of captions. If omitted, the first one that isn't the files'. Repeatable.",
+            metavar="NAME",
+        ),
     ] = None,
     file_column: FileColumn = None,
     template: Annotated[
-        str, typer.Option(help='How a caption reads, when it is but a label: "a photo of a {label}".')
+        str,
+        typer.Option(
+            help='A prompt that wraps captions which are only labels: "a photo of a {label}".',
+            metavar="PROMPT",
+        ),
     ] = "{label}",
-    k: Depths = None,
+    k: Recalls = None,
     sample: Sample = None,
     seed: Seed = 0,
     resamples: Resamples = 1000,
@@ -134,10 +197,12 @@ def retrieval(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Search files by captions and captions by files, and look where the right ones stand.
+    """Measure the recall of searches by caption and by file.
 
-    A file may have several rows, as may a caption. Tables are .csv, .jsonl or .parquet; their files are
-    relative to them. Rows without a caption are left out.
+    The captions search the files and the files the captions, and the report says how often the right answers
+    come first, with confidence intervals. A file may stand in several rows, and so may a caption. Tables are
+    .csv, .jsonl or .parquet files. Paths in them are relative to the table's folder; rows without a caption
+    are left out.
 
     \b
     Example: mmencode eval retrieval captions.csv
@@ -146,7 +211,7 @@ def retrieval(
     from .. import evaluation
 
     _check_out(out)
-    with _usage():
+    with blame_usage():
         read = evaluation.paired_table(
             table, modality, items=file_column, captions=column or (), template=template
         )
@@ -162,7 +227,7 @@ def retrieval(
     _give(found, out, json)
 
 
-def _labelled(
+def _read_labelled(
     data: Path,
     modality: str,
     files: str | None,
@@ -170,7 +235,7 @@ def _labelled(
     names: Path | None,
     duplicates: KeptOrNot,
 ) -> Labelled:
-    """The items of a folder, or of a table by its columns."""
+    """Read labelled items from a folder of classes, or from the columns of a table."""
     from ..evaluation import labelled_folder, labelled_table
 
     if not data.is_dir():
@@ -180,26 +245,15 @@ def _labelled(
     return labelled_folder(data, modality, names=names, duplicates=duplicates)
 
 
-@contextmanager
-def _usage() -> Iterator[None]:
-    """Make of a wrong argument a wrong command line: a table's ending, say, or a template without a slot."""
-    try:
-        yield
-    except MmencodeError:
-        raise
-    except ValueError as cause:
-        raise typer.BadParameter(str(cause)) from cause
-
-
 def _check_out(out: Path | None) -> None:
-    """Find out before the work rather than after it that it couldn't be saved."""
+    """Refuse a report that couldn't be written, before anything is measured."""
     if out is not None and out.suffix.lower() not in PAGES:
         raise typer.BadParameter(f"{out} ends in none of {', '.join(PAGES)}", param_hint="--out")
     require_folder_of(out, "--out")
 
 
 def _give(found: Report, out: Path | None, json: bool) -> None:
-    """Write the report where it was asked for, print it, and list what was left out."""
+    """Print the report, write it to `out` if given, and list the rows that were left out."""
     from .._atomic import file_aside
 
     document = dumps(found.to_dict(), indent=2)
@@ -208,10 +262,10 @@ def _give(found: Report, out: Path | None, json: bool) -> None:
             page = found.to_markdown() if out.suffix.lower() == ".md" else f"{document}\n"
             aside.write_text(page, encoding="utf-8")
     output.say(document) if json else output.text(found)
-    _report(found.left_out)
+    _list_left_out(found.left_out)
 
 
-def _report(left_out: Sequence[LeftOut]) -> None:
+def _list_left_out(left_out: Sequence[LeftOut]) -> None:
     if left_out:
         rows = [(row.source, row.reason) for row in left_out]
         output.table(output.Table(f"{len(rows)} left out", ("left out", "reason"), rows), err=True)

@@ -1,4 +1,4 @@
-"""What went wrong, on standard error: the items that failed, and the error that ended the command."""
+"""Report on standard error the items that failed, and the error that ended a command."""
 
 from __future__ import annotations
 
@@ -10,66 +10,83 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import InputError, MmencodeError
-from ..errors.causes import message_of
-from .output import Table, shown, table
+from ..errors.causes import escape_unprintable, message_of
+from .output import Table, table
 
-# What a wrong command line raises; the Click that has it may be Typer's own, under a private name.
-Usage: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
+# Click's UsageError, taken from a subclass: Typer may carry a copy of Click under a private name.
+UsageError: type[Exception] = cast("type[Exception]", typer.BadParameter.__base__)
 
 
-class Commands(TyperGroup):
-    """The group of commands; an error that mmencode raised on purpose ends one with exit code 1."""
+class CommandGroup(TyperGroup):
+    """A group of commands that turns the errors of mmencode and of the system into exit code 1."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the command line."""
-        with _usage_shown():
+        with _escape_usage_errors():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; other exceptions are bugs and keep their traceback."""
+        """Run the chosen command; exceptions of other types are bugs and keep their traceback."""
         try:
-            with _usage_shown():
+            with _escape_usage_errors():
                 return super().invoke(ctx)
         except BrokenPipeError:  # the reader went away, as in `mmencode list | head`
             raise
         except (MmencodeError, OSError) as error:
-            _say(error)
+            _print_error(error)
             raise typer.Exit(1) from error
 
 
 @contextmanager
-def _usage_shown() -> Iterator[None]:
-    """Escape what an error about the command line says of it, which a terminal would take for its own."""
+def _escape_usage_errors() -> Iterator[None]:
+    """Escape control characters in usage errors, which quote the command line to a terminal."""
     try:
         yield
-    except Usage as error:
+    except UsageError as error:
         said: Any = error
-        said.message = shown(said.message)
+        said.message = escape_unprintable(said.message)
         raise
 
 
-def _say(error: MmencodeError | OSError) -> None:
-    """Print an error in its parts, each of which is words alone: no name in one makes another of itself."""
+@contextmanager
+def blame_usage(option: str | None = None) -> Iterator[None]:
+    """Turn a ValueError about an argument, such as a condition that isn't SQL, into wrong usage of an option.
+
+    Errors of mmencode's own tree pass, since they name their remedy.
+    """
+    try:
+        yield
+    except MmencodeError:
+        raise
+    except ValueError as cause:
+        raise typer.BadParameter(str(cause), param_hint=option) from cause
+
+
+def _print_error(error: MmencodeError | OSError) -> None:
+    """Print an error with its place and its remedy, each on lines of its own.
+
+    Each part is escaped by itself, so that a file name with line ends can't pass for another part.
+    """
     if isinstance(error, MmencodeError):
         first, *more = error.fact.split("\n")
-        place = place_of(error)
-        lines = [f"error: {shown(first)}", *(f"    {shown(line)}" for line in more)]
-        lines += [f"  where:  {shown(place)}"] if place else []
-        lines += [f"  remedy: {shown(error.remedy)}"] if error.remedy else []
+        place = _place(error)
+        lines = [f"error: {escape_unprintable(first)}", *(f"    {escape_unprintable(line)}" for line in more)]
+        lines += [f"  where:  {escape_unprintable(place)}"] if place else []
+        lines += [f"  remedy: {escape_unprintable(error.remedy)}"] if error.remedy else []
     else:
         lines = [f"error: {message_of(error)}"]
     typer.echo("\n".join(lines), err=True)
 
 
-def place_of(error: MmencodeError) -> str:
-    """Where an error says that it happened: an item of a batch, or whoever is at fault."""
+def _place(error: MmencodeError) -> str:
+    """The item of a batch at which an error happened, or else the distribution at fault."""
     if not isinstance(error, InputError):
         return error.culprit
     return error.source if error.index is None else f"item {error.index}, {error.source}"
 
 
 def report(failed: Sequence[InputError]) -> None:
-    """List the items that failed, each with its reason."""
+    """List on standard error the items that failed, each with its reason."""
     if not failed:
         return
     count = f"{len(failed)} item{'s' if len(failed) > 1 else ''} failed"
@@ -78,7 +95,7 @@ def report(failed: Sequence[InputError]) -> None:
 
 
 def require_some(count: int, failed: Sequence[InputError]) -> None:
-    """Exit with 1 after the report when no item is left."""
+    """Report the failures and exit with code 1 if no item could be encoded."""
     if count:
         return
     report(failed)
@@ -87,5 +104,5 @@ def require_some(count: int, failed: Sequence[InputError]) -> None:
 
 
 def as_documents(failed: Sequence[InputError]) -> list[dict[str, str]]:
-    """The failures for a JSON document."""
+    """The failed items with reasons and remedies, as a JSON document lists them."""
     return [{"item": error.source, "reason": error.fact, "remedy": error.remedy} for error in failed]

@@ -1,4 +1,4 @@
-"""`mmencode index`: folders of files in an index that searches needn't encode again."""
+"""Implement `mmencode index`, which keeps the vectors of folders in an index for later searches."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import MmencodeError
 from . import output
-from .failures import Commands
+from .failures import CommandGroup, blame_usage
 from .items import note_left_out
-from .options import Device, FollowLinks, Json, Limit, SpaceName, Trusted, chosen_limits, open_space
+from .options import Device, FollowLinks, Json, Limit, SpaceName, Trusted, open_space, parse_limits
 
 if TYPE_CHECKING:
     from ..index import Added, Failure, Index
     from ..index.folders import Missing
 
-HELP = """Keep the vectors of folders in an index: a folder on disk, searched without encoding again.
+HELP = """Keep vectors of files in an index for later searches.
 
 \b
 Examples:
@@ -27,20 +26,33 @@ Examples:
   mmencode index failures photos.index
 """
 
-app = typer.Typer(cls=Commands, help=HELP, no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=CommandGroup, help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
-IndexPath = Annotated[Path, typer.Argument(help="The folder of the index.", metavar="INDEX")]
+IndexPath = Annotated[Path, typer.Argument(help="The folder that holds the index.", metavar="INDEX")]
 Modality = Annotated[
     list[str] | None,
-    typer.Option("--modality", help="image or audio; both where the space has them if not given."),
+    typer.Option(
+        "--modality",
+        help="Take only files of this modality, image or audio. If omitted, those that the space can encode. "
+        "Repeatable.",
+        metavar="MODALITY",
+    ),
 ]
-Retry = Annotated[bool, typer.Option("--retry", help="Try files again that failed and are unchanged.")]
+Retry = Annotated[
+    bool,
+    typer.Option("--retry", help="Encode files again that failed before, even if they are unchanged."),
+]
 
 
 @app.command("add")
 def add(
     index: IndexPath,
-    folders: Annotated[list[Path], typer.Argument(help="Folders of files.", exists=True, file_okay=False)],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The folders whose files to add.", exists=True, file_okay=False, metavar="FOLDER..."
+        ),
+    ],
     modality: Modality = None,
     retry: Retry = False,
     follow_links: FollowLinks = False,
@@ -50,25 +62,34 @@ def add(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Add the files of folders; what is unchanged isn't encoded again.
+    """Add the files of folders to an index.
 
-    Makes the index when it isn't there. Interrupted at any moment, it goes on where it was when called again.
+    The index is created if it doesn't exist. Files that the index holds unchanged aren't encoded again, so an
+    interrupted command can be repeated to continue.
 
     \b
     Example: mmencode index add photos.index photos/
     """
-    with _made(index, space, device, limit, trust) as opened:
+    with _open_or_create(index, space, device, limit, trust) as opened:
         _fill(opened, folders, modality, missing="keep", follow_links=follow_links, retry=retry, json=json)
 
 
 @app.command("sync")
 def sync(
     index: IndexPath,
-    folder: Annotated[Path, typer.Argument(help="The folder to follow.", exists=True, file_okay=False)],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder that the index mirrors.", exists=True, file_okay=False, metavar="FOLDER"
+        ),
+    ],
     modality: Modality = None,
     retry: Retry = False,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Remove rows even where most files are gone, or a whole folder's.")
+        bool,
+        typer.Option(
+            "--yes", help="Remove the rows of missing files even if more than a quarter are missing."
+        ),
     ] = False,
     follow_links: FollowLinks = False,
     device: Device = "auto",
@@ -76,27 +97,28 @@ def sync(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Make the index what a folder is: add new files, encode changed ones, remove what is gone.
+    """Bring an index up to date with a folder.
 
-    Where more than a quarter of the files are gone, or a folder is empty, a disk may not be mounted: then
-    rows are removed with --yes only.
+    New files are added, changed ones are encoded again, and the rows of missing ones are removed. If more
+    than a quarter of the files are missing, or the folder is empty, a disk may not be mounted: rows are then
+    removed only with --yes.
 
     \b
     Example: mmencode index sync photos.index photos/
     """
-    with _opened(index, device, limit, trust) as opened:
+    with _open(index, device, limit, trust) as opened:
         missing: Missing = "remove" if yes else "few"
         _fill(opened, [folder], modality, missing=missing, follow_links=follow_links, retry=retry, json=json)
 
 
 @app.command("failures")
 def failures(index: IndexPath, json: Json = False) -> None:
-    """List the files that couldn't be encoded, with the reasons.
+    """List the files that couldn't be encoded, each with the reason.
 
     \b
     Example: mmencode index failures photos.index
     """
-    with _opened(index, "cpu") as opened:
+    with _open(index, "cpu") as opened:
         found = opened.failures()
     if json:
         output.document({"failures": _documents(found)})
@@ -107,12 +129,12 @@ def failures(index: IndexPath, json: Json = False) -> None:
 
 @app.command("info")
 def info(index: IndexPath, json: Json = False) -> None:
-    """Show whose vectors an index holds, how many, their size, and how they are searched.
+    """Show the space of an index, its rows, size and search method.
 
     \b
     Example: mmencode index info photos.index
     """
-    with _opened(index, "cpu") as opened:
+    with _open(index, "cpu") as opened:
         state, card = opened.state(), opened.card
     facts: dict[str, Any] = {
         "space": card.id,
@@ -132,24 +154,26 @@ def info(index: IndexPath, json: Json = False) -> None:
     output.table(output.Table(str(index), ("what", "value"), lines))
 
 
-def _opened(path: Path, device: str, limit: list[str] | None = None, trust: bool = False) -> Index:
+def _open(path: Path, device: str, limit: list[str] | None = None, trust: bool = False) -> Index:
     from ..index import Index
 
-    return Index.open(path, device=device, limits=chosen_limits(limit), trust="names" if trust else None)
+    return Index.open(path, device=device, limits=parse_limits(limit), trust="names" if trust else None)
 
 
-def _made(path: Path, space: str | None, device: str, limit: list[str] | None, trust: bool) -> Index:
-    """The index, which is made when it isn't there; one that is there must be of the space that is named."""
+def _open_or_create(
+    path: Path, space: str | None, device: str, limit: list[str] | None, trust: bool
+) -> Index:
+    """Open the index, or create it if it doesn't exist; an existing one must be of the named space."""
     from ..index import Index
 
     if path.exists():
         if space is None:
-            return _opened(path, device, limit, trust)
+            return _open(path, device, limit, trust)
         return Index.open(path, space=open_space(space, device, limit, trust))
     try:
         return Index.create(path, open_space(space, device, limit, trust))
-    except FileExistsError:  # made by another process meanwhile
-        return _opened(path, device, limit, trust)
+    except FileExistsError:  # another process has created it since `path.exists()`
+        return _open(path, device, limit, trust)
 
 
 def _fill(
@@ -162,11 +186,12 @@ def _fill(
     retry: bool,
     json: bool,
 ) -> None:
+    """Bring the index up to date with folders, and report what was done."""
     from ..index import Added
     from ..index import sync as follow
 
-    try:
-        done = Added(0, 0)
+    done = Added(0, 0)
+    with blame_usage("--modality"):
         for folder in folders:
             done += follow(
                 index,
@@ -177,16 +202,13 @@ def _fill(
                 retry=retry,
                 progress=True,
             )
-    except ValueError as error:
-        if isinstance(error, MmencodeError):
-            raise
-        raise typer.BadParameter(str(error), param_hint="--modality") from error
     if done.added or done.removed:
         index.compact()
     _report(index, done, json=json)
 
 
 def _report(index: Index, done: Added, *, json: bool) -> None:
+    """Print the counts of what was done; exit with code 1 if the index stays empty."""
     counts = {name: getattr(done, name) for name in ("added", "unchanged", "removed")}
     failed = done.failed
     if json:
@@ -204,10 +226,10 @@ def _report(index: Index, done: Added, *, json: bool) -> None:
         values = (*map(str, counts.values()), str(len(failed)), str(len(index)))
         output.table(output.Table(str(index.path), columns, [values], columns))
     if failed:
-        output.note(f"{len(failed)} failed: `mmencode index failures` lists them, --retry tries them again")
+        output.note(f"{len(failed)} failed: `mmencode index failures` lists them, --retry encodes them again")
     note_left_out(done.left_out)
     if not len(index) and not counts["removed"]:
-        output.note("error: the index is empty: nothing was found that could be encoded")
+        output.note("error: the index is empty: no file of the folders could be encoded")
         raise typer.Exit(1)
 
 

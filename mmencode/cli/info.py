@@ -1,4 +1,4 @@
-"""`mmencode info`: what this machine and this installation offer, for a bug report say."""
+"""Implement `mmencode info`, which describes the machine and the installation, as for a bug report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .options import Json, open_space
 def info(json: Json = False) -> None:
     """Show versions, devices and the default space.
 
-    "auto" is what that becomes on this machine, and why.
+    The rows that begin with "auto" show what automatic settings become on this machine, and why.
 
     \b
     Example: mmencode info --json
@@ -31,7 +31,7 @@ def info(json: Json = False) -> None:
         "platform": platform.platform(),
         "devices": devices(),
         "auto": reasons(Runtime()),
-        "default_space": _default(),
+        "default_space": _describe_default(),
         "failed_plugins": [plugin.distribution for plugin in registry().failed],
     }
     if json:
@@ -42,8 +42,8 @@ def info(json: Json = False) -> None:
     output.table(output.Table("mmencode", ("what", "value"), rows))
 
 
-def _default() -> dict[str, Any] | None:
-    """The default space's name, card id and modalities; None, with a note that says why, without them."""
+def _describe_default() -> dict[str, Any] | None:
+    """Load the default space and describe it; give None, after a note with the reason, if that fails."""
     try:
         space = open_space(None, "cpu")
         return {"name": space.name, "id": space.id, "modalities": list(space.modalities)}
@@ -53,6 +53,7 @@ def _default() -> dict[str, Any] | None:
 
 
 def _words(value: Any) -> str:
+    """A fact of any shape as one line of text."""
     if isinstance(value, dict):
         return "; ".join(f"{name}: {_words(part)}" for name, part in value.items())
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""From what stands on the command line to the items of a batch: files, folders, texts, lists of them."""
+"""Turn the arguments of a command into a batch of items: texts, files, and the files of folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .lists import read_lines
 
 @dataclass(slots=True)
 class Items:
-    """The items of a batch, the folders that couldn't be read, and what was left out of others, by reason."""
+    """The items of a batch, errors of unreadable folders, and counts of the files left out, by reason."""
 
     batch: list[str] = field(default_factory=list)
     errors: list[InputError] = field(default_factory=list)
@@ -32,10 +32,10 @@ def gather(
     *,
     follow_links: bool = False,
 ) -> Items:
-    """The items that the arguments name: texts as they are, files, and the files of folders.
+    """Collect the items that the arguments name: texts, files, and the files inside folders.
 
-    `-` is standard input and `list_file` a file, both with one item on each line, blank lines left out.
-    Raises MmencodeError when no item is found.
+    `-` stands for standard input; it and `list_file` hold one item on each line, and blank lines are skipped.
+    Raises MmencodeError when there is no item.
     """
     if not arguments and list_file is None:
         raise typer.BadParameter("name some items, or pass --file, or - for standard input")
@@ -56,13 +56,14 @@ def gather(
     if not found.batch and not found.errors:
         raise MmencodeError(
             f"no {modality} files in {', '.join(named)}",
-            remedy=f"in folders, these count: {' '.join(_endings(modality))}; name other files one by one",
+            remedy=f"folders are searched for files that end in {' '.join(_endings(modality))}; name other "
+            "files one by one",
         )
     return found
 
 
 def note_left_out(left_out: Mapping[str, int]) -> None:
-    """Say on standard error what of the folders wasn't looked at."""
+    """Print on standard error how many files of the folders were left out, by reason."""
     if left_out:
         from ..inputs.walking import summary
 
@@ -70,20 +71,22 @@ def note_left_out(left_out: Mapping[str, int]) -> None:
 
 
 def _endings(modality: str) -> tuple[str, ...]:
+    """The file endings of a modality; wrong usage for a modality whose files have none."""
     from ..inputs.walking import ENDINGS, endings_of
 
     if modality not in ENDINGS:
         raise typer.BadParameter(
-            f"folders are searched for {' and '.join(ENDINGS)}, not {modality!r}: name the files one by one"
+            f"folders can be searched for {' and '.join(ENDINGS)} files, not for {modality!r}: name the "
+            "files one by one"
         )
     return endings_of(modality)
 
 
 def _walk(modality: str, folder: str, found: Items, *, follow_links: bool) -> None:
-    """Add a folder's files, the folders of it that can't be listed, and what is left out of it."""
+    """Add a folder's files, errors of subfolders that can't be listed, and counts of files left out."""
     from ..inputs.walking import Walk
 
-    _endings(modality)  # or the error that there are none
+    _endings(modality)  # refuses a modality without file endings
     walk = Walk(folder, modality, follow_links=follow_links)
     found.batch += walk
     found.left_out += walk.left_out

@@ -1,4 +1,4 @@
-"""`mmencode list` and `mmencode plugins`: what is installed, without loading any of it."""
+"""Implement `mmencode list` and `mmencode plugins`, which show what is installed without loading encoders."""
 
 from __future__ import annotations
 
@@ -18,22 +18,29 @@ from .options import Json
 if TYPE_CHECKING:
     from ..plugins import Plugin
 
-MOST = 5  # faults of one plugin that are listed
-LONG = 20  # rows that the eye takes in, however many lines each has on a narrow screen
+MOST = 5  # faults listed for one plugin
+LONG = 20  # rows from which on a table on a terminal is shortened
 
 
 def list_encoders(
     pattern: Annotated[
         str | None,
-        typer.Argument(help="A part of a name, or a pattern with * and ?: of encoder, space or alias."),
+        typer.Argument(
+            help="A part of the name of an encoder, a space or an alias, or a pattern with * and ?. If "
+            "omitted, every encoder is listed.",
+            metavar="PATTERN",
+        ),
     ] = None,
-    modality: Annotated[str | None, typer.Option(help="Only encoders of this modality.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="List only encoders of this modality.", metavar="MODALITY")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """List encoders and the spaces they share.
+    """List the installed encoders and the spaces they share.
 
-    A name that ends in /* is a family: put any of its members in the place of the star. A pattern also
-    searches the members that are known.
+    A name that ends in /* is a family of checkpoints: the name of any of them can stand in place of the star.
+    With a pattern, the known checkpoints of families are searched, too. The state of an encoder says whether
+    it can be used, and what to do if not.
 
     \b
     Example: mmencode list "offline*" --modality image
@@ -45,7 +52,7 @@ def list_encoders(
     if not rows and pattern is not None and not modality:
         rows = [
             _row(known.distribution(spec.name), spec, _state(known, known.distribution(spec.name), spec))
-            for spec in _named(known, pattern)
+            for spec in _find_specs(known, pattern)
         ]
     if not rows:
         raise MmencodeError(
@@ -54,10 +61,8 @@ def list_encoders(
     if json:
         output.document(rows)
     else:
-        table = _drawn(rows)
-        output.table(
-            _shortened(table) if len(rows) > LONG and output.is_terminal(output.results()) else table
-        )
+        table = _table(rows)
+        output.table(_shorten(table) if len(rows) > LONG and output.is_terminal(output.results()) else table)
     for error in unread:
         from ..plugins.discovery import explain
 
@@ -69,7 +74,10 @@ def list_encoders(
 def _search(
     known: Registry, pattern: str | None, modality: str | None
 ) -> tuple[list[dict[str, Any]], list[SpecError]]:
-    """The rows of what is declared and, for a pattern, of families' members; and catalogues not read."""
+    """Find the declared encoders that match and, for a pattern, the matching members of families.
+
+    Gives their rows, sorted, and the errors of catalogues of members that can't be read.
+    """
     rows: list[dict[str, Any]] = []
     unread: list[SpecError] = []
     declared = [(plugin.distribution, spec) for plugin in known.plugins for spec in plugin.specs]
@@ -82,28 +90,32 @@ def _search(
                 found += _members(pattern, spec)
             except SpecError as error:
                 unread.append(error)
-        state = _state(known, distribution, spec) if found else {}  # that of a family is its members'
+        state = _state(known, distribution, spec) if found else {}  # a family and its members share it
         rows += [_row(distribution, each, state) for each in found]
     return sorted(rows, key=lambda row: (row["space"], row["name"], row["distribution"])), unread
 
 
 def _members(pattern: str, family: EncoderSpec) -> list[EncoderSpec]:
-    """The known members that match; a word that is in the family's name must be in the rest of theirs."""
+    """The known members of a family that match a pattern.
+
+    A word that is part of the family's own name must also be in the rest of a member's name, since it would
+    match every member otherwise.
+    """
     prefixes = (family.name[:-1], family.space_name[:-1])
     if not _is_wild(pattern) and any(pattern.lower() in prefix.lower() for prefix in prefixes):
         return [member for member in family.members() if pattern.lower() in member.variant.lower()]
     return [member for member in family.members() if _matches(pattern, member)]
 
 
-def _named(known: Registry, name: str) -> tuple[EncoderSpec, ...]:
-    """The encoders of a space whose name a family stands for, or the one encoder of that name."""
+def _find_specs(known: Registry, name: str) -> tuple[EncoderSpec, ...]:
+    """Find the encoders of the space of that name, or the encoder of that name, also within families."""
     with suppress(UnknownNameError):
         return known.space(name)
-    return (known[name],)  # or the error that suggests other names
+    return (known[name],)  # raises the error that suggests similar names
 
 
 def _matches(pattern: str, spec: EncoderSpec) -> bool:
-    """Whether a name of the spec has the word or fits the pattern, in capitals or not."""
+    """Whether a word is part of a name of the spec, or a pattern fits one, regardless of case."""
     pattern = pattern.lower() if _is_wild(pattern) else f"*{pattern.lower()}*"
     return any(fnmatchcase(name.lower(), pattern) for name in (spec.name, spec.space_name, *spec.aliases))
 
@@ -128,7 +140,7 @@ def _row(distribution: str, spec: EncoderSpec, state: dict[str, str]) -> dict[st
 
 
 def _state(known: Registry, distribution: str, spec: EncoderSpec) -> dict[str, str]:
-    """Whether the encoder can be used as things are, and what to do if it can't."""
+    """The state of an encoder, "ok" or what keeps it from being used, and the remedy."""
     from ..plugins.packages import install_line, missing_packages
 
     try:
@@ -145,7 +157,7 @@ def _state(known: Registry, distribution: str, spec: EncoderSpec) -> dict[str, s
     return {"state": "ok", "remedy": ""}
 
 
-def _drawn(rows: list[dict[str, Any]]) -> output.Table:
+def _table(rows: list[dict[str, Any]]) -> output.Table:
     columns = ("name", "modality", "space", "dim", "distribution", "licence", "state")
     cells = [
         (
@@ -162,10 +174,11 @@ def _drawn(rows: list[dict[str, Any]]) -> output.Table:
     return output.Table("Encoders", columns, cells, numbers=("dim",))
 
 
-def _shortened(content: output.Table) -> output.Table:
-    """The table without what each row repeats, which its title says once.
+def _shorten(content: output.Table) -> output.Table:
+    """Drop the columns that have one value in all rows, and put the value into the title.
 
-    It reads better on a screen, and Rich takes up to 0.1 ms to lay out a cell: a second for all of timm.
+    The table is easier to read, and drawn sooner: Rich takes up to 0.1 ms to lay out a cell, and a second for
+    all of timm's checkpoints.
     """
     names, *others = zip(*content.rows, strict=True)
     headed = list(zip(content.columns[1:], others, strict=True))
@@ -180,16 +193,22 @@ def _shortened(content: output.Table) -> output.Table:
 def list_plugins(
     json: Json = False,
     isolated: Annotated[
-        bool, typer.Option("--isolated", help="Ask each in a process of its own, and none in this one.")
+        bool,
+        typer.Option(
+            "--isolated",
+            help="Import each plugin in a process of its own, so that one that hangs or exits is reported.",
+        ),
     ] = False,
     seconds: Annotated[
-        float, typer.Option(min=0.1, help="How long each may take with --isolated.", metavar="SECONDS")
+        float,
+        typer.Option(min=0.1, help="The time limit for each plugin with --isolated.", metavar="SECONDS"),
     ] = 10.0,
 ) -> None:
-    """List installed plugins and their state.
+    """List the installed plugins, each with its state.
 
-    ms is how long importing one took. The exit code is 0 also when some failed. Where one plugin keeps every
-    command from ending, --isolated finds it, and MMENCODE_PLUGINS=-NAME in the environment bars it.
+    The state is ok, or what is wrong with the plugin. The column ms is the time that importing the plugin
+    took. The exit code is 0 even if some plugins failed. If a plugin makes every command hang, --isolated
+    finds it, and MMENCODE_PLUGINS=-NAME in the environment disables it.
 
     \b
     Example: mmencode plugins
@@ -219,11 +238,15 @@ def list_plugins(
         if known.failed:
             output.note(f"failed to load: {_names(known.failed)}; the others work without them")
     for word in read_choice().idle(plugin.distribution for plugin in known.plugins):
-        output.note(f"{VARIABLE} names {word}, and no plugin is called so")
+        output.note(f"{VARIABLE} names {word}, but no plugin has that name")
 
 
 def _health(plugin: Plugin, known: Registry) -> str:
-    """What is wrong with a plugin: why it was set aside, what of it was, and what else is to be known."""
+    """The faults of a plugin in one line, or "ok".
+
+    They are the reason why the whole plugin or some of its encoders aren't used, names that others declare
+    too, and hints for its author.
+    """
     from ..plugins.discovery import explain
     from ..plugins.health import ailments
 

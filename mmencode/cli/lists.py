@@ -1,4 +1,4 @@
-"""Files with one thing on each line, as options of several commands name them."""
+"""Read lists of items or labels, one on each line, from a file or standard input."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from ..arguments.lists import lines
 from ..errors import InputError
 from ..errors.causes import fault_of, message_of
 
-MOST = 2**28  # bytes: a list that is longer can be given in parts
+MOST = 2**28  # bytes of one list
 
 
 def read_lines(path: Path | None) -> list[str]:
-    r"""The lines of a UTF-8 file, or of standard input, without those that are blank.
+    r"""Read the lines of a UTF-8 file, or of standard input for None, without blank lines.
 
-    Lines end at \n or \r\n. InputError for what can't be read, isn't UTF-8 or has more than MOST bytes.
+    Lines end at \n or \r\n. Raises InputError for a list that can't be read, isn't UTF-8 or has more than
+    MOST bytes.
     """
     source = "standard input" if path is None else str(path)
     try:
@@ -28,7 +29,7 @@ def read_lines(path: Path | None) -> list[str]:
         raise InputError(
             f"it can't be read: {message_of(cause)}",
             source=source,
-            remedy="pass a file of UTF-8 text, in parts where it is a large one",
+            remedy="pass a file of UTF-8 text, and a large one in several parts",
             fault=fault_of(cause, "access"),
         ) from cause
     return [line for line in found if line.strip()]
@@ -36,7 +37,7 @@ def read_lines(path: Path | None) -> list[str]:
 
 def _read(path: Path | None) -> bytes:
     if path is not None:
-        with path.open("rb") as file:  # which may be a pipe
+        with path.open("rb") as file:  # the path may be a pipe, whose size isn't known before it is read
             content = file.read(MOST + 1)
     elif sys.stdin is None:
         raise ValueError("it is closed")

@@ -1,4 +1,4 @@
-"""`mmencode map`: the rows of an index, or of a file of vectors, as a page with a map of points."""
+"""Implement `mmencode map`, which draws the vectors of an index or a file as points on an HTML page."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import typer
 from ..errors import InputError, MmencodeError
 from ..plugins.spec import IMAGE
 from . import output
-from .found import understood
-from .options import Json, Limit, chosen_limits, require_folder_of
+from .failures import blame_usage
+from .options import Json, Limit, parse_limits, require_folder_of
 
 if TYPE_CHECKING:
     from ..inputs import Limits
@@ -25,47 +25,77 @@ THUMBNAIL_BYTES = 8 * 2**20
 
 
 class Method(str, Enum):
-    """How vectors are laid out."""
+    """The method that reduces vectors to two dimensions."""
 
     PCA = "pca"
     UMAP = "umap"
 
 
 def map_index(
-    path: Annotated[Path, typer.Argument(help="An index, or a file of vectors.", exists=True)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path("map.html"),
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="An index, or a file of vectors that `mmencode encode` wrote.", exists=True, metavar="PATH"
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML page to write.", metavar="FILE")] = Path(
+        "map.html"
+    ),
     by: Annotated[
         list[str] | None,
-        typer.Option(help="What colours the points: modality, cluster, or a column; may be repeated."),
+        typer.Option(
+            help="Colour the points by modality, by cluster, or by a metadata column. Repeatable: the page "
+            "switches between them.",
+            metavar="NAME",
+        ),
     ] = None,
-    method: Annotated[Method, typer.Option(help="umap needs mmencode[map].")] = Method.PCA,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="The reduction of the vectors to two dimensions; umap needs mmencode[map].",
+            metavar="|".join(Method),
+        ),
+    ] = Method.PCA,
     clusters: Annotated[
-        int | None, typer.Option(min=1, help="How many clusters; as many as fit if not given.")
+        int | None,
+        typer.Option(
+            min=1, help="The number of clusters. If omitted, the number that fits best.", metavar="NUMBER"
+        ),
     ] = None,
     where: Annotated[
-        str | None, typer.Option(help='Which rows of an index, in SQL: "year > 2000".', metavar="SQL")
+        str | None,
+        typer.Option(
+            help='Draw only the rows of an index that meet a condition on their metadata: "year > 2000".',
+            metavar="SQL",
+        ),
     ] = None,
     centred: Annotated[
-        bool, typer.Option("--centred", help="Take from each modality its mean, so that they mix.")
+        bool,
+        typer.Option(
+            "--centred",
+            help="Subtract the mean vector of each modality, so that modalities aren't drawn apart.",
+        ),
     ] = False,
     thumbnails: Annotated[
-        bool, typer.Option(help="Show images under the pointer, as far as 8 MiB go.")
+        bool,
+        typer.Option(help="Embed thumbnails that the page shows under the pointer, up to 8 MiB of them."),
     ] = True,
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Draw what is in an index as points: what is alike lies together, outliers are listed.
+    """Draw vectors as a map of points, and list the outliers.
 
     \b
     Example: mmencode map my-index -o map.html --by cluster
     Example: mmencode map photos.safetensors --method umap
     """
     require_folder_of(out, "--out")
-    limits = chosen_limits(limit)
+    limits = parse_limits(limit)
     rows = _rows(path, where)
-    survey = _survey(rows, by or _by(clusters), method.value, clusters, centred)
+    default = "modality" if clusters is None else "cluster"
+    survey = _survey(rows, by or [default], method.value, clusters, centred)
     shown = _thumbnails(survey, limits) if thumbnails else {}
-    _write(out, survey, path, shown)
+    _write_page(out, survey, path, shown)
     if json:
         output.document(_document(survey, out))
         return
@@ -84,51 +114,42 @@ def map_index(
     output.note(f"Wrote {out}, which shows {len(survey)} rows.")
 
 
-def _by(clusters: int | None) -> list[str]:
-    return ["modality"] if clusters is None else ["cluster"]
-
-
 def _rows(path: Path, where: str | None) -> Rows:
-    """The rows of an index or of a file."""
+    """Read the rows of an index or of a file of vectors."""
     from ..embeddings.embeddings import Embeddings
     from ..index import Index
     from ..pages.surveys import PlainRows
 
     if Index.is_index(path):
-        with Index.open(path) as index, understood("--where"):
+        with Index.open(path) as index, blame_usage("--where"):
             return index.rows(where)
     if where is not None:
         raise typer.BadParameter(f"{path} is no index", param_hint="--where")
     if path.is_dir():
         raise MmencodeError(
             f"{path} is a folder and no index",
-            remedy=f"`mmencode encode image {shlex.quote(str(path))} -o vectors.npz`, then map that file",
+            remedy=f"run `mmencode encode image {shlex.quote(str(path))} -o vectors.npz`, then map that file",
         )
-    try:
+    with blame_usage():
         return PlainRows(Embeddings.load(path))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise typer.BadParameter(str(error)) from error
 
 
 def _survey(rows: Rows, by: list[str], method: Any, clusters: int | None, centred: bool) -> Survey:
     if clusters is not None and "cluster" not in by:
-        raise typer.BadParameter("they are seen with --by cluster", param_hint="--clusters")
+        raise typer.BadParameter("clusters are shown by --by cluster: pass it, too", param_hint="--clusters")
     if not len(rows.embeddings):
-        raise MmencodeError(
-            "there are no rows to draw", remedy="add some first, or ask for others by --where"
-        )
+        raise MmencodeError("there are no rows to draw", remedy="add rows first, or select others by --where")
     from ..pages import survey
 
-    try:
+    with blame_usage():  # a column that doesn't exist, too many clusters
         return survey(rows, by=by, method=method, clusters=clusters, centre=centred)
-    except ValueError as error:  # a column that isn't there, or too many clusters
-        raise typer.BadParameter(str(error)) from error
 
 
 def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
-    """Small pictures of the images by row, in no order that favours some, as far as THUMBNAIL_BYTES go."""
+    """Make thumbnails of the images, by row, until they take THUMBNAIL_BYTES.
+
+    The images are taken in random order, so that all parts of an index have some.
+    """
     import numpy as np
 
     from ..engine.progress import bar
@@ -142,7 +163,7 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
         for row in order:
             try:
                 picture = thumbnail(survey.keys[row], THUMBNAIL, limits=limits, quality=70)
-            except InputError:  # a key needn't be a file that is still there
+            except InputError:  # the key of a row may be no file, or a file that was removed
                 picture = ""
             advance(1, int(not picture))
             size += len(picture)
@@ -153,21 +174,21 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
     return found
 
 
-def _write(out: Path, survey: Survey, path: Path, thumbnails: dict[int, str]) -> None:
+def _write_page(out: Path, survey: Survey, path: Path, thumbnails: dict[int, str]) -> None:
     from .._atomic import file_aside
     from ..pages import map_page
 
     images = survey.modalities.count(IMAGE)
     notes = []
     if thumbnails and len(thumbnails) < images:
-        notes.append(f"{len(thumbnails)} of {images} images have a picture here, under the pointer.")
+        notes.append(f"{len(thumbnails)} of {images} images have a thumbnail, shown under the pointer.")
     page = map_page(survey, title=f"{len(survey)} rows of {path.name}", notes=notes, thumbnails=thumbnails)
     with file_aside(out) as aside:
         aside.write_text(page, encoding="utf-8")
 
 
 def _document(survey: Survey, out: Path) -> dict[str, Any]:
-    """All that the page shows, for a JSON document."""
+    """The content of the page as a JSON document."""
     rows = [
         {
             "item": key,

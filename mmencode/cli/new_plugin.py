@@ -1,4 +1,4 @@
-"""`mmencode new-plugin`: a small plugin that works, as a project to start from."""
+"""Implement `mmencode new-plugin`, which writes the project of a small plugin that works."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .options import require_no_link
 PREFIX = "mmencode-"
 
 
-class Kind(str, Enum):
-    """The modalities that there is a template for."""
+class TemplateModality(str, Enum):
+    """The modalities for which there is a template of an encoder."""
 
     text = TEXT
     image = IMAGE
     audio = AUDIO
 
 
-# Where each template goes; the encoder's is the one called after its modality.
+# The path of each template's file in the project; the encoder's template has the name of its modality.
 FILES = {
     "pyproject.toml": "pyproject.toml",
     "README.md": "README.md",
@@ -43,28 +43,43 @@ FILES = {
     "test_conformance.py": "tests/test_conformance.py",
 }
 ENCODERS = {
-    Kind.text: {"encoder": "HashedTrigrams", "dim": "512", "description": "how a text is spelt"},
-    Kind.image: {"encoder": "ColourGrid", "dim": "48", "description": "the mean colours of a 4 x 4 grid"},
-    Kind.audio: {"encoder": "EnergyBands", "dim": "24", "description": "the mean energy in 24 bands"},
+    TemplateModality.text: {"encoder": "HashedTrigrams", "dim": "512", "description": "how a text is spelt"},
+    TemplateModality.image: {
+        "encoder": "ColourGrid",
+        "dim": "48",
+        "description": "the mean colours of a 4 x 4 grid",
+    },
+    TemplateModality.audio: {
+        "encoder": "EnergyBands",
+        "dim": "24",
+        "description": "the mean energy in 24 bands",
+    },
 }
 
 
 def new_plugin(
-    name: Annotated[str, typer.Argument(help="The encoder's name: small letters, digits and dashes.")],
-    modality: Annotated[Kind, typer.Option(help="What it encodes.")],
+    name: Annotated[
+        str, typer.Argument(help="The encoder's name, in small letters, digits and dashes.", metavar="NAME")
+    ],
+    modality: Annotated[
+        TemplateModality,
+        typer.Option(help="The kind of items that the encoder takes.", metavar="|".join(TemplateModality)),
+    ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The folder to write; mmencode-NAME if not given.", metavar="DIR"),
+        typer.Option(
+            "--out", "-o", help="The folder of the project. If omitted, mmencode-NAME.", metavar="DIR"
+        ),
     ] = None,
 ) -> None:
-    """Write a plugin project to start from.
+    """Write the project of a plugin, to start from.
 
-    It has one small encoder that works, its declaration and its tests, which pass as they are.
+    The project holds a small encoder that works, its declaration, and its conformance tests, which pass.
 
     \b
     Example: mmencode new-plugin colours --modality image
     """
-    name = _checked(name)
+    name = _require_name(name)
     folder = Path(PREFIX + name) if out is None else out
     _require_free(folder)
     package = (PREFIX + name).replace("-", "_")
@@ -83,7 +98,7 @@ def new_plugin(
 
 
 def _versions(version: str) -> str:
-    """What a plugin written for this mmencode asks for, up to the next version that may break it."""
+    """The versions of mmencode that a new plugin requires: from this one up to the next breaking one."""
     from packaging.version import Version
 
     major, minor = (*Version(version).release, 0)[:2]
@@ -91,47 +106,47 @@ def _versions(version: str) -> str:
     return f">={major}.{minor},<{following}"
 
 
-def _checked(name: str) -> str:
-    """The name without the prefix that its distribution gets anyway."""
+def _require_name(name: str) -> str:
+    """Check the encoder's name, and drop the prefix that the distribution's name gets in any case."""
     name = name.removeprefix(PREFIX)
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise typer.BadParameter(
-            f"{name!r} is no name of small letters, digits and single dashes, such as {_similar(name)!r}",
+            f"{name!r} isn't made of small letters, digits and single dashes, as {_similar(name)!r} is",
             param_hint="NAME",
         )
     return name
 
 
 def _similar(name: str) -> str:
-    """The nearest valid name."""
+    """A valid name that resembles one that isn't."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9]+", "-", plain).lstrip("-0123456789").rstrip("-")
     return words.removeprefix(PREFIX) or "my-encoder"
 
 
 def _require_free(folder: Path) -> None:
-    """Raise unless the folder can be made, or is there and empty."""
+    """Refuse a folder that can't be created, or that exists and isn't empty."""
     require_no_link(folder)
     if not folder.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {folder.absolute().parent}", param_hint="--out")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        what = "is there already, and not empty" if folder.is_dir() else "is a file"
+        what = "exists and isn't empty" if folder.is_dir() else "is a file"
         raise MmencodeError(f"{folder} {what}", remedy="choose another name, or another folder with -o")
 
 
 def _write(folder: Path, words: Mapping[str, str]) -> list[Path]:
-    """Fill the folder, which appears with all its files or not at all, and give their paths."""
+    """Write all files of the project, or none, and give their paths."""
     content = {
-        _filled(target, words): _filled(_template(_filled(template, words)), words)
+        _fill_in(target, words): _fill_in(_template(_fill_in(template, words)), words)
         for template, target in FILES.items()
     }
     aside = content_aside if folder.exists() else folder_aside
     with aside(folder.absolute()) as project:
-        _fill(project, content)
+        _write_files(project, content)
     return [folder / name for name in content]
 
 
-def _fill(project: Path, content: Mapping[str, str]) -> None:
+def _write_files(project: Path, content: Mapping[str, str]) -> None:
     for name, text in content.items():
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,5 +157,5 @@ def _template(name: str) -> str:
     return (files(__package__) / "templates" / f"{name}.template").read_text(encoding="utf-8")
 
 
-def _filled(text: str, words: Mapping[str, str]) -> str:
+def _fill_in(text: str, words: Mapping[str, str]) -> str:
     return Template(text).substitute(words)

@@ -1,4 +1,4 @@
-"""The options that several commands share, and the space that they name."""
+"""Options that several commands share, and the space and limits that they choose."""
 
 from __future__ import annotations
 
@@ -19,44 +19,71 @@ if TYPE_CHECKING:
 
 SpaceName = Annotated[
     str | None,
-    typer.Option("--space", help="Name of the space; the default one if not given.", metavar="NAME"),
+    typer.Option(
+        "--space",
+        help="The name of the space to use, or the path of its folder. If omitted, the default space.",
+        metavar="NAME",
+    ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="The device that runs the encoders: cpu, cuda, cuda:1, mps, or auto for the fastest one here.",
+        metavar="DEVICE",
+    ),
+]
 Limit = Annotated[
     list[str] | None,
     typer.Option(
         "--limit",
-        help="Raise or lower a limit on items, such as pixels=500000000 or wait=300. May be repeated. The "
-        "limits are bytes, pixels, scans, memory, seconds, samples, characters and wait.",
+        help="Change a limit on each item, such as pixels=500000000: bytes, pixels, scans, memory, seconds "
+        "(of audio), samples, characters or wait (seconds of work). Repeatable.",
         metavar="NAME=NUMBER",
     ),
 ]
 Trusted = Annotated[
     bool,
-    typer.Option("--trust", help="Fetch the checkpoints that the card of a folder or an index names."),
+    typer.Option(
+        "--trust",
+        help="Allow downloading the checkpoints that the card of a space's folder or of an index names.",
+    ),
 ]
 FollowLinks = Annotated[
-    bool, typer.Option("--follow-links", help="Take links that lead out of the folders, too.")
+    bool,
+    typer.Option("--follow-links", help="Include files behind symbolic links that lead out of a folder."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Html = Annotated[
-    Path | None, typer.Option("--html", help="Write a page that shows them, in this file.", metavar="FILE")
+    Path | None,
+    typer.Option("--html", help="Write the matches as an HTML page to this file, too.", metavar="FILE"),
 ]
 ListFile = Annotated[
     Path | None,
-    typer.Option("--file", help="A file with one more item on each line.", exists=True, dir_okay=False),
+    typer.Option(
+        "--file",
+        help="Read more items from this file, one on each line.",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+    ),
 ]
 Templates = Annotated[
     list[str] | None,
-    typer.Option("--template", help='How a label reads: "a photo of a {label}". Several are averaged.'),
+    typer.Option(
+        "--template",
+        help='A prompt that wraps each label, such as "a photo of a {label}". Repeatable: the vectors of '
+        "several prompts are averaged.",
+        metavar="PROMPT",
+    ),
 ]
 TemplateSet = Annotated[
-    str | None, typer.Option(help="A set of templates instead: openai, simple, sounds.", metavar="NAME")
+    str | None,
+    typer.Option(help="Use a predefined set of prompts: openai, simple or sounds.", metavar="NAME"),
 ]
 
 
 class DuplicateLabels(str, Enum):
-    """What becomes of labels that can't be told apart."""
+    """The treatment of labels whose prompts have equal vectors."""
 
     refuse = "refuse"
     keep = "keep"
@@ -64,12 +91,18 @@ class DuplicateLabels(str, Enum):
 
 Duplicates = Annotated[
     DuplicateLabels,
-    typer.Option(help="Whether labels that can't be told apart are kept, as published lists have them."),
+    typer.Option(
+        help="Refuse labels that the space can't tell apart, or keep them, as published class lists need.",
+        metavar="|".join(DuplicateLabels),
+    ),
 ]
 
 
-def chosen_templates(given: list[str] | None, name: str | None) -> str | list[str] | None:
-    """The templates, checked before anything is read; None where the encoder's own prompt is to be used."""
+def choose_templates(given: list[str] | None, name: str | None) -> str | list[str] | None:
+    """Check the prompts given, or the name of a set of them, before any item is read.
+
+    Gives None where neither is given, which stands for the encoder's own prompt.
+    """
     from ..zeroshot.templates import templates_of
 
     if given and name:
@@ -81,15 +114,15 @@ def chosen_templates(given: list[str] | None, name: str | None) -> str | list[st
 
 
 def open_space(name: str | None, device: str, limit: list[str] | None = None, trust: bool = False) -> Space:
-    """Make ready the named or the default space; from here on torch is loaded."""
+    """Load the named space, or the default one, which imports torch."""
     from .. import load, registry
 
     chosen = registry().default_space() if name is None else name
-    return load(chosen, device=device, limits=chosen_limits(limit), trust="names" if trust else None)
+    return load(chosen, device=device, limits=parse_limits(limit), trust="names" if trust else None)
 
 
-def chosen_limits(given: list[str] | None) -> Limits:
-    """The limits on items, with those of `--limit NAME=NUMBER` in place of the defaults."""
+def parse_limits(given: list[str] | None) -> Limits:
+    """Parse the values of `--limit NAME=NUMBER` into limits on items; the rest keep their defaults."""
     from ..inputs import Limits
 
     chosen: dict[str, Any] = {}
@@ -107,23 +140,23 @@ def chosen_limits(given: list[str] | None) -> Limits:
         known = {field.name for field in fields(Limits)}
         unknown = ", ".join(repr(name) for name in chosen if name not in known)
         raise typer.BadParameter(
-            f"there is no limit {unknown}: they are {', '.join(sorted(known))}", param_hint="--limit"
+            f"there is no limit {unknown}: choose among {', '.join(sorted(known))}", param_hint="--limit"
         ) from None
     except ValueError as cause:
         raise typer.BadParameter(str(cause), param_hint="--limit") from cause
 
 
 def require_no_link(folder: Path) -> None:
-    """Refuse to write into a folder that is a link, which whoever put it there leads anywhere."""
+    """Refuse to write into a folder that is a symbolic link, since whoever made it chose where it leads."""
     if folder.is_symlink():
         raise MmencodeError(
-            f"{folder} is a link, and nothing is written through one",
-            remedy=f"name the folder that it leads to: -o {shlex.quote(os.path.realpath(folder))}",
+            f"{folder} is a link, and nothing is written through links",
+            remedy=f"name the folder to which it leads: -o {shlex.quote(os.path.realpath(folder))}",
         )
 
 
 def require_folder_of(path: Path | None, option: str) -> None:
-    """Find out before the work rather than after it that a file couldn't be written."""
+    """Refuse a file that can't be written because of its folder, before any work is done."""
     if path is None:
         return
     if path.is_dir():

@@ -1,6 +1,7 @@
-"""How results are printed: tables on a terminal, tab-separated lines when piped, JSON when asked for.
+"""Print results as tables on a terminal, as tab-separated lines when piped, or as JSON.
 
-Standard output is for results alone: while a command runs, what anything else prints goes to standard error.
+Only results reach standard output: while a command runs, anything that other code prints goes to standard
+error.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from ..plugins.prints import Aside, print_aside
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of words under a title; the title is printed only where people look, or among several tables.
+    """A title, the names of the columns, and rows with one text for each column.
 
-    `numbers` are the columns that are aligned to the right.
+    `numbers` names the columns that a terminal aligns to the right. Piped output omits the title of a table
+    that stands alone.
     """
 
     title: str
@@ -31,78 +33,74 @@ class Table:
     numbers: Sequence[str] = field(default=())
 
 
-class Command(TyperCommand):
-    """A command whose results alone reach standard output, whatever plugins and libraries print."""
+class QuietCommand(TyperCommand):
+    """A command that sends to standard error whatever plugins and libraries print while it runs."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it."""
+        """Run the command with standard output kept for its results."""
         with print_aside():
             return super().invoke(ctx)
 
 
 def results() -> TextIO:
-    """The real standard output."""
+    """The real standard output, also while a command runs and `sys.stdout` stands for standard error."""
     return sys.stdout.kept if isinstance(sys.stdout, Aside) else sys.stdout
 
 
 def say(text: str) -> None:
-    """Print a result that has its form already."""
+    """Print a result on standard output as it is, without escaping anything in it."""
     typer.echo(text, file=results())
 
 
 def table(content: Table, *, err: bool = False, titled: bool = False) -> None:
-    """Print a table; `titled` puts its title above it when piped, too."""
+    """Print a table on standard output, or on standard error with `err`.
+
+    `titled` puts the title above the table in piped output, too.
+    """
     stream = sys.stderr if err else results()
     if is_terminal(stream):
         _draw(content, stream)
         return
     if titled:
-        typer.echo(f"# {shown(content.title)}", file=stream)
+        typer.echo(f"# {escape_unprintable(content.title)}", file=stream)
     for row in (content.columns, *content.rows):
-        typer.echo("\t".join(shown(word) for word in row), file=stream)
+        typer.echo("\t".join(escape_unprintable(word) for word in row), file=stream)
 
 
 def document(content: Any) -> None:
-    """Print one JSON document, in ASCII, which every stream can hold."""
+    """Print one JSON document, in ASCII, which a stream of any encoding can hold."""
     say(json.dumps(content, indent=2))
 
 
 def text(content: object) -> None:
-    """Print what reads as text of several lines: a card, a report."""
-    say("\n".join(map(shown, str(content).split("\n"))))
+    """Print the `str` of a card or a report, with control characters escaped within each line."""
+    say("\n".join(map(escape_unprintable, str(content).split("\n"))))
 
 
 def note(text: str) -> None:
-    """Say something beside the results, on standard error."""
-    typer.echo(shown(text), err=True)
+    """Print a message on standard error, beside the results."""
+    typer.echo(escape_unprintable(text), err=True)
 
 
 def score(value: float) -> str:
-    """A cosine similarity as it is printed; JSON has all its digits."""
+    """A cosine similarity with the three digits that tables show; JSON documents have all digits."""
     return f"{value:.3f}"
 
 
-def shown(text: str) -> str:
-    """The text with control characters, tabs and lone surrogates escaped.
-
-    File names are untrusted: they may hold line ends or a terminal's escape sequences.
-    """
-    return escape_unprintable(text)
-
-
 def is_terminal(stream: TextIO) -> bool:
-    """Whether somebody is looking."""
+    """Whether a stream leads to a terminal rather than to a file or a pipe."""
     return stream.isatty()
 
 
 def _draw(content: Table, stream: TextIO) -> None:
+    """Draw a table in columns as wide as the terminal allows."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as Drawn
     from rich.text import Text
 
     def plain(word: str) -> Text:
-        return Text(shown(word))  # which, unlike a string, is no markup
+        return Text(escape_unprintable(word))  # which, unlike a string, is no markup
 
     drawn = Drawn(title=plain(content.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for column in content.columns:

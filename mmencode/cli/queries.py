@@ -1,4 +1,4 @@
-"""What to search for, from what stands on the command line: words, examples, and how much each counts."""
+"""Build a query from the command line: texts and example files, each with a weight."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..plugins.spec import AUDIO, IMAGE, TEXT
+from .failures import blame_usage
 
 if TYPE_CHECKING:
     from ..embeddings.embeddings import Embeddings
@@ -17,105 +18,118 @@ if TYPE_CHECKING:
 
 WITHOUT = "without"
 
-Words = Annotated[str | None, typer.Argument(help="What to search for, in words.")]
-Images = Annotated[list[str] | None, typer.Option("--image", help="Search by this image; may be repeated.")]
+Words = Annotated[str | None, typer.Argument(help="A text that describes what to find.", metavar="QUERY")]
+Images = Annotated[
+    list[str] | None,
+    typer.Option("--image", help="An image file to search by example. Repeatable.", metavar="FILE"),
+]
 Recordings = Annotated[
-    list[str] | None, typer.Option("--audio", help="Search by this recording; may be repeated.")
+    list[str] | None,
+    typer.Option("--audio", help="An audio file to search by example. Repeatable.", metavar="FILE"),
 ]
 Without = Annotated[
-    list[str] | None, typer.Option("--without", help="Words to turn away from; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--without", help="A text to steer away from: its vector is subtracted. Repeatable.", metavar="TEXT"
+    ),
 ]
 Weights = Annotated[
     list[str] | None,
     typer.Option(
         "--weight",
-        help="How much what was given counts, beside the rest: text=1, image=0.3, audio=-0.5, without=0.5. "
-        "1 if not given.",
+        help="The weight of the text, of the --image or --audio examples, or of the --without texts in the "
+        "query vector, such as image=0.3. Each is 1 by default; a negative weight subtracts. Repeatable.",
         metavar="NAME=NUMBER",
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One of the things that are searched for; a negative weight turns away from it."""
+class Term:
+    """A text or an example file of a query; its vector is subtracted where the weight is negative."""
 
     modality: str
     item: str
     weight: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The part for a JSON document."""
+        """The term as a JSON document holds it."""
         return {"modality": self.modality, "item": self.item, "weight": self.weight}
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """Everything that is searched for at once."""
+class WeightedQuery:
+    """The terms of one search, which become a single vector: their weighted sum."""
 
-    parts: tuple[Part, ...]
+    terms: tuple[Term, ...]
 
     @property
     def modality(self) -> str:
-        """That of all parts, or "mixed"."""
-        modalities = {part.modality for part in self.parts}
+        """The modality of all terms, or "mixed" where they have several."""
+        modalities = {term.modality for term in self.terms}
         return modalities.pop() if len(modalities) == 1 else "mixed"
 
     def __str__(self) -> str:
-        if len(self.parts) == 1 and self.parts[0].weight > 0:
-            return self.parts[0].item
+        if self._is_plain():
+            return self.terms[0].item
         words = "".join(
-            f" {'-' if part.weight < 0 else '+'} {_times(abs(part.weight))}{part.item}" for part in self.parts
+            f" {'-' if term.weight < 0 else '+'} {_factor(abs(term.weight))}{term.item}"
+            for term in self.terms
         )
         return words.removeprefix(" + ").strip()
 
-    def encoded(self, space: Space) -> Embeddings:
-        """The one vector of all parts; wrong usage where they cancel each other out."""
+    def _is_plain(self) -> bool:
+        """Whether the query is a single term whose weight can't change the ranking."""
+        return len(self.terms) == 1 and self.terms[0].weight > 0
+
+    def encode(self, space: Space) -> Embeddings:
+        """Encode the terms into one vector; wrong usage where they cancel each other out."""
         if self.modality == "mixed":
-            vectors = space.encode_mixed([(part.modality, part.item) for part in self.parts])
+            vectors = space.encode_mixed([(term.modality, term.item) for term in self.terms])
         else:
-            vectors = space.encode(self.modality, [part.item for part in self.parts])
-        if len(self.parts) == 1 and self.parts[0].weight > 0:
+            vectors = space.encode(self.modality, [term.item for term in self.terms])
+        if self._is_plain():
             return vectors
         from ..embeddings.combining import combine
 
-        try:
-            return combine(vectors, [part.weight for part in self.parts])
-        except ValueError as cause:
-            raise typer.BadParameter(str(cause), param_hint="--weight") from cause
+        with blame_usage("--weight"):
+            return combine(vectors, [term.weight for term in self.terms])
 
 
-def query(
+def parse_query(
     words: str | None,
     images: Sequence[str],
     recordings: Sequence[str],
     without: Sequence[str],
     weights: Sequence[str],
-) -> Query:
-    """The query given; wrong usage where nothing is, or nothing says how words and examples are weighed."""
+) -> WeightedQuery:
+    """Build the query that the command line describes.
+
+    Wrong usage where no term is given, and where text and examples are combined without any --weight.
+    """
     given = {
         TEXT: [] if words is None else [words],
         IMAGE: list(images),
         AUDIO: list(recordings),
         WITHOUT: list(without),
     }
-    weighed = _weights(weights, given)
+    weight_of = _parse_weights(weights, given)
     if not any(given.values()):
-        raise typer.BadParameter("search for something: a text, --image or --audio")
-    if sum(bool(given[modality]) for modality in (TEXT, IMAGE, AUDIO)) > 1 and not weighed:
+        raise typer.BadParameter("pass something to search for: a text, --image or --audio")
+    if sum(bool(given[modality]) for modality in (TEXT, IMAGE, AUDIO)) > 1 and not weight_of:
         raise typer.BadParameter(
-            "words and examples together need to be weighed: say --weight image=0.3, for one",
+            "a query of several modalities needs weights: pass --weight image=0.3, for example",
             param_hint="--weight",
         )
-    parts = []
+    terms = []
     for name, items in given.items():
-        weight = weighed.get(name, 1.0) * (-1 if name == WITHOUT else 1)
-        parts += [Part(TEXT if name == WITHOUT else name, item, weight) for item in items]
-    return Query(tuple(parts))
+        weight = weight_of.get(name, 1.0) * (-1 if name == WITHOUT else 1)
+        terms += [Term(TEXT if name == WITHOUT else name, item, weight) for item in items]
+    return WeightedQuery(tuple(terms))
 
 
-def _weights(texts: Sequence[str], given: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    """Numbers by name; wrong usage for what is no number, for zero, twice the same and what wasn't given."""
+def _parse_weights(texts: Sequence[str], given: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """Parse `NAME=NUMBER` weights; each name is one of `given` that has items, and comes once."""
     weights: dict[str, float] = {}
     for text in texts:
         name, _, number = text.partition("=")
@@ -126,12 +140,13 @@ def _weights(texts: Sequence[str], given: Mapping[str, Sequence[str]]) -> dict[s
         if not math.isfinite(weight) or weight == 0 or name in weights or not given.get(name):
             known = ", ".join(known for known, items in given.items() if items)
             raise typer.BadParameter(
-                f"{text!r}: write it as NAME=NUMBER, once for each of {known or 'the queries'}, and not 0",
+                f"{text!r} is no weight: write NAME=NUMBER, not 0, at most once for each of "
+                f"{known or 'text, image, audio and without'}",
                 param_hint="--weight",
             )
         weights[name] = weight
     return weights
 
 
-def _times(weight: float) -> str:
+def _factor(weight: float) -> str:
     return "" if weight == 1 else f"{weight:g} x "

@@ -1,4 +1,4 @@
-"""`mmencode search`: what is nearest to words, to examples or to both, in a folder or an index."""
+"""Implement `mmencode search`, which ranks a folder or an index by text, by example files or by both."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..plugins.spec import TEXT
 from . import output, queries
 from .failures import as_documents, report
-from .found import Found, in_folder, in_index
+from .matches import SearchResult, search_folder, search_index
 from .options import (
     Device,
     FollowLinks,
@@ -18,17 +19,19 @@ from .options import (
     Limit,
     SpaceName,
     Trusted,
-    chosen_limits,
+    parse_limits,
     require_folder_of,
 )
-from .queries import Query
+from .queries import WeightedQuery
 
 if TYPE_CHECKING:
     from ..inputs import Limits
 
 
 def search(
-    path: Annotated[Path, typer.Argument(help="A folder of files, or an index.", exists=True)],
+    path: Annotated[
+        Path, typer.Argument(help="A folder of files, or an index.", exists=True, metavar="PATH")
+    ],
     query: queries.Words = None,
     image: queries.Images = None,
     audio: queries.Recordings = None,
@@ -36,21 +39,35 @@ def search(
     weight: queries.Weights = None,
     modality: Annotated[
         str | None,
-        typer.Option("--in", help="What to search: image or audio. Images of a folder, all of an index."),
+        typer.Option(
+            "--in",
+            help="Search only items of this modality, image or audio. If omitted, the images of a folder, or "
+            "every row of an index.",
+            metavar="MODALITY",
+        ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many matches to show.")] = 5,
+    k: Annotated[int, typer.Option("-k", min=1, help="The number of matches to show.", metavar="NUMBER")] = 5,
     where: Annotated[
         str | None,
-        typer.Option(help='Which rows of an index to search, in SQL: "year > 2000".', metavar="SQL"),
+        typer.Option(
+            help='Search only the rows of an index that meet a condition on their metadata: "year > 2000".',
+            metavar="SQL",
+        ),
     ] = None,
     centred: Annotated[
-        bool, typer.Option("--centred", help="Rank rows of several modalities of an index fairly.")
+        bool,
+        typer.Option(
+            "--centred",
+            help="Subtract the mean vector of each modality of an index before comparing, so that no "
+            "modality ranks higher as a whole.",
+        ),
     ] = False,
     html: Html = None,
     previews: Annotated[
         bool | None,
         typer.Option(
-            "--previews/--no-previews", help="Draw the images found; where the terminal can, if not said."
+            "--previews/--no-previews",
+            help="Draw the images that match below the table. If omitted, on terminals that can show images.",
         ),
     ] = None,
     follow_links: FollowLinks = False,
@@ -60,79 +77,76 @@ def search(
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Find files by words, by example or by both.
+    """Find the files nearest to a text, to examples or to both.
 
-    The files of a folder are encoded again each time; an index is searched as it is, and by --where. Scores
-    are cosine similarities.
+    Several texts and examples become one query vector, their weighted sum. The files of a folder are encoded
+    on each call; an index holds their vectors, so that only the query is encoded. Scores are cosine
+    similarities.
 
     \b
     Example: mmencode search photos/ "a red car" -k 5
     Example: mmencode search photos/ "at night" --image mine.jpg --weight image=0.5 --html found.html
     Example: mmencode search photos/ "a beach" --without people
     """
-    asked = queries.query(query, image or [], audio or [], without or [], weight or [])
+    from ..index import Index
+
+    asked = queries.parse_query(query, image or [], audio or [], without or [], weight or [])
     require_folder_of(html, "--html")
-    limits = chosen_limits(limit)
-    found = _found(path, asked, k, modality, where, centred, follow_links, space, device, limit, trust)
+    limits = parse_limits(limit)
+    if Index.is_index(path):
+        _require_no_folder_options(space, follow_links)
+        with Index.open(path, device=device, limits=limits, trust="names" if trust else None) as index:
+            found = search_index(index, asked, k, modality=modality, where=where, centred=centred)
+    else:
+        _require_no_index_options(path, where, centred)
+        found = search_folder(
+            path,
+            asked,
+            k,
+            modality=modality,
+            space=space,
+            device=device,
+            limit=limit,
+            trust=trust,
+            follow_links=follow_links,
+        )
     if html is not None:
-        _write(html, asked, found, limits)
+        _write_page(html, asked, found, limits)
     _print(asked, found, limits, json=json, previews=previews)
     if len(found.matches) < k and not json:
         output.note(f"There are no more than {len(found.matches)} to find.")
     if html is not None:
-        output.note(f"Wrote {html}, which shows them.")
+        output.note(f"Wrote {html}, which shows the matches.")
     report(found.failed)
 
 
-def _found(
-    path: Path,
-    query: Query,
-    k: int,
-    modality: str | None,
-    where: str | None,
-    centred: bool,
-    follow_links: bool,
-    space: str | None,
-    device: str,
-    limit: list[str] | None,
-    trust: bool,
-) -> Found:
-    from ..index import Index
+def _require_no_folder_options(space: str | None, follow_links: bool) -> None:
+    """Refuse options about encoding a folder, since the rows of an index are encoded already."""
+    if space is not None:
+        raise typer.BadParameter("an index belongs to one space: leave out --space", param_hint="--space")
+    if follow_links:
+        raise typer.BadParameter(
+            "it is for a folder: pass it to `mmencode index add`, which fills an index",
+            param_hint="--follow-links",
+        )
 
-    if Index.is_index(path):
-        if space is not None:
-            raise typer.BadParameter("an index says itself what its space is", param_hint="--space")
-        if follow_links:
-            raise typer.BadParameter(
-                "it is for a folder: pass it to `mmencode index add`, which fills an index",
-                param_hint="--follow-links",
-            )
-        with Index.open(
-            path, device=device, limits=chosen_limits(limit), trust="names" if trust else None
-        ) as index:
-            return in_index(index, query, k, modality=modality, where=where, centred=centred)
+
+def _require_no_index_options(path: Path, where: str | None, centred: bool) -> None:
+    """Refuse options that only an index can answer."""
     if where is not None or centred:
         raise typer.BadParameter(f"--where and --centred are for an index, and {path} is none")
-    return in_folder(
-        path,
-        query,
-        k,
-        modality=modality,
-        space=space,
-        device=device,
-        limit=limit,
-        trust=trust,
-        follow_links=follow_links,
-    )
 
 
-def _print(query: Query, found: Found, limits: Limits, *, json: bool, previews: bool | None) -> None:
+def _print(
+    query: WeightedQuery, found: SearchResult, limits: Limits, *, json: bool, previews: bool | None
+) -> None:
+    """Print the matches as JSON, or as a table followed by pictures of the images among them."""
     if json:
         output.document(
             {
                 "space": found.space,
                 "query": {"modality": query.modality, "item": str(query)},
-                "parts": [part.to_dict() for part in query.parts],
+                "parts": [term.to_dict() for term in query.terms],
                 "searched": found.searched,
                 "matches": [match.to_dict() for match in found.matches],
                 "failed": as_documents(found.failed),
@@ -147,8 +161,11 @@ def _print(query: Query, found: Found, limits: Limits, *, json: bool, previews: 
     show([(match.modality, match.key) for match in found.matches], previews, limits)
 
 
-def _columns(found: Found) -> tuple[list[str], list[list[str]]]:
-    """Rank, score and file; the modality where there are several, and metadata where some has any."""
+def _columns(found: SearchResult) -> tuple[list[str], list[list[str]]]:
+    """The columns and rows of the table of matches.
+
+    They are rank, score and file, the modality if the matches have several, and every name of their metadata.
+    """
     columns = ["rank", "score", "file"]
     rows = [
         [str(place), output.score(match.score), match.key] for place, match in enumerate(found.matches, 1)
@@ -165,18 +182,18 @@ def _columns(found: Found) -> tuple[list[str], list[list[str]]]:
     return columns, rows
 
 
-def _about(found: Found) -> str:
-    among = "those that meet the condition" if found.searched is None else str(found.searched)
+def _about(found: SearchResult) -> str:
+    among = "the rows that meet the condition" if found.searched is None else str(found.searched)
     return f"The {len(found.matches)} nearest of {among}. The numbers are cosine similarities."
 
 
-def _notes(found: Found) -> list[str]:
+def _notes(found: SearchResult) -> list[str]:
     count = len(found.failed)
     return [f"{count} item{'s' if count > 1 else ''} couldn't be encoded."] if count else []
 
 
-def _write(path: Path, query: Query, found: Found, limits: Limits) -> None:
-    """Write the gallery beside its place, and rename it."""
+def _write_page(path: Path, query: WeightedQuery, found: SearchResult, limits: Limits) -> None:
+    """Write the matches as an HTML gallery; an existing file is replaced only by a complete page."""
     from .._atomic import file_aside
     from ..pages import Item, gallery_page, previews
 
@@ -191,11 +208,11 @@ def _write(path: Path, query: Query, found: Found, limits: Limits) -> None:
         )
         for match, preview in zip(found.matches, shown, strict=True)
     ]
-    asked = [part for part in query.parts if part.modality != "text"]
-    shown = previews(((part.modality, part.item) for part in asked), limits=limits)
+    asked = [term for term in query.terms if term.modality != TEXT]
+    shown = previews(((term.modality, term.item) for term in asked), limits=limits)
     examples = [
-        Item(key=part.item, modality=part.modality, preview=preview)
-        for part, preview in zip(asked, shown, strict=True)
+        Item(key=term.item, modality=term.modality, preview=preview)
+        for term, preview in zip(asked, shown, strict=True)
     ]
     page = gallery_page(
         items,

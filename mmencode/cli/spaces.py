@@ -1,4 +1,4 @@
-"""`mmencode compose` and `mmencode verify`: spaces as folders."""
+"""Implement `mmencode compose`, which saves a space as a folder, and `mmencode verify`, which checks one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors.causes import escape_unprintable
 from . import output
 from .options import Json, Trusted
 
@@ -17,53 +18,64 @@ if TYPE_CHECKING:
 
 
 def compose(
-    name: Annotated[str, typer.Argument(help="The new space's name.")],
+    name: Annotated[str, typer.Argument(help="The name of the new space.", metavar="NAME")],
     encoder: Annotated[
         list[str],
         typer.Option(
             "--encoder",
             "-e",
             metavar="MODALITY=ENCODER[,PROJECTION]",
-            help="An encoder for each modality; a projection is a file that save_projection wrote.",
+            help="The encoder of a modality, and the file of its projection if it needs one, as "
+            "mmencode.save_projection writes it. Repeatable: once for each modality.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it isn't there yet.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="The folder to write, which must not exist yet.", metavar="DIR"),
+    ],
     json: Json = False,
 ) -> None:
-    """Make one space of several encoders, and save it as a folder.
+    """Compose one space of several encoders, saved as a folder.
 
-    All must live in one space, or have a projection into it. Anywhere a space is named, the folder can be.
+    The encoders must share a space already, or have projections into one. The folder's path can be passed
+    wherever the name of a space is, to --space for one.
 
     \b
     Example: mmencode compose mine -e text=offline/minilm -e image=offline/efficientnet-lite0 -o mine
     """
-    from ..spaces.composition import compose as composed
+    from ..spaces import composition
     from ..spaces.folder import read_card
 
     _check_out(out)
-    with composed(name, _parts(encoder)) as space:
+    with composition.compose(name, _parse_encoders(encoder)) as space:
         space.save(out)
     card = read_card(out)
     if json:
         output.document({"id": card.id, "folder": str(out), **card.to_dict()})
     else:
-        output.text(_escaped(card))
+        output.text(_escape(card))
 
 
 def verify(
-    space: Annotated[str, typer.Argument(help="A space, or the folder of one.")],
+    space: Annotated[
+        str, typer.Argument(help="The name of a space, or the path of its folder.", metavar="SPACE")
+    ],
     card: Annotated[
-        Path | None, typer.Option("--card", help="The card to compare with; by default the space's own.")
+        Path | None,
+        typer.Option(
+            "--card",
+            help="The card.json to compare with. If omitted, the one of the space itself.",
+            metavar="FILE",
+        ),
     ] = None,
     trust: Trusted = False,
     json: Json = False,
 ) -> None:
-    """Encode generated items again, and compare with the vectors that the card of the space holds.
+    """Verify that a space still gives the vectors of its card.
 
-    A folder has one, and a plugin may ship one.
-
-    What has changed since shows as an angle: weights, a library's way to resize, anything. The exit code is 1
-    when something did.
+    The card of a space, in its folder or in the plugin that declares it, holds the vectors of generated
+    items. These are encoded again and compared. Any change since then, of weights or of the way a library
+    resizes images, shows as an angle between old and new vectors, and makes the exit code 1.
 
     \b
     Example: mmencode verify mine
@@ -85,24 +97,24 @@ def verify(
         }
         output.document(facts)
     else:
-        own, theirs = output.shown(verification.space), output.shown(verification.card)
+        own, theirs = escape_unprintable(verification.space), escape_unprintable(verification.card)
         output.text(replace(verification, space=own, card=theirs))
     if not verification.same:
         raise typer.Exit(1)
 
 
-def _escaped(card: SpaceCard) -> SpaceCard:
-    """The card with its words as a terminal may show them, each on its line."""
+def _escape(card: SpaceCard) -> SpaceCard:
+    """Escape control characters in each text of a card by itself, so that none can add a line to it."""
     towers = []
     for tower in card.towers:
-        facts = {name: output.shown(fact) for name, fact in asdict(tower.identity).items()}
+        facts = {name: escape_unprintable(fact) for name, fact in asdict(tower.identity).items()}
         identity = replace(tower.identity, **facts)
-        towers.append(replace(tower, encoder=output.shown(tower.encoder), identity=identity))
-    return replace(card, name=output.shown(card.name), towers=tuple(towers))
+        towers.append(replace(tower, encoder=escape_unprintable(tower.encoder), identity=identity))
+    return replace(card, name=escape_unprintable(card.name), towers=tuple(towers))
 
 
 def _check_out(out: Path) -> None:
-    """Find out before the work rather than after it that it couldn't be saved."""
+    """Refuse an output folder that couldn't be created, before any encoder is loaded."""
     from .._atomic import require_new
 
     try:
@@ -111,8 +123,8 @@ def _check_out(out: Path) -> None:
         raise typer.BadParameter(str(error), param_hint="--out") from error
 
 
-def _parts(options: list[str]) -> dict[str, Part]:
-    """The encoders by modality, of `MODALITY=ENCODER[,PROJECTION]`."""
+def _parse_encoders(options: list[str]) -> dict[str, Part]:
+    """Parse `MODALITY=ENCODER[,PROJECTION]` options, and load the projections."""
     from ..projection import load_projection
 
     parts: dict[str, Part] = {}
@@ -120,12 +132,12 @@ def _parts(options: list[str]) -> dict[str, Part]:
         modality, _, rest = option.partition("=")
         encoder, _, file = rest.partition(",")
         if not modality or not encoder:
-            raise _wrong(f"{option!r} isn't MODALITY=ENCODER or MODALITY=ENCODER,PROJECTION")
+            raise _usage_error(f"{option!r} isn't MODALITY=ENCODER or MODALITY=ENCODER,PROJECTION")
         if modality in parts:
-            raise _wrong(f"{modality} has two encoders")
+            raise _usage_error(f"{modality} has two encoders")
         parts[modality] = (encoder, load_projection(file)) if file else encoder
     return parts
 
 
-def _wrong(words: str) -> typer.BadParameter:
+def _usage_error(words: str) -> typer.BadParameter:
     return typer.BadParameter(words, param_hint="--encoder")

@@ -1,4 +1,4 @@
-"""The three standard streams as a command needs them, whatever the process was started with."""
+"""Repair the three standard streams, with which a process may have been started in any state."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from typing import NoReturn
 
 
-class Closed(io.TextIOBase):
-    """Stands for a standard stream that is closed: whoever uses it gets an error that says so."""
+class ClosedStream(io.TextIOBase):
+    """A substitute for a closed standard stream; reading and writing raise OSError with its name."""
 
     encoding = "utf-8"
 
@@ -17,27 +17,27 @@ class Closed(io.TextIOBase):
         self._name = name
 
     @property
-    def buffer(self) -> Closed:
-        """The same for bytes."""
+    def buffer(self) -> ClosedStream:
+        """The stream itself, whose methods fail for bytes as for text."""
         return self
 
     def isatty(self) -> bool:
-        """Nobody is looking."""
+        """Whether the stream is a terminal: never, since it is closed."""
         return False
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing, since nothing can have been written."""
 
     def write(self, text: object) -> NoReturn:
-        """Raise OSError."""
+        """Raise OSError, since the stream is closed."""
         self._fail()
 
     def read(self, size: int | None = -1) -> NoReturn:
-        """Raise OSError."""
+        """Raise OSError, since the stream is closed."""
         self._fail()
 
     def readline(self, size: int = -1) -> NoReturn:  # type: ignore[override]
-        """Raise OSError."""
+        """Raise OSError, since the stream is closed."""
         self._fail()
 
     def _fail(self) -> NoReturn:
@@ -45,18 +45,18 @@ class Closed(io.TextIOBase):
 
 
 def mend() -> None:
-    """Put something in the place of streams that are closed; escape what the others' encoding can't hold.
+    """Replace standard streams that are closed, and let the others escape what their encoding can't hold.
 
-    What would be said on a closed standard error is said to nobody. The numbers of closed streams are taken,
-    lest a file that is opened gets one, and what some library prints.
+    Messages to a closed standard error are dropped. The descriptors 0 to 2 are occupied where they are free:
+    otherwise the next file opened would get one of them, and receive what a library prints.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
-    sys.stdin = sys.stdin or Closed("standard input")
-    sys.stdout = sys.stdout or Closed("standard output")
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+    sys.stdin = sys.stdin or ClosedStream("standard input")
+    sys.stdout = sys.stdout or ClosedStream("standard output")
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""Images that were found, drawn below the table: in a terminal's graphics, or in half blocks of colour."""
+"""Draw images in a terminal, by its graphics protocol or as coloured half blocks."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 COLUMNS, ROWS = 20, 8  # character cells of one image
 GAP = 2
-CELL = (10, 20)  # pixels, where the terminal doesn't say: those of a VT340
+CELL = (10, 20)  # pixels of a VT340's character, for terminals that don't report theirs
 
 _KITTY = ("xterm-kitty", "xterm-ghostty")
 _SIXEL = ("foot", "foot-extra", "mlterm", "contour", "yaft-256color")
 
 
 def show(items: Sequence[tuple[str, str]], wanted: bool | None, limits: Limits) -> None:
-    """Draw those of `(modality, path)` that are images, each under its rank; all others have no picture.
+    """Draw the images among ranked `(modality, path)` items, each below its rank.
 
-    With None, only where somebody looks at a terminal that can show them; True draws anywhere.
+    True draws on any output and False on none; None draws on terminals that are known to show images.
     """
-    protocol = detected(os.environ)
+    protocol = detect_protocol(os.environ)
     looked_at = output.is_terminal(sys.stdout)
     if wanted is False or (wanted is None and not (looked_at and protocol)):
         return
@@ -42,11 +42,14 @@ def show(items: Sequence[tuple[str, str]], wanted: bool | None, limits: Limits) 
     for start in range(0, len(pictures), each):
         row = pictures[start : start + each]
         output.say("".join(f"{rank:<{COLUMNS + GAP}}" for rank, _ in row).rstrip())
-        output.say(drawn([path for _, path in row], protocol or "blocks", limits))
+        output.say(draw_row([path for _, path in row], protocol or "blocks", limits))
 
 
-def detected(environment: Mapping[str, str]) -> str:
-    """What the terminal says of itself: "kitty", "iterm2", "sixel", "blocks" for true colour, or ""."""
+def detect_protocol(environment: Mapping[str, str]) -> str:
+    """Recognise the terminal's graphics protocol by the environment.
+
+    Gives "kitty", "iterm2", "sixel", "blocks" for a terminal with true colour but no protocol, or "".
+    """
     term, program = environment.get("TERM", ""), environment.get("TERM_PROGRAM", "")
     if "TMUX" not in environment and not term.startswith(("screen", "tmux")):
         if "KITTY_WINDOW_ID" in environment or term in _KITTY or program == "ghostty":
@@ -58,14 +61,14 @@ def detected(environment: Mapping[str, str]) -> str:
     return "blocks" if environment.get("COLORTERM") in ("truecolor", "24bit") else ""
 
 
-def drawn(paths: Sequence[str], protocol: str, limits: Limits) -> str:
-    """One line of images as what makes a terminal show them; what can't be read is left blank."""
-    pixels = (1, 2) if protocol == "blocks" else cell()
-    return _DRAW[protocol](sheet(paths, pixels, limits), (COLUMNS + GAP) * len(paths))
+def draw_row(paths: Sequence[str], protocol: str, limits: Limits) -> str:
+    """Render a row of images as text or escape codes for a terminal; unreadable ones are left blank."""
+    pixels = (1, 2) if protocol == "blocks" else cell_size()
+    return _DRAW[protocol](make_sheet(paths, pixels, limits), (COLUMNS + GAP) * len(paths))
 
 
-def cell() -> tuple[int, int]:
-    """Width and height of a character in pixels, as the terminal gives them, or CELL."""
+def cell_size() -> tuple[int, int]:
+    """The width and height of a character in pixels, as the terminal reports them, or else CELL."""
     try:
         import fcntl
         import struct
@@ -78,8 +81,11 @@ def cell() -> tuple[int, int]:
     return (width // columns, height // rows) if width and height and rows and columns else CELL
 
 
-def sheet(paths: Sequence[str], pixels: tuple[int, int], limits: Limits) -> Image.Image:
-    """The images side by side on a transparent ground, each in COLUMNS by ROWS cells of so many pixels."""
+def make_sheet(paths: Sequence[str], pixels: tuple[int, int], limits: Limits) -> Image.Image:
+    """Paste images side by side on a transparent ground, each scaled into COLUMNS by ROWS cells.
+
+    `pixels` is the width and height of one cell.
+    """
     from PIL import Image
 
     from ..inputs import reader
@@ -98,7 +104,7 @@ def sheet(paths: Sequence[str], pixels: tuple[int, int], limits: Limits) -> Imag
 
 
 def _blocks(image: Image.Image, columns: int) -> str:
-    """Each character two pixels: the upper in its own colour, the lower behind it."""
+    """Draw two pixels with each character: the upper as its foreground, the lower as its background."""
     import numpy as np
 
     pixels = np.asarray(image)
@@ -119,7 +125,7 @@ def _block(top: Sequence[int], bottom: Sequence[int]) -> str:
 
 
 def _kitty(image: Image.Image, columns: int) -> str:
-    """The Kitty graphics protocol: a PNG in pieces of 4096 characters, over so many cells."""
+    """Encode a PNG for the Kitty graphics protocol, in pieces of 4096 characters."""
     content = _png(image)
     pieces = [content[start : start + 4096] for start in range(0, len(content), 4096)]
     first = f"a=T,f=100,q=2,c={columns},r={ROWS},"
@@ -130,13 +136,16 @@ def _kitty(image: Image.Image, columns: int) -> str:
 
 
 def _iterm2(image: Image.Image, columns: int) -> str:
-    """The inline images protocol of iTerm2."""
+    """Encode a PNG for the inline images protocol of iTerm2."""
     size = f"width={columns};height={ROWS}"
     return f"\x1b]1337;File=inline=1;{size};preserveAspectRatio=1:{_png(image)}\a"
 
 
 def _sixel(image: Image.Image, columns: int) -> str:
-    """DEC's sixels: bands of six rows, each colour of a band in turn; what is transparent stays unpainted."""
+    """Encode an image as DEC sixels: bands of six rows, painted one colour after the other.
+
+    Transparent pixels stay unpainted.
+    """
     import numpy as np
 
     indexed = image.convert("RGB").quantize(255)
@@ -149,7 +158,7 @@ def _sixel(image: Image.Image, columns: int) -> str:
 
 
 def _band(pixels: object) -> str:
-    """Up to six rows of pixels: a character for each column and colour, runs of them counted."""
+    """Encode one band of at most six rows as a run-length encoded line of characters for each colour."""
     import numpy as np
 
     rows = np.asarray(pixels)

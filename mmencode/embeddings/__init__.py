@@ -1,1 +1,1 @@
-"""Results: vectors that know their space, what is kept of them in files, and how they are searched."""
+"""Results of encoding know their space; here they are kept in files, quantized, combined and searched."""

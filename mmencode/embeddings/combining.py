@@ -1,4 +1,4 @@
-"""Several queries in one: by words and by example, with and without."""
+"""Several query vectors are combined into one: the sum of texts and examples, less what is unwanted."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from .embeddings import Embeddings
 
-_NOTHING = 1e-4  # of the weights' sum: what float32 leaves of vectors that cancel out
+_NOTHING = 1e-4  # of the weights' sum: the length that float32 leaves of vectors that cancel out
 
 
 def combine(embeddings: Embeddings, weights: Sequence[float]) -> Embeddings:
-    """One row of unit length, the weighted sum of all rows: to search by all of them at once.
+    """Sum up all rows by weight and normalise the sum: one query that searches by all of them at once.
 
-    A negative weight turns away from its row. The modality is "mixed" where that of the embeddings is.
-    ValueError unless there is a finite weight for each row, and when the rows cancel each other out.
+    A negative weight turns away from its row. The modality stays. ValueError unless there is a finite weight
+    for each row, and when the rows cancel each other out.
     """
     factors = np.asarray(weights, np.float64)
     if factors.shape != (len(embeddings),) or not len(embeddings) or not np.isfinite(factors).all():

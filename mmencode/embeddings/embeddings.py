@@ -1,4 +1,8 @@
-"""The result: vectors that know which space they belong to."""
+"""Embeddings are unit vectors that know which space they belong to; Quantised holds their codes.
+
+Embeddings and Quantised turn into each other, so both classes stand in this module. The arithmetic of codes
+is in `codes`, formats of files in `files`, search in `search`.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,37 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..arguments.counts import require_positive
 from ..arguments.lists import in_order
 from ..card import require_same_space
-from ..errors import InputError
-from .files import Record, errors_from_text, errors_to_text, read, readable, write
-from .topk import Nearest, cosines, require_unit
-from .topk import Positions as Positions
-from .topk import Vectors as Vectors
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from .quantised import Kind, Quantised, Ranges
+from ..errors import InputError, SpaceMismatchError
+from .array_types import Array, Positions, Vectors
+from .codes import (
+    CodeKind,
+    Ranges,
+    count_differing_bits,
+    decode_numbers,
+    encode_numbers,
+    read_width,
+    require_code_kind,
+    require_codes,
+    require_fitting,
+)
+from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable, write
+from .interchange import Interchange
+from .rows import join_keys, pick_keys, require_one_each
+from .topk import cosines
+from .unit import require_unit, unit_rows
 
 _FORMAT = "mmencode-embeddings-1"
+_CODES_FORMAT = "mmencode-codes-1"
 
 
-class Embeddings:
+class Embeddings(Interchange):
     """Unit vectors `[n, dim]`, float32 and contiguous, with the identity of their space.
 
     `space` is the id of the space's card. `positions[i]` is the place of row i in the batch it came from,
@@ -36,7 +49,7 @@ class Embeddings:
     without a copy; indexing by an int, slice, mask or array gives Embeddings again.
     """
 
-    __slots__ = ("_found_unit", "errors", "keys", "modality", "positions", "space", "vectors")
+    __slots__ = ("_is_unit", "errors", "keys", "modality", "positions", "space", "vectors")
 
     def __init__(
         self,
@@ -52,15 +65,12 @@ class Embeddings:
         if self.vectors.ndim != 2:
             raise ValueError(f"vectors have the shape {self.vectors.shape}: make it [n, dim]")
         self.positions = np.arange(len(vectors)) if positions is None else np.asarray(positions, np.int64)
-        if self.positions.shape != (len(self.vectors),):
-            raise ValueError(f"{len(self.vectors)} vectors have positions of shape {self.positions.shape}")
         self.keys = None if keys is None else tuple(os.fsdecode(key) for key in in_order(keys, "keys"))
-        if self.keys is not None and len(self.keys) != len(self.vectors):
-            raise ValueError(f"{len(self.vectors)} vectors have {len(self.keys)} keys: give as many, or none")
+        require_one_each(len(self.vectors), "vectors", self.positions, self.keys)
         self.space = space
         self.modality = modality
         self.errors = tuple(errors)
-        self._found_unit = False
+        self._is_unit = False
 
     @property
     def dim(self) -> int:
@@ -70,69 +80,48 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if dtype is not None and np.dtype(dtype) != self.vectors.dtype:
-            if copy is False:
-                raise ValueError(f"a view of float32 vectors as {dtype} needs a copy")
-            return self.vectors.astype(dtype)
-        return self.vectors.copy() if copy else self.vectors
-
-    def __dlpack__(self, **options: Any) -> Any:
-        """The vectors for other libraries: `torch.as_tensor` takes them so, in the same memory."""
-        writeable = self.vectors if self.vectors.flags.writeable else self.vectors.copy()
-        return writeable.__dlpack__(**options)  # which no library takes of memory that it mustn't write to
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        device: tuple[int, int] = self.vectors.__dlpack_device__()
-        return device
-
-    def __getitems__(self, rows: Sequence[int]) -> list[Tensor]:
-        """The vectors of several rows, as torch's DataLoader asks a data set for a batch."""
-        return list(self.torch()[list(rows)])
-
     def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray[Any, Any]) -> Embeddings:
         if isinstance(rows, (int, np.integer)):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)}")
             rows = [int(rows)]
-        return Embeddings(
-            self.vectors[rows],
-            space=self.space,
-            modality=self.modality,
-            positions=self.positions[rows],
-            errors=self.errors,
-            keys=None if self.keys is None else _picked(self.keys, rows),
+        return self._with(
+            vectors=self.vectors[rows], positions=self.positions[rows], keys=pick_keys(self.keys, rows)
         )
 
     def __repr__(self) -> str:
         skipped = f", {len(self.errors)} skipped" if self.errors else ""
         return f"<Embeddings {len(self)} x {self.dim}, {self.modality}, {self.space}{skipped}>"
 
-    def named(self, names: Sequence[str | os.PathLike[str]]) -> Embeddings:
-        """The same with keys: `names` are those of the batch's items, of which each row takes its own.
+    def _with(self, **changes: Any) -> Embeddings:
+        """Make other Embeddings of these, with the changes that arguments of the constructor say."""
+        kept = {name: getattr(self, name) for name in ("space", "modality", "positions", "errors", "keys")}
+        return Embeddings(**{"vectors": self.vectors, **kept, **changes})
 
-        Raises ValueError when a row's item isn't among them, TypeError for a table and for what has no order.
+    def with_keys(self, keys: Sequence[str | os.PathLike[str]]) -> Embeddings:
+        """Give each row the key of its item; `keys` has one for each item of the batch, in order.
+
+        Skipped items have keys, too. Raises ValueError when a row's item has no key, TypeError for a table
+        and for a collection without an order.
         """
-        names = in_order(names, "names")
-        if len(self) and not 0 <= self.positions.min() <= self.positions.max() < len(names):
+        keys = in_order(keys, "keys")
+        if len(self) and not 0 <= self.positions.min() <= self.positions.max() < len(keys):
             raise ValueError(
-                f"rows come from items up to {self.positions.max()}, and {len(names)} have names: "
+                f"rows come from items up to {self.positions.max()}, and there are {len(keys)} keys: "
                 "give one for each item of the batch"
             )
-        return Embeddings(
-            self.vectors,
-            space=self.space,
-            modality=self.modality,
-            positions=self.positions,
-            errors=self.errors,
-            keys=[names[place] for place in self.positions.tolist()],
-        )
+        return self._with(keys=[keys[place] for place in self.positions.tolist()])
+
+    def named(self, names: Sequence[str | os.PathLike[str]]) -> Embeddings:
+        """Deprecated name of `with_keys`, kept for one release."""
+        return self.with_keys(names)
 
     @staticmethod
     def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
-        """All rows of the parts in turn, refused across spaces; positions and errors stay those of the parts.
+        """Put the rows of several Embeddings of one space behind each other; positions and errors stay.
 
         The modality is "mixed" unless all parts have the same one. There are keys where all parts have them.
+        Raises SpaceMismatchError for parts of two spaces, ValueError without parts.
         """
         if not parts:
             raise ValueError("there is nothing to concatenate")
@@ -145,50 +134,40 @@ class Embeddings:
             modality=modalities.pop() if len(modalities) == 1 else "mixed",
             positions=np.concatenate([part.positions for part in parts]),
             errors=[error for part in parts for error in part.errors],
-            keys=_joined([part.keys for part in parts]),
+            keys=join_keys([part.keys for part in parts]),
         )
 
     def require_unit(self) -> None:
-        """ValueError, which names the first one, for vectors that aren't finite or not of length 1.
+        """Raise ValueError, naming the first row, for vectors that aren't finite or not of length 1.
 
-        It looks only once: what was found to be sound isn't looked at again.
+        Vectors that passed are not checked again.
         """
-        if not self._found_unit:
+        if not self._is_unit:
             require_unit(self.vectors)
-            self._found_unit = True
-
-    def torch(self) -> Tensor:
-        """The vectors as a float32 tensor on the CPU, in the same memory: a change of one changes both."""
-        import torch
-
-        return torch.from_numpy(self.vectors)
+            self._is_unit = True
 
     def truncate(self, dim: int) -> Embeddings:
-        """The first `dim` numbers of each vector, brought to unit length again, in a space of their own.
+        """Cut each vector to its first `dim` numbers, at unit length again, in a space of their own.
 
         For spaces that were trained so that these suffice (Kusupati et al., "Matryoshka Representation
         Learning", NeurIPS 2022). The new id is the old one with `:first<dim>` at its end: vectors of one
-        space that were cut to one width are comparable, in one cut or in several, and with nothing else. All
-        numbers are no truncation: that gives these Embeddings themselves.
+        space that were cut to one width are comparable, in one cut or in several, and with nothing else. The
+        full width cuts nothing, and gives these Embeddings themselves.
 
         ValueError unless 1 <= dim <= the width, and for vectors whose first `dim` numbers are all zero.
         """
         dim = require_positive(dim, "dim", self.dim)
         if dim == self.dim:
             return self
-        return Embeddings(
-            unit_rows(self.vectors[:, :dim], f"the first {dim} numbers"),
-            space=_truncated_id(self.space, dim),
-            modality=self.modality,
-            positions=self.positions,
-            errors=self.errors,
-            keys=self.keys,
+        return self._with(
+            vectors=unit_rows(self.vectors[:, :dim], f"the first {dim} numbers"),
+            space=_id_of_truncation(self.space, dim),
         )
 
-    def quantize(self, kind: Kind, ranges: Ranges | None = None) -> Quantised:
-        """Codes of one byte for each number, "int8", or of one bit, its sign, "binary".
+    def quantize(self, kind: CodeKind, ranges: Ranges | None = None) -> Quantised:
+        """Round each number to a code of one byte, "int8", or to one bit, its sign, "binary".
 
-        The bytes divide the range of each number into 255 equal steps (affine quantisation: Jacob et al.,
+        The bytes divide the range of each number into 255 equal steps (affine quantization: Jacob et al.,
         "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR
         2018). By default the ranges are those of these vectors, widened as `Ranges.of` says. Codes of two
         calls are comparable when the second is given the `.ranges` of the first; values outside are clipped.
@@ -196,17 +175,26 @@ class Embeddings:
         ValueError for another kind, ranges for "binary", and vectors that aren't finite; SpaceMismatchError
         for the ranges of another space.
         """
-        from .quantised import quantised
-
-        return quantised(self, kind, ranges)
+        known, codes, ranges = encode_numbers(self, kind, ranges)
+        return Quantised(
+            kind=known,
+            codes=codes,
+            dim=self.dim,
+            space=self.space,
+            modality=self.modality,
+            positions=self.positions,
+            keys=self.keys,
+            ranges=ranges,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write vectors, positions, keys and identity, in the format that the suffix says.
 
-        `.safetensors` and `.npz`, or `.parquet`, `.arrow` and `.feather`, with one row for each item and the
-        identity in the schema's metadata. Keys that aren't UTF-8, which tables can't hold, are escaped there
-        and read as they were. Written beside the target and renamed, so that no half file is ever left under
-        its name. ValueError for another suffix; MissingPackageError for tables without pyarrow.
+        `.safetensors` and `.npz` hold arrays; `.parquet`, `.arrow` and `.feather` hold a table with one row
+        for each item and the identity in the schema's metadata. Keys that aren't UTF-8, which tables can't
+        hold, are escaped there and read as they were. The file is written beside its target and renamed, so
+        that it is there whole or not at all. ValueError for another suffix; MissingPackageError for tables
+        without pyarrow.
         """
         facts = {
             "format": _FORMAT,
@@ -218,11 +206,11 @@ class Embeddings:
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Embeddings:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote; the suffix says its format.
 
-        InputError for anything else, vectors that aren't finite and positions below 0 among it, and for a
-        file that would take many times its own size of memory; ValueError for another suffix;
-        MissingPackageError for tables without pyarrow.
+        InputError for a file with other content, vectors that aren't finite or positions below 0, and for one
+        that would take many times its own size of memory; ValueError for another suffix; MissingPackageError
+        for tables without pyarrow.
         """
         record = read(path, _FORMAT)
         with readable(path):
@@ -236,100 +224,131 @@ class Embeddings:
             )
 
 
-def unit_rows(vectors: Vectors, what: str) -> Vectors:
-    """Vectors `[n, dim]` divided by their lengths, which are computed in float64.
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Quantised:
+    """Codes of embeddings, with the identity of their space.
 
-    ValueError for a row of zeros, which has no direction; `what` says in the message what is zero.
-    """
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    zeros = np.flatnonzero(lengths == 0)
-    if len(zeros):
-        raise ValueError(
-            f"{what} of row {zeros[0]} are all zero and have no direction ({len(zeros)} such rows of "
-            f"{len(vectors)}): leave these rows out"
-        )
-    scaled = np.empty(vectors.shape, np.float32)
-    np.divide(vectors, lengths[:, None], out=scaled, casting="same_kind")
-    return scaled
+    kind       "int8", one byte for each number, or "binary", one bit for its sign
+    codes      int8 `[n, dim]`, or the packed bits, uint8 `[n, ceil(dim / 8)]`
+    dim        the width of the vectors that they stand for
+    positions  and `modality`, `keys`: those of the embeddings; errors of skipped items are not kept
+    ranges     the values that codes of "int8" stand for; None for "binary"
 
-
-def _truncated_id(space: str, dim: int) -> str:
-    """The id of the first `dim` numbers of a space; what is cut twice has the id of what is cut once."""
-    return f"{re.sub(':first[0-9]+$', '', space)}:first{dim}"
-
-
-def _picked(keys: tuple[str, ...], rows: slice | Sequence[int] | np.ndarray[Any, Any]) -> tuple[str, ...]:
-    """The keys at rows given as numpy takes them: a slice, a mask or places."""
-    if isinstance(rows, slice):
-        return keys[rows]
-    places = np.asarray(rows)
-    places = np.flatnonzero(places) if places.dtype == bool else places
-    return tuple(keys[place] for place in places.ravel().tolist())
-
-
-def _joined(parts: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None:
-    """The keys of all parts in turn, or None where one has none."""
-    known = [keys for keys in parts if keys is not None]
-    return tuple(key for keys in known for key in keys) if len(known) == len(parts) else None
-
-
-def _comparable(a: object, b: object, names: tuple[str, str], doing: str) -> tuple[Embeddings, Embeddings]:
-    """Both as they are: Embeddings of one space and width, whose vectors are unit vectors."""
-    first, second = _embeddings(a, names[0]), _embeddings(b, names[1])
-    require_same_space(first.space, second.space, doing)
-    if first.dim != second.dim:
-        raise ValueError(
-            f"{names[0]} and {names[1]} have vectors of {first.dim} and of {second.dim} numbers, under one "
-            f"space's id, {first.space}: encode both sides again"
-        )
-    first.require_unit()
-    second.require_unit()
-    return first, second
-
-
-def _embeddings(value: object, name: str) -> Embeddings:
-    if isinstance(value, Embeddings):
-        return value
-    raise TypeError(
-        f"{name} is {type(value).__name__}, which doesn't say what space it belongs to: "
-        "pass the Embeddings that encode() gives"
-    )
-
-
-def similarity(a: Embeddings, b: Embeddings) -> Vectors:
-    """Cosine similarity of every row of `a` with every row of `b`, `[len(a), len(b)]`, from -1 to 1.
-
-    A score depends on its two vectors alone. Raises SpaceMismatchError when they belong to two spaces,
-    ValueError for vectors that aren't finite or not of unit length.
-    """
-    first, second = _comparable(a, b, ("a", "b"), "compared")
-    return cosines(first.vectors, second.vectors)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Matches:
-    """The best rows of a corpus for each query, best first.
-
-    `rows` and `scores` are `[queries, k]`; `positions` are the rows' places in the batch that the corpus was
-    encoded from, which differ from the rows where items were skipped.
+    ValueError when these don't fit together.
     """
 
-    rows: Positions
-    scores: Vectors
+    kind: CodeKind
+    codes: Array
+    dim: int
+    space: str
+    modality: str
     positions: Positions
+    keys: tuple[str, ...] | None = None
+    ranges: Ranges | None = None
+
+    def __post_init__(self) -> None:
+        require_codes(self.codes, require_code_kind(self.kind), self.dim)
+        require_one_each(len(self), "codes", self.positions, self.keys)
+        if (self.ranges is None) is (self.kind == "int8"):
+            raise ValueError("codes of int8 have ranges, and binary ones have none")
+        if self.ranges is not None:
+            require_fitting(self.ranges, self.space, self.dim)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.codes)
+
+    def __repr__(self) -> str:
+        return f"<Quantised {len(self)} x {self.dim}, {self.kind}, {self.modality}, {self.space}>"
+
+    def dequantize(self) -> Embeddings:
+        """Turn codes back into Embeddings near the original ones, under the same space's id.
+
+        The id stays, so that they can be compared with exact vectors of the space. Each number of "int8" is
+        off by up to `ranges.step / 2` before the vector is normalised. Vectors of "binary" have nothing but
+        signs, and are good for a first choice only. ValueError for a row whose codes all stand for zero.
+        """
+        return Embeddings(
+            unit_rows(decode_numbers(self.codes, self.dim, self.ranges), "the values"),
+            space=self.space,
+            modality=self.modality,
+            positions=self.positions,
+            keys=self.keys,
+        )
+
+    def dequantise(self) -> Embeddings:
+        """Deprecated spelling of `dequantize`, kept for one release."""
+        return self.dequantize()
+
+    def similarity(self, other: Quantised) -> Vectors:
+        """Similarity of every row to every row of `other`, float32 `[len(self), len(other)]`, up to 1.
+
+        For "int8" the cosine of the values that the codes stand for. For "binary" 1 - 2 * hamming / dim:
+        hamming counts the signs that differ, and for vectors of random direction this is about
+        1 - 2 * angle / pi (Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002).
+        It is no cosine, and ranks nearly as the cosine does.
+
+        Raises SpaceMismatchError for codes of two spaces or of different ranges, ValueError for two kinds.
+        """
+        self._require_comparable(other)
+        if self.kind == "binary":
+            differing = count_differing_bits(self.codes, other.codes)
+            return (1 - differing * (2 / self.dim)).astype(np.float32)
+        first, second = self.dequantize(), other.dequantize()
+        first.require_unit()
+        second.require_unit()
+        return cosines(first.vectors, second.vectors)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write codes and identity as `.safetensors` or `.npz`, whole or not at all.
+
+        ValueError for another suffix.
+        """
+        arrays: dict[str, Array] = {"codes": self.codes, "positions": self.positions}
+        if self.ranges is not None:
+            arrays |= {"low": self.ranges.low, "high": self.ranges.high}
+        facts = {
+            "format": _CODES_FORMAT,
+            "kind": self.kind,
+            "dim": str(self.dim),
+            "space": self.space,
+            "modality": self.modality,
+        }
+        write(path, Record(arrays, facts, self.keys), ARRAYS)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Quantised:
+        """Read a file that `save` wrote; InputError for other content, ValueError for another suffix."""
+        record = read(path, _CODES_FORMAT, ARRAYS)
+        with readable(path):
+            kind, space = require_code_kind(record.fact("kind")), record.fact("space")
+            ranges = None
+            if kind == "int8":
+                ranges = Ranges(record.array("low", np.float32), record.array("high", np.float32), space)
+            return Quantised(
+                kind=kind,
+                codes=record.array("codes", np.int8 if kind == "int8" else np.uint8),
+                dim=read_width(record.fact("dim")),
+                space=space,
+                modality=record.fact("modality"),
+                positions=record.positions(),
+                keys=record.keys,
+                ranges=ranges,
+            )
+
+    def _require_comparable(self, other: Quantised) -> None:
+        if not isinstance(other, Quantised):
+            raise TypeError(f"other is {type(other).__name__}: quantize it in the same way first")
+        require_same_space(self.space, other.space, "compared")
+        if self.kind != other.kind:
+            raise ValueError(f"codes of {self.kind} and of {other.kind} can't be compared: use one kind")
+        if self.ranges != other.ranges:
+            raise SpaceMismatchError(
+                "codes of different ranges can't be compared: equal codes stand for different values",
+                remedy='quantize both with the ranges of one of them, other.quantize("int8", '
+                "ranges=first.ranges), or compare the vectors that dequantize() gives",
+            )
 
 
-def search(queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
-    """The `k` most similar rows of the corpus for each query, by exact cosine similarity.
-
-    `k` is cut to the size of the corpus. Equal scores keep the corpus's order, and neither `k` nor other
-    queries change what comes first. Raises SpaceMismatchError when they belong to two spaces, ValueError for
-    a `k` that isn't positive and for vectors that aren't finite or not of unit length.
-    """
-    first, second = _comparable(queries, corpus, ("queries", "corpus"), "searched together")
-    nearest = Nearest(first.vectors, min(require_positive(k), len(second)))
-    nearest.add(second.vectors)
-    return Matches(nearest.places, nearest.scores, second.positions[nearest.places])
+def _id_of_truncation(space: str, dim: int) -> str:
+    """The id of a space cut to `dim` numbers; a second cut replaces the first one in it."""
+    return f"{re.sub(':first[0-9]+$', '', space)}:first{dim}"

@@ -1,4 +1,4 @@
-"""Contextual outputs: a vector for each token, patch or frame of an item."""
+"""Contextual outputs have a vector for each token, patch or frame of an item."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError
-from .embeddings import Positions, Vectors
+from .array_types import Positions, Vectors
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tokens(Sequence[Vectors]):
     """One float32 array `[t, width]` for each item, t the item's own: no padding.
 
-    They come before pooling and projection, so they belong to their `encoder` and to no shared space: not
-    normalised, and comparable only with tokens of the same encoder. `grid` is the (rows, columns) that an
-    image's tokens fill row by row, None where there is no grid. `positions` and `errors` are as in
-    Embeddings.
+    Tokens are taken before pooling and projection, so they belong to their `encoder` and to no shared space:
+    they aren't normalised, and are comparable only with tokens of the same encoder. `grid` is the
+    (rows, columns) that an image's tokens fill row by row, None where there is no grid. `positions` and
+    `errors` are as in Embeddings.
     """
 
     values: Sequence[Vectors]

@@ -1,4 +1,4 @@
-"""The best rows for queries: the same ones in the same order, however many are asked for and by whom.
+"""The k most similar rows for each query, independent of the other queries and of how many are asked for.
 
 A BLAS sums up in another order for one query than for several, and at the edges of a matrix: equal rows get
 scores that differ in their last bits. So scores are cosines in float64, rounded to float32: a score depends
@@ -7,47 +7,23 @@ on nothing but its two vectors, and equal scores are ranked by place.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Vectors = np.ndarray[Any, np.dtype[np.float32]]
-Positions = np.ndarray[Any, np.dtype[np.int64]]
+from .array_types import Array, Positions, Vectors
 
 _BLOCK = 2**24  # scores held at once: 64 MiB
-_TILE = 2**16  # numbers of vectors that are taken to float64 at once, so that they stay in the cache
-_ROWS = 256  # rows of scores looked through at once, for the same reason
-_FEW = 16  # up to here, looking for the highest score again and again is quicker than sorting
-_DENSE = 4  # from this part of all rows on, exact scores of all are quicker than of candidates
-_TOLERANCE = 2e-3  # of the squared length of what counts as a unit vector
-_HIGHEST = 1.01  # no cosine of what counts as unit vectors is above it
-
-
-def require_unit(vectors: Vectors, what: str = "vector") -> None:
-    """ValueError, which names the first one, for rows `[n, dim]` that aren't finite, or not of length 1."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths = np.einsum("nd,nd->n", vectors, vectors)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) < _TOLERANCE))
-    if not len(wrong):
-        return
-    broken = wrong[~np.isfinite(vectors[wrong]).all(axis=1)]
-    if len(broken):
-        raise ValueError(
-            f"the {what} of row {broken[0]} isn't finite ({len(broken)} such rows of {len(vectors)}): "
-            "leave these rows out"
-        )
-    length = np.linalg.norm(vectors[wrong[0]].astype(np.float64))
-    raise ValueError(
-        f"the {what} of row {wrong[0]} has length {length:g} ({len(wrong)} such rows of {len(vectors)}): "
-        "vectors of a space have length 1, as encode() gives them"
-    )
+_TILE = 2**16  # numbers of vectors that are taken to float64 at once, so that they stay in the CPU's cache
+_ROWS = 256  # rows of scores sorted at once, so that they stay in the cache
+_FEW = 16  # for a k up to this one, k times argmax is quicker than sorting
+_DENSE = 4  # where k is this part of all rows or more, exact scores of all are quicker than of candidates
+_HIGHEST = 1.01  # the cosine of two vectors that pass for unit vectors is below this
 
 
 def cosines(a: Vectors, b: Vectors) -> Vectors:
     """The cosine of every row of `a` with every row of `b`, `[len(a), len(b)]`, for unit vectors.
 
-    Computed in float64 and rounded, so that it depends on nothing but the two rows; from -1 to 1. Raises
-    ValueError for what unit vectors can't have.
+    Computed in float64 and rounded, so that a score depends on nothing but its two rows; from -1 to 1.
+    Raises ValueError for scores that unit vectors can't have.
     """
     found = np.empty((len(a), len(b)), np.float32)
     step = 2048 if len(a) > 64 else 512
@@ -76,6 +52,12 @@ def best_columns(scores: Vectors, k: int) -> Positions:
     return best
 
 
+def highest(scores: Array, k: int) -> Array:
+    """The k highest scores of each row, the lowest of these first and the others in any order."""
+    place = scores.shape[1] - k
+    return np.partition(scores, place, axis=1)[:, place:]
+
+
 class Nearest:
     """The `k` rows most similar to each query, of rows that come in blocks.
 
@@ -91,7 +73,7 @@ class Nearest:
         self._count = 0
 
     def add(self, rows: Vectors, places: Positions | None = None) -> None:
-        """Take in rows `[m, dim]`; each has a place of its own, by default that in which it comes.
+        """Compare the queries with more rows `[m, dim]`; places count from the first row unless given.
 
         Raises ValueError for scores that unit vectors can't have.
         """
@@ -105,14 +87,14 @@ class Nearest:
         self._count += len(rows)
         step = max(1, _BLOCK // len(rows))
         parts = [
-            self._joined(slice(start, start + step), rows, places)
+            self._merge(slice(start, start + step), rows, places)
             for start in range(0, max(1, len(self._queries)), step)
         ]
         self.places = np.concatenate([part[0] for part in parts])
         self.scores = np.concatenate([part[1] for part in parts])
 
-    def _joined(self, block: slice, rows: Vectors, places: Positions) -> tuple[Positions, Vectors]:
-        """Places and scores of the best so far for a block of queries, the new rows among them."""
+    def _merge(self, block: slice, rows: Vectors, places: Positions) -> tuple[Positions, Vectors]:
+        """Compare a block of queries with new rows; return places and scores of the best so far."""
         queries, held, known = self._queries[block], self.scores[block], self.places[block]
         if self._k * _DENSE >= len(rows):
             all_scores = cosines(queries, rows)
@@ -135,15 +117,16 @@ class Nearest:
 
 
 def _candidates(queries: Vectors, rows: Vectors, k: int, bars: Vectors | None) -> tuple[Positions, Positions]:
-    """Query and row of all that may be among the k best of a query, k of each at least.
+    """Find the pairs of a query and a row that may be among the query's k best: k for each query at least.
 
     With `bars` `[queries, 1]`, only those whose score may reach a query's bar.
     """
     near = queries @ rows.T  # [queries, rows]
-    best = np.partition(near, len(rows) - k, axis=1)[:, len(rows) - k :]
+    best = highest(near, k)
     _require_possible(best)
     bars = best[:, :1] if bars is None else np.maximum(best[:, :1], bars)
-    # A sum of float32 products errs by less than this; one score may be too high where another is too low.
+    # The float32 product errs by less than `error`. One score may be too high where another is too low, so a
+    # row whose score is within twice the error of the bar may be above it in truth.
     error = 1.01 * rows.shape[1] * 2.0**-24 + 2.0**-24
     bars = np.minimum(bars, 1) - np.float32(2 * error)
     lines, columns = np.divmod(np.flatnonzero((near >= bars).ravel()), len(rows))
@@ -162,8 +145,8 @@ def _pairwise(queries: Vectors, rows: Vectors, lines: Positions, columns: Positi
 
 
 def _require_possible(scores: Vectors) -> None:
-    highest = scores.max(initial=0.0)  # NaN, where one is among them
-    if not highest <= _HIGHEST:
+    largest = scores.max(initial=0.0)  # NaN where one is among the scores
+    if not largest <= _HIGHEST:
         raise ValueError(
-            f"a score is {highest:g}, and unit vectors have none above 1: use vectors as encode() gives them"
+            f"a score is {largest:g}, and unit vectors have none above 1: use vectors as encode() gives them"
         )

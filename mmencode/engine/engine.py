@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..encoder import Tensors
 from ..errors import EncoderError, InputError
 from ..errors.causes import message_of, out_of_memory

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from ..embeddings.embeddings import Positions
+from ..embeddings.array_types import Positions
 from ..encoder import Tensors
 from ..errors import InputError
 from ..inputs import Limits

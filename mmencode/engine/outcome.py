@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings.embeddings import Positions
+from ..embeddings.array_types import Positions
 from ..errors import InputError
 from .blame import DOUBTFUL, are_alike, broken, failed_item, forget_items, is_lacking
 from .job import Job, Part, Prepared, Record

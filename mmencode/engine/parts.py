@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ..embeddings.embeddings import Positions, Vectors
+from ..embeddings.array_types import Positions, Vectors
 from ..errors import InputError
 from .job import Part
 

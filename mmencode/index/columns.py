@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from .conditions import KEYWORDS
 

@@ -91,7 +91,7 @@ def entries(
 def escaped_keys(keys: Sequence[str] | None) -> list[str]:
     """The keys of vectors as they are stored; ValueError without any, or where one comes twice."""
     if keys is None:
-        raise ValueError("the embeddings have no keys: give them some, embeddings.named(names)")
+        raise ValueError("the embeddings have no keys: give them some, embeddings.with_keys(keys)")
     if len(set(keys)) < len(keys):
         twice = next(key for key, count in Counter(keys).items() if count > 1)
         raise ValueError(f"the key {twice!r} comes more than once: give each row its own")

@@ -15,7 +15,7 @@ from ..arguments.counts import require_positive
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.surrogates import escape_surrogates
-from ..embeddings.topk import require_unit
+from ..embeddings.unit import require_unit
 from ..engine.engine import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, IdentityError, StoreError

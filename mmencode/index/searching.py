@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..card import SpaceCard
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..embeddings.topk import Nearest, cosines
+from ..embeddings.unit import scale_to_unit
 from ..errors import UnknownModalityError
 from .ann import METRIC, PARTITIONS, REFINED
 from .columns import metadata_names, metadata_of, vectors_of
@@ -239,16 +240,9 @@ def _rows(batch: Any, means: Means | None) -> Vectors:
     centred = vectors.copy()
     for modality in set(modalities.tolist()) & means.keys():
         centred[modalities == modality] -= means[modality]
-    return _unit(centred)
+    return scale_to_unit(centred)
 
 
 def _centred_queries(query: Query) -> Vectors:
     mean = (query.means or {}).get(query.modality)
-    return query.vectors if mean is None else _unit(query.vectors - mean)
-
-
-def _unit(vectors: Vectors) -> Vectors:
-    """Rows of length 1; a row that lies in the mean itself stays zero, and is similar to nothing."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = vectors / np.maximum(lengths, 1e-6)
-    return unit
+    return query.vectors if mean is None else scale_to_unit(query.vectors - mean)

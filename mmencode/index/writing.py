@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
 from .columns import (

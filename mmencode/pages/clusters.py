@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Positions, Vectors
 from ..plugins.packages import import_package
 from .layout import INSTALL
-
-Members = np.ndarray[Any, np.dtype[np.int64]]
 
 MOST = 10  # clusters that are tried, when their number isn't given
 SAMPLE = 2000  # rows that a number of clusters is judged by
 
 
-def clustered(vectors: Vectors, count: int | None = None, *, seed: int = 0) -> Members:
+def clustered(vectors: Vectors, count: int | None = None, *, seed: int = 0) -> Positions:
     """The cluster of each vector, `[n]`, from 0 for the largest; the same each time.
 
     By k-means (Lloyd, "Least squares quantization in PCM", 1982) from scikit-learn; of unit vectors, squared
@@ -45,24 +41,24 @@ def _distinct(vectors: Vectors) -> int:
     return len(np.unique(vectors, axis=0))
 
 
-def _silhouette(vectors: Vectors, members: Members) -> float:
+def _silhouette(vectors: Vectors, members: Positions) -> float:
     """The mean silhouette of the clusters, -1 to 1."""
     from sklearn.metrics import silhouette_score
 
     return float(silhouette_score(vectors, members))
 
 
-def _fitted(vectors: Vectors, count: int, seed: int) -> Members:
+def _fitted(vectors: Vectors, count: int, seed: int) -> Positions:
     cluster = import_package("sklearn.cluster", "clusters need scikit-learn", INSTALL)
     found = cluster.KMeans(min(count, _distinct(vectors)), n_init=4, random_state=seed).fit_predict(vectors)
     return np.asarray(found, np.int64)
 
 
-def _by_size(members: Members) -> Members:
+def _by_size(members: Positions) -> Positions:
     """The same clusters, numbered from the largest on; equal ones by their first row."""
     names, first, sizes = np.unique(members, return_index=True, return_counts=True)
     order = np.lexsort((first, -sizes))
     numbers = np.empty(len(names), np.int64)
     numbers[order] = np.arange(len(names))
-    renamed: Members = numbers[np.searchsorted(names, members)]
+    renamed: Positions = numbers[np.searchsorted(names, members)]
     return renamed

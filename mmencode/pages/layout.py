@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Numbers, Vectors
 from ..plugins.packages import import_package
 
 Method = Literal["pca", "umap"]
-Points = np.ndarray[Any, np.dtype[np.float64]]
-
 INSTALL = "pip install 'mmencode[map]'"
 NEIGHBOURS = 15
 
@@ -23,7 +21,7 @@ class Layout:
     """Points `[n, 2]`; `shares` are the parts of the variance that the two axes show, by PCA only."""
 
     method: Method
-    points: Points
+    points: Numbers
     shares: tuple[float, float] | None = None
 
     def told(self) -> str:
@@ -79,14 +77,14 @@ def _pca(vectors: Vectors) -> Layout:
     return Layout("pca", points, (first, second))
 
 
-def _pointed(axes: Points) -> Points:
+def _pointed(axes: Numbers) -> Numbers:
     """Axes `[dim, 2]` whose largest number is positive: their sign is arbitrary otherwise."""
     largest = np.abs(axes).argmax(axis=0)
-    pointed: Points = axes * np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1, 1)
+    pointed: Numbers = axes * np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1, 1)
     return pointed
 
 
-def _umap(vectors: Vectors, start: Points, seed: int) -> Points:
+def _umap(vectors: Vectors, start: Numbers, seed: int) -> Numbers:
     umap = import_package("umap", "a map by UMAP needs umap-learn", INSTALL)
     spread = np.abs(start).max() or 1.0
     drawn = umap.UMAP(

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..embeddings.array_types import Numbers, Positions
 from .document import data_block, document, escaped, printable, resource
 from .groups import Grouping
-from .layout import Points
 from .outliers import NEIGHBOURS, THRESHOLD, Outlier
 from .surveys import Survey
 
@@ -55,13 +55,11 @@ def _data(survey: Survey, thumbnails: Mapping[int, str]) -> dict[str, Any]:
     }
 
 
-def _places(points: Points) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _places(points: Numbers) -> Positions:
     """Points as whole numbers in the square of SPAN, both axes on one scale, upwards positive."""
     low, high = points.min(axis=0), points.max(axis=0)
     scale = SPAN / ((high - low).max() or 1.0)
-    places: np.ndarray[Any, np.dtype[np.int64]] = np.rint((points - (low + high) / 2) * scale).astype(
-        np.int64
-    )
+    places: Positions = np.rint((points - (low + high) / 2) * scale).astype(np.int64)
     return places
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
-
-Distances = np.ndarray[Any, np.dtype[np.float64]]
+from ..embeddings.array_types import Numbers, Vectors
+from ..embeddings.topk import highest
 
 NEIGHBOURS = 10
 THRESHOLD = 3.5
@@ -61,7 +59,7 @@ def outliers(
     return sorted(found, key=lambda outlier: (-outlier.deviations, outlier.row))
 
 
-def mean_distances(vectors: Vectors, neighbours: int = NEIGHBOURS) -> Distances:
+def mean_distances(vectors: Vectors, neighbours: int = NEIGHBOURS) -> Numbers:
     """The mean cosine distance of each unit vector to its nearest other ones, `[n]`; 0 for a single one."""
     count = min(neighbours, len(vectors) - 1)
     distances = np.zeros(len(vectors))
@@ -72,12 +70,12 @@ def mean_distances(vectors: Vectors, neighbours: int = NEIGHBOURS) -> Distances:
         block = vectors[start : start + step] @ vectors.T  # [step, n]
         own = np.arange(len(block))
         block[own, start + own] = -np.inf  # a row is no neighbour of itself; its duplicate is
-        nearest = np.partition(block, -count, axis=1)[:, -count:]
+        nearest = highest(block, count)
         distances[start : start + step] = 1 - nearest.mean(axis=1, dtype=np.float64)
     return np.maximum(distances, 0)
 
 
-def deviations(values: Distances) -> Distances:
+def deviations(values: Numbers) -> Numbers:
     """How many robust standard deviations each value is above the median, `[n]`."""
     above = values - np.median(values)
     sizes = np.abs(above)

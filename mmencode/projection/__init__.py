@@ -1,4 +1,4 @@
-"""Projections: the heads that take an encoder's features into a space."""
+"""Projections are the heads that take an encoder's features into a space; here they are, with their fits."""
 
 from .anchored import Activation as Activation
 from .anchored import LabelAnchored as LabelAnchored
@@ -15,7 +15,7 @@ from .files import save_projection as save_projection
 from .linear import Linear as Linear
 from .linear import Moments as Moments
 from .linear import Truncation as Truncation
-from .linear import added as added
+from .linear import add_moments as add_moments
 from .linear import from_classifier as from_classifier
 from .linear import moments as moments
 from .linear import procrustes as procrustes

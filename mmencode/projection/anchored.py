@@ -1,4 +1,4 @@
-"""From a classifier whose labels are words into the space of those words."""
+"""A projection from a classifier, whose labels are words, into the space of those words."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from ..arguments.counts import require_positive
 from ..embeddings.embeddings import Embeddings
 from ..errors import EncoderError
-from .base import Projection, Settings, owned
+from .base import Projection, Settings, copy_as_float32
 
 Activation = Literal["softmax", "sigmoid", "none"]
 _ACTIVATIONS: tuple[Activation, ...] = ("softmax", "sigmoid", "none")
 
 
 class LabelAnchored(Projection):
-    """Any classifier whose labels are words reaches the space of those words, with no training pairs.
+    """Takes the outputs of a classifier into the space of its labels' words, without training pairs.
 
     The convex combination of semantic embeddings (ConSE; Norouzi et al., "Zero-Shot Learning by Convex
     Combination of Semantic Embeddings", ICLR 2014): the `top` labels with the highest scores, weighted by
@@ -26,7 +26,7 @@ class LabelAnchored(Projection):
     anchors      `[labels, dim]`, the vector of each label in the space; Embeddings also say which space
     head         the classifier on top of the features; None when the features are its outputs already
     activation   what turns the classifier's outputs into scores >= 0
-    prior        `[labels]`, how strongly each label answers to anything at all; scores are divided by
+    prior        `[labels]`, the mean score of each label over all kinds of items; scores are divided by
                  prior + `floor`, so that general labels don't swamp specific ones
     top          how many labels take part
     """
@@ -58,20 +58,22 @@ class LabelAnchored(Projection):
         self.head = nn.Identity() if head is None else head
         self.activation = activation
         self.top = min(top, labels)
-        self.register_buffer("anchors", owned(anchors))
-        self.register_buffer("gain", torch.ones(labels) if prior is None else 1 / (owned(prior) + floor))
+        self.register_buffer("anchors", copy_as_float32(anchors))
+        self.register_buffer(
+            "gain", torch.ones(labels) if prior is None else 1 / (copy_as_float32(prior) + floor)
+        )
         self.anchors: Tensor
         self.gain: Tensor
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features `[b, width]` to the weighted mean of the best labels' anchors, `[b, dim]`."""
+        """Project features `[b, width]` to the weighted mean of the best labels' anchors, `[b, dim]`."""
         scores = self.scores(features)  # [b, labels]
         best, labels = scores.topk(self.top, dim=-1)  # [b, top]
         weights = best / best.sum(dim=-1, keepdim=True).clamp_min(1e-12)
         return torch.einsum("bt,btd->bd", weights, self.anchors[labels])
 
     def scores(self, features: Tensor) -> Tensor:
-        """How strongly each label answers, `[b, labels]`, in float32 and with the prior divided out."""
+        """Score each label for features `[b, width]`: `[b, labels]`, float32, with the prior divided out."""
         outputs: Tensor = self.head(features).float()
         if self.activation == "softmax":
             outputs = outputs.softmax(dim=-1)
@@ -81,7 +83,7 @@ class LabelAnchored(Projection):
 
     @property
     def width(self) -> int | None:
-        """What a linear head takes, one number for each label without a head; None for another head."""
+        """The width of a linear head's inputs, the number of labels without a head, else None."""
         if isinstance(self.head, nn.Linear):
             return self.head.in_features
         return len(self.anchors) if isinstance(self.head, nn.Identity) else None
@@ -93,10 +95,10 @@ class LabelAnchored(Projection):
 
     @property
     def settings(self) -> Settings:
-        """Shapes, of the anchors and of a linear head; EncoderError for a head of another kind."""
+        """The shapes of the anchors and of a linear head; EncoderError for a head of another kind."""
         labels, dim = self.anchors.shape
         head: Settings | None = None
-        if type(self.head) is nn.Linear:  # not one derived from it, which may compute something else
+        if type(self.head) is nn.Linear:  # a subclass may compute something else
             head = {"width": self.head.in_features, "bias": self.head.bias is not None}
         elif type(self.head) is not nn.Identity:
             raise EncoderError(
@@ -107,7 +109,7 @@ class LabelAnchored(Projection):
 
     @classmethod
     def blank(cls, settings: Settings) -> LabelAnchored:
-        """Anchors and head of these shapes; what isn't a weight comes with the state."""
+        """Make anchors and head of these shapes; settings that aren't weights come with the state."""
         head = settings["head"]
         return cls(
             torch.zeros(settings["labels"], settings["dim"]),
@@ -115,15 +117,15 @@ class LabelAnchored(Projection):
         )
 
     def get_extra_state(self) -> Tensor:
-        """The settings that aren't weights, so that they are saved with them and count in the digest."""
+        """Give the settings that aren't weights, so that they are saved with them and count in the digest."""
         return torch.tensor([self.top, _ACTIVATIONS.index(self.activation)])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore what `get_extra_state` gave; ValueError for what none has."""
+        """Restore what `get_extra_state` gave; ValueError for settings out of range."""
         top, activation = state.tolist()
         if not (1 <= top <= len(self.anchors) and 0 <= activation < len(_ACTIVATIONS)):
             raise ValueError(
-                f"top is {top} and the activation number {activation}, of {len(self.anchors)} labels"
+                f"its top is {top}, of {len(self.anchors)} labels, and its activation is number {activation}"
             )
         self.top = top
         self.activation = _ACTIVATIONS[activation]

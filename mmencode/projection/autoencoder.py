@@ -1,4 +1,4 @@
-"""Embeddings through fewer numbers and back."""
+"""An autoencoder compresses embeddings to fewer numbers, and decodes them again."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from math import sqrt
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..card import is_same_space
+from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.unit import scale_to_unit
 from ..encoder import digest
 from ..errors import FitError, SpaceMismatchError
 from ..isolation.fence import own_numbers
-from .contrastive import Perceptron, bent
+from .contrastive import Perceptron, make_hidden
 from .pairs import FLAT, require_pairs
 
 _BATCH, _PATIENCE, _RATE, _DECAY = 256, 20, 1e-3, 1e-4
-_LEAST = 30  # rows: six to stop by, six to measure
-_BLOCK = 8192  # rows that are taken through at once
-Numbers = np.ndarray[Any, np.dtype[np.float32]]
+_LEAST = 30  # rows: six to stop by and six to measure on
+_BLOCK = 8192  # rows that are encoded at once
 
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """The share of the variance of held-out rows that is lost on the way through `dim` numbers and back.
+    """The share of the variance of held-out rows that encoding to `dim` numbers and decoding loses.
 
-    autoencoder, pca   each as a share of 1; principal components are the best that is linear
-    rows, held_out     how many it was fitted to and, of others, measured on
+    autoencoder, pca   the share that each of them loses, of 1; no linear encoding loses less than PCA
+    rows, held_out     the numbers of rows for the fit and, others, for this measure
     """
 
     dim: int
@@ -49,7 +49,7 @@ class Reconstruction:
 
 
 class Autoencoder(Perceptron):
-    """A perceptron and a way back: principal components, and hidden layers beside them that are trained.
+    """A perceptron with a decoder: principal components, and trained hidden layers beside them.
 
     Hinton & Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 2006.
     """
@@ -58,44 +58,44 @@ class Autoencoder(Perceptron):
 
     def __init__(self, width: int, dim: int, hidden: int) -> None:
         super().__init__(width, dim, hidden)
-        self.back, self.bent_back = nn.Linear(dim, width), bent(dim, hidden, width)
+        self.back, self.bent_back = nn.Linear(dim, width), make_hidden(dim, hidden, width)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes `[b, dim]`, not normalised, to what they stand for, `[b, width]`."""
+        """Decode codes `[b, dim]`, not normalised, to features `[b, width]`."""
         features: Tensor = self.back(codes) + self.bent_back(codes)
         return features
 
-    def codes(self, embeddings: Embeddings) -> Numbers:
-        """Codes `[n, dim]` as they are: two are a picture, say. SpaceMismatchError for another space."""
-        return self._through(embeddings, self.forward)
+    def codes(self, embeddings: Embeddings) -> Vectors:
+        """Encode to codes `[n, dim]`, not normalised; SpaceMismatchError for embeddings of another space."""
+        return self._run(embeddings, self.forward)
 
     def reduce(self, embeddings: Embeddings) -> Embeddings:
-        """Codes of unit length, in a space of their own; raises as `codes`."""
-        return _like(embeddings, self.codes(embeddings), self.into)
+        """Encode to codes of unit length, in a space of their own; raises as `codes`."""
+        return _with_vectors(embeddings, self.codes(embeddings), self.into)
 
     def reconstruct(self, embeddings: Embeddings) -> Embeddings:
-        """Each vector as its code tells it, of unit length, in the same space: less what is odd about it."""
-        return _like(embeddings, self._through(embeddings, self._there_and_back), embeddings.space)
+        """Encode and decode each vector, to unit length in its space: what is unusual about it is lost."""
+        return _with_vectors(embeddings, self._run(embeddings, self._reconstruct), embeddings.space)
 
-    def errors(self, embeddings: Embeddings) -> Numbers:
-        """The squared distance `[n]` of each vector to its reconstruction: large for the unlike."""
-        off: Numbers = self._through(embeddings, self._there_and_back) - embeddings.vectors
-        squared: Numbers = (off**2).sum(axis=1)
+    def errors(self, embeddings: Embeddings) -> Vectors:
+        """Measure the squared distance `[n]` of each vector to its reconstruction: large for outliers."""
+        off: Vectors = self._run(embeddings, self._reconstruct) - embeddings.vectors
+        squared: Vectors = (off**2).sum(axis=1)
         return squared
 
-    def _there_and_back(self, features: Tensor) -> Tensor:
+    def _reconstruct(self, features: Tensor) -> Tensor:
         return self.decode(self(features))
 
     @torch.inference_mode()
-    def _through(self, embeddings: Embeddings, way: Callable[[Tensor], Tensor]) -> Numbers:
+    def _run(self, embeddings: Embeddings, step: Callable[[Tensor], Tensor]) -> Vectors:
         source = str(self.report.get("source", embeddings.space))
         if not is_same_space(embeddings.space, source):
             raise SpaceMismatchError(
-                f"an autoencoder for vectors of {source} was given some of {embeddings.space}",
+                f"an autoencoder for vectors of {source} was given vectors of {embeddings.space}",
                 remedy="fit one to these, with mmencode.autoencode",
             )
-        parts = [way(rows) for rows in torch.split(torch.from_numpy(embeddings.vectors.copy()), _BLOCK)]
-        found: Numbers = torch.cat(parts).numpy()
+        parts = [step(rows) for rows in torch.split(torch.from_numpy(embeddings.vectors.copy()), _BLOCK)]
+        found: Vectors = torch.cat(parts).numpy()
         return found
 
 
@@ -111,31 +111,37 @@ def autoencode(
 ) -> Autoencoder:
     """Fit an autoencoder to embeddings, beside principal components, and measure both on held-out rows.
 
-    What bends is trained to lessen the squared error until that of a fifth of the rows hasn't fallen for
-    twenty epochs; another fifth measures both, in `report`. `noise` is the length of what is added to each
-    unit vector while the clean one is asked for (denoising autoencoders; Vincent et al., ICML 2008). The same
-    seed gives the same weights on one machine.
+    The hidden layers are trained on the squared error until its value on a fifth of the rows hasn't fallen
+    for twenty epochs; another fifth measures both, in `report`. `noise` is the length of a random vector that
+    is added to each unit vector, of which the clean one is to be decoded (denoising autoencoders; Vincent et
+    al., ICML 2008). The same seed gives the same weights on one machine.
 
     Raises FitError for too few rows, and where they don't vary in so many directions.
     """
     if noise < 0 or hidden < 1:
-        raise ValueError(f"noise is {noise!r} and hidden {hidden!r}: make these 0 or more, and positive")
+        raise ValueError(
+            f"noise is {noise!r} and hidden {hidden!r}: make noise 0 or more, hidden a positive int"
+        )
     rows, stopping, measured = _split(embeddings, seed)
-    start = _principal(rows, dim, hidden, seed)
-    network = _trained(start, rows, stopping, noise, seed, epochs, tell)
+    start = _fit_components(rows, dim, hidden, seed)
+    network = _train(start, rows, stopping, noise, seed, epochs, tell)
     report = Reconstruction(
-        dim, _lost(network, measured), _lost(start, measured), len(rows) + len(stopping), len(measured), seed
+        dim,
+        _measure_loss(network, measured),
+        _measure_loss(start, measured),
+        len(rows) + len(stopping),
+        len(measured),
+        seed,
     )
     network.report = {"source": embeddings.space, **asdict(report)}
     network.into = f"{embeddings.space}:autoencoded-{digest(network).removeprefix('sha256:')[:8]}"
     return network
 
 
-def _like(embeddings: Embeddings, vectors: Numbers, space: str) -> Embeddings:
-    """These vectors at unit length for the same items."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+def _with_vectors(embeddings: Embeddings, vectors: Vectors, space: str) -> Embeddings:
+    """Make Embeddings of the same items with other vectors, which are brought to unit length."""
     return Embeddings(
-        vectors / np.maximum(lengths, np.finfo(np.float32).tiny),
+        scale_to_unit(vectors, shortest=float(np.finfo(np.float32).tiny)),
         space=space,
         modality=embeddings.modality,
         positions=embeddings.positions,
@@ -145,7 +151,7 @@ def _like(embeddings: Embeddings, vectors: Numbers, space: str) -> Embeddings:
 
 
 def _split(embeddings: Embeddings, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Three fifths to fit to, a fifth to stop by, a fifth to measure."""
+    """Split rows at random: three fifths to fit to, one to stop by, one to measure on."""
     count = len(embeddings)
     if count < _LEAST:
         raise FitError(f"{count} rows are too few", remedy=f"give {_LEAST} or more, better thousands")
@@ -156,8 +162,8 @@ def _split(embeddings: Embeddings, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return rows[order[2 * fifth :]], rows[order[:fifth]], rows[order[fifth : 2 * fifth]]
 
 
-def _principal(rows: Tensor, dim: int, hidden: int, seed: int) -> Autoencoder:
-    """Principal components, with hidden layers that add nothing yet."""
+def _fit_components(rows: Tensor, dim: int, hidden: int, seed: int) -> Autoencoder:
+    """Make an autoencoder of principal components, whose hidden layers add nothing yet."""
     exact = rows.double()
     mean = exact.mean(dim=0)
     values, vectors = torch.linalg.eigh((exact - mean).T @ (exact - mean) / len(rows))
@@ -181,7 +187,7 @@ def _principal(rows: Tensor, dim: int, hidden: int, seed: int) -> Autoencoder:
     return found.eval().requires_grad_(False)
 
 
-def _trained(
+def _train(
     start: Autoencoder,
     rows: Tensor,
     stopping: Tensor,
@@ -196,7 +202,7 @@ def _trained(
         [part.requires_grad_(True) for part in trained], lr=_RATE, weight_decay=_DECAY
     )
     draw = torch.Generator().manual_seed(seed)
-    best, least, waited = deepcopy(network.state_dict()), _lost(network, stopping), 0
+    best, least, waited = deepcopy(network.state_dict()), _measure_loss(network, stopping), 0
     for epoch in range(epochs):
         for places in torch.split(torch.randperm(len(rows), generator=draw), _BATCH):
             clean = rows[places]
@@ -205,7 +211,7 @@ def _trained(
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        found = _lost(network, stopping)
+        found = _measure_loss(network, stopping)
         tell(epoch, found)
         if found < least:
             best, least, waited = deepcopy(network.state_dict()), found, 0
@@ -216,7 +222,7 @@ def _trained(
 
 
 @torch.no_grad()
-def _lost(network: Autoencoder, rows: Tensor) -> float:
-    """The squared error of these rows as a share of their variance."""
+def _measure_loss(network: Autoencoder, rows: Tensor) -> float:
+    """Measure the squared error of rows as a share of their variance."""
     error = (network.decode(network(rows)) - rows).square().sum()
     return float(error / (rows - rows.mean(dim=0)).square().sum().clamp_min(FLAT))

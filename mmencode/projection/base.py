@@ -1,4 +1,4 @@
-"""The contract of a projection: features in, vectors of a space out."""
+"""The contract of a projection, which turns features of an encoder into vectors of a space."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ Settings = dict[str, Any]
 class Projection(nn.Module, ABC):
     """Takes features `[b, width]` to `[b, dim]` in a space; core normalises the result.
 
-    into     the id of the space that it leads into; "" when nobody has said, and then it composes nothing
-    report   how well it does that, as the fit that made it found out; plain values that JSON can hold
-    note     what its space's card says of it beside its digest: "" or a reservation
+    into     the id of the space that it leads into; "" when unknown, and then it can't compose a space
+    report   how well it does that, as measured by the fit that made it; plain values that JSON can hold
+    note     a reservation that stands beside its digest in its space's card, or ""
     """
 
     kind: ClassVar[str] = ""  # the name that mmencode's own are saved under
+    inner: ClassVar[tuple[str, ...]] = ()  # the names of settings that are shapes of projections
     into: str = ""
     note: str = ""
 
@@ -34,35 +35,46 @@ class Projection(nn.Module, ABC):
 
     @property
     def width(self) -> int | None:
-        """The width of the features that it takes; None: it doesn't say."""
+        """The width of the features that it takes; None where any width will do or it isn't known."""
         return None
 
     @property
     def dim(self) -> int | None:
-        """The width of what it gives; None: that of the features."""
+        """The width of the vectors that it gives; None where it keeps that of the features."""
         return None
 
     @property
     def settings(self) -> Settings:
-        """What `blank` needs to make another of the same shape, as plain values."""
+        """The values that `blank` makes another projection of the same shape from, as JSON can hold them.
+
+        Those named in `inner` are the shapes of projections.
+        """
         return {}
+
+    @property
+    def shape(self) -> Settings:
+        """The kind and the settings of a projection: all but its state, as JSON can hold it."""
+        return {"kind": self.kind, "settings": self.settings}
 
     @classmethod
     def blank(cls, settings: Settings) -> Projection:
-        """One of the shape that `settings` say, whose state is to be filled in."""
+        """Make a projection of these settings, whose state is still to be loaded.
+
+        Those named in `inner` are blank projections already.
+        """
         return cls(**settings)
 
 
 class IdentityProjection(Projection):
-    """For encoders whose features already live in the space."""
+    """Leaves features as they are, for encoders whose features already live in the space."""
 
     kind = "identity"
 
     def forward(self, features: Tensor) -> Tensor:
-        """The features themselves."""
+        """Return the features as they are."""
         return features
 
 
-def owned(tensor: Tensor) -> Tensor:
-    """A copy in float32, so that whatever happens to the original changes no projection."""
+def copy_as_float32(tensor: Tensor) -> Tensor:
+    """Copy a tensor to float32, so that later changes of the original change no projection."""
     return tensor.detach().to(torch.float32, copy=True).contiguous()

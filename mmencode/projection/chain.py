@@ -1,4 +1,4 @@
-"""One projection behind another."""
+"""Two projections, applied one after the other."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from .base import Projection, Settings
 
 
 class Chain(Projection):
-    """The first leads into one space, the second from the unit vectors of that into another."""
+    """Applies two projections: into a first space, and from the unit vectors of that into a second."""
 
     kind = "chain"
+    inner = ("first", "second")
 
     def __init__(self, first: Projection, second: Projection) -> None:
         super().__init__()
@@ -19,32 +20,23 @@ class Chain(Projection):
         self.second = second
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features `[b, width]` through both, `[b, dim]`."""
+        """Project features `[b, width]` by both, to `[b, dim]`."""
         projected: Tensor = self.second(normalize(self.first(features), dim=-1))
         return projected
 
     @property
     def width(self) -> int | None:
-        """That of the first; of the second where the first keeps it."""
+        """The width that the first takes, or the second where the first keeps any width."""
         if self.first.width is None and self.first.dim is None:
             return self.second.width
         return self.first.width
 
     @property
     def dim(self) -> int | None:
-        """That of the second; of the first where the second keeps it."""
+        """The width that the second gives, or the first where the second keeps any width."""
         return self.second.dim or self.first.dim
 
     @property
     def settings(self) -> Settings:
-        """Kind and settings of both; EncoderError when one can't be saved."""
-        from .files import shape_of  # which knows this class, too
-
-        return {"first": shape_of(self.first), "second": shape_of(self.second)}
-
-    @classmethod
-    def blank(cls, settings: Settings) -> Chain:
-        """Both of their shapes."""
-        from .files import blank_of
-
-        return cls(blank_of(settings["first"]), blank_of(settings["second"]))
+        """The shapes of both projections."""
+        return {"first": self.first.shape, "second": self.second.shape}

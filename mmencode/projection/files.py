@@ -1,4 +1,4 @@
-"""Projections in files: the state as safetensors, everything else as JSON in its header."""
+"""Projections are kept in safetensors files: the state as tensors, everything else as JSON in the header."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .contrastive import Perceptron
 from .linear import Linear, Truncation
 
 FORMAT = 1
-HEADER = 2**20  # bytes of a file's header: of settings, and of the report
+HEADER = 2**20  # most bytes of a file's header, which holds the settings and the report
 KINDS: Mapping[str, type[Projection]] = {
     kind.kind: kind
     for kind in (Autoencoder, IdentityProjection, LabelAnchored, Linear, Perceptron, Truncation, Chain)
@@ -34,13 +34,14 @@ _DAMAGE = (OSError, SafetensorError, ValueError, LookupError, TypeError, Attribu
 
 
 def save_projection(projection: Projection, path: str | os.PathLike[str]) -> None:
-    """Write one of mmencode's own projections; the file appears whole or not at all.
+    """Write one of mmencode's own projections to a file, which appears whole or not at all.
 
-    Raises EncoderError for another class, or for parts that can't be saved.
+    Raises EncoderError for another class, or for a head or report that can't be saved.
     """
+    _require_own_kinds(projection)
     facts = {
         "format": FORMAT,
-        **shape_of(projection),
+        **projection.shape,
         "into": projection.into,
         "note": projection.note,
         "report": projection.report,
@@ -52,35 +53,37 @@ def save_projection(projection: Projection, path: str | os.PathLike[str]) -> Non
 
 
 def load_projection(path: str | os.PathLike[str]) -> Projection:
-    """Read what `save_projection` wrote; WeightsError, which names the file, for anything else."""
+    """Read a file that `save_projection` wrote; WeightsError, naming the file, for any other content."""
     source = Path(path)
     try:
         _require_small_header(source)
         with safe_open(source, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get("mmencode", "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        return _restored(facts, state)
+        return _restore(facts, state)
     except FileNotFoundError as cause:
         raise _unreadable(source, "there is no such file") from cause
     except _DAMAGE as cause:
         raise _unreadable(source, message_of(cause)) from cause
 
 
-def shape_of(projection: Projection) -> Settings:
-    """Its kind and settings, of which `blank_of` makes another; EncoderError unless it is mmencode's own."""
-    if type(projection) is not KINDS.get(projection.kind):
-        raise EncoderError(
-            f"a projection of the class {type(projection).__name__} can't be saved",
-            remedy=f"a plugin can ship it; mmencode saves its own kinds: {', '.join(KINDS)}",
-        )
-    return {"kind": projection.kind, "settings": projection.settings}
+def _require_own_kinds(projection: Projection) -> None:
+    """Raise EncoderError unless a projection, and each inside it, is of a class that mmencode can restore."""
+    for each in projection.modules():
+        if isinstance(each, Projection) and type(each) is not KINDS.get(each.kind):
+            raise EncoderError(
+                f"a projection of the class {type(each).__name__} can't be saved",
+                remedy=f"a plugin can ship it; mmencode saves its own kinds: {', '.join(KINDS)}",
+            )
 
 
-def blank_of(shape: Settings) -> Projection:
-    """A projection of this shape, whose state is to be filled in; ValueError for an unknown kind."""
+def _make_blank(shape: Settings) -> Projection:
+    """Make a projection of a shape, whose state is still to be loaded; ValueError for an unknown kind."""
     if shape["kind"] not in KINDS:
         raise ValueError(f"it is of the kind {shape['kind']!r:.100}; this mmencode knows {', '.join(KINDS)}")
-    return KINDS[shape["kind"]].blank(shape["settings"])
+    kind = KINDS[shape["kind"]]
+    inner = {name: _make_blank(shape["settings"][name]) for name in kind.inner}
+    return kind.blank({**shape["settings"], **inner})
 
 
 def _json(facts: Mapping[str, Any]) -> str:
@@ -93,14 +96,14 @@ def _json(facts: Mapping[str, Any]) -> str:
 
 
 def _require_small_header(source: Path) -> None:
-    """ValueError for a header that is longer than any projection's; the settings in it make modules."""
+    """Raise ValueError for a header longer than any projection's, before JSON and modules are made of it."""
     with open_regular(source) as file:
         length = int.from_bytes(file.read(8), "little")
         if length > min(HEADER, size_of(file)):
             raise ValueError(f"its header has {length} bytes, and a projection's has {HEADER} at most")
 
 
-def _restored(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Projection:
+def _restore(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Projection:
     if type(facts) is not dict or not facts:
         raise ValueError("it holds no projection")
     if facts.get("format") != FORMAT:
@@ -109,22 +112,22 @@ def _restored(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Projecti
     if lacking := _FACTS - facts.keys():
         raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
     if not (isinstance(facts["into"], str) and isinstance(facts["note"], str)):
-        raise ValueError("it doesn't say in words where it leads")
+        raise ValueError("its `into` or `note` is no text")
     if not isinstance(facts["report"], dict):
         raise ValueError("its report is no JSON object")
-    with torch.device("meta"):  # so that no initial weights are drawn, from a generator that is the user's
-        blank = blank_of(shape)
-        _require_state(state, blank.state_dict())  # before memory is taken for what the settings say
+    with torch.device("meta"):  # draws no initial weights, which would move the state of the user's generator
+        blank = _make_blank(shape)
+        _require_state(state, blank.state_dict())  # before memory of the declared shapes is taken
     projection: Projection = blank.to_empty(device="cpu")
     projection.load_state_dict(state)
-    if shape_of(projection) != shape:
+    if projection.shape != shape:
         raise ValueError("its state and its settings don't go together")
     projection.into, projection.note, projection.report = facts["into"], facts["note"], facts["report"]
     return projection.eval().requires_grad_(False)
 
 
 def _require_state(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """ValueError unless the tensors are those of these names, shapes and types, and finite."""
+    """Raise ValueError unless tensors have the names, shapes and types that are wanted, and are finite."""
     for name in found.keys() & wanted.keys():
         said, due = (f"{each.dtype} {list(each.shape)}" for each in (found[name], wanted[name]))
         if said != due:

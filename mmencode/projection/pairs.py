@@ -1,4 +1,4 @@
-"""Pairs of rows that projections are fitted to, and what makes them unfit for it."""
+"""Checks of the pairs of rows that projections are fitted to."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 from ..errors import FitError
 
-FLAT = 1e-12  # variance, in features of unit length, below which there is only rounding
+FLAT = 1e-12  # a smaller variance, of features of unit length, is nothing but rounding
 
 
 def require_pairs(features: Tensor, targets: Tensor) -> None:
-    """FitError unless they are finite, `[n, width]` and `[n, dim]`."""
+    """Raise FitError unless features and targets are finite, `[n, width]` and `[n, dim]`."""
     shapes = f"{list(features.shape)} and {list(targets.shape)}"
     if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets):
         raise FitError(
@@ -23,13 +23,13 @@ def require_pairs(features: Tensor, targets: Tensor) -> None:
 
 
 def require_several(count: int) -> None:
-    """FitError for fewer than two pairs."""
+    """Raise FitError for fewer than two pairs."""
     if count < 2:
         raise FitError(f"{count} pairs are too few", remedy="give at least two, better hundreds")
 
 
 def require_varied(variance: Tensor) -> None:
-    """FitError when no column of the features, whose variances `[width]` these are, varies."""
+    """Raise FitError when the variances `[width]` of all columns of the features are zero."""
     if float(variance.max()) < FLAT:
         raise FitError(
             "all features are the same", remedy="see whether the encoder looks at these items at all"

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..arguments.lists import require_list
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..engine.engine import OnError
 from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
@@ -28,7 +28,7 @@ from ..inputs.tables import FILES, item_in_folder, read_pairs
 from ..isolation.fence import own_numbers
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec
-from ..projection import Linear, Moments, Perceptron, Projection, added, contrastive, procrustes, ridge
+from ..projection import Linear, Moments, Perceptron, Projection, add_moments, contrastive, procrustes, ridge
 from .recall import Recall, recall
 from .space import Space
 
@@ -268,7 +268,7 @@ def _solved(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linea
     2015). So its outputs are spread about that mean as far as the targets are, by what the held-out items of
     the other folds say.
     """
-    others = [added(other.moments for other in held if other is not fold) for fold in held]
+    others = [add_moments(other.moments for other in held if other is not fold) for fold in held]
     solutions = [solve(sums) for sums in others]
     spreads = [
         _spread(solution, sums.target, *fold.rows())
@@ -278,7 +278,7 @@ def _solved(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linea
     for number, fold in enumerate(held):
         by = _ratio(spreads[:number] + spreads[number + 1 :])
         groups.append(_measured(solutions[number].spread(others[number].target, by), *fold.rows()))
-    whole = added(fold.moments for fold in held)
+    whole = add_moments(fold.moments for fold in held)
     return solve(whole).spread(whole.target, _ratio(spreads)), groups
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..arguments.lists import require_list
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..engine.runtime import Runtime
 from ..errors import FitError
 from ..inputs.owning import own_each

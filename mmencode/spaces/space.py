@@ -13,7 +13,9 @@ import numpy as np
 
 from .._atomic import require_new
 from ..card import SpaceCard, require_same_space, tower_card
-from ..embeddings.embeddings import Embeddings, Matches, Vectors, search
+from ..embeddings.array_types import Vectors
+from ..embeddings.embeddings import Embeddings
+from ..embeddings.search import Matches, search
 from ..embeddings.tokens import Tokens
 from ..encoder import known
 from ..engine import engine

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..card import Probes, SpaceCard
-from ..embeddings.embeddings import Embeddings, Vectors
+from ..embeddings.array_types import Vectors
+from ..embeddings.embeddings import Embeddings
 from ..engine.probes import probes
 from ..errors import IdentityError
 from ..plugins.spec import Identity

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..embeddings.embeddings import Embeddings, Vectors
+from ..embeddings.array_types import Vectors
+from ..embeddings.embeddings import Embeddings
 from ..errors import LabelError
 from ..isolation.guarding import Guard
 from ..plugins.spec import TEXT

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..embeddings.embeddings import Vectors
+from ..embeddings.array_types import Vectors
 from ..errors import FitError, LabelError
 from ..plugins.packages import import_package
 from ..plugins.spec import Scoring

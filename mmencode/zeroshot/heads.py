@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..card import require_same_space
-from ..embeddings.embeddings import Embeddings, Positions, Vectors
+from ..embeddings.array_types import Positions, Vectors
+from ..embeddings.embeddings import Embeddings
 from ..plugins.spec import Scoring
 
 _ONE = 1e-4  # the distance up to which unit vectors are one: what float32 makes of one text in two batches

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..embeddings.embeddings import Positions, Vectors
+from ..embeddings.array_types import Positions, Vectors
 from ..embeddings.topk import best_columns
 from ..errors import InputError
 from ..plugins.packages import import_package

@@ -107,10 +107,7 @@ def test_folder_that_holds_something_is_left_as_it_is(run, here):
     folder = here / "mmencode-colours"
     folder.mkdir()
     (folder / "precious.txt").write_text("mine")
-    assert (
-        "is there already, and not empty"
-        in run("new-plugin", "colours", "--modality", "image", code=1).stderr
-    )
+    assert "exists and isn't empty" in run("new-plugin", "colours", "--modality", "image", code=1).stderr
     assert [path.name for path in here.rglob("*")] == ["mmencode-colours", "precious.txt"]
     assert (
         "is a file"

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import mmencode.cli
+import mmencode.testing
+from mmencode.cli.output import QuietCommand
 from mmencode.plugins.prints import Aside, print_aside
-from mmencode.testing import FakeText, fake_specs
+from mmencode.testing import Check, FakeText, fake_specs
 
 SPECS = [replace(spec, aliases=("default",)) for spec in fake_specs()]
 
@@ -50,7 +52,8 @@ def test_what_an_encoder_prints_is_kept_out_of_the_results(run, noisy):
 
 
 def test_what_an_encoder_prints_while_it_is_checked_is_kept_out_too(run, noisy, monkeypatch):
-    monkeypatch.setattr("mmencode.cli.check._outcomes", lambda spec, batch: print("checking") or [])
+    printing = Check("prints", "Nothing", lambda: print("checking"))
+    monkeypatch.setattr(mmencode.testing, "checks", lambda suite: [printing])
     assert json.loads(run("check", "fake/text", "--json").stdout)[0]["encoder"] == "fake/text"
 
 
@@ -60,7 +63,7 @@ def test_every_command_and_every_command_of_a_group_is_a_quiet_one():
     commands = [get_command(mmencode.cli.app)]
     for command in commands:
         commands += getattr(command, "commands", {}).values()
-        assert hasattr(command, "commands") or isinstance(command, mmencode.cli.output.Command), command.name
+        assert hasattr(command, "commands") or isinstance(command, QuietCommand), command.name
     assert len(commands) > 15
 
 

@@ -64,7 +64,7 @@ def index(run, folder, recordings, tmp_path):
         )
         made.add("audio", [str(recordings / "200.wav")])
         made.add("text", ["a red car"])
-        gone = made.space.encode("image", [Image.new("RGB", (8, 8), "red")]).named(["/absent/gone.png"])
+        gone = made.space.encode("image", [Image.new("RGB", (8, 8), "red")]).with_keys(["/absent/gone.png"])
         made.add_embeddings(gone)
     return tmp_path / "index"
 
@@ -131,7 +131,7 @@ def test_conditions_are_for_an_index(run, folder, option):
 def test_page_that_could_not_be_written_is_found_out_before_the_work(
     run, folder, tmp_path, monkeypatch, name
 ):
-    monkeypatch.setattr("mmencode.cli.found.open_space", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr("mmencode.cli.matches.open_space", lambda *_: pytest.fail("work was done"))
     run("search", folder, "words", "--html", tmp_path / name, code=2)
 
 
@@ -149,7 +149,7 @@ def test_page_shows_what_was_found(run, folder, tmp_path):
 
 
 def test_index_is_searched_as_it_is(run_json, index, monkeypatch):
-    monkeypatch.setattr("mmencode.cli.found.gather", lambda *_: pytest.fail("files were read"))
+    monkeypatch.setattr("mmencode.cli.matches.gather", lambda *_: pytest.fail("files were read"))
     document = run_json("search", index, "a red car", "-k", 6)
     assert document["matches"][0] | {"score": 1} == {
         "item": "a red car",

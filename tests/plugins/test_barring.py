@@ -80,7 +80,7 @@ def test_every_command_ends_once_the_plugin_is_barred_that_ended_it(site):
     done = site.command("plugins", "--json", MMENCODE_PLUGINS="-mmencode-birds,-mmencode-bards")
     states = {row["distribution"]: row["state"] for row in json.loads(done.stdout)}
     assert states["mmencode-birds"] == "barred by MMENCODE_PLUGINS"
-    assert done.stderr == "MMENCODE_PLUGINS names -mmencode-bards, and no plugin is called so\n"
+    assert done.stderr == "MMENCODE_PLUGINS names -mmencode-bards, but no plugin has that name\n"
 
 
 def test_a_mistake_in_the_variable_is_one_line_on_the_command_line(site):

@@ -72,10 +72,10 @@ def test_same_seed_gives_the_same_numbers_and_leaves_the_generator_alone():
 
 def test_reduced_vectors_belong_to_a_space_of_their_own(curve):
     rows = bent(50, seed=1)
-    named = rows.named([str(number) for number in range(50)])
-    reduced = curve.reduce(named)
+    keyed = rows.with_keys([str(number) for number in range(50)])
+    reduced = curve.reduce(keyed)
     assert reduced.space == curve.into != rows.space
-    assert (reduced.dim, reduced.keys, reduced.modality) == (2, named.keys, "text")
+    assert (reduced.dim, reduced.keys, reduced.modality) == (2, keyed.keys, "text")
     np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), 1, atol=1e-6)
     with pytest.raises(SpaceMismatchError):
         mmencode.similarity(reduced, rows.truncate(2))
@@ -97,7 +97,9 @@ def test_odd_vectors_have_the_largest_errors(curve):
 
 
 def test_vectors_of_another_space_are_refused(curve):
-    with pytest.raises(SpaceMismatchError, match="an autoencoder for vectors of a@1 was given some of b@2"):
+    with pytest.raises(
+        SpaceMismatchError, match="an autoencoder for vectors of a@1 was given vectors of b@2"
+    ):
         curve.codes(given(bent(5), space="b@2"))
 
 

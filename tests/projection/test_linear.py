@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import FitError
-from mmencode.projection import added, from_classifier, moments, procrustes, ridge, whitening
+from mmencode.projection import add_moments, from_classifier, moments, procrustes, ridge, whitening
 
 SUMS = ("x", "y", "xx", "yx")
 FITS = (ridge, procrustes, lambda found: whitening(found, 1))
@@ -53,13 +53,13 @@ def test_stream_of_batches_of_any_sizes_is_one_batch(sizes):
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any))
 def test_moments_of_parts_add_up(sizes):
     features, targets, parts = batches(sizes)
-    assert_same_moments(added(moments([part]) for part in parts), moments([(features, targets)]))
+    assert_same_moments(add_moments(moments([part]) for part in parts), moments([(features, targets)]))
 
 
 def test_adding_up_changes_no_part():
     part, other = moments([(rows(5, 4), rows(5, 3))]), moments([(rows(5, 4, 1), rows(5, 3, 1))])
     before = part.xx.clone()
-    added([part, other])
+    add_moments([part, other])
     assert part.count == 5
     assert torch.equal(part.xx, before)
 
@@ -220,7 +220,7 @@ def test_bad_batch_is_refused_and_leaves_the_sums_alone(batch, said):
 
 def test_parts_of_two_widths_don_t_add_up():
     with pytest.raises(FitError, match="after pairs of widths 4 and 3 come 5 and 3"):
-        added([moments([(rows(9, 4), rows(9, 3))]), moments([(rows(9, 5), rows(9, 3))])])
+        add_moments([moments([(rows(9, 4), rows(9, 3))]), moments([(rows(9, 5), rows(9, 3))])])
 
 
 def test_sums_hold_on_to_no_graph():

@@ -347,7 +347,7 @@ def test_a_state_that_is_not_finite_is_refused(path, whole, wrong):
 def test_settings_that_no_labels_have_are_refused(path, whole, extra):
     state = {**load(whole), "_extra_state": torch.tensor(extra)}
     path.write_bytes(save(state, {"mmencode": json.dumps(facts_of(whole))}))
-    with pytest.raises(WeightsError, match=r"top is .* and the activation number"):
+    with pytest.raises(WeightsError, match=r"top is .*, and its activation is number"):
         load_projection(path)
 
 
@@ -362,7 +362,7 @@ def test_a_state_that_contradicts_its_settings_is_refused(path):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"into": 3}, "in words"), ({"note": None}, "in words"), ({"report": []}, "JSON object")],
+    [({"into": 3}, "is no text"), ({"note": None}, "is no text"), ({"report": []}, "JSON object")],
 )
 def test_facts_of_other_types_are_refused(path, whole, change, words):
     path.write_bytes(save(load(whole), {"mmencode": json.dumps({**facts_of(whole), **change})}))

@@ -1,1 +1,1 @@
-"""`mmencode demo`: the main job on real photographs, in one command and without the network."""
+"""Implement `mmencode demo`, which classifies and searches photographs and sounds without the network."""

@@ -1,4 +1,4 @@
-"""`mmencode demo`: classify and search real photographs, and sounds where the audio extra is there."""
+"""Load the default space, let it label and search each collection, and write the page of results."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ if TYPE_CHECKING:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the page.")] = Path(
-        "mmencode-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder in which to write the page.", metavar="DIR")
+    ] = Path("mmencode-demo"),
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     json: Json = False,
 ) -> None:
-    """Show the main job on real photographs and sounds.
+    """Show the main features on real photographs and sounds.
 
-    Labels and finds a dozen photographs, and a few synthesised sounds where the default space has an audio
-    encoder, and writes a page that shows it all. Runs offline; scores are shown as they come, mistakes too.
+    Labels and searches a dozen photographs with the default space, and a few synthesised sounds if the space
+    has an audio encoder, and writes a page of the results. Needs no network. The results are shown as they
+    are, mistakes included.
 
     \b
     Example: mmencode demo --open
     """
     require_no_link(out)
     pictures = photographs.collection()
-    space = _default_space()
+    space = _open_default_space()
     collections = [pictures]
     notes = []
-    reason = _no_audio(space)
+    reason = _reason_without_sounds(space)
     if reason:
         notes.append(f"Sounds are left out: {reason}")
     else:
@@ -61,7 +62,8 @@ def demo(
         webbrowser.open(written.resolve().as_uri())
 
 
-def _default_space() -> Space:
+def _open_default_space() -> Space:
+    """Load the default space; without one, the error says how to install the demo."""
     try:
         return open_space(None, "auto")
     except NoDefaultSpaceError as cause:
@@ -70,8 +72,8 @@ def _default_space() -> Space:
         ) from cause
 
 
-def _no_audio(space: Space) -> str:
-    """Why there are no sounds, with the remedy; "" when there are."""
+def _reason_without_sounds(space: Space) -> str:
+    """The reason why the demo leaves out sounds, with the remedy, or "" if the space can encode audio."""
     if AUDIO in space.modalities:
         return ""
     if AUDIO not in space.specs:
@@ -104,11 +106,11 @@ def _print(
         return
     for section in sections:
         output.table(_ranking(section), titled=True)
-    output.note(f"Wrote {written}, which shows them.")
+    output.note(f"Wrote {written}, which shows the results.")
 
 
 def _ranking(section: Section) -> output.Table:
-    """A row for each name, with its best, second and further words and their scores."""
+    """A table with a row for each item or sentence: its answers, best first, with their scores."""
     places = range(1, 1 + max(len(top) for _, top in section.rows))
     columns = [section.asked, *(column for place in places for column in (f"{place}.", f"score {place}"))]
     rows = [

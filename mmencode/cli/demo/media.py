@@ -1,4 +1,4 @@
-"""Items as data URIs, so that a page can show them without any other file."""
+"""Encode photographs and sounds as data URIs, so that the page needs no other file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .sections import Collection
 
 
 def media(collection: Collection, names: Names[str]) -> dict[str, str]:
-    """A data URI for each of the named items: images as small JPEGs, sounds as they are."""
+    """Make a data URI of each named item: a small JPEG of an image, the whole file of a sound."""
     from ...pages.previews import sound, thumbnail
 
     show = thumbnail if collection.modality == IMAGE else sound

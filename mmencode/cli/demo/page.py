@@ -1,4 +1,4 @@
-"""The demo's results as one HTML page that needs nothing from outside: no scripts, no requests."""
+"""Write the results of the demo as one HTML page without scripts and without requests to the network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .media import media
 from .sections import Collection, Ranked, Section
 
 _INTRODUCTION = (
-    "Everything below became vectors of one space, on this machine and without the network. What you see is "
-    "which of them lie nearest to each other. The numbers are cosine similarities, to be compared within a "
-    "row; they are no probabilities. Items, labels and sentences were picked to show what the default space "
-    "knows, and a few to show what it doesn't; the scores are as they came, mistakes included."
+    "Everything below was encoded into vectors of one space, on this machine and without the network. The "
+    "page shows which of them lie nearest to each other. The numbers are cosine similarities, to be compared "
+    "within a row; they are no probabilities. Items, labels and sentences were picked to show what the "
+    "default space knows, and a few to show what it doesn't; no mistake was removed."
 )
 
 _BODY = """<header>
@@ -37,9 +37,9 @@ def write(
     collections: Sequence[Collection],
     notes: Sequence[str],
 ) -> Path:
-    """Write `index.html` in the folder, which is made if it isn't there, and give its path.
+    """Write `index.html` into the folder, which is created if needed, and give its path.
 
-    Raises MmencodeError for a folder that is a link: whoever put it there says where to write.
+    Raises MmencodeError if the folder is a symbolic link.
     """
     asked = {name for section in sections for name, _ in section.rows}
     uris = {name: uri for collection in collections for name, uri in media(collection, asked).items()}
@@ -61,7 +61,7 @@ def write(
 def _section(section: Section, uris: Mapping[str, str]) -> str:
     asked_items = all(name in uris for name, _ in section.rows)
     cards = "\n".join(
-        _labelled_card(name, best, uris) if asked_items else _found_card(name, best, uris)
+        _card_of_item(name, best, uris) if asked_items else _card_of_sentence(name, best, uris)
         for name, best in section.rows
     )
     return (
@@ -70,8 +70,8 @@ def _section(section: Section, uris: Mapping[str, str]) -> str:
     )
 
 
-def _labelled_card(name: str, best: Ranked, uris: Mapping[str, str]) -> str:
-    """An item with its labels, each with a bar as long as its score."""
+def _card_of_item(name: str, best: Ranked, uris: Mapping[str, str]) -> str:
+    """The HTML of an item with its labels, each with a bar as long as its score."""
     lines = "".join(
         f'<li><span>{escaped(label)}</span><span class="score">{shown_score(score)}</span>'
         f'<i style="width:{100 * max(0.0, min(1.0, score)):.0f}%"></i></li>'
@@ -80,14 +80,17 @@ def _labelled_card(name: str, best: Ranked, uris: Mapping[str, str]) -> str:
     return f'<article id="{escaped(name)}">{_figure(name, uris)}<ol>{lines}</ol></article>'
 
 
-def _found_card(sentence: str, best: Ranked, uris: Mapping[str, str]) -> str:
-    """A sentence with the items found for it."""
+def _card_of_sentence(sentence: str, best: Ranked, uris: Mapping[str, str]) -> str:
+    """The HTML of a sentence with the items that were found for it."""
     figures = "".join(_answer(name, shown_score(score), uris) for name, score in best)
     return f"<article><h3>{escaped(sentence)}</h3><div>{figures}</div></article>"
 
 
 def _answer(name: str, score: str, uris: Mapping[str, str]) -> str:
-    """A found image once more; a found sound as a link to its player, which would double the page."""
+    """The HTML of an item that was found: an image again, or a link to the player of a sound.
+
+    Embedding each sound a second time would double the size of the page.
+    """
     if uris[name].startswith("data:image/"):
         return _figure(name, uris, score)
     return f'<p><a href="#{escaped(name)}">{escaped(name)}</a> <span class="score">{score}</span></p>'

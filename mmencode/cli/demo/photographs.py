@@ -1,4 +1,4 @@
-"""Real photographs that scikit-image and scikit-learn carry in their wheels, and what to ask about them."""
+"""The demo's photographs, which scikit-image and scikit-learn install, with labels and sentences for them."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ SENTENCES = (
 
 
 def collection() -> Collection:
-    """The installed files; MissingPackageError when a package isn't there.
+    """Find the photographs in the installed packages, without importing these, which would take seconds.
 
-    The packages are located and not imported, which would take seconds.
+    Raises MissingPackageError for a package that isn't installed.
     """
     paths = [_folder(package) / name for package, name in _FILES]
     return Collection(
         modality=IMAGE,
         noun="photograph",
-        origin="Real photographs, from the packages scikit-image and scikit-learn. The last four show where "
-        "the default space ends: it knows everyday things, and not coins, print, textures or people.",
+        origin="Real photographs from the packages scikit-image and scikit-learn. The last four show the "
+        "limits of the default space: it knows everyday things, but not coins, print, textures or people.",
         items={path.name: path for path in paths},
         labels=LABELS,
         sentences=SENTENCES,

@@ -1,4 +1,4 @@
-"""What the demo asks a space: a label for each item, and items for each sentence."""
+"""Ask a space for the labels of each item of a collection, and for the items nearest to each sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Ranked = list[tuple[str, float]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collection:
-    """Items of one modality by name, and what to ask about them; `origin` says where they come from."""
+    """Items of one modality by name, their origin in words, and the labels and sentences to try on them."""
 
     modality: str
     noun: str
@@ -32,7 +32,10 @@ class Collection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """Rows of `(asked, best answers with their scores)`; `asked` names the kind of thing that was asked."""
+    """One table of results: rows of a name and its best answers with scores.
+
+    `asked` is the heading of the names: "photograph", or "sentence".
+    """
 
     title: str
     about: str
@@ -40,7 +43,7 @@ class Section:
     rows: Sequence[tuple[str, Ranked]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The section for a JSON document."""
+        """The section as a JSON document holds it."""
         rows = [
             {"asked": name, "best": [{"answer": answer, "score": score} for answer, score in best]}
             for name, best in self.rows
@@ -49,17 +52,20 @@ class Section:
 
 
 def ask(space: Space, collection: Collection) -> tuple[list[Section], list[InputError]]:
-    """Both sections of a collection, and the items that couldn't be encoded; no sections if none could."""
+    """Encode a collection, label its items and search them by its sentences.
+
+    Gives one section for each of the two tasks, or none if no item can be encoded, and the failures.
+    """
     batch = list(collection.items.values())
     vectors = space.encode(collection.modality, batch, on_error="skip", progress=True)
     errors = list(vectors.errors)
     if not len(vectors):
         return [], errors
     names = [list(collection.items)[position] for position in vectors.positions]
-    return [_labelled(space, collection, names, vectors), _found(space, collection, names, vectors)], errors
+    return [_label(space, collection, names, vectors), _search(space, collection, names, vectors)], errors
 
 
-def _labelled(space: Space, collection: Collection, names: Sequence[str], vectors: Embeddings) -> Section:
+def _label(space: Space, collection: Collection, names: Sequence[str], vectors: Embeddings) -> Section:
     result = space.classifier(collection.labels).rank(vectors)
     return Section(
         title=f"Which of {len(collection.labels)} labels fits each {collection.noun}?",
@@ -70,7 +76,7 @@ def _labelled(space: Space, collection: Collection, names: Sequence[str], vector
     )
 
 
-def _found(space: Space, collection: Collection, names: Sequence[str], vectors: Embeddings) -> Section:
+def _search(space: Space, collection: Collection, names: Sequence[str], vectors: Embeddings) -> Section:
     matches = space.search(space.encode(TEXT, collection.sentences), vectors, BEST)
     rows = [
         (sentence, [(names[row], float(score)) for row, score in zip(best, scores, strict=True)])
@@ -78,8 +84,8 @@ def _found(space: Space, collection: Collection, names: Sequence[str], vectors: 
     ]
     return Section(
         title=f"Which {collection.noun} fits each sentence?",
-        about=f"The same vectors, searched by text; file names play no part. Each sentence gets the {BEST} "
-        "nearest, whether they are near or not.",
+        about=f"The same vectors, searched by text; file names aren't used. Each sentence gets its {BEST} "
+        "nearest items, however far they are.",
         asked="sentence",
         rows=rows,
     )

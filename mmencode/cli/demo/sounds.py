@@ -1,4 +1,4 @@
-"""Sounds computed by formula, the same on every machine: no dependency of mmencode ships recordings."""
+"""Sounds for the demo, computed by formula, since no dependency of mmencode ships recordings."""
 
 from __future__ import annotations
 
@@ -121,11 +121,12 @@ SOUNDS: dict[str, Callable[[], Samples]] = {
 
 
 def collection() -> Collection:
-    """Each sound as a WAV file, mono, 16 bits."""
+    """Synthesise each sound as a WAV file, mono, 16 bits."""
     return Collection(
         modality=AUDIO,
         noun="synthesised sound",
-        origin="Sounds computed by formula, those kept that an audio encoder can tell apart: no recordings.",
+        origin="Sounds computed by formula, not recordings, chosen so that an audio encoder can tell them "
+        "apart.",
         items={name: _wav(make()) for name, make in SOUNDS.items()},
         labels=LABELS,
         sentences=SENTENCES,

@@ -1,4 +1,4 @@
-"""Arrays by name: `.safetensors` and `.npz`. Nothing is ever unpickled, nor unpacked beyond bounds."""
+"""Files of named arrays, `.safetensors` and `.npz`; nothing is unpickled, nor unpacked beyond bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..._atomic import size_of
-from .record import ARRAYS, Array, Record, require_bounded, require_kind
+from ..array_types import Array
+from .record import ARRAY_NAMES, Record, require_bounded, require_kind
 
 HEADER = 2**25  # bytes of JSON that are read before anything else
 _KEYS = ("keys", "key_ends")
@@ -21,14 +22,14 @@ _FACTS = "metadata"
 
 
 def write_safetensors(file: BinaryIO, record: Record) -> None:
-    """The arrays as tensors, the facts as metadata."""
+    """Write the arrays as tensors and the facts as metadata."""
     from safetensors.numpy import save
 
-    file.write(save(_with_keys(record), dict(record.facts)))
+    file.write(save(_arrays_of(record), dict(record.facts)))
 
 
 def read_safetensors(file: BinaryIO, source: str, kind: str) -> Record:
-    """What `write_safetensors` wrote; the library takes no more memory than the file has bytes."""
+    """Read what `write_safetensors` wrote; the library takes no more memory than the file has bytes."""
     from safetensors import safe_open
 
     length = int.from_bytes(file.read(8), "little")
@@ -38,31 +39,31 @@ def read_safetensors(file: BinaryIO, source: str, kind: str) -> Record:
         )
     with safe_open(source, framework="numpy") as content:
         facts = require_kind(content.metadata() or {}, kind, source)
-        names = [name for name in content.keys() if name in (*ARRAYS, *_KEYS)]  # noqa: SIM118 (no mapping)
-        return _without_keys({name: content.get_tensor(name) for name in names}, facts)
+        names = [name for name in content.keys() if name in (*ARRAY_NAMES, *_KEYS)]  # noqa: SIM118 (no mapping)
+        return _record_of({name: content.get_tensor(name) for name in names}, facts)
 
 
 def write_npz(file: BinaryIO, record: Record) -> None:
-    """The arrays, and the facts as one text."""
-    content: dict[str, Any] = {**_with_keys(record), _FACTS: np.array(json.dumps(dict(record.facts)))}
+    """Write the arrays, and the facts as an array of one text."""
+    content: dict[str, Any] = {**_arrays_of(record), _FACTS: np.array(json.dumps(dict(record.facts)))}
     np.savez(file, **content)
 
 
 def read_npz(file: BinaryIO, source: str, kind: str) -> Record:
-    """What `write_npz` wrote, and only what it says in its directory that it holds."""
+    """Read what `write_npz` wrote, within the sizes that the archive's directory declares."""
     if not zipfile.is_zipfile(file):
         raise ValueError("it is no archive of arrays")
     with zipfile.ZipFile(file) as archive:
         parts = {part.filename.removesuffix(".npy"): part for part in archive.infolist()}
-        wanted = {name: part for name, part in parts.items() if name in (*ARRAYS, *_KEYS, _FACTS)}
+        wanted = {name: part for name, part in parts.items() if name in (*ARRAY_NAMES, *_KEYS, _FACTS)}
         require_bounded(sum(part.file_size for part in wanted.values()), size_of(file))
-        facts = json.loads(str(_member(archive, wanted.pop(_FACTS)))) if _FACTS in wanted else {}
+        facts = json.loads(str(_read_member(archive, wanted.pop(_FACTS)))) if _FACTS in wanted else {}
         facts = require_kind(facts, kind, source)
-        return _without_keys({name: _member(archive, part) for name, part in wanted.items()}, facts)
+        return _record_of({name: _read_member(archive, part) for name, part in wanted.items()}, facts)
 
 
-def _member(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Array:
-    """One array of an archive, which must have the size that its header and the directory say."""
+def _read_member(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Array:
+    """Read one array of an archive, of just the size that its header and the directory declare."""
     if part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{part.filename} is compressed in a way that no array is")
     with archive.open(part) as file:
@@ -76,36 +77,36 @@ def _member(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> Array:
         size = prod(shape) * dtype.itemsize
         if size != part.file_size - file.tell():
             raise ValueError(f"{part.filename} hasn't the size of an array of {dtype} {list(shape)}")
-        content = bytearray(file.read(size))  # which, unlike bytes, makes an array that can be written to
-        if len(content) != size or file.read(1):  # at the end, the checksum is compared
+        content = bytearray(file.read(size))  # an array over bytes would be read-only
+        if len(content) != size or file.read(1):  # reading to the end compares the checksum
             raise ValueError(f"{part.filename} ends early")
     found = np.frombuffer(content, dtype) if size else np.empty(prod(shape), dtype)
     return found.reshape(shape, order="F" if by_columns else "C")
 
 
-# Keys beside arrays: all their bytes in a row, and where each ends.
+# Keys are kept as two arrays: all their bytes in a row, and where each key ends.
 
 
-def _with_keys(record: Record) -> dict[str, Array]:
+def _arrays_of(record: Record) -> dict[str, Array]:
     arrays = {name: np.ascontiguousarray(array) for name, array in record.arrays.items()}
     if record.keys is not None:
-        encoded = _encoded(record.keys)
+        encoded = _encode(record.keys)
         arrays["keys"] = np.frombuffer(b"".join(encoded), np.uint8)
         arrays["key_ends"] = np.cumsum([len(key) for key in encoded], dtype=np.int64)
     return arrays
 
 
-def _encoded(keys: Sequence[str]) -> list[bytes]:
-    """The bytes of keys; file names that are no UTF-8 keep theirs."""
+def _encode(keys: Sequence[str]) -> list[bytes]:
+    """Encode keys as UTF-8; names of files that aren't UTF-8 keep their bytes."""
     try:
         return [key.encode("utf-8", "surrogateescape") for key in keys]
     except UnicodeEncodeError as cause:
         raise ValueError(
-            f"the key {cause.object!r} isn't Unicode text, nor a file's name: give another key"
+            f"the key {cause.object!r} is neither Unicode text nor a file's name: give another key"
         ) from cause
 
 
-def _without_keys(arrays: Mapping[str, Array], facts: Mapping[str, str]) -> Record:
+def _record_of(arrays: Mapping[str, Array], facts: Mapping[str, str]) -> Record:
     if "keys" not in arrays:
         return Record(arrays, facts)
     found = Record(arrays, facts)

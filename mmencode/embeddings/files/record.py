@@ -1,4 +1,4 @@
-"""What a file of vectors holds, and the checks that all formats share."""
+"""The content of a file of vectors, and the checks that all formats share."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ import numpy as np
 
 from ...errors import Fault, InputError, MmencodeError
 from ...errors.causes import fault_of, message_of
+from ..array_types import Array
 
-Array = np.ndarray[Any, Any]
-
-_TIMES, _SPARE = 16, 2**20  # a file may take so many times its size of memory, and so many bytes more
-_PARTS = ("fact", "source", "remedy", "index", "fault")  # of an error
-ARRAYS = ("vectors", "positions", "codes", "low", "high")  # those of embeddings and of codes
+_TIMES, _SPARE = 16, 2**20  # the memory that a file may take: 16 times its size, and 1 MiB
+_FIELDS = ("fact", "source", "remedy", "index", "fault")  # of an InputError
+ARRAY_NAMES = ("vectors", "positions", "codes", "low", "high")  # in files of embeddings and of codes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Record:
-    """What a file holds: arrays by name, one key for each row or None, and facts by name."""
+    """The content of a file: arrays by name, texts (facts) by name, and a key for each row or None."""
 
     arrays: Mapping[str, Array]
     facts: Mapping[str, str]
     keys: tuple[str, ...] | None = None
 
     def array(self, name: str, dtype: type[np.generic]) -> Array:
-        """An array that must be there, have this dtype and be finite; ValueError otherwise."""
+        """Take an array by name; ValueError unless it is there, has this dtype and is finite."""
         if name not in self.arrays:
             raise ValueError(f"its {name} are missing")
         found = self.arrays[name]
@@ -38,18 +37,18 @@ class Record:
             raise ValueError(f"its {name} are {found.dtype} instead of {np.dtype(dtype)}")
         if found.dtype.kind == "f" and not np.isfinite(found).all():
             place = np.argwhere(~np.isfinite(found))[0]
-            raise ValueError(f"its {name} aren't all finite numbers: row {place[0]} has another")
+            raise ValueError(f"its {name} aren't all finite numbers: row {place[0]} has one that isn't")
         return found
 
     def positions(self) -> Array:
-        """The places of the rows in their batch, which no one has below 0; ValueError otherwise."""
+        """Take the rows' places in their batch; ValueError for one below 0."""
         found = self.array("positions", np.int64)
         if found.size and found.min() < 0:
             raise ValueError(f"its positions are the rows' places in a batch, and one is {found.min()}")
         return found
 
     def fact(self, name: str) -> str:
-        """A fact that must be there, as words; ValueError otherwise."""
+        """Take a fact by name; ValueError unless it is there and is text."""
         if name not in self.facts:
             raise ValueError(f"it doesn't say its {name}")
         found = self.facts[name]
@@ -60,12 +59,12 @@ class Record:
 
 @contextmanager
 def readable(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Make an InputError, which names the file, of whatever a library raises on damaged content."""
+    """Turn any error that a library raises on damaged content into an InputError that names the file."""
     try:
         yield
     except MmencodeError:
         raise
-    except Exception as cause:  # each library has errors of its own, and bad bytes meet most of them
+    except Exception as cause:  # libraries raise all sorts of errors on bad bytes
         raise InputError(
             f"it can't be read: {message_of(cause)}",
             source=os.fspath(path),
@@ -75,32 +74,32 @@ def readable(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def errors_to_text(errors: Iterable[InputError]) -> str:
-    """Errors as JSON, in ASCII."""
-    return json.dumps([{name: getattr(error, name) for name in _PARTS} for error in errors])
+    """Write errors of items as JSON, in ASCII."""
+    return json.dumps([{name: getattr(error, name) for name in _FIELDS} for error in errors])
 
 
 def errors_from_text(text: str) -> list[InputError]:
-    """What `errors_to_text` was given; ValueError for anything else."""
+    """Read the JSON that `errors_to_text` wrote; ValueError for any other text."""
     found = json.loads(text)
     if type(found) is not list:
-        raise ValueError("its errors are no list")
-    return [_error(fields) for fields in found]
+        raise ValueError("its errors aren't a list")
+    return [_error_of(fields) for fields in found]
 
 
-def _error(fields: Any) -> InputError:
-    sound = type(fields) is dict and {"fact", "source"} <= fields.keys() <= set(_PARTS)
+def _error_of(fields: Any) -> InputError:
+    sound = type(fields) is dict and {"fact", "source"} <= fields.keys() <= set(_FIELDS)
     if sound:
         index = fields.get("index")
         sound = all(isinstance(fields.get(name, ""), str) for name in ("fact", "source", "remedy"))
         sound = sound and (index is None or (type(index) is int and index >= 0))
         sound = sound and fields.get("fault", "content") in get_args(Fault)
     if not sound:
-        raise ValueError(f"one of its errors is {fields!r:.100}")
+        raise ValueError(f"one of its errors is {fields!r:.100}, which mmencode doesn't write")
     return InputError(**fields)
 
 
 def require_kind(facts: object, kind: str, source: str) -> dict[str, str]:
-    """The facts of a file, whose `format` must be `kind`; InputError otherwise."""
+    """Take the facts of a file; InputError, naming the file, unless their `format` is `kind`."""
     if not isinstance(facts, dict):
         raise ValueError("its facts are no JSON object")
     if facts.get("format") != kind:
@@ -113,9 +112,9 @@ def require_kind(facts: object, kind: str, source: str) -> dict[str, str]:
 
 
 def require_bounded(unpacked: int, packed: int) -> None:
-    """ValueError for a file that would take many times its own size of memory, before it takes it."""
+    """Raise ValueError for a file whose content would take memory of many times its own size."""
     if unpacked > _TIMES * packed + _SPARE:
         raise ValueError(
-            f"it says that it holds {unpacked} bytes, and has {packed}: vectors can't be packed like that, "
-            "and it isn't unpacked"
+            f"its {packed} bytes would unpack to {unpacked}: vectors don't compress like that, "
+            "so it is left packed"
         )

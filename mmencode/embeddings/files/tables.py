@@ -1,4 +1,4 @@
-"""Tables with one row for each item: `.parquet`, and `.arrow` or `.feather`, by pyarrow."""
+"""Tables with one row for each item, `.parquet`, `.arrow` and `.feather`, written and read by pyarrow."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..surrogates import escape_surrogates, unescape_surrogates
 from .record import Record, require_bounded, require_kind
 
 _COLUMNS = ("key", "position", "vector")
-_MAGIC = 8  # bytes before the first message of a file
+_MAGIC = 8  # bytes before the first message of an Arrow file
 _ROW = 16  # bytes of a row beside its vector: a position, and where its key ends
 
 
-def package(name: str) -> Any:
-    """The package pyarrow, or a part of it; MissingPackageError without it."""
+def import_pyarrow(name: str) -> Any:
+    """Import pyarrow, or a module of it; MissingPackageError where it isn't installed."""
     return import_package(name, "Parquet and Arrow files need pyarrow", "pip install 'mmencode[arrow]'")
 
 
-def _table(record: Record) -> Any:
-    """The record as a table: `key` string, `position` int64, `vector` fixed_size_list<float32>[dim].
+def _table_of(record: Record) -> Any:
+    """Make a table of a record: `key` string, `position` int64, `vector` fixed_size_list<float32>[dim].
 
-    Without keys, the column `key` may be null, and is so in every row. Names that aren't UTF-8 are escaped.
+    Without keys, the column `key` is nullable and null in every row. Keys that aren't UTF-8 are escaped.
     """
-    arrow = package("pyarrow")
+    arrow = import_pyarrow("pyarrow")
     vectors = record.arrays["vectors"]
     count, dim = vectors.shape
     fields = [
@@ -51,8 +51,8 @@ def _facts(schema: Any) -> dict[str, str]:
 
 
 def _require_schema(schema: Any, kind: str, source: str) -> int:
-    """The width of the vectors; errors for a file of another kind, and for columns of other types."""
-    types = package("pyarrow").types
+    """Take the width of the vectors from a schema; InputError or ValueError for one of other content."""
+    types = import_pyarrow("pyarrow").types
     require_kind(_facts(schema), kind, source)
     for name in _COLUMNS:
         if schema.get_field_index(name) < 0:
@@ -66,10 +66,10 @@ def _require_schema(schema: Any, kind: str, source: str) -> int:
     return int(vector.list_size)
 
 
-def _from_table(table: Any) -> Record:
-    """The record in a table of `_table`; its arrays are copies, so that they can be written to."""
-    table.validate(full=True)  # offsets and text are taken from the file as they are
-    words = [word for chunk in table.column("key").chunks for word in _words(chunk)]
+def _record_of(table: Any) -> Record:
+    """Make a record of a table; its arrays are copies, so that they can be written to."""
+    table.validate(full=True)  # pyarrow reads offsets and text from the file without a check
+    words = [word for chunk in table.column("key").chunks for word in _texts_of(chunk)]
     keys = [word for word in words if word is not None]
     unnamed = table.schema.field("key").nullable and not keys
     if len(keys) < len(words) and not unnamed:
@@ -89,17 +89,17 @@ def _from_table(table: Any) -> Record:
     )
 
 
-def unpacked(metadata: Any) -> int:
-    """The bytes that the groups of rows of a Parquet file say that they unpack to.
+def unpacked_size(metadata: Any) -> int:
+    """The size in bytes that a Parquet file's groups of rows declare to unpack to.
 
-    Its columns are left alone: of some damaged ones, pyarrow ends the process when it is asked about them.
+    The metadata of columns isn't asked for: on some damaged files, that makes pyarrow end the process.
     """
     return sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
 
 
-def _words(column: Any) -> list[str | None]:
-    """The words of a column; of one with a dictionary each is made once, however often it comes."""
-    if not package("pyarrow").types.is_dictionary(column.type):
+def _texts_of(column: Any) -> list[str | None]:
+    """Read a column of text; with a dictionary, each text becomes one object, however often it occurs."""
+    if not import_pyarrow("pyarrow").types.is_dictionary(column.type):
         found: list[str | None] = column.to_pylist()
         return found
     known = column.dictionary.to_pylist()
@@ -107,59 +107,60 @@ def _words(column: Any) -> list[str | None]:
 
 
 def write_parquet(file: BinaryIO, record: Record) -> None:
-    """As Parquet, without dictionaries: hardly a value comes twice."""
-    table = _table(record)
-    package("pyarrow.parquet").write_table(table, file, use_dictionary=False)
+    """Write Parquet without dictionaries, since hardly a value occurs twice."""
+    table = _table_of(record)
+    import_pyarrow("pyarrow.parquet").write_table(table, file, use_dictionary=False)
 
 
 def read_parquet(file: BinaryIO, source: str, kind: str) -> Record:
-    """What `write_parquet` wrote.
+    """Read what `write_parquet` wrote, after a check of the sizes that the file declares.
 
-    Runs and dictionaries make millions of rows of a few bytes: so what the file says that it holds is
-    compared with its size first, and no more is read than it says.
+    Runs and dictionaries can encode millions of rows in a few bytes, so the declared sizes are compared with
+    that of the file before anything is unpacked.
     """
-    package("pyarrow")
-    with package("pyarrow.parquet").ParquetFile(file, read_dictionary=["key"]) as content:
+    import_pyarrow("pyarrow")
+    with import_pyarrow("pyarrow.parquet").ParquetFile(file, read_dictionary=["key"]) as content:
         dim = _require_schema(content.schema_arrow, kind, source)
         require_bounded(content.metadata.num_rows * (4 * dim + _ROW), size_of(file))
-        require_bounded(unpacked(content.metadata), size_of(file))
-        return _from_table(content.read(list(_COLUMNS)))
+        require_bounded(unpacked_size(content.metadata), size_of(file))
+        return _record_of(content.read(list(_COLUMNS)))
 
 
 def write_arrow(file: BinaryIO, record: Record) -> None:
-    """As a file of Arrow's IPC format, uncompressed."""
-    table = _table(record)
-    with package("pyarrow").ipc.new_file(file, table.schema) as writer:
+    """Write a file of Arrow's IPC format, uncompressed."""
+    table = _table_of(record)
+    with import_pyarrow("pyarrow").ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 
 def read_arrow(file: BinaryIO, source: str, kind: str) -> Record:
-    """What `write_arrow` wrote: nothing that is compressed, so that it takes no more than the file's size.
+    """Read what `write_arrow` wrote; compressed batches are refused, so that memory is bounded by the file.
 
-    It is read as the stream of batches that such a file is, since these are what is looked through first.
+    An Arrow file is a stream of messages with an index at its end: messages are looked through one by one
+    before any is unpacked, and then read as the stream that they are.
     """
-    ipc = package("pyarrow").ipc
-    listed = ipc.open_file(file)  # or the error that its end is missing
+    ipc = import_pyarrow("pyarrow").ipc
+    listed = ipc.open_file(file)  # raises where the index at the end is missing
     _require_schema(listed.schema, kind, source)
     file.seek(_MAGIC)
     batches = [message for message in ipc.MessageReader.open_stream(file) if message.type != "schema"]
     if any(message.type != "record batch" or _is_compressed(message) for message in batches):
-        raise ValueError("it is compressed or has dictionaries, which no vectors do that `save` wrote")
+        raise ValueError("it is compressed or has dictionaries, and `save` writes neither")
     if len(batches) != listed.num_record_batches:
         raise ValueError(f"it has {len(batches)} batches, and lists {listed.num_record_batches} at its end")
     del batches
     file.seek(_MAGIC)
     table = ipc.open_stream(file).read_all()
     _require_schema(table.schema, kind, source)
-    return _from_table(table.select(list(_COLUMNS)))
+    return _record_of(table.select(list(_COLUMNS)))
 
 
 def _is_compressed(message: Any) -> bool:
-    """Whether a record batch says by what it is compressed, in the last field of its header.
+    """Whether a record batch names a compression, in the last field of its header.
 
-    pyarrow has no word for that. The header is a FlatBuffer, whose tables begin with the distance to a list
-    of their fields' places (Arrow's Message.fbs: the header is field 2 of a message, the compression field 3
-    of a record batch).
+    pyarrow doesn't expose that, so the header is parsed here. It is a FlatBuffer, whose tables begin with the
+    distance to a list of their fields' places (Arrow's Message.fbs: the header is field 2 of a message, the
+    compression field 3 of a record batch).
     """
     content = bytes(message.metadata)
     batch = _field(content, _follow(content, 0), 2)
@@ -167,7 +168,7 @@ def _is_compressed(message: Any) -> bool:
 
 
 def _field(content: bytes, table: int, number: int) -> int | None:
-    """Where a field of a FlatBuffer's table lies; None for one that isn't there."""
+    """The offset of a field of a FlatBuffer's table; None where the table lacks the field."""
     places = table - _number("<i", content, table)
     own = places + 4 + 2 * number
     if own + 2 > places + _number("<H", content, places):

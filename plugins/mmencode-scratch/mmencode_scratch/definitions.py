@@ -44,7 +44,7 @@ def taught(space: Space, texts: Sequence[str], cache: Path | None = None) -> Ten
     """
     keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
     if cache is None or not cache.exists():
-        found = space.encode("text", texts, progress=True).named(keys)
+        found = space.encode("text", texts, progress=True).with_keys(keys)
         if cache is not None:
             found.save(cache)
         return found.torch().clone()

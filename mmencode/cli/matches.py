@@ -1,22 +1,19 @@
-"""Where `mmencode search` looks: in a folder, which is encoded anew, or in an index, as it is."""
+"""Find matches for `mmencode search` in a folder, which is encoded first, or in an index."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ..errors import InputError, MmencodeError
 from ..plugins.spec import IMAGE
-from .failures import require_some
+from .failures import blame_usage, require_some
 from .items import gather
 from .options import open_space
-from .queries import Query
+from .queries import WeightedQuery
 
 if TYPE_CHECKING:
     from ..index import Index
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A row that was found."""
+    """A search hit with the item's key, its modality, its score, and the metadata that an index holds."""
 
     key: str
     modality: str
@@ -38,11 +35,11 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found, in which space, and the items that couldn't be searched.
+class SearchResult:
+    """The matches of one search, best first, with the space and the items that couldn't be searched.
 
-    `searched` is the number of rows among which it looked; None where a condition picks them. `left_out`
-    counts what of a folder wasn't looked at, by the reason.
+    `searched` is the number of rows that were compared, or None where a condition selected them. `left_out`
+    counts the files of a folder that weren't read, by reason.
     """
 
     space: str
@@ -52,9 +49,9 @@ class Found:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def in_folder(
+def search_folder(
     folder: Path,
-    query: Query,
+    query: WeightedQuery,
     k: int,
     *,
     modality: str | None,
@@ -63,12 +60,12 @@ def in_folder(
     limit: list[str] | None = None,
     trust: bool = False,
     follow_links: bool = False,
-) -> Found:
-    """Encode the folder's files of one modality, images if not said, and search them."""
+) -> SearchResult:
+    """Encode the folder's files of one modality, images by default, and rank them for the query."""
     modality = modality or IMAGE
     files = gather(modality, [str(folder)], follow_links=follow_links)
     opened = open_space(space, device, limit, trust)
-    asked = query.encoded(opened)
+    asked = query.encode(opened)
     corpus = opened.encode(modality, files.batch, on_error="skip", progress=True)
     failed = [*files.errors, *corpus.errors]
     require_some(len(corpus), failed)
@@ -77,39 +74,29 @@ def in_folder(
         Match(files.batch[position], modality, score)
         for position, score in zip(best.positions[0].tolist(), best.scores[0].tolist(), strict=True)
     ]
-    return Found(opened.id, len(corpus), matches, failed, files.left_out)
+    return SearchResult(opened.id, len(corpus), matches, failed, files.left_out)
 
 
-def in_index(
-    index: Index, query: Query, k: int, *, modality: str | None, where: str | None, centred: bool
-) -> Found:
-    """Search the rows of an index, or those that `where` and the modality leave."""
+def search_index(
+    index: Index, query: WeightedQuery, k: int, *, modality: str | None, where: str | None, centred: bool
+) -> SearchResult:
+    """Rank the rows of an index that have the modality and meet the condition `where`, if these are given."""
     if not len(index):
         raise MmencodeError(
-            f"there is nothing to search: {index.path} has no rows", remedy="add some to the index first"
+            f"there is nothing to search: {index.path} has no rows",
+            remedy="fill the index first with `mmencode index add`",
         )
-    asked = query.encoded(index.space)
-    with understood("--where"):
+    asked = query.encode(index.space)
+    with blame_usage("--where"):
         hits = index.search_embeddings(asked, k, where=where, among=modality, centred=centred)[0]
     rows = index.state().rows
     searched = rows.get(modality, 0) if modality else sum(rows.values())
     matches = [Match(hit.key, hit.modality, hit.score, hit.metadata) for hit in hits]
-    return Found(index.card.id, None if where else searched, matches)
-
-
-@contextmanager
-def understood(option: str) -> Iterator[None]:
-    """Make nonsense that an index is asked, such as a condition that isn't SQL, wrong usage of the option."""
-    try:
-        yield
-    except ValueError as cause:
-        if isinstance(cause, MmencodeError):
-            raise
-        raise typer.BadParameter(str(cause), param_hint=option) from cause
+    return SearchResult(index.card.id, None if where else searched, matches)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: numbers that aren't finite are null, what it doesn't know is spelt out."""
+    """A metadata value as JSON can hold it: null for numbers that aren't finite, `str` of other types."""
     if isinstance(value, float):
         return value if abs(value) < float("inf") else None
     if value is None or isinstance(value, (str, int)):
