@@ -106,7 +106,7 @@ def test_file_that_is_something_else_is_said(table):
 
 @pytest.mark.parametrize("name", ["pairs.txt", "pairs", "pairs.csv.gz", ".csv"])
 def test_ending_that_is_not_known_is_said_at_once(tmp_path, name):
-    with pytest.raises(ValueError, match=r"make it one of \.csv, \.jsonl, \.parquet"):
+    with pytest.raises(ValueError, match=r"its ending must be one of \.csv, \.jsonl, \.parquet"):
         read_pairs(tmp_path / name)
 
 
