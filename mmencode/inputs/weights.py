@@ -187,10 +187,8 @@ def _load(path: Path) -> Any:
     mapped = _read_start(path, 2) == b"PK"
     if "argparse Namespace" not in names:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    with (
-        _NAMESPACE,
-        torch.serialization.safe_globals([Namespace]),
-    ):  # many trainers save their arguments
+    # Many trainers save their command-line arguments beside the tensors.
+    with _NAMESPACE, torch.serialization.safe_globals([Namespace]):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 

@@ -10,9 +10,8 @@ from .header import Header
 
 _SIZE = re.compile(rb"ispe.{4}(.{4})(.{4})", re.DOTALL)
 _TRACK = re.compile(rb"av01.{24}(.{2})(.{2})", re.DOTALL)  # a sequence's sample entry
-_DEEP = re.compile(
-    rb"av1C.{2}[\x40-\x7f\xc0-\xff]|hvcC.{17}[\xf9-\xff]", re.DOTALL
-)  # more than 8 bits a sample
+# More than 8 bits a sample.
+_DEEP = re.compile(rb"av1C.{2}[\x40-\x7f\xc0-\xff]|hvcC.{17}[\xf9-\xff]", re.DOTALL)
 _EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)
 _ALPHA = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")

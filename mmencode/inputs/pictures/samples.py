@@ -13,7 +13,7 @@ from .header import SampleFormat
 Array = np.ndarray[Any, Any]
 Rectangle = tuple[int, int, int, int]
 _PLAIN = SampleFormat()
-_PIXELS_AT_ONCE = 2**20  # pixels
+_PIXELS_AT_ONCE = 2**20
 _OVERSHOOT = 0.3  # that resizing floats from 0 to 1 may produce; bicubic has 9/32 at worst
 _FAINT = 64  # times darker than white, as no real picture is
 

@@ -15,17 +15,8 @@ _TILE_WIDTH, _TILE_LENGTH, _FORMAT = 322, 323, 339
 _NEEDED = {
     *(_WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS, _PLANAR, _FORMAT),
     *(_TILE_WIDTH, _TILE_LENGTH, 324, 325),  # where the tiles lie, and how long they are
-    *(
-        266,
-        273,
-        279,
-        292,
-        293,
-        317,
-        320,
-        332,
-        338,
-    ),  # fill order, strips, fax, predictor, colours, inks, alpha
+    # Fill order, strips, fax options, predictor, colour map, inks, extra samples (alpha).
+    *(266, 273, 279, 292, 293, 317, 320, 332, 338),
     *(347, *range(512, 522), 529, 530, 531, 532),  # JPEG's tables, YCbCr
     50674,  # LERC
 }
@@ -55,9 +46,8 @@ def parse_header(content: bytes) -> Header:
     big = 43 in content[2:4]
     start = struct.unpack_from(f"{order}Q" if big else f"{order}L", content, 8 if big else 4)[0]
     entries = _entries(content, start, order, big)
-    tags = {
-        entry.tag: entry.values for entry in reversed(entries) if entry.values
-    }  # the first of equal tags counts
+    # Reversed, so that the first of equal tags counts.
+    tags = {entry.tag: entry.values for entry in reversed(entries) if entry.values}
     width, height = tags.get(_WIDTH, (0,))[0], tags.get(_LENGTH, (0,))[0]
     fixed, coded = _size_when_decoded(tags, width, height)
     samples = _sample_format(tags)

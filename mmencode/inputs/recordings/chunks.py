@@ -29,9 +29,8 @@ _W64_IDS = {
     bytes.fromhex("64617461f3acd3118cd100c04f8edb8a"): b"data",
 }
 
-_PACKETS = re.compile(
-    rb".{24}([\x80-\xff]{0,4}[\0-\x7f])*", re.DOTALL
-)  # a packet table of variable-length integers, up to five bytes each
+# A packet table: a header, and integers of up to five bytes, the last of which has no upper bit.
+_PACKETS = re.compile(rb".{24}([\x80-\xff]{0,4}[\0-\x7f])*", re.DOTALL)
 _CAF_CHUNKS = (b"desc", b"kuki", b"pakt", b"data")
 
 _Buffer = bytes | memoryview
@@ -133,9 +132,8 @@ def caf(content: bytes, source: str) -> list[Segment]:
             found.setdefault(chunk.name, memoryview(content)[chunk.start : chunk.start + chunk.size])
     if b"data" not in found:
         raise damage_error("it has no 'data' chunk, as a CAF file must", source)
-    if b"pakt" in found and not _PACKETS.fullmatch(
-        found[b"pakt"]
-    ):  # about which libsndfile would print to stdout
+    # libsndfile would print about a damaged packet table.
+    if b"pakt" in found and not _PACKETS.fullmatch(found[b"pakt"]):
         raise damage_error("its packet table is damaged", source)
     pieces: list[_Buffer] = [content[:8]]
     for name in _CAF_CHUNKS:

@@ -35,10 +35,8 @@ class Mix:
         self._length = length
         self._blocks: list[Samples] = []
         self._values = 0  # samples of all channels together
-        self._power, self._mixed_power = (
-            0.0,
-            0.0,
-        )  # mean power of the channels, and of the mix, times their length
+        # Sums of squares over time: the mean of the channels', and that of the mix.
+        self._power, self._mixed_power = 0.0, 0.0
 
     def require(self, frames: int, channels: int, rate: int, last: bool = True) -> None:
         """Raise InputError if so many more frames would exceed a limit; `last` if no more follow them."""

@@ -77,9 +77,7 @@ class _Walk:
     content: bytes
     runs: list[_Run] = field(default_factory=list)
     cut: bool = False  # whether the last frame is incomplete
-    free: dict[int, int] = field(
-        default_factory=dict
-    )  # sizes of free-format frames, by the header's common bits
+    free: dict[int, int] = field(default_factory=dict)  # sizes of free-format frames, by their common bits
     tries: int = 0
 
 
@@ -244,9 +242,8 @@ def _index_count(content: bytes, place: int, header: _FrameHeader) -> int | None
     start = place + 4 + header.side
     if header.layer != 3 or content[start : start + 4] not in (b"Xing", b"Info"):
         return None
-    if content[place + 6 : start].strip(
-        b"\0"
-    ):  # libmpg123 takes it for sound then; the first two bytes may be a CRC
+    # Where anything but zeros precedes it, libmpg123 takes the frame for sound. The first two may be a CRC.
+    if content[place + 6 : start].strip(b"\0"):
         return None
     return int.from_bytes(content[start + 8 : start + 12], "big") if content[start + 7] & 1 else 0
 

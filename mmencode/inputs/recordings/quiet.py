@@ -22,10 +22,7 @@ T = TypeVar("T")
 
 _STDERR = 2
 _SET_NO_NEW_PRIVS = 38  # prctl(2): required of unprivileged threads before they install a filter
-_MODE_FILTER, _SPEC_ALLOW = (
-    1,
-    4,
-)  # seccomp(2): install a filter; and don't turn on the slow mitigations of old kernels
+_MODE_FILTER, _SPEC_ALLOW = 1, 4  # seccomp(2): install a filter; no slow mitigations on old kernels
 _LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # opcodes of classic BPF, in which filters are written
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EBADF
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data, which a filter examines
