@@ -118,7 +118,7 @@ def test_format_whose_package_is_missing_is_named_with_it(kind, content, package
 
 def test_pillow_without_a_library_is_like_one_without_the_format(monkeypatch):
     monkeypatch.setattr("PIL.WebPImagePlugin.SUPPORTED", False)
-    with pytest.raises(InputError, match="it is a WebP picture, and nothing"):
+    with pytest.raises(InputError, match="it is a WebP picture, and no installed"):
         read(hostile.webp(40, 30), Limits())
 
 

@@ -246,7 +246,7 @@ def test_large_netpbm_is_read_by_pieces():
         (b"P1 2 1\n12", "only 1 of its 2 samples"),
         (b"P6 2 1 1023\nabc", "only 1 of its 6 samples"),
         (b"P5 2 1 70000\nabcd", "not 1 to 65535"),
-        (b"P5 2 x 255\nabcd", "no number"),
+        (b"P5 2 x 255\nabcd", "lacks a number"),
         (b"P5 2", "cut"),
     ],
 )

@@ -253,7 +253,10 @@ def test_rows_that_are_runs_of_one_value_are_refused_before_they_are_made(tmp_pa
 
 
 def test_long_values_that_come_again_and_again_are_given_up(tmp_path):
-    path = parquet_of(tmp_path / "pairs.parquet", (2**12, "x" * 2**16), compression="zstd")
+    # Without Arrow's schema each row is read as a string of its own.
+    path = parquet_of(
+        tmp_path / "pairs.parquet", (2**12, "x" * 2**16), compression="zstd", store_schema=False
+    )
     assert path.stat().st_size < 10_000
     assert "its rows unpack to more than" in error_of(path).fact
 
