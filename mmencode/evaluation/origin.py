@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..inputs.tables import FILES, read_rows
+from ..inputs.tables import FILES, TableRow, read_rows
 
 
 @dataclass(frozen=True, slots=True)
