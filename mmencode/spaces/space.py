@@ -26,7 +26,7 @@ from ..engine.threads import Stragglers
 from ..engine.towers import Tower
 from ..errors import InputError, UnknownNameError
 from ..inputs import Limits
-from ..inputs.batches import as_batch, as_drawn, as_pairs, check_on_error, modality_of, require_many
+from ..inputs.batches import as_batch, as_iterable, as_pairs, check_on_error, modality_of, require_many
 from ..plugins.packages import missing_packages
 from ..plugins.registry import registry
 from ..plugins.spec import TEXT, EncoderSpec, Scoring
@@ -352,7 +352,7 @@ class Space:
         """Begin a call of the engine, with a progress bar for as long as it takes."""
         check_on_error(on_error)
         self.runtime.after_fork()
-        towers, drawn = self._members.towers(modality), as_drawn(items)
+        towers, drawn = self._members.towers(modality), as_iterable(items)
         with _progress(progress, f"encode {modality}", drawn) as advance:
             yield Call(
                 towers,
