@@ -31,7 +31,6 @@ LEFT: set[str] = {
         "_atomic.py",
         "arguments",
         "card.py",
-        "cli",
         "embeddings",
         "encoder.py",
         "encoders",
@@ -39,7 +38,7 @@ LEFT: set[str] = {
         "errors",
     ),
     *("evaluation", "index", "inputs", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
-    *("testing", "zeroshot", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
+    *("zeroshot", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }
 
