@@ -20,7 +20,7 @@ import mmencode
 from mmencode import Runtime, Space, compose
 from mmencode.engine.probes import probes
 from mmencode.errors import ClosedError, IdentityError, WeightsError
-from mmencode.spaces.verification import Verification, _largest_angle
+from mmencode.spaces.verification import Verification, largest_angle
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +241,7 @@ def test_angles_are_measured_down_to_the_smallest(degrees, seed):
     first, second = np.linalg.qr(np.random.default_rng(seed).normal(size=(9, 2)))[0].T
     turned = math.cos(math.radians(degrees)) * first + math.sin(math.radians(degrees)) * second
     straight = np.stack([first, second])
-    found = _largest_angle(straight, np.stack([turned, second]))
+    found = largest_angle(straight, np.stack([turned, second]))
     assert found == pytest.approx(degrees, rel=1e-3, abs=1e-6)
 
 

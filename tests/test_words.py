@@ -37,7 +37,7 @@ LEFT: set[str] = {
         "engine",
         "errors",
     ),
-    *("evaluation", "index", "inputs", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
+    *("evaluation", "inputs", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
     *("zeroshot", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }

@@ -188,13 +188,11 @@ def _fill(
 ) -> None:
     """Bring the index up to date with folders, and report what was done."""
     from ..index import Added
-    from ..index import sync as follow
 
     done = Added(0, 0)
     with blame_usage("--modality"):
         for folder in folders:
-            done += follow(
-                index,
+            done += index.sync(
                 folder,
                 modality,
                 missing=missing,

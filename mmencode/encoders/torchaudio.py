@@ -14,10 +14,9 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad
-from torch.nn.utils.rnn import pad_sequence
 from torchaudio.models import wav2vec2_model, wavlm_model
 
-from ..encoder import Encoder, Tensors
+from ..encoder import Encoder, Tensors, windows
 from ..errors import UnknownNameError, WeightsError
 from ..errors.suggestions import did_you_mean
 from ..inputs import Waveform
@@ -29,9 +28,6 @@ Windows = Literal["mean", "first"]
 
 SECONDS = 15.0  # in pre-training these models saw crops of at most 15.6 s (base) and 20 s (large)
 
-# Samples in one pass. The first convolution of the published models makes a hundred times as many numbers of
-# them: one window is the most that a CPU likes; the GPU's is an estimate, not measured.
-_CPU_AT_ONCE, _GPU_AT_ONCE = 2**18, 2**21
 _SOURCE = "https://download.pytorch.org/torchaudio/models/"  # of the bundles that name no other
 _FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
 
@@ -91,21 +87,15 @@ class TorchaudioEncoder(Encoder):
         samples = torch.tensor(item.resampled(self._rate).samples)  # [n]
         if self._policy == "first":
             samples = samples[: self._window]
-        windows = list(torch.split(samples, self._window))
-        if len(windows) > 1 and len(windows[-1]) < self._least:
-            windows.pop()
-        windows = [pad(window, (0, max(0, self._least - len(window)))) for window in windows]
+        cut = windows.cut(samples, self._window, self._least)
+        cut = [pad(window, (0, max(0, self._least - len(window)))) for window in cut]
         if self._normalise:
-            windows = [layer_norm(window, window.shape) for window in windows]
-        return {"samples": torch.cat(windows), "lengths": torch.tensor([len(window) for window in windows])}
+            cut = [layer_norm(window, window.shape) for window in cut]
+        return windows.tensors_of(cut)
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """All windows' samples `[n]`, their lengths `[windows]`, and how many each item has, `[b]`."""
-        return {
-            "samples": torch.cat([item["samples"] for item in items]),
-            "lengths": torch.cat([item["lengths"] for item in items]),
-            "counts": torch.tensor([len(item["lengths"]) for item in items]),
-        }
+        """Join recordings: `samples` `[n]`, `lengths` `[windows]`, and `counts` `[b]` of their windows."""
+        return windows.collate(items)
 
     def cost(self, tensors: Tensors) -> int:
         """The number of samples; items of one length stand together and run together."""
@@ -116,7 +106,7 @@ class TorchaudioEncoder(Encoder):
         count = len(tensors["lengths"])
         sums = torch.zeros(count, self.width, device=tensors["samples"].device)
         frames = torch.zeros(count, 1, device=sums.device)
-        for places, hidden in self._hidden(tensors):
+        for places, hidden in self._frames(tensors):
             sums[places] = hidden.sum(dim=1, dtype=torch.float32)
             frames[places] = hidden.shape[1]
         counts = tensors["counts"].tolist()
@@ -126,33 +116,13 @@ class TorchaudioEncoder(Encoder):
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
         """Frames `[b, t, width]`, a window's after those of the one before it, and their mask `[b, t]`."""
-        windows: dict[int, Tensor] = {}
-        for places, hidden in self._hidden(tensors):
-            windows |= zip(places, hidden, strict=True)
-        rows, first = [], 0
-        for count in tensors["counts"].tolist():
-            rows.append(torch.cat([windows[place] for place in range(first, first + count)]))
-            first += count
-        frames = pad_sequence(rows, batch_first=True)  # [b, t, width]
-        lengths = torch.tensor([len(row) for row in rows], device=frames.device)
-        return frames, torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
+        return windows.rows(self._frames(tensors), tensors["counts"])
 
-    def _hidden(self, tensors: Tensors) -> Iterator[tuple[list[int], Tensor]]:
-        """The places of a few windows of one length, and their frames `[k, t, width]`, until all are done.
-
-        Windows of different lengths never share a pass: the group norm of the base models counts padding
-        in, and WavLM's attention takes no mask, so that is the only way to an item's own vector.
-        """
-        most = _CPU_AT_ONCE if tensors["samples"].device.type == "cpu" else _GPU_AT_ONCE
-        lengths = tensors["lengths"].tolist()
-        windows = tensors["samples"].split_with_sizes(lengths)
-        for length in sorted(set(lengths)):
-            same = [place for place, other in enumerate(lengths) if other == length]
-            step = max(1, most // length)
-            for start in range(0, len(same), step):
-                places = same[start : start + step]
-                features, _ = self.model.feature_extractor(torch.stack([windows[p] for p in places]), None)
-                yield places, self.model.encoder(features)
+    def _frames(self, tensors: Tensors) -> Iterator[tuple[list[int], Tensor]]:
+        """Compute the frames `[k, t, width]` of windows of one length at a time, with their places."""
+        for places, samples in windows.passes(tensors):
+            features, _ = self.model.feature_extractor(samples, None)
+            yield places, self.model.encoder(features)
 
 
 def build(variant: str) -> TorchaudioEncoder:
@@ -222,12 +192,9 @@ def _fill(model: nn.Module, state: Any, name: str, origin: str) -> None:
 
 
 def _receptive_field(model: Any) -> int:
-    """How many samples one frame takes."""
-    field, stride = 1, 1
-    for layer in model.feature_extractor.conv_layers:
-        field += (layer.kernel_size - 1) * stride
-        stride *= layer.stride
-    return field
+    """The number of samples that the convolutions of a model make one frame of."""
+    layers = model.feature_extractor.conv_layers
+    return windows.receptive_field((layer.kernel_size, layer.stride) for layer in layers)
 
 
 def _window(windows: str, seconds: float, rate: int, least: int) -> int:

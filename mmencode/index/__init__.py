@@ -1,9 +1,28 @@
-"""Retrieval: rows of any modalities of one space in a folder, searched by vectors of that space."""
+"""The package of `Index`, which keeps rows of one space in a folder, searched by vectors of that space."""
 
 from __future__ import annotations
 
-from .folders import sync
+import os
+from collections.abc import Sequence
+
+from .folders import Missing
 from .index import Index
 from .results import Added, Failure, Hit, Rows, State
 
 __all__ = ["Added", "Failure", "Hit", "Index", "Rows", "State", "sync"]
+
+
+def sync(
+    index: Index,
+    folder: str | os.PathLike[str],
+    modalities: Sequence[str] | None = None,
+    *,
+    missing: Missing = "few",
+    follow_links: bool = False,
+    retry: bool = False,
+    progress: bool = False,
+) -> Added:
+    """Call `index.sync(folder, ...)`, which replaces this function; it goes with the next release but one."""
+    return index.sync(
+        folder, modalities, missing=missing, follow_links=follow_links, retry=retry, progress=progress
+    )

@@ -1,9 +1,9 @@
-"""The approximate index of a large table: when there is one, and which.
+"""The approximate index (ANN) of a large table: when there is one, of which kind, and how it is searched.
 
 IVF over RaBitQ codes (Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error
-Bound for Approximate Nearest Neighbor Search", SIGMOD 2024), as LanceDB has it. Codes of one bit for each
-number choose candidates, which are scored again by their own vectors; short vectors have no codes. Rows that
-came after the index was built are searched exactly beside it.
+Bound for Approximate Nearest Neighbor Search", SIGMOD 2024), as LanceDB has it. Codes of one bit per
+dimension choose candidates, which are scored again by their own vectors; short vectors have no codes. Rows
+that came after the index was built are searched exactly beside it.
 """
 
 from __future__ import annotations
@@ -12,45 +12,50 @@ from importlib import import_module
 from typing import Any
 
 FROM_ROWS = 200_000  # fewer are searched exactly
-GROWTH = 4  # so many times the rows that it was trained on, and it is trained again
-PARTITIONS, REFINED = 40, 40  # visited by a search; candidates scored again, in multiples of k
-CODED = 128  # numbers of a vector from which one bit for each tells enough
+GROWTH = 4  # the index is trained again once there are so many times the rows that it was trained on
+PARTITIONS, REFINED = 40, 40  # partitions searched (nprobes); candidates scored again, in multiples of k
+CODED = 128  # dimensions from which codes of one bit each tell enough
 METRIC = "cosine"
-_NAME = "nearest_"  # and the number of rows that it was trained on
+_NAME = "nearest_"  # followed by the number of rows that the index was trained on
 
 
 def build(table: Any) -> None:
     """Build the index of a table that is large enough and has none, or has outgrown it."""
-    count, held = table.count_rows(), _held(table)
-    if count < FROM_ROWS or (held and count < GROWTH * held[-1]):
+    count, trained = table.count_rows(), find_trainings(table)
+    if count < FROM_ROWS or (trained and count < GROWTH * trained[-1]):
         return
     kinds = import_module("lancedb.index")
     dim = table.schema.field("vector").type.list_size
     kind = kinds.IvfRq if dim >= CODED and dim % 8 == 0 else kinds.IvfFlat
     table.create_index("vector", config=kind(distance_type=METRIC), name=f"{_NAME}{count}", replace=True)
-    for older in held:
+    for older in trained:
         if older != count:
             table.drop_index(f"{_NAME}{older}")
 
 
+def search_approximately(search: Any) -> Any:
+    """Set how thoroughly LanceDB's search looks through the index."""
+    return search.nprobes(PARTITIONS).refine_factor(REFINED)
+
+
 def method(table: Any) -> str:
     """The kind of the table's index, "" when there is none."""
-    found = _statistics(table)
-    return "" if found is None else str(found.index_type)
+    statistics = _statistics(table)
+    return "" if statistics is None else str(statistics.index_type)
 
 
-def covered(table: Any) -> int:
-    """How many rows the index has; 0 without one."""
-    found = _statistics(table)
-    return 0 if found is None else int(found.num_indexed_rows)
+def count_covered(table: Any) -> int:
+    """Count the rows in the index; 0 without one."""
+    statistics = _statistics(table)
+    return 0 if statistics is None else int(statistics.num_indexed_rows)
 
 
-def _held(table: Any) -> list[int]:
-    """Of how many rows the indexes were trained; there are two when making the newer one was interrupted."""
+def find_trainings(table: Any) -> list[int]:
+    """The number of rows that each index was trained on; of two, building the newer was interrupted."""
     names = [index.name for index in table.list_indices() if index.name.startswith(_NAME)]
     return sorted(int(name.removeprefix(_NAME)) for name in names)
 
 
 def _statistics(table: Any) -> Any:
-    held = _held(table)
-    return table.index_stats(f"{_NAME}{held[-1]}") if held else None
+    trained = find_trainings(table)
+    return table.index_stats(f"{_NAME}{trained[-1]}") if trained else None

@@ -1,4 +1,4 @@
-"""The table of rows: its columns, and metadata of Python types as columns of their own."""
+"""The columns of an index's tables: keys, vectors, stamps of content, and metadata of Python types."""
 
 from __future__ import annotations
 
@@ -16,38 +16,35 @@ from .conditions import KEYWORDS
 
 FORMAT = "2"
 OWN = ("key", "modality", "vector", "_hash", "_size", "_time")
-# What metadata can't be called: the index's own names, and words that mean something else in a condition.
+# Names that metadata can't have: the index's own, and words that mean something else in a condition.
 RESERVED = KEYWORDS | {"fault", "key", "modality", "reason", "vector"}
 LONGEST_NAME, MOST_COLUMNS = 100, 500
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _FORMAT, _ID, _SPACE = b"mmencode.index", b"mmencode.index.id", b"mmencode.index.space"
 Value = str | bool | int | float
-Metadata = Mapping[str, Value]
+Metadata = Mapping[str, Any]  # as callers give it
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """To which index a table belongs, by an id that no other has, and whose vectors that holds.
-
-    `space` is the fingerprint of the space.
-    """
+    """The index that a table belongs to, by a random id, and the fingerprint of the space of its vectors."""
 
     index: str
     space: str
 
     @classmethod
     def new(cls, space: str) -> Owner:
-        """The owner of tables to be made, of an index that never was before."""
+        """Make the owner of a new index's tables."""
         return cls(secrets.token_hex(16), space)
 
     @property
     def facts(self) -> dict[bytes, bytes]:
-        """The owner as a table's schema holds it."""
+        """The owner as the metadata of a table's schema."""
         return {_FORMAT: FORMAT.encode(), _ID: self.index.encode(), _SPACE: self.space.encode()}
 
 
 def owner_of(schema: Any) -> Owner | None:
-    """The owner of a table of this schema; None for a table of another format."""
+    """Read the owner of a table from its schema; None for a table of another format."""
     facts = schema.metadata or {}
     if facts.keys() != {_FORMAT, _ID, _SPACE} or facts[_FORMAT] != FORMAT.encode():
         return None
@@ -55,11 +52,9 @@ def owner_of(schema: Any) -> Owner | None:
 
 
 def row_schema(dim: int, owner: Owner) -> Any:
-    """The columns that every index has; where a row comes from is null for vectors that were given.
+    """The columns that the rows of every index have, metadata aside.
 
-    _hash  of the item's content
-    _size  of its file, in bytes
-    _time  the file was last changed, in ns; -1 where that was too near to the reading to tell a later change
+    Those of the stamp are null for vectors that were given rather than encoded here.
     """
     import pyarrow as pa
 
@@ -68,7 +63,7 @@ def row_schema(dim: int, owner: Owner) -> Any:
             pa.field("key", pa.string(), nullable=False),
             pa.field("modality", pa.string(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
-            *source_fields(),
+            *stamp_fields(),
         ],
         metadata=owner.facts,
     )
@@ -79,25 +74,30 @@ def failure_schema(owner: Owner | None = None) -> Any:
     import pyarrow as pa
 
     words = [pa.field(name, pa.string(), nullable=False) for name in ("key", "modality", "reason", "fault")]
-    return pa.schema([*words, *source_fields()], metadata=owner.facts if owner else None)
+    return pa.schema([*words, *stamp_fields()], metadata=owner.facts if owner else None)
 
 
-def source_fields() -> list[Any]:
-    """Where a row or a failure comes from."""
+def stamp_fields() -> list[Any]:
+    """The columns that hold the `ContentStamp` of a row or a failure.
+
+    _hash  hash of the item's content
+    _size  size of its file, in bytes
+    _time  time of the file's last change, in ns; -1 where it was too recent to tell a later change by it
+    """
     import pyarrow as pa
 
     return [pa.field("_hash", pa.string()), pa.field("_size", pa.int64()), pa.field("_time", pa.int64())]
 
 
 def vector_column(vectors: Vectors) -> Any:
-    """Vectors `[n, dim]` as a column, without a copy."""
+    """Make a column of vectors `[n, dim]`, without a copy."""
     import pyarrow as pa
 
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
 def vectors_of(column: Any) -> Vectors:
-    """The vectors `[n, dim]` of a column, without a copy where it is in one piece."""
+    """Read the vectors `[n, dim]` of a column, without a copy where it is in one piece."""
     dim = column.type.list_size
     pieces = column.chunks if hasattr(column, "chunks") else [column]
     rows = [piece.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim) for piece in pieces]
@@ -105,30 +105,33 @@ def vectors_of(column: Any) -> Vectors:
 
 
 def metadata_names(schema: Any) -> list[str]:
-    """The columns of metadata in a table of rows."""
+    """The names of the columns of metadata in a table of rows."""
     return [name for name in schema.names if name not in OWN and not name.startswith("_")]
 
 
 def plain_metadata(row: Any, place: int) -> dict[str, Value]:
-    """A copy of what is said of a row, as plain values, without what is None.
+    """Copy the metadata of a row as plain Python values, leaving out None.
 
-    TypeError for what is no mapping and for values of other types than str, bool, int, float and None;
+    Raises TypeError for what is no mapping and for values of other types than str, bool, int, float and None;
     ValueError for names that a condition couldn't use, NaN, and numbers that 64 bits can't hold.
     """
     if not isinstance(row, Mapping):
-        raise TypeError(f"metadata of row {place} is {type(row).__name__}: make it a mapping of names")
+        raise TypeError(
+            f"metadata of row {place} is {type(row).__name__}: make it a mapping from names to values"
+        )
     return {
-        _required_name(name, place): _plain(name, value, place)
+        _require_name(name, place): _plain(name, value, place)
         for name, value in row.items()
         if value is not None
     }
 
 
 def new_columns(schema: Any, rows: Sequence[Metadata], places: Sequence[int]) -> list[Any]:
-    """Fields for what the rows have and the table hasn't; `places` are the rows' in their batch, for errors.
+    """Make the fields for metadata of these rows for which the table has no column yet.
 
-    TypeError for values of another type than the column's; ValueError for ints that a column of float can't
-    hold, and for names that SQL can't tell apart.
+    `places` are the rows' positions in their batch, for errors. Raises TypeError for values of another type
+    than the column's; ValueError for ints that a column of float can't hold, and for names that SQL can't
+    tell apart.
     """
     import pyarrow as pa
 
@@ -139,22 +142,22 @@ def new_columns(schema: Any, rows: Sequence[Metadata], places: Sequence[int]) ->
     said = [(*entry, place) for row, place in zip(rows, places, strict=True) for entry in row.items()]
     for name, value, place in said:
         held = names.get(known[name]) if name in known else found.get(name)
-        found[name] = _joined(name, held, type(value).__name__, place, fixed=name in known)
+        found[name] = _join_types(name, held, type(value).__name__, place, fixed=name in known)
     for name, value, place in said:
         if found[name] == "float" and isinstance(value, int) and int(float(value)) != value:
             raise ValueError(f"{name} of row {place} is {value}, which a column of float can't hold exactly")
     added = [name for name in found if name not in known]
     if len(known) + len(added) > MOST_COLUMNS:
         raise ValueError(
-            f"metadata would have {len(known) + len(added)} names, and an index holds {MOST_COLUMNS}: put "
-            "what is said of few rows into one string"
+            f"metadata would have {len(known) + len(added)} names, and an index holds {MOST_COLUMNS}: join "
+            "what only a few rows have into one string"
         )
     _require_distinct([*known, *added], added)
     return [pa.field(name, kinds[found[name]]) for name in added]
 
 
 def metadata_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
-    """The rows' metadata as an array for each column of the table, in its order; null where there is none."""
+    """Make an array of the rows' metadata for each column of the table; null where a row has none."""
     import pyarrow as pa
 
     columns = []
@@ -166,7 +169,7 @@ def metadata_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
 
 
 def metadata_of(table: Any) -> list[dict[str, Any]]:
-    """What each row of a table has of metadata; what is null isn't there."""
+    """Read the metadata of each row of a table, leaving out nulls."""
     names = metadata_names(table.schema)
     if not names:
         return [{} for _ in range(table.num_rows)]
@@ -180,10 +183,11 @@ def metadata_of(table: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _required_name(name: Any, place: int) -> str:
+def _require_name(name: Any, place: int) -> str:
+    """Return the name as a plain str; ValueError where metadata can't be called so."""
     known = isinstance(name, str) and len(name) <= LONGEST_NAME and _NAME.fullmatch(name) is not None
     if not known or name.lower() in RESERVED:
-        why = f"{', '.join(sorted(RESERVED))} have a meaning already" if known else "begin with a letter"
+        why = f"{', '.join(sorted(RESERVED))} are reserved" if known else "begin with a letter"
         raise ValueError(
             f"metadata of row {place} has the name {name!r:.200}: make it at most {LONGEST_NAME} letters, "
             f"digits and _; {why}"
@@ -192,7 +196,7 @@ def _required_name(name: Any, place: int) -> str:
 
 
 def _plain(name: str, value: Any, place: int) -> Value:
-    """A value of the type itself, not of one derived from it."""
+    """Convert a value to exactly str, bool, int or float, not to a type derived from one."""
     value = value.item() if isinstance(value, np.generic) else value
     for kind in (bool, int, float):
         if isinstance(value, kind):
@@ -210,8 +214,8 @@ def _plain(name: str, value: Any, place: int) -> Value:
     )
 
 
-def _joined(name: str, held: str | None, kind: str, place: int, *, fixed: bool) -> str:
-    """The type of a column that held one type and is to hold another value's, too."""
+def _join_types(name: str, held: str | None, kind: str, place: int, *, fixed: bool) -> str:
+    """The type of a column that holds values of one type and is to hold one of another, `kind`, too."""
     if held in (None, kind) or (held, kind) == ("float", "int"):
         return held or kind
     if (held, kind) == ("int", "float") and not fixed:
@@ -220,7 +224,7 @@ def _joined(name: str, held: str | None, kind: str, place: int, *, fixed: bool) 
 
 
 def _require_distinct(names: Sequence[str], added: Iterable[str]) -> None:
-    """ValueError for names that differ in case only, which SQL takes for one."""
+    """Raise ValueError for names that differ in case only, which SQL takes for one."""
     for name in added:
         alike = [other for other in names if other != name and other.lower() == name.lower()]
         if alike:

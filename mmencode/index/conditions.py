@@ -1,9 +1,9 @@
-"""A condition on rows, in SQL: read whole and found harmless before LanceDB sees it.
+"""The check of a condition on rows, in SQL, which is parsed whole and bounded before LanceDB sees it.
 
-LanceDB takes the first whole expression and passes over what follows, so that a mistyped condition means more
-rows than it says; in brackets, once these balance, it must take all of it or refuse. What is nested or
-chained for long overflows its stack, which ends the process, and some functions make much of little. So a
-condition is made of few words, and so many of them.
+LanceDB parses the first complete expression and ignores the rest, so that a mistyped condition would match
+more rows than it says; in balanced brackets it must parse all of it or refuse. Long nesting or chaining
+overflows LanceDB's stack, which ends the process, and some functions make huge values of small ones. So a
+condition may use only a small vocabulary, and only so much of it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ..embeddings.surrogates import escape_surrogates
 
 LONGEST = 100_000  # characters
 DEEPEST = 16  # brackets in brackets
-MOST_JOINED = 500  # conditions in AND and OR, and functions
-MOST_PATTERNS = 16  # calls of regexp_like, each of which may take milliseconds a row
-MOST_SUMS = 32  # arithmetic operators: reading so many in a row takes the cube of their number
+MOST_JOINED = 500  # ANDs and ORs, and calls of functions
+MOST_PATTERNS = 16  # calls of regexp_like, each of which may take milliseconds per row
+MOST_SUMS = 32  # arithmetic operators: parsing a chain of them takes time cubic in their number
 MOST_CHAINED = 8  # comparisons and NOTs in a row, without AND, OR or a comma between
-LONGEST_PART = 1000  # characters of a text in a function or behind LIKE
-# Functions whose result is no longer than what they are given.
+LONGEST_PART = 1000  # characters of a string in a function or after LIKE
+# Functions whose result is no longer than their arguments.
 FUNCTIONS = frozenset(
     (
         *("abs", "cast", "coalesce", "ifnull", "isnan", "nullif", "nvl", "power", "round", "sqrt", "trunc"),
@@ -55,7 +55,7 @@ _TOKEN = re.compile(
 
 @dataclass(slots=True)
 class _Token:
-    """A piece of a condition: its kind, its text, where it begins, and the texts beside it, "" at an end."""
+    """A token of a condition: kind, text, position, and the texts of both neighbours ("" at an end)."""
 
     kind: str
     text: str
@@ -70,43 +70,43 @@ class _Token:
 
     @property
     def called(self) -> bool:
-        """Whether it is called as a function that a condition may have."""
+        """Whether the token calls a function that a condition may use."""
         return self.behind == "(" and self.word in FUNCTIONS
 
 
-def condition(where: str, columns: Iterable[str]) -> str:
-    """The condition in brackets, as it goes to LanceDB, with the names of columns as they are.
+def check_condition(where: str, columns: Iterable[str]) -> str:
+    """Check a condition, and return it in brackets for LanceDB, with columns named as the table names them.
 
     It may have literals, columns, comparisons, arithmetic, IN, BETWEEN, LIKE, IS, AND, OR, NOT and FUNCTIONS.
-    TypeError for what isn't a str; ValueError, which says where, for anything else, for comments, and for
-    what would cost too much to read.
+    Raises TypeError for what isn't a str; ValueError, which says where, for anything else, for comments, and
+    for what would cost too much to parse.
     """
     if not isinstance(where, str):
         raise TypeError(f"where is {type(where).__name__}: make it a str with a condition in SQL")
     if len(where) > LONGEST:
         raise misread(where, f"it has {len(where)} characters, and may have {LONGEST}")
-    found = _tokens(where)
+    found = _tokenize(where)
     if not found:
         raise misread(where, "it is empty")
     _require_shallow(where, found)
     _require_few(where, found)
     _require_short_parts(where, found)
     named = {name.lower(): name for name in columns}
-    return f"({' '.join(_written(where, token, named) for token in found)})"
+    return f"({' '.join(_write(where, token, named) for token in found)})"
 
 
 def misread(where: str, why: str) -> ValueError:
-    """The error for a condition that isn't understood."""
+    """Make the error for a condition that can't be parsed, or that LanceDB can't evaluate."""
     return ValueError(
         f"where is {where!r:.200}, which isn't understood: {why}; make it one condition in SQL, such as "
         "year >= 2010 AND colour = 'red'"
     )
 
 
-def _tokens(where: str) -> list[_Token]:
-    """All tokens but spaces."""
+def _tokenize(where: str) -> list[_Token]:
+    """Split a condition into tokens, without spaces; ValueError for characters that no token has."""
     found: list[_Token] = []
-    place, solid = 0, False  # whether a token that no other may touch came just before
+    place, solid = 0, False  # solid: the token just before is a word, name, number or string
     while place < len(where):
         match = _TOKEN.match(where, place)
         kind = "" if match is None else str(match.lastgroup)
@@ -116,9 +116,7 @@ def _tokens(where: str) -> list[_Token]:
             raise misread(where, f"it has {what}, at character {place + 1}")
         touches, solid = solid, kind in ("text", "name", "number", "word")
         if solid and touches:
-            raise misread(
-                where, f"it has {text[:40]!r} right behind something else, at character {place + 1}"
-            )
+            raise misread(where, f"it has {text[:40]!r} right after another word, at character {place + 1}")
         if kind != "space":
             found.append(_Token(kind, text, place))
         place += len(text)
@@ -128,8 +126,8 @@ def _tokens(where: str) -> list[_Token]:
 
 
 def _require_shallow(where: str, found: Sequence[_Token]) -> None:
-    """ValueError for brackets that don't balance, and for what is nested or chained for too long."""
-    chained = [0]  # comparisons in a row, in each bracket that is open
+    """Raise ValueError for brackets that don't balance, and for nesting or chaining beyond the limits."""
+    chained = [0]  # number of comparisons in a row, for each open bracket
     for token in found:
         if token.text == "(":
             chained.append(0)
@@ -142,7 +140,7 @@ def _require_shallow(where: str, found: Sequence[_Token]) -> None:
         if not chained:
             raise misread(where, f"it closes a bracket that wasn't opened, at character {token.place + 1}")
         if len(chained) - 1 > DEEPEST:
-            raise misread(where, f"it has more than {DEEPEST} brackets in each other")
+            raise misread(where, f"it has more than {DEEPEST} nested brackets")
         if chained[-1] > MOST_CHAINED:
             raise misread(where, f"it has more than {MOST_CHAINED} comparisons in a row")
     if len(chained) > 1:
@@ -150,6 +148,7 @@ def _require_shallow(where: str, found: Sequence[_Token]) -> None:
 
 
 def _require_few(where: str, found: Sequence[_Token]) -> None:
+    """Raise ValueError for more operators, functions or patterns than a condition may have."""
     counts = {
         "arithmetic operators": (sum(token.kind == "sum" for token in found), MOST_SUMS),
         "ANDs and ORs": (sum(token.word in _JOINING for token in found), MOST_JOINED),
@@ -162,20 +161,20 @@ def _require_few(where: str, found: Sequence[_Token]) -> None:
 
 
 def _require_short_parts(where: str, found: Sequence[_Token]) -> None:
-    """ValueError for long texts in functions, which may be had for each row, and in patterns."""
-    within = [False]  # whether that is in a function, for each bracket that is open
+    """Raise ValueError for long strings in functions, which run once for each row, and in patterns."""
+    within = [False]  # whether it is inside a function, for each open bracket
     for token in found:
         if token.text == "(":
             within.append(within[-1] or token.before.lower() in FUNCTIONS | _LIKE)
         elif token.text == ")":
             within.pop()
         elif len(token.text) > LONGEST_PART and (within[-1] or token.before.lower() in _LIKE):
-            what = f"a word of {len(token.text)} characters in a function or behind LIKE"
+            what = f"a string of {len(token.text)} characters in a function or after LIKE"
             raise misread(where, f"it has {what}, and may have {LONGEST_PART}")
 
 
-def _written(where: str, token: _Token, columns: Mapping[str, str]) -> str:
-    """The token as LanceDB is to read it: each word is a keyword, a function, a type or a column."""
+def _write(where: str, token: _Token, columns: Mapping[str, str]) -> str:
+    """Write a token for LanceDB; ValueError for a word that is no keyword, function, type or column."""
     if token.kind not in ("word", "name"):
         return escape_surrogates(token.text)
     if token.called or token.word in KEYWORDS or (token.before.lower() == "as" and token.word in _TYPES):

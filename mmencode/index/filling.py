@@ -1,7 +1,7 @@
-"""From entries to rows: what is unchanged is passed over, the rest is encoded and committed a part at a time.
+"""The addition of items: unchanged ones are passed over, the others encoded and committed every few seconds.
 
-A failure is written before its stale row is deleted, and a row before its stale failure is: whoever is killed
-between the two leaves a key in both tables, and the one that has the hash of the content counts.
+A failure is written before its stale row is deleted, and a row before its stale failure is: a process that is
+killed in between leaves a key in both tables. Then the entry with the hash of the item's content is right.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from ..engine.engine import OnError
 from ..engine.workers import Work, in_order
 from ..errors import InputError
 from ..spaces.space import Space
-from .entries import Entry, Source, looks_same, same
+from .entries import Entry
+from .pending import NewRows, Pending
 from .results import Added, Failure
-from .store import BLOCK, Known, Store, another_modality
-from .writing import Block, Line, write_failures, write_rows, write_sources
+from .stamps import ContentStamp
+from .store import Store
+from .tables import KEYS_IN_CONDITION, Stored
+from .writer import another_modality
 
 CHUNK = 256  # items that are encoded at once
 SECONDS, MOST = 2.0, 8192  # a commit comes after so long, or after so many items
@@ -43,171 +46,166 @@ class Filling:
     failed: list[Failure] = field(default_factory=list)
 
     def run(self, entries: Iterable[Entry]) -> Added:
-        """Encode and write; InputError for the first item that fails where on_error is "raise"."""
+        """Encode and write entries; InputError for the first that fails where `on_error` is "raise"."""
         self.space.spec(self.modality)
-        sent: dict[int, Line] = {}
-        fresh = self._fresh(entries, sent)
-        first = list(islice(fresh, 1))
+        sent: dict[int, Pending] = {}
+        changed = self._send_changed(entries, sent)
+        first = list(islice(changed, 1))
         if not first:  # then no encoder need be loaded
-            return self._done()
+            return self._result()
         parts = self.space.stream(
             self.modality,
-            chain(first, fresh),
+            chain(first, changed),
             chunk=CHUNK,
             on_error=self.on_error,
             progress=self.progress,
         )
         try:
-            for held in _batches(parts):
-                self._commit(held, sent)
+            for group in _group_for_commit(parts):
+                self._commit(group, sent)
         except InputError as error:
             if error.index in sent:
                 error.at(sent[error.index].entry.place)
             raise
-        return self._done()
+        return self._result()
 
-    def _done(self) -> Added:
+    def _result(self) -> Added:
         return Added(self.added, self.unchanged, tuple(self.failed), replaced=self.replaced)
 
-    def _fresh(self, entries: Iterable[Entry], sent: dict[int, Line]) -> Iterator[object]:
-        """The items that must be encoded; `sent` has them by their place in the stream."""
+    def _send_changed(self, entries: Iterable[Entry], sent: dict[int, Pending]) -> Iterator[object]:
+        """Yield the items that must be encoded, and put each into `sent` under its position in the stream."""
         count = 0
-        for block in _blocks(entries):
-            for line in self._changed(block):
-                sent[count] = line
+        for group in _group_for_lookup(entries):
+            for pending in self._find_changed(group):
+                sent[count] = pending
                 count += 1
-                yield line.entry.item
+                yield pending.entry.item
 
-    def _changed(self, block: Sequence[Entry]) -> list[Line]:
-        """Those of the block whose content isn't known; the others are counted, and put in order."""
-        keys = [escape_surrogates(entry.key) for entry in block]
-        rows, failures = self.store.known(keys)
-        changed: list[Line] = []
-        touched: list[Line] = []
+    def _find_changed(self, entries: Sequence[Entry]) -> list[Pending]:
+        """Find the entries whose content is new; count the others, and correct what is stored of them."""
+        keys = [escape_surrogates(entry.key) for entry in entries]
+        rows, failures = self.store.tables.look_up(keys)
+        changed: list[Pending] = []
+        moved: list[Pending] = []
         stale_rows: list[str] = []
         stale_failures: list[str] = []
-        looked = [
-            _Look(entry, rows.get(key), failures.get(key)) for entry, key in zip(block, keys, strict=True)
+        looks = [
+            _Look(entry, rows.get(key), failures.get(key)) for entry, key in zip(entries, keys, strict=True)
         ]
-        for key, look, source in zip(keys, looked, self._sources(looked), strict=True):
+        for key, look, stamp in zip(keys, looks, self._take_stamps(looks), strict=True):
             entry, row, failure = look.entry, look.row, look.failure
-            line = Line(entry, source, row)
+            pending = Pending(entry, stamp, row)
             if row and row.modality != entry.modality:
                 raise another_modality(entry.key, row.modality, entry.modality)
-            if row and same(row, line.source):
+            if row and row.stamp.has_content_of(stamp):
                 self.unchanged += 1
                 stale_failures += [key] * bool(failure)
-                touched += [line] * _is_news(row, line)
-            elif failure and not self._again(entry, failure, line.source):
+                moved += [pending] * pending.differs
+            elif failure and not self._is_tried_again(entry, failure, stamp):
                 self.failed.append(Failure(entry.key, entry.modality, failure.reason or "", failure.fault))
                 stale_rows += [key] * bool(row)
             else:
-                changed.append(line)
-        self._tidy(touched, stale_rows, stale_failures)
+                changed.append(pending)
+        self._tidy(moved, stale_rows, stale_failures)
         return changed
 
-    def _sources(self, looked: Sequence[_Look]) -> Iterator[Source]:
-        """Where each item's content is from, found in threads, since a share that hangs may hold files.
+    def _take_stamps(self, looks: Sequence[_Look]) -> Iterator[ContentStamp]:
+        """Take the stamp of each item, in threads, since files may be on a network share that hangs.
 
-        One that takes longer than the limit has no hash, so that the encoder's reader says what is wrong.
+        One that takes longer than the limit gets an empty stamp: it counts as changed, and the encoder's
+        reader then says what is wrong.
         """
         limits, runtime = self.space.limits, self.space.runtime
         work = Work(
-            do=lambda _, look: look.source(limits.bytes),
-            late=lambda _, look: Source(),
-            size=lambda source: 0,
+            do=lambda _, look: look.stamp(limits.bytes),
+            late=lambda _, look: ContentStamp(),
+            size=lambda stamp: 0,
             seconds=limits.wait,
             threads=runtime.workers,
-            ahead=len(looked),
+            ahead=len(looks),
             nbytes=runtime.window_bytes,
         )
-        return in_order(looked, work)
+        return in_order(looks, work)
 
-    def _again(self, entry: Entry, failure: Known, source: Source) -> bool:
-        """Whether an item that failed is to be tried again: always, unless its own content is at fault."""
+    def _is_tried_again(self, entry: Entry, failure: Stored, stamp: ContentStamp) -> bool:
+        """Whether to encode an item that failed before: always, unless its own content is at fault."""
         if self.retry or self.on_error == "raise" or failure.fault != "content":
             return True
-        return failure.modality != entry.modality or not same(failure, source)
+        return failure.modality != entry.modality or not failure.stamp.has_content_of(stamp)
 
-    def _tidy(self, touched: list[Line], stale_rows: list[str], stale_failures: list[str]) -> None:
-        if touched or stale_rows or stale_failures:
-            with self.store.writing():
-                write_sources(self.store, touched)
-                self.store.delete(self.store.rows, stale_rows)
-                self.store.delete(self.store.failures, stale_failures)
+    def _tidy(self, moved: list[Pending], stale_rows: list[str], stale_failures: list[str]) -> None:
+        if moved or stale_rows or stale_failures:
+            with self.store.writing() as writer:
+                writer.put_stamps(moved)
+                writer.delete_rows(stale_rows)
+                writer.delete_failures(stale_failures)
 
-    def _commit(self, parts: Sequence[Embeddings], sent: dict[int, Line]) -> None:
-        """Write what these parts have, rows and failures."""
+    def _commit(self, parts: Sequence[Embeddings], sent: dict[int, Pending]) -> None:
+        """Write the rows and failures of these parts, and take their items out of `sent`."""
         places = [place for part in parts for place in part.positions.tolist()]
         errors = [error for part in parts for error in part.errors]
-        lines = [sent[place] for place in places]
-        wrong = [(sent[error.index or 0], error) for error in errors]
-        with self.store.writing():
-            # What the process lacks, memory say, is no property of the item, and would be untrue tomorrow.
-            write_failures(self.store, [(line, error) for line, error in wrong if error.fault != "process"])
-            if lines:
+        encoded = [sent[place] for place in places]
+        failed = [(sent[error.index or 0], error) for error in errors]
+        with self.store.writing() as writer:
+            # A lack of the process, of memory say, is no property of the item, so it isn't stored as one.
+            writer.put_failures([(pending, error) for pending, error in failed if error.fault != "process"])
+            if encoded:
                 vectors = Embeddings.concatenate(parts).vectors
-                self.replaced += write_rows(self.store, Block.of(lines), vectors)
+                self.replaced += writer.put_rows(NewRows.of(encoded), vectors)
         for place in [*places, *(error.index or 0 for error in errors)]:
             del sent[place]
-        self.added += len(lines)
+        self.added += len(encoded)
         self.failed += [
-            Failure(line.entry.key, line.entry.modality, error.fact, error.fault) for line, error in wrong
+            Failure(pending.entry.key, pending.entry.modality, error.fact, error.fault)
+            for pending, error in failed
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """An item, and the row and the failure that its key has."""
+    """An entry, and the row and the failure that its key has."""
 
     entry: Entry
-    row: Known | None
-    failure: Known | None
+    row: Stored | None
+    failure: Stored | None
 
-    def source(self, most: int) -> Source:
-        """Where the content is from; it is read unless size and time are those of the one that is known."""
-        stated = self.entry.stated()
-        if self.row is None or self.failure is None:
-            known = self.row or self.failure
-            if known is not None and looks_same(known, stated):
-                return replace(stated, hash=known.hash)
+    def stamp(self, most: int) -> ContentStamp:
+        """Take the stamp of the content, which is read unless the file's size and time are as stored."""
+        now = self.entry.look()
+        if self.row is None or self.failure is None:  # of both, only the content can tell which is right
+            stored = self.row or self.failure
+            if stored is not None and stored.stamp.is_as_old_as(now):
+                return replace(now, hash=stored.stamp.hash)
         return self.entry.read(most)
 
 
-def _blocks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """As many as are looked up at once, or fewer where they come slowly."""
-    block: list[Entry] = []
+def _group_for_lookup(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Group entries, as many as one condition can have keys, or fewer where they come slowly."""
+    group: list[Entry] = []
     start = time.monotonic()
     for entry in entries:
-        block.append(entry)
-        if len(block) == BLOCK or time.monotonic() - start > PAUSE:
-            yield block
-            block, start = [], time.monotonic()
-    if block:
-        yield block
+        group.append(entry)
+        if len(group) == KEYS_IN_CONDITION or time.monotonic() - start > PAUSE:
+            yield group
+            group, start = [], time.monotonic()
+    if group:
+        yield group
 
 
-def _is_news(row: Known, line: Line) -> bool:
-    """Whether an unchanged row has another file time, or other metadata, than it had."""
-    source, said = line.source, line.entry.metadata
-    known = {name: value for name, value in (said or {}).items() if value is not None}
-    return (row.size, row.time) != (source.size, source.time) or (said is not None and known != row.metadata)
-
-
-def _batches(parts: Iterator[Embeddings]) -> Iterator[list[Embeddings]]:
-    """The parts of a few seconds at a time; what comes before an error is given before it is raised."""
-    held: list[Embeddings] = []
+def _group_for_commit(parts: Iterator[Embeddings]) -> Iterator[list[Embeddings]]:
+    """Group the parts of a few seconds; those that came before an error are yielded before it is raised."""
+    group: list[Embeddings] = []
     failure: Exception | None = None
     start = time.monotonic()
     try:
         for part in parts:
-            held.append(part)
-            if time.monotonic() - start > SECONDS or CHUNK * len(held) >= MOST:
-                yield held
-                held, start = [], time.monotonic()
+            group.append(part)
+            if time.monotonic() - start > SECONDS or CHUNK * len(group) >= MOST:
+                yield group
+                group, start = [], time.monotonic()
     except Exception as cause:
         failure = cause
-    if held:
-        yield held
+    if group:
+        yield group
     if failure is not None:
         raise failure

@@ -1,101 +1,54 @@
-"""An index that follows a folder: new and changed files are encoded, rows of files that are gone removed."""
+"""Folders that an index follows: their files as entries, and the rows whose files are gone."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from ..card import SpaceCard
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import InputError
 from ..inputs.walking import ENDINGS, Walk
 from .entries import Entry
 from .results import Added, Failure
-
-if TYPE_CHECKING:
-    from .index import Index
-    from .store import Store
+from .store import Store
 
 Missing = Literal["few", "keep", "remove"]
-_FEW, _SHARE = 3, 0.25  # files, and of those that have rows
+_FEW, _SHARE = 3, 0.25  # files that may be gone at once: so many, or this share of those that have rows
 
 
-def sync(
-    index: Index,
-    folder: str | os.PathLike[str],
-    modalities: Sequence[str] | None = None,
-    *,
-    missing: Missing = "few",
-    follow_links: bool = False,
-    retry: bool = False,
-    progress: bool = False,
-) -> Added:
-    """Make the index's rows those of the files of a folder: their keys are absolute paths, links resolved.
-
-    Files that are unchanged, by size and time or else by the hash of their content, aren't encoded again.
-    Those that can't be encoded are listed as failures; those at fault by their own content are tried again
-    once they change, or with `retry`, the others each time. Whatever ends it, what is done is kept, and the
-    next call goes on from there.
-
-    Rows and failures of files that are gone are removed, once all else is done. With missing="few" that is
-    refused, by an InputError, where it looks as if a disk were not mounted: when more than a quarter (and
-    three) of the folder's rows would go, all of them, or those of a folder that is there and empty. "remove"
-    removes them nevertheless, "keep" keeps all.
-
-    Links that lead out of the folder aren't followed unless `follow_links`. `modalities` are by default those
-    of the space that files have: image and audio, by their endings. Raises NotADirectoryError, ValueError for
-    modalities without endings, and as `Index.add`.
-    """
-    if missing not in ("few", "keep", "remove"):
-        raise ValueError(f'missing is {missing!r}: make it "few", "keep" or "remove"')
-    top = os.path.realpath(os.fsdecode(folder))
-    if not os.path.isdir(top):
-        raise NotADirectoryError(f"{top} is no folder: give one that is there, whose files are to be indexed")
-    chosen = _chosen(index, modalities)
-    walks = [
-        _Followed(Walk(top, modality, others=set(chosen) - {modality}, follow_links=follow_links), modality)
-        for modality in chosen
-    ]
-    done = Added(0, 0)
-    for walk in walks:
-        done += index._fill(walk.modality, walk.entries(), retry=retry, progress=progress)
-        done += walk.passed_over()
-    if missing == "keep":
-        return done
-    return done + Added(0, 0, removed=_remove(index._store, top, walks, only_few=missing == "few"))
-
-
-class _Followed:
-    """The files of a folder that are of a modality, and which of an index's rows have lost theirs."""
+class FollowedFiles:
+    """The files of one modality in a folder, and the rows of an index that have lost theirs."""
 
     def __init__(self, walk: Walk, modality: str) -> None:
-        self.walk = walk
         self.modality = modality
+        self._walk = walk
         self._seen: set[str] = set()
 
     def entries(self) -> Iterator[Entry]:
-        """Each file once, in the order of paths."""
-        for place, path in enumerate(self.walk):
+        """Iterate over the files, each once, in the order of their paths."""
+        for place, path in enumerate(self._walk):
             self._seen.add(escape_surrogates(path))
             yield Entry(path, self.modality, path, place, path)
 
-    def passed_over(self) -> Added:
-        """What was left out, and the folders that couldn't be listed, once all entries were drawn."""
-        failed = [Failure(path, self.modality, reason, "access") for path, reason in self.walk.unlisted]
-        return Added(0, 0, tuple(failed), left_out=dict(self.walk.left_out))
+    def unread(self) -> Added:
+        """Report the files that were left out, and the folders that couldn't be listed, after `entries`."""
+        failed = [Failure(path, self.modality, reason, "access") for path, reason in self._walk.unlisted]
+        return Added(0, 0, tuple(failed), left_out=dict(self._walk.left_out))
 
-    def below(self, keys: Iterable[str]) -> list[str]:
-        """Those of the escaped keys that are below the folder."""
-        inside = _below(self.walk.folder)
-        return [key for key in keys if key.startswith(inside)]
+    def select_below(self, keys: Iterable[str]) -> list[str]:
+        """Select the escaped keys of files below the folder."""
+        start = _start_of_keys(self._walk.folder)
+        return [key for key in keys if key.startswith(start)]
 
-    def gone(self, keys: Iterable[str]) -> list[str]:
-        """Those of the escaped keys below the folder whose files aren't there.
+    def select_gone(self, keys: Iterable[str]) -> list[str]:
+        """Select, of escaped keys below the folder, those whose files aren't there.
 
-        What is below a folder that couldn't be listed may still be there, and isn't gone; nor is a file that
-        is there and was left out, a link say.
+        A file below a folder that couldn't be listed may be there, so it isn't gone; nor is one that is there
+        and was left out, such as a link.
         """
-        unknown = tuple(_below(path) for path, _ in self.walk.unlisted)
+        unknown = tuple(_start_of_keys(path) for path, _ in self._walk.unlisted)
         return [
             key
             for key in keys
@@ -105,52 +58,94 @@ class _Followed:
         ]
 
 
-def _below(folder: str) -> str:
-    """How the escaped keys of what is in a folder begin."""
+class FollowedFolder:
+    """A folder whose files an index follows, by default of each modality that the index's space has.
+
+    `missing` says what happens to the rows of files that are gone: they are removed if they are "few", or in
+    any case ("remove"), or never ("keep"). Raises NotADirectoryError, and ValueError for another `missing`
+    and for a modality that no file has.
+    """
+
+    def __init__(
+        self,
+        card: SpaceCard,
+        folder: str | os.PathLike[str],
+        modalities: Sequence[str] | None,
+        *,
+        missing: Missing,
+        follow_links: bool,
+    ) -> None:
+        if missing not in ("few", "keep", "remove"):
+            raise ValueError(f'missing is {missing!r}: make it "few", "keep" or "remove"')
+        self._top = os.path.realpath(os.fsdecode(folder))
+        self._missing = missing
+        if not os.path.isdir(self._top):
+            raise NotADirectoryError(
+                f"{self._top} is no folder: give one that is there, whose files are to be indexed"
+            )
+        chosen = _choose_modalities(card, modalities)
+        self.files = [
+            FollowedFiles(
+                Walk(self._top, modality, others=set(chosen) - {modality}, follow_links=follow_links),
+                modality,
+            )
+            for modality in chosen
+        ]
+
+    def remove_gone(self, store: Store) -> int:
+        """Remove the rows and failures of files that are gone, once all were walked; return how many rows.
+
+        Raises InputError where only "few" may go and there are so many that more likely a disk isn't mounted.
+        """
+        if self._missing == "keep":
+            return 0
+        # The right to write is held from the look at the keys on: a row that another writer adds in between,
+        # for a file that has come back say, would be removed.
+        with store.writing() as writer:
+            held = [files.select_below(store.row_keys(files.modality)) for files in self.files]
+            pairs = zip(self.files, held, strict=True)
+            gone = [key for files, keys in pairs for key in files.select_gone(keys)]
+            if self._missing == "few":
+                _require_few(gone, sum(map(len, held)), self._top)
+            for files in self.files:
+                failures = files.select_below(store.failure_keys(files.modality))
+                writer.delete_failures(files.select_gone(failures))
+            return writer.delete_rows(gone)
+
+
+def _start_of_keys(folder: str) -> str:
+    """The start that the escaped keys of all files in a folder share."""
     return escape_surrogates(os.path.join(folder, ""))
 
 
-def _chosen(index: Index, modalities: Sequence[str] | None) -> list[str]:
+def _choose_modalities(card: SpaceCard, modalities: Sequence[str] | None) -> list[str]:
     if modalities is None:
-        return [tower.modality for tower in index.card.towers if tower.modality in ENDINGS]
+        return [tower.modality for tower in card.towers if tower.modality in ENDINGS]
     if unknown := [modality for modality in modalities if modality not in ENDINGS]:
         raise ValueError(
-            f"folders are searched for {' and '.join(ENDINGS)}, not {unknown[0]!r}: "
+            f"folders are searched for files of {' and '.join(ENDINGS)}, not {unknown[0]!r}: "
             "add such items with Index.add, with keys"
         )
     return list(dict.fromkeys(modalities))
 
 
-def _remove(store: Store, top: str, walks: Sequence[_Followed], *, only_few: bool) -> int:
-    """Remove the rows and failures of files that are gone; how many rows."""
-    with store.writing():
-        held = [walk.below(store.keys(store.rows, walk.modality)) for walk in walks]
-        gone = [key for walk, keys in zip(walks, held, strict=True) for key in walk.gone(keys)]
-        if only_few:
-            _require_few(gone, sum(map(len, held)), top)
-        for walk in walks:
-            failures = walk.below(store.keys(store.failures, walk.modality))
-            store.delete(store.failures, walk.gone(failures))
-        return store.delete(store.rows, gone)
-
-
-def _require_few(gone: Sequence[str], held: int, top: str) -> None:
-    """Raise InputError where so much is gone that a disk which isn't mounted is likelier."""
-    empty = sorted({folder for key in gone if (folder := _emptied(unescape_surrogates(key)))})
-    if not gone or (len(gone) < held and len(gone) <= max(_FEW, _SHARE * held) and not empty):
+def _require_few(gone: Sequence[str], count: int, folder: str) -> None:
+    """Raise InputError where so many of `count` files are gone that more likely a disk isn't mounted."""
+    empty = sorted({parent for key in gone if (parent := _empty_parent(unescape_surrogates(key)))})
+    if not gone or (len(gone) < count and len(gone) <= max(_FEW, _SHARE * count) and not empty):
         return
     where = f", and {', '.join(empty[:3])} is empty" if empty else ""
     raise InputError(
-        f"{len(gone)} of {held} files that the index has rows of aren't there{where}; their rows stay",
-        source=top,
+        f"{len(gone)} of {count} files that the index has rows of aren't there{where}; their rows stay",
+        source=folder,
         remedy="mount the disk that has them; where they are gone for good: "
-        'sync(index, folder, missing="remove"), or `mmencode index sync --yes`',
+        'index.sync(folder, missing="remove"), or `mmencode index sync --yes`',
         fault="access",
     )
 
 
-def _emptied(path: str) -> str:
-    """The nearest folder of a file that is still there, where that is empty; else ""."""
+def _empty_parent(path: str) -> str:
+    """The nearest folder above a file that is still there, if it is empty, as a mount point is; else ""."""
     folder = os.path.dirname(path)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)

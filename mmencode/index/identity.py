@@ -1,33 +1,20 @@
-"""Which folder is an index, and whose vectors it holds: its card, and the refusal of any other space's."""
+"""The identity of an index: what makes a folder one, and the refusal of vectors of another space."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ..card import SpaceCard, is_same_space
-from ..engine.runtime import Auto
-from ..errors import (
-    EncoderError,
-    IdentityError,
-    MmencodeError,
-    SpaceMismatchError,
-    StoreError,
-    UnknownNameError,
-    WeightsError,
-)
+from ..errors import IdentityError, MmencodeError, SpaceMismatchError, StoreError
 from ..errors.causes import message_of
-from ..inputs import Limits
 from ..plugins.registry import registry
-from ..spaces.folder import CARD, Saved, shipped_card, write_folder
-from ..spaces.loading import Trust, load
+from ..spaces.folder import CARD
 from ..spaces.space import Space
 from .lance import DENIED
-from .store import ROWS
+from .tables import ROWS
 
 
 def has_index(path: str | os.PathLike[str]) -> bool:
@@ -36,7 +23,7 @@ def has_index(path: str | os.PathLike[str]) -> bool:
 
 
 def require_index(path: Path) -> None:
-    """StoreError for a folder that has no index, or one that this user can't see."""
+    """Raise StoreError for a folder that has no index, or one that this user can't read."""
     if has_index(path):
         return
     try:
@@ -50,62 +37,25 @@ def require_index(path: Path) -> None:
     )
 
 
-def write_card(space: Space, folder: Path) -> None:
-    """Make the folder of the space, from which `load_space` makes it again where that is possible.
-
-    That takes encoders that plugins declare, and projections that can be saved. The card has the vectors to
-    verify that the space's own folder or its plugin has; a composed space's are encoded.
-    """
-    card = space.card
-    if space.projections and not card.probes:
-        try:
-            return space.save(folder)
-        except (UnknownNameError, EncoderError):  # it can't be shared: then who opens the index gives it
-            return write_folder(folder, Saved(card, {}, {}))
-    shipped = None if card.probes else shipped_card(space.specs.values())
-    if shipped is not None and shipped.fingerprint == card.fingerprint:
-        card = replace(card, probes=shipped.probes)
-    write_folder(folder, Saved(card, _plugins(space), space.projections))
-
-
-def _plugins(space: Space) -> Mapping[str, str]:
-    """The distributions of the encoders that one declares."""
-    found = {}
-    for spec in space.specs.values():
-        with suppress(UnknownNameError):
-            found[spec.name] = registry().distribution(spec.name)
-    return found
-
-
-def load_space(
-    folder: Path, *, device: str | Auto, dtype: str | Auto, limits: Limits | None, trust: Trust | None = None
-) -> Space:
-    """The space of an index's folder; raises as `load`."""
-    try:
-        return load(folder, device=device, dtype=dtype, limits=limits, trust=trust)
-    except (UnknownNameError, WeightsError) as error:
-        error.remedy += "; or give the space itself: Index.open(path, space=space)"
-        raise
-
-
 def require_card(card: SpaceCard, other: SpaceCard, doing: str) -> None:
-    """SpaceMismatchError, with what differs, unless both are of one fingerprint."""
+    """Raise SpaceMismatchError, with what differs, unless both cards have one fingerprint."""
     if card.fingerprint != other.fingerprint:
         raise _mismatch(card.id, other.id, doing, differences(card, other))
 
 
 def require_id(card: SpaceCard, own: str, space: str, doing: str) -> None:
-    """The same for vectors, which have but the id; what differs is said where that space is installed.
+    """Raise SpaceMismatchError for vectors of a space with another id than `own`, the id of the card.
 
-    `own` is the card's id, which takes a while to compute.
+    The error says what differs if the other space is installed, since only then its card is known. `own` is
+    passed since an id takes a while to compute.
     """
     if not is_same_space(space, own):
-        other = _installed(space)
+        other = _find_installed(space)
         raise _mismatch(own, space, doing, differences(card, other) if other else [])
 
 
-def explained(card: SpaceCard, space: Space, modality: str, cause: IdentityError) -> MmencodeError:
-    """What to raise when an encoder, once loaded, isn't the one that the index was made with."""
+def explain(card: SpaceCard, space: Space, modality: str, cause: IdentityError) -> MmencodeError:
+    """Make the error for an encoder that, once loaded, isn't the one that the index was made with."""
     with space._exact(checked=False) as exact:
         found = exact.tower(modality).card
     towers = tuple(found if tower.modality == modality else tower for tower in card.towers)
@@ -115,7 +65,7 @@ def explained(card: SpaceCard, space: Space, modality: str, cause: IdentityError
 
 
 def differences(card: SpaceCard, other: SpaceCard) -> list[str]:
-    """What differs in words, a field at a time."""
+    """List the fields in which two cards differ, with both values."""
     facts, others = _facts(card), _facts(other)
     return [
         f"{name} is {facts.get(name, '')!r:.80} in the index and {others.get(name, '')!r:.80} there"
@@ -132,8 +82,8 @@ def _facts(card: SpaceCard) -> dict[str, Any]:
     return found
 
 
-def _installed(space: str) -> SpaceCard | None:
-    """The card of that id, if it is that of an installed space whose encoders declare their identities."""
+def _find_installed(space: str) -> SpaceCard | None:
+    """Find the card with this id among installed spaces whose encoders declare their identities."""
     try:
         specs = registry().space(space.rpartition("@")[0])
     except MmencodeError:

@@ -1,4 +1,4 @@
-"""A table of LanceDB as it is at its latest commit, asked of LanceDB only when there is another."""
+"""A table of LanceDB at its latest commit; LanceDB is asked only when the folder shows a new one."""
 
 from __future__ import annotations
 
@@ -15,76 +15,94 @@ _LENGTH = len("18446744073709551615.manifest")
 _VERSIONS = "_versions"  # where Lance keeps a file for each version of a table, its manifest
 
 
-class State(NamedTuple):
-    """What no two commits have in common, nor two tables that stood in one place one after the other."""
+class CommitMark(NamedTuple):
+    """The mark of one commit, as the folder of manifests shows it without LanceDB.
+
+    No two commits share a mark, nor do two tables that stood at one path one after the other.
+
+    folder    device and inode of the folder of manifests
+    versions  number of manifests
+    newest    name of the newest manifest
+    manifest  inode, size and time in ns of that file
+    """
 
     folder: tuple[int, int]
     versions: int
     newest: str
-    stamp: tuple[int, int, int]
+    manifest: tuple[int, int, int]
 
 
-class Latest:
-    """A table with its version, schema and number of rows, as of the last `refresh`."""
+class LatestTable:
+    """A table of LanceDB with its version, schema and number of rows, as of the last `refresh`.
+
+    `mark` is that of the commit; None before the first `refresh`, and where one failed.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.table: Any = None
         self.version = -1
         self.schema: Any = None
         self.count = 0
+        self.mark: CommitMark | None = None
         self._folder, self._name = folder, name
         self._versions = folder / f"{name}.lance" / _VERSIONS
-        self.seen: State | None = None  # as of that refresh; None where nothing is known
         self._guard = threading.Lock()
 
     def refresh(self) -> None:
-        """Let the table see the latest commit, whoever made it; StoreError where there is no table any more.
+        """See the latest commit, whoever made it; StoreError where the table is gone.
 
-        A table that took the place of the one that was opened is opened anew, since LanceDB remembers what it
-        read by path and version. Whether it is the same index, its schema says.
+        A table that took the place of the one that was opened is opened anew, since LanceDB caches by path
+        and version. Whether it belongs to the same index is for the caller to check, by its schema.
         """
         with self._guard:
-            # Looked at before the table itself, so that what comes between makes the next one look again.
-            state = self._state()
-            if state == self.seen:
+            # The mark is read before the table: a commit that comes in between then shows at the next
+            # refresh. Read after it, the mark would hide that commit for good.
+            mark = self._read_mark()
+            if mark == self.mark:
                 return
-            if self._goes_on(state):
+            if self._descends(mark):
                 self.table.checkout_latest()
             else:
-                self.seen = None  # should opening fail, nothing is known
+                self.mark = None  # should opening fail, nothing is known
                 self.table = connect(self._folder).open_table(self._name)
             self.version = self.table.version
             self.schema = self.table.schema
             self.count = self.table.count_rows()
-            self.seen = state
+            self.mark = mark
 
-    def appended(self, version: int, count: int) -> None:
-        """Take note of rows that were just appended here; to be called by who has the right to write."""
+    def note_append(self, version: int, count: int) -> None:
+        """Take note of rows that this process has just appended, without asking LanceDB.
+
+        Whoever calls this holds the right to write, so that no other process can have committed meanwhile.
+        """
         with self._guard:
-            state = self._state()
-            if not self._goes_on(state):  # another index took the place meanwhile
-                self.seen = None
+            mark = self._read_mark()
+            if not self._descends(mark):  # another index took the place of this one meanwhile
+                self.mark = None
                 return
-            self.count += count if version > self.version else 0  # else another thread has seen it already
+            # A thread that searches may have refreshed since the append, and counted these rows already.
+            self.count += count if version > self.version else 0
             self.version = version
-            self.seen = state
+            self.mark = mark
 
-    def _goes_on(self, state: State) -> bool:
-        """Whether this state came from the one that was seen, by commits: its manifest is still there."""
-        seen = self.seen
-        if seen is None or seen.folder != state.folder:
+    def _descends(self, mark: CommitMark) -> bool:
+        """Whether commits alone led from the mark that was seen to this one: its manifest is still there."""
+        seen = self.mark
+        if seen is None or seen.folder != mark.folder:
             return False
         try:
-            return _stamp(self._versions / seen.newest) == seen.stamp
+            return _status(self._versions / seen.newest) == seen.manifest
         except OSError:  # old versions are removed now and then
             return False
 
-    def _state(self) -> State:
+    def _read_mark(self) -> CommitMark:
         try:
             status = os.stat(self._versions)
             names = [name for name in os.listdir(self._versions) if name.endswith(".manifest")]
             newest = _newest(names)
-            return State((status.st_dev, status.st_ino), len(names), newest, _stamp(self._versions / newest))
+            return CommitMark(
+                (status.st_dev, status.st_ino), len(names), newest, _status(self._versions / newest)
+            )
         except PermissionError as cause:
             raise StoreError(
                 f"its table {self._name} can't be read: {message_of(cause)}",
@@ -103,6 +121,6 @@ def _newest(names: list[str]) -> str:
     return min(counted_down) if counted_down else max(names, key=lambda name: int(name.partition(".")[0]))
 
 
-def _stamp(manifest: Path) -> tuple[int, int, int]:
+def _status(manifest: Path) -> tuple[int, int, int]:
     status = os.stat(manifest)
     return (status.st_ino, status.st_size, status.st_mtime_ns)

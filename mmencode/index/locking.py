@@ -1,4 +1,7 @@
-"""One writer at a time, across processes and threads; the kernel lets go when a process dies."""
+"""A lock on a file for one writer at a time, across threads and processes.
+
+The kernel releases it when the process that holds it dies, however that dies.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ else:
 
 WAIT = 60.0  # seconds
 _PAUSE = 0.01
-_TAKEN = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
+_LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _FLAGS = os.O_RDWR | os.O_CREAT
 for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOINHERIT"):
@@ -44,10 +47,10 @@ for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOINHERIT"):
 
 
 class WriteLock:
-    """The right to write, which the file `path` stands for; `with` takes it, again within itself if need be.
+    """A lock on the file `path` that one thread of one process holds at a time; it may be taken again within.
 
-    BusyError when another process or thread has it for longer than WAIT seconds; StoreError where the file
-    system can't lock, for a lock that is a link or no file, and for a folder that can't be written to.
+    Two locks are needed: the kernel's belongs to the open file, which the threads of a process share, so an
+    RLock keeps the threads apart.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,14 +60,19 @@ class WriteLock:
         self._handle: int | None = None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold it."""
+    def hold(self) -> Iterator[None]:
+        """Hold the lock within the block.
+
+        Raises BusyError when another process or thread has it for longer than WAIT seconds; StoreError where
+        the file system can't lock, for a lock that is a link or no file, and for a folder that can't be
+        written to.
+        """
         if not self._thread.acquire(timeout=WAIT):
             raise self._busy("thread")
         try:
             if not self._depth:
-                self._handle = self._taken()
-                _held.add(self)
+                self._handle = self._acquire()
+                _held_locks.add(self)
             self._depth += 1
             try:
                 yield
@@ -77,55 +85,61 @@ class WriteLock:
 
     def _release(self) -> None:
         handle, self._handle = self._handle, None
-        _held.discard(self)
+        _held_locks.discard(self)
         if handle is not None:
             try:
-                # Closing alone would leave it with a child that was forked meanwhile.
+                # A child forked meanwhile has the same open file: closing ours would leave it locked.
                 _let_go(handle)
             finally:
                 os.close(handle)
 
-    def _taken(self) -> int:
-        """A handle that has the lock, on the file that has this name."""
+    def _acquire(self) -> int:
+        """Open and lock the file, again where its name has passed to another file meanwhile."""
         deadline = time.monotonic() + WAIT
         while True:
-            handle = self._opened()
+            handle = self._open()
             try:
-                if self._takes(handle, deadline):
+                if self._wait_for(handle, deadline):
                     return handle
             except BaseException:
                 os.close(handle)
                 raise
             os.close(handle)
 
-    def _opened(self) -> int:
+    def _open(self) -> int:
         try:
             handle = os.open(self._path, _FLAGS, 0o666)
         except OSError as cause:
             what = "is a link" if cause.errno == errno.ELOOP else f"can't be opened: {message_of(cause)}"
-            remedy = "the folder must be there, and the lock a file: remove it if it is none"
+            remedy = "make sure that the folder exists, and remove the lock where it is no regular file"
             if cause.errno in _DENIED:
                 remedy = "the index can be read; to change it takes the right to write to its folder and lock"
             raise StoreError(f"the index's lock {what}", culprit=str(self._path), remedy=remedy) from cause
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise StoreError(
-                "the index's lock is no file", culprit=str(self._path), remedy="remove it: it is made anew"
+                "the index's lock is no regular file",
+                culprit=str(self._path),
+                remedy="remove it: it is made anew",
             )
         return handle
 
-    def _takes(self, handle: int, deadline: float) -> bool:
-        """Wait until the handle has the lock; false where the file has lost its name by then."""
+    def _wait_for(self, handle: int, deadline: float) -> bool:
+        """Wait until the handle has the lock; false where its file no longer has the lock's name.
+
+        Somebody may have removed the file meanwhile, and the next writer made another: a lock on the one that
+        lost its name would exclude nobody.
+        """
         while True:
             try:
                 _take(handle)
                 break
             except OSError as cause:
-                if cause.errno not in _TAKEN:
+                if cause.errno not in _LOCKED:
                     raise StoreError(
                         f"the file system can't lock files: {message_of(cause)}",
                         culprit=str(self._path.parent),
-                        remedy="keep the index on a disk that can, or mount the share with locks",
+                        remedy="keep the index on a disk that can, or mount the network share with locks",
                     ) from cause
                 if time.monotonic() >= deadline:
                     raise self._busy("process") from cause
@@ -138,23 +152,23 @@ class WriteLock:
         return BusyError(
             f"another {who} has been writing to the index for {WAIT:g} s",
             culprit=str(self._path.parent),
-            remedy="let it end, then do this again: what was added so far stays",
+            remedy="wait until it ends, then try again; rows that were added so far stay",
         )
 
     def forget(self) -> None:
-        """Close what a forked child has inherited; the lock stays with the parent, which took it."""
+        """Close the handle that a forked child inherits, without unlocking: the parent holds the lock."""
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
 
 
-_held: weakref.WeakSet[WriteLock] = weakref.WeakSet()
+_held_locks: weakref.WeakSet[WriteLock] = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:
-    for lock in list(_held):
+    for lock in list(_held_locks):
         lock.forget()
-    _held.clear()
+    _held_locks.clear()
 
 
 if hasattr(os, "register_at_fork"):

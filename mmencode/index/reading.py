@@ -1,4 +1,4 @@
-"""Rows and failures as they are, in the order of their keys."""
+"""The reading of rows and failures out of an index, in the order of their keys."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from .store import Store
 
 
 def read_rows(store: Store, space: str, condition: str | None) -> Rows:
-    """The rows that meet a condition as LanceDB has it, or all."""
+    """Read the rows that meet a checked condition, or all; `space` is the id of the index's space."""
     with store.reading():
-        found = _sorted(store.rows, condition)
-    modalities = tuple(map(unescape_surrogates, found.column("modality").to_pylist()))
-    kinds = set(modalities)
+        table = _read_sorted(store.rows, condition)
+    modalities = tuple(map(unescape_surrogates, table.column("modality").to_pylist()))
+    distinct = set(modalities)
     embeddings = Embeddings(
-        vectors_of(found.column("vector")),
+        vectors_of(table.column("vector")),
         space=space,
-        modality=kinds.pop() if len(kinds) == 1 else "mixed",
-        keys=[unescape_surrogates(key) for key in found.column("key").to_pylist()],
+        modality=distinct.pop() if len(distinct) == 1 else "mixed",
+        keys=[unescape_surrogates(key) for key in table.column("key").to_pylist()],
     )
-    return Rows(embeddings, modalities, tuple(metadata_of(found)))
+    return Rows(embeddings, modalities, tuple(metadata_of(table)))
 
 
 def read_failures(store: Store) -> tuple[Failure, ...]:
-    """All failures, in the order of their keys."""
+    """Read all failures, in the order of their keys."""
     with store.reading():
-        found = _sorted(store.failures, None).select(["key", "modality", "reason", "fault"])
+        table = _read_sorted(store.failures, None).select(["key", "modality", "reason", "fault"])
     return tuple(
         Failure(unescape_surrogates(key), unescape_surrogates(modality), unescape_surrogates(reason), fault)
-        for key, modality, reason, fault in map(dict.values, found.to_pylist())
+        for key, modality, reason, fault in map(dict.values, table.to_pylist())
     )
 
 
-def sampled(store: Store, space: str, count: int) -> Embeddings:
-    """The vectors of rows drawn at random, always the same of the same rows."""
+def draw_rows(store: Store, space: str, count: int) -> Embeddings:
+    """Draw the vectors of rows at random; of the same rows always the same ones."""
     with store.reading():
         keys = store.rows.search().select(["key"]).to_arrow().column("key").to_pylist()
     chosen = random.Random(0).sample(sorted(keys), min(count, len(keys)))
     return read_rows(store, space, is_one_of("key", chosen)).embeddings
 
 
-def _sorted(table: Any, condition: str | None) -> Any:
+def _read_sorted(table: Any, condition: str | None) -> Any:
     search = table.search()
     if condition is not None:
         search = search.where(condition)

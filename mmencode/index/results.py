@@ -1,10 +1,12 @@
-"""What an index gives: rows that were found, items that failed, what an addition did."""
+"""The results of an index: rows that a search finds, items that failed, counts of an addition."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from ..embeddings.embeddings import Embeddings
 from ..errors import Fault
@@ -12,7 +14,7 @@ from ..errors import Fault
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row that was found; `score` is its cosine similarity, centred where that was asked for."""
+    """A row that a search found; `score` is its cosine similarity, after centring if the search centres."""
 
     key: str
     modality: str
@@ -22,7 +24,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An item that couldn't be encoded, why, and whose fault that is, in the words of InputError."""
+    """An item that couldn't be encoded, why, and whose fault that is, in the terms of `InputError.fault`."""
 
     key: str
     modality: str
@@ -32,14 +34,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What an addition did.
+    """The counts of an addition of items to an index.
 
     added      rows that were encoded and written, new or in place of older ones
     unchanged  rows that were there already, of the same content
-    failed     items that weren't encoded; those known from an earlier try are among them
-    removed    rows whose files are gone
-    replaced   rows among those added that took the place of older ones
-    left_out   how many files of a folder weren't looked at, by the reason
+    failed     items that weren't encoded; those that an earlier addition listed are among them
+    removed    rows that were deleted since their files are gone
+    replaced   rows among `added` that took the place of older ones
+    left_out   numbers of files in the folder that weren't read, by the reason
     """
 
     added: int
@@ -50,7 +52,7 @@ class Added:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Added) -> Added:
-        """Both together; of what was left out for one reason, the larger number."""
+        """Sum up two additions; for `left_out`, which both may have counted, the larger number holds."""
         left_out = {**self.left_out}
         for reason, count in other.left_out.items():
             left_out[reason] = max(count, left_out.get(reason, 0))
@@ -66,7 +68,7 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows in the order of their keys: vectors with keys, the modality of each, what is known of each."""
+    """Rows in the order of their keys: vectors with keys, and the modality and metadata of each row."""
 
     embeddings: Embeddings
     modalities: tuple[str, ...]
@@ -75,13 +77,13 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an index holds.
+    """The numbers of an index: its rows, failures, size on disk, and approximate index.
 
-    rows      by modality
-    failures  items that are listed as failed
-    bytes     on disk, older versions that `compact` removes included
-    method    the kind of the approximate index, "" while every search is exact
-    covered   rows that the approximate index has; the others are searched exactly beside it
+    rows      number of rows by modality
+    failures  number of items that are listed as failed
+    bytes     size on disk, with older versions that `compact` removes
+    method    kind of the approximate index, "" while every search is exact
+    covered   number of rows in the approximate index; the others are searched exactly beside it
     """
 
     rows: Mapping[str, int]
@@ -89,3 +91,17 @@ class State:
     bytes: int
     method: str
     covered: int
+
+
+def share_found(
+    found: Sequence[Sequence[Hit]], expected: Sequence[Sequence[Hit]], own: Sequence[str] | None
+) -> float:
+    """The mean share of each query's expected rows that were found; 1 without queries.
+
+    `own` are the keys of queries that are rows themselves, which don't count.
+    """
+    shares = []
+    for place, (hits, truth) in enumerate(zip(found, expected, strict=True)):
+        best = {hit.key for hit in truth} - ({own[place]} if own else set())
+        shares.append(len(best & {hit.key for hit in hits}) / max(1, len(best)))
+    return float(np.mean(shares)) if shares else 1.0

@@ -1,7 +1,7 @@
-"""The nearest rows: by LanceDB, or by one pass over all vectors where that is quicker or needed.
+"""The search for the nearest rows: by LanceDB, or by one pass over all vectors where that is quicker.
 
-Whichever found them, scores are cosines computed anew from the vectors in one way, and equal ones are ranked
-by key: the same rows come in the same order, whatever k is and however many queries there are.
+Both score in one way: cosines are computed anew from the vectors, and equal scores are ranked by key. So the
+same rows come in the same order, whatever k is and however many queries are searched at once.
 """
 
 from __future__ import annotations
@@ -14,43 +14,49 @@ from typing import Any
 import numpy as np
 
 from ..card import SpaceCard
-from ..embeddings.array_types import Vectors
+from ..embeddings.array_types import Numbers, Vectors
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..embeddings.topk import Nearest, cosines
 from ..embeddings.unit import scale_to_unit
 from ..errors import UnknownModalityError
-from .ann import METRIC, PARTITIONS, REFINED
-from .columns import metadata_names, metadata_of, vectors_of
+from .ann import METRIC, search_approximately
+from .columns import metadata_of, vectors_of
 from .results import Hit
 from .sql import all_of, is_one_of, quote
-from .store import BLOCK, Store
+from .store import Store
+from .tables import KEYS_IN_CONDITION
 
 FEW = 4  # queries up to which LanceDB is quicker than one pass for all of them
 MARGIN = 1e-5  # more than LanceDB's distances err by
-_LEAST, _GROWTH, _MOST = 32, 8, 65_536  # rows asked for beyond the k best, while these are alike
-_PIECE, _QUERIES = 8192, 1024
-_CANDIDATES, _WIDER = 128, 4  # asked of an approximate index at least, and times k where all are scored anew
+_LEAST, _GROWTH, _MOST = 32, 8, 65_536  # rows asked for beyond the k best, while their distances are alike
+_SCANNED, _QUERIES = 8192, 1024  # rows, and queries, that a pass scores at once
+_CANDIDATES, _WIDER = 128, 4  # least candidates of an approximate search, and multiple of k for centred ones
 Means = Mapping[str, Vectors]
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is searched: unit vectors `[q, dim]`, how many rows each gets, and among which.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchRequest:
+    """The queries of a search, how many rows each is to get, and among which rows.
 
-    `means` by modality, where rows and queries are to be centred; `modality` is that of the queries.
+    vectors   of the queries, unit vectors `[q, dim]`
+    modality  of the queries
+    k         number of rows for each query
+    where     a checked condition on the rows, None for all
+    exact     whether the approximate index is left out
+    means     mean vector of each modality, which is subtracted from rows and queries; None for no centring
     """
 
     vectors: Vectors
     modality: str
     k: int
-    where: str | None
-    exact: bool
+    where: str | None = None
+    exact: bool = False
     means: Means | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A row of a query: its escaped key, its score, and what is known of it."""
+class _Scored:
+    """A row with its score for a query; key and modality are escaped."""
 
     key: str
     score: float
@@ -59,52 +65,51 @@ class _Found:
 
     @property
     def rank(self) -> tuple[float, str]:
-        """What rows are sorted by."""
+        """The value that rows are sorted by: best scores first, equal ones by key."""
         return -self.score, self.key
 
     def hit(self) -> Hit:
-        """The row as callers get it."""
-        return Hit(
-            unescape_surrogates(self.key), unescape_surrogates(self.modality), self.score, self.metadata
-        )
+        """Unescape the row for the caller."""
+        key, modality = unescape_surrogates(self.key), unescape_surrogates(self.modality)
+        return Hit(key, modality, self.score, self.metadata)
 
 
-def find(store: Store, query: Query) -> list[list[Hit]]:
-    """The best rows of each query, best first, equal ones in the order of their keys."""
+def search_rows(store: Store, request: SearchRequest) -> list[list[Hit]]:
+    """Find the best rows of each query, best first, equal ones in the order of their keys."""
     with store.reading("searched"):
-        vectors = query.vectors if query.means is None else _centred_queries(query)
-        if not query.exact and store.method():
-            found = [_approximate(store, query, vector) for vector in vectors]
-        elif query.means is None and len(vectors) <= FEW:
-            found = [_exact(store, query, vector) for vector in vectors]
+        queries = _center_queries(request)
+        if not request.exact and store.method():
+            found = [_search_approximately(store, request, query) for query in queries]
+        elif request.means is None and len(queries) <= FEW:
+            found = [_search_exactly(store, request, query) for query in queries]
         else:
-            found = _by_pass(store, query, vectors)
+            found = _search_by_pass(store, request, queries)
         return [[row.hit() for row in rows] for rows in found]
 
 
-def within(among: str | Iterable[str] | None, held: Sequence[str], card: SpaceCard) -> str | None:
-    """The condition that rows are of these modalities; None where it leaves out nothing that is `held`.
+def among_condition(among: str | Iterable[str] | None, held: Sequence[str], card: SpaceCard) -> str | None:
+    """Make the condition that rows are of these modalities; None where it would leave out none of `held`.
 
-    UnknownModalityError for one that neither the rows nor the space have.
+    Raises UnknownModalityError for one that neither the rows nor the space have.
     """
     if among is None:
         return None
-    named = [among] if isinstance(among, str) else list(among)
+    wanted = [among] if isinstance(among, str) else list(among)
     known = {*held, *(tower.modality for tower in card.towers)}
-    if unknown := [modality for modality in named if modality not in known]:
+    if unknown := [modality for modality in wanted if modality not in known]:
         raise UnknownModalityError(
-            f"the index has no rows of {unknown[0]!r}, and its space no such encoder",
+            f"the index has no rows of {unknown[0]!r}, and its space no encoder for it",
             remedy=f"it has rows of {', '.join(held) or 'no modality yet'}",
         )
-    return None if set(held) <= set(named) else is_one_of("modality", map(escape_surrogates, named))
+    return None if set(held) <= set(wanted) else is_one_of("modality", map(escape_surrogates, wanted))
 
 
-def means(store: Store) -> dict[str, Vectors]:
-    """The mean of each modality's vectors."""
-    sums: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
+def mean_vectors(store: Store) -> dict[str, Vectors]:
+    """Compute the mean of each modality's vectors; the modalities are escaped."""
+    sums: dict[str, Numbers] = {}
     counts: dict[str, int] = {}
     with store.reading():
-        for batch in _batches(store, None, ["modality", "vector"]):
+        for batch in _scan(store, None, ["modality", "vector"]):
             modalities = np.array(batch.column("modality").to_pylist(), dtype=object)
             vectors = vectors_of(batch.column("vector"))
             for modality in set(modalities.tolist()):
@@ -114,125 +119,142 @@ def means(store: Store) -> dict[str, Vectors]:
     return {modality: (total / counts[modality]).astype(np.float32) for modality, total in sums.items()}
 
 
-def _exact(store: Store, query: Query, vector: Vectors) -> list[_Found]:
-    """By LanceDB, which is asked for more until the last of them is clearly behind the k-th."""
+def _search_exactly(store: Store, request: SearchRequest, query: Vectors) -> list[_Scored]:
+    """Find the best rows of one query `[dim]` by LanceDB.
+
+    LanceDB's distances err in their last digits, so that rows which are nearly alike come in any order. It is
+    asked for more rows until the last of them is behind the k-th by more than that error: then none that is
+    missing can be among the k best. Where thousands are alike, one pass over all rows is quicker.
+    """
     more = _LEAST
     while more <= _MOST:
-        asked = query.k + more
-        table = _nearest(store, vector, query.where, exact=True).limit(asked).to_arrow()
+        asked = request.k + more
+        table = _lance_search(store, query, request.where, exact=True).limit(asked).to_arrow()
         distances = table.column("_distance").to_numpy()
-        whole = table.num_rows < asked
-        if whole or distances[-1] - distances[query.k - 1] > MARGIN:
-            return _ranked(table, vector, None)[: query.k]
+        has_all = table.num_rows < asked
+        if has_all or distances[-1] - distances[request.k - 1] > MARGIN:
+            return _score(table, query, None)[: request.k]
         more *= _GROWTH
-    return _by_pass(store, query, vector[None])[0]
+    return _search_by_pass(store, request, query[None])[0]
 
 
-def _approximate(store: Store, query: Query, vector: Vectors) -> list[_Found]:
-    """Candidates by the approximate index, scored by their own vectors, centred where that is asked for."""
-    if query.means is None:
-        parts: list[str | None] = [query.where]
-        asked = max(_CANDIDATES, query.k)
-    else:  # of each modality, since its mean moves all of its rows alike
-        parts = [all_of(query.where, f"modality = {quote(modality)}") for modality in query.means]
-        asked = max(_CANDIDATES, _WIDER * query.k)
-    found: list[_Found] = []
-    for where in parts:
-        table = _nearest(store, vector, where, exact=False).limit(asked).to_arrow()
-        found += _ranked(table, vector, query.means)
-    return sorted(found, key=lambda row: row.rank)[: query.k]
+def _search_approximately(store: Store, request: SearchRequest, query: Vectors) -> list[_Scored]:
+    """Find candidates for one query `[dim]` by the approximate index, and score them by their own vectors."""
+    if request.means is None:
+        conditions = [request.where]
+        asked = max(_CANDIDATES, request.k)
+    else:
+        # The index ranks without centring. Centring moves all rows of a modality alike, so that within each
+        # modality the order changes little: candidates are drawn of each, and more of them.
+        modalities = [f"modality = {quote(modality)}" for modality in request.means]
+        conditions = [all_of(request.where, modality) for modality in modalities]
+        asked = max(_CANDIDATES, _WIDER * request.k)
+    found: list[_Scored] = []
+    for condition in conditions:
+        table = _lance_search(store, query, condition, exact=False).limit(asked).to_arrow()
+        found += _score(table, query, request.means)
+    return sorted(found, key=lambda row: row.rank)[: request.k]
 
 
-def _nearest(store: Store, vector: Vectors, where: str | None, *, exact: bool) -> Any:
-    """LanceDB's search; where a condition leaves few rows, it goes on until it has found enough."""
-    search = store.rows.search(vector, vector_column_name="vector").distance_type(METRIC)
-    search = search.bypass_vector_index() if exact else search.nprobes(PARTITIONS).refine_factor(REFINED)
+def _lance_search(store: Store, query: Vectors, where: str | None, *, exact: bool) -> Any:
+    """Build LanceDB's search, which yet has no limit."""
+    search = store.rows.search(query, vector_column_name="vector").distance_type(METRIC)
+    search = search.bypass_vector_index() if exact else search_approximately(search)
     if where is not None:
-        search = (search if exact else search.maximum_nprobes(0)).where(where, prefilter=True)
-    names = ["key", "modality", *metadata_names(store.latest.schema), "vector", "_distance"]
-    return search.select(names)
+        # 0 lets LanceDB search ever more partitions where the condition leaves few rows in the first ones.
+        search = search if exact else search.maximum_nprobes(0)
+        search = search.where(where, prefilter=True)
+    return search.select(["key", "modality", *store.metadata_names, "vector", "_distance"])
 
 
-def _ranked(table: Any, vector: Vectors, means: Means | None) -> list[_Found]:
-    """The rows of a table with their scores, best first."""
+def _score(table: Any, query: Vectors, means: Means | None) -> list[_Scored]:
+    """Score the rows of a table that LanceDB found, best first."""
     if not table.num_rows:
         return []
     table = table.combine_chunks()
-    scores = cosines(vector[None], _rows(table, means))[0].tolist()
+    scores = cosines(query[None], _row_vectors(table, means))[0].tolist()
     keys, modalities = table.column("key").to_pylist(), table.column("modality").to_pylist()
-    found = map(_Found, keys, scores, modalities, metadata_of(table))
-    return sorted(found, key=lambda row: row.rank)
+    scored = map(_Scored, keys, scores, modalities, metadata_of(table))
+    return sorted(scored, key=lambda row: row.rank)
 
 
-def _by_pass(store: Store, query: Query, vectors: Vectors) -> list[list[_Found]]:
-    found: list[list[_Found]] = []
-    for start in range(0, len(vectors), _QUERIES):
-        found += _passed(store, query, vectors[start : start + _QUERIES])
+def _search_by_pass(store: Store, request: SearchRequest, queries: Vectors) -> list[list[_Scored]]:
+    """Find the best rows of queries `[q, dim]` by scoring all rows, for so many queries at once."""
+    found: list[list[_Scored]] = []
+    for start in range(0, len(queries), _QUERIES):
+        found += _pass_over(store, request, queries[start : start + _QUERIES])
     return found
 
 
-def _passed(store: Store, query: Query, vectors: Vectors) -> list[list[_Found]]:
-    """Score all rows, a piece at a time, and keep each query's best, and one more to see a tie at the end."""
+def _pass_over(store: Store, request: SearchRequest, queries: Vectors) -> list[list[_Scored]]:
+    """Score all rows, so many at once, and keep each query's best, and one more to see a tie at the end."""
     import pyarrow as pa
 
     keys: list[Any] = []
-    nearest = Nearest(vectors, query.k + 1)
-    for batch in _batches(store, query.where, ["key", "modality", "vector"]):
+    nearest = Nearest(queries, request.k + 1)
+    for batch in _scan(store, request.where, ["key", "modality", "vector"]):
         keys.append(batch.column("key"))
-        nearest.add(_rows(batch, query.means))
+        nearest.add(_row_vectors(batch, request.means))
     names = pa.chunked_array(keys, pa.string()).take(pa.array(nearest.places.ravel())).to_pylist()
     best = np.array(names, object).reshape(nearest.places.shape)
     scored = [
         dict(zip(row, scores, strict=True))
         for row, scores in zip(best.tolist(), nearest.scores.tolist(), strict=True)
     ]
-    _join_ties(store, query, vectors, scored)
-    chosen = [sorted(row.items(), key=lambda entry: (-entry[1], entry[0]))[: query.k] for row in scored]
-    return _looked_up(store, chosen)
+    _add_ties(store, request, queries, scored)
+    chosen = [sorted(row.items(), key=lambda entry: (-entry[1], entry[0]))[: request.k] for row in scored]
+    return _look_up(store, chosen)
 
 
-def _join_ties(store: Store, query: Query, vectors: Vectors, scored: Sequence[dict[str, float]]) -> None:
-    """Add what ties with the k-th row of a query and isn't there, by another pass over all rows."""
+def _add_ties(
+    store: Store, request: SearchRequest, queries: Vectors, scored: Sequence[dict[str, float]]
+) -> None:
+    """Add, by another pass, all rows whose score is that of a query's k-th row.
+
+    Equal scores are ranked by key, but `Nearest` keeps those that it met first. So where the k-th and the
+    next row tie, rows that it dropped may have smaller keys.
+    """
     bars = {
-        line: ranked[query.k - 1]
+        line: ranked[request.k - 1]
         for line, row in enumerate(scored)
-        if len(ranked := sorted(row.values(), reverse=True)) > query.k
-        and ranked[query.k] == ranked[query.k - 1]
+        if len(ranked := sorted(row.values(), reverse=True)) > request.k
+        and ranked[request.k] == ranked[request.k - 1]
     }
     if not bars:
         return
     lines = list(bars)
     heights = np.array([bars[line] for line in lines], np.float32)[:, None]
-    for batch in _batches(store, query.where, ["key", "modality", "vector"]):
-        scores = cosines(vectors[lines], _rows(batch, query.means))
+    for batch in _scan(store, request.where, ["key", "modality", "vector"]):
+        scores = cosines(queries[lines], _row_vectors(batch, request.means))  # [lines, rows]
         keys = batch.column("key")
         for line, place in zip(*np.nonzero(scores == heights), strict=True):
             scored[lines[line]][keys[int(place)].as_py()] = float(scores[line, place])
 
 
-def _looked_up(store: Store, chosen: Sequence[Sequence[tuple[str, float]]]) -> list[list[_Found]]:
-    """Rows with all that is known of them; one that was deleted meanwhile is none."""
-    names = ["key", "modality", *metadata_names(store.latest.schema)]
+def _look_up(store: Store, chosen: Sequence[Sequence[tuple[str, float]]]) -> list[list[_Scored]]:
+    """Look up modality and metadata of keys with scores; rows that were deleted meanwhile are left out."""
+    names = ["key", "modality", *store.metadata_names]
     known: dict[str, tuple[str, Mapping[str, Any]]] = {}
     asked = sorted({key for row in chosen for key, _ in row})
-    for start in range(0, len(asked), BLOCK):
-        condition = is_one_of("key", asked[start : start + BLOCK])
-        found = store.rows.search().where(condition).select(names).to_arrow()
-        sides = (found.column(name).to_pylist() for name in ("key", "modality"))
-        known |= {key: (kind, said) for key, kind, said in zip(*sides, metadata_of(found), strict=True)}
-    return [[_Found(key, score, *known[key]) for key, score in row if key in known] for row in chosen]
+    for start in range(0, len(asked), KEYS_IN_CONDITION):
+        condition = is_one_of("key", asked[start : start + KEYS_IN_CONDITION])
+        table = store.rows.search().where(condition).select(names).to_arrow()
+        sides = (table.column(name).to_pylist() for name in ("key", "modality"))
+        known |= {key: (kind, said) for key, kind, said in zip(*sides, metadata_of(table), strict=True)}
+    return [[_Scored(key, score, *known[key]) for key, score in row if key in known] for row in chosen]
 
 
-def _batches(store: Store, where: str | None, names: Sequence[str]) -> Iterator[Any]:
+def _scan(store: Store, where: str | None, names: Sequence[str]) -> Iterator[Any]:
+    """Iterate over these columns of the rows that meet a condition, a batch of rows at a time."""
     search = store.rows.search()
     if where is not None:
         search = search.where(where)
-    with suppress(StopIteration):
-        yield from search.select(list(names)).to_batches(_PIECE)
+    with suppress(StopIteration):  # which LanceDB lets through, and a generator may not raise
+        yield from search.select(list(names)).to_batches(_SCANNED)
 
 
-def _rows(batch: Any, means: Means | None) -> Vectors:
-    """The vectors of a batch, centred where there are means."""
+def _row_vectors(batch: Any, means: Means | None) -> Vectors:
+    """The vectors `[n, dim]` of a batch of rows, centred where there are means."""
     vectors = vectors_of(batch.column("vector"))
     if means is None:
         return vectors
@@ -243,6 +265,6 @@ def _rows(batch: Any, means: Means | None) -> Vectors:
     return scale_to_unit(centred)
 
 
-def _centred_queries(query: Query) -> Vectors:
-    mean = (query.means or {}).get(query.modality)
-    return query.vectors if mean is None else scale_to_unit(query.vectors - mean)
+def _center_queries(request: SearchRequest) -> Vectors:
+    mean = (request.means or {}).get(request.modality)
+    return request.vectors if mean is None else scale_to_unit(request.vectors - mean)

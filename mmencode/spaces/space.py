@@ -34,9 +34,9 @@ from ..plugins.registry import registry
 from ..plugins.spec import TEXT, EncoderSpec, Scoring
 from ..projection import Projection
 from ..zeroshot import Bank, Classifier, Duplicates, Source, described
-from .folder import Saved, read_card, shipped_card, write_folder
-from .travelling import Way, packed
-from .verification import Verification, probed, verify
+from .folder import Saved, read_card, read_shipped_card, write_folder
+from .travelling import Way, pack
+from .verification import Verification, encode_probes, verify
 
 _CHUNK = 1024  # items of a part of a stream
 
@@ -291,7 +291,7 @@ class Space:
         IdentityError when the card has no vectors of any modality that this space has here.
         """
         if card is None:
-            card = (not self.card.probes and shipped_card(self.specs.values())) or self.card
+            card = (not self.card.probes and read_shipped_card(self.specs.values())) or self.card
         elif not isinstance(card, SpaceCard):
             card = read_card(card)
         with self._exact(checked=False) as exact:
@@ -309,7 +309,7 @@ class Space:
         require_new(folder)
         plugins = {spec.name: _declared_by(spec) for spec in self.specs.values()}
         with self._exact() as exact:
-            card = replace(exact.card, probes=probed(exact.encode, exact.modalities))
+            card = replace(exact.card, probes=encode_probes(exact.encode, exact.modalities))
         write_folder(folder, Saved(card, plugins, self.projections))
 
     def _exact(self, *, checked: bool = True) -> Space:
@@ -343,7 +343,7 @@ class Space:
 
     def __reduce__(self) -> tuple[Any, ...]:
         self._require_open()
-        way = self._way or Way(Space, (self.name, tuple(self.specs.values())), packed(self.projections))
+        way = self._way or Way(Space, (self.name, tuple(self.specs.values())), pack(self.projections))
         return Way.go, (way, self.id, {"runtime": self.runtime, "limits": self.limits, "fast": self.fast})
 
     def __copy__(self) -> Space:

@@ -23,7 +23,7 @@ from common import machine, table, timed
 
 import mmencode
 from mmencode import Embeddings, Index, Space
-from mmencode.index.ann import METRIC, PARTITIONS, REFINED
+from mmencode.index.ann import METRIC, PARTITIONS, REFINED, search_approximately
 
 K, BATCH = 10, 10_000
 Found = Callable[[np.ndarray], list[str]]
@@ -61,7 +61,7 @@ def sides_of_index(index: Index, space: Space) -> dict[str, Found]:
 
     def plain(query: np.ndarray, *, exact: bool) -> list[str]:
         search = rows.search(query).distance_type(METRIC)
-        search = search.bypass_vector_index() if exact else search.nprobes(PARTITIONS).refine_factor(REFINED)
+        search = search.bypass_vector_index() if exact else search_approximately(search)
         found = search.select(["key", "modality", "_distance"]).limit(K).to_arrow()
         return [row["key"] for row in found.to_pylist()]
 

@@ -85,7 +85,7 @@ def test_two_processes_that_write_at_once_lose_and_double_nothing(other, index, 
 
 def test_writer_that_waits_too_long_is_told_who_is_busy(index, vectors, monkeypatch):
     monkeypatch.setattr(locking, "WAIT", 0.05)
-    with WriteLock(index.path / "lock").held(), pytest.raises(BusyError, match="another process"):
+    with WriteLock(index.path / "lock").hold(), pytest.raises(BusyError, match="another process"):
         index.add_embeddings(vectors("a"))
     assert index.add_embeddings(vectors("a")).added == 1
 
@@ -98,7 +98,7 @@ def test_folder_that_is_there_is_not_made_an_index(index, space, tmp_path):
 
 
 def test_making_that_fails_leaves_nothing(space, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmencode.index.store.Store.make", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("mmencode.index.index.make_tables", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         Index.create(tmp_path / "index", space)
     assert list(tmp_path.iterdir()) == []

@@ -43,7 +43,7 @@ LOCK = """
 from mmencode.index.locking import WriteLock
 lock = WriteLock(index.path / "lock")
 go = os.pipe()
-with lock.held():
+with lock.hold():
     child = in_child(lambda: os.read(go[0], 1))  # which lives on while the parent goes on writing
 started = time.monotonic()
 index.add_embeddings(vectors("late"))
@@ -56,7 +56,7 @@ ORPHAN = """
 from mmencode.index.locking import WriteLock
 go = os.pipe()
 def dies():
-    with WriteLock(index.path / "lock").held():
+    with WriteLock(index.path / "lock").hold():
         if os.fork() == 0:
             os.close(go[1])
             os.read(go[0], 1)
@@ -73,7 +73,7 @@ os.close(go[1])
 THREADS = """
 held, go = threading.Event(), threading.Event()
 def busy():
-    with index._store.lock.held(), index._store.guard, index._store.latest._guard:
+    with index._store.lock.hold(), index._store.tables.guard, index._store.tables.rows._guard:
         held.set()
         go.wait(60)
 thread = threading.Thread(target=busy)

@@ -44,7 +44,7 @@ def test_a_lock_that_is_a_link_is_not_followed(index, vectors, tmp_path):
 def test_a_lock_that_is_no_file_is_refused_at_once(index, vectors, make):
     (index.path / "lock").unlink(missing_ok=True)
     make(index.path / "lock")
-    with pytest.raises(StoreError, match=r"lock (is no file|can't be opened)"):
+    with pytest.raises(StoreError, match=r"lock (is no regular file|can't be opened)"):
         index.add_embeddings(vectors("a"))
     assert len(index) == 0
 
@@ -60,9 +60,9 @@ def test_a_folder_that_cannot_be_written_to_is_read_all_the_same(index, vectors)
 
 def test_a_lock_can_be_taken_again_within_itself(tmp_path):
     lock = WriteLock(tmp_path / "lock")
-    with lock.held(), lock.held():
+    with lock.hold(), lock.hold():
         pass
-    with lock.held():
+    with lock.hold():
         pass
 
 
@@ -71,14 +71,14 @@ def test_a_thread_that_waits_too_long_is_told_so(tmp_path, monkeypatch):
     lock, taken, go = WriteLock(tmp_path / "lock"), threading.Event(), threading.Event()
 
     def hold():
-        with lock.held():
+        with lock.hold():
             taken.set()
             go.wait(30)
 
     thread = threading.Thread(target=hold)
     thread.start()
     taken.wait(30)
-    with pytest.raises(BusyError, match="another thread"), lock.held():
+    with pytest.raises(BusyError, match="another thread"), lock.hold():
         pass
     go.set()
     thread.join()
@@ -92,13 +92,13 @@ def test_a_lock_whose_file_is_replaced_while_it_is_waited_for_is_taken_anew(tmp_
 
     def wait():
         taken.wait(30)
-        with second.held():
+        with second.hold():
             order.append("second")
             assert os.stat(tmp_path / "lock").st_ino == os.fstat(second._handle).st_ino
 
     thread = threading.Thread(target=wait)
     thread.start()
-    with first.held():
+    with first.hold():
         taken.set()
         time.sleep(0.1)  # so that the other waits on the file that is about to go
         (tmp_path / "lock").unlink()

@@ -89,7 +89,7 @@ def test_an_int_that_a_column_of_float_would_round_is_refused(filled, vectors):
     filled.add_embeddings(vectors("before"), metadata=[{"n": 1}])
     with pytest.raises(ValueError, match=f"x of row 1 is {2**53 + 1}, which a column of float"):
         filled.add_embeddings(vectors("a", "b"), metadata=[{"x": 0.5}, {"x": 2**53 + 1}])
-    assert "x" not in filled._store.latest.schema.names
+    assert "x" not in filled._store.rows.schema.names
     untouched(filled, vectors)
 
 
@@ -120,7 +120,7 @@ def test_metadata_that_is_no_mapping_is_refused(filled, vectors, row):
 def test_a_value_of_another_type_than_its_column_leaves_no_other_column_behind(filled, vectors, value):
     with pytest.raises(TypeError, match="the column n holds int"):
         filled.add_embeddings(vectors("a"), metadata=[{"fresh": "column", "n": value}])
-    assert "fresh" not in filled._store.latest.schema.names
+    assert "fresh" not in filled._store.rows.schema.names
     untouched(filled, vectors)
 
 

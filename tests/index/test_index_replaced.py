@@ -11,7 +11,7 @@ import pytest
 from mmencode import Embeddings, Index, Space
 from mmencode.errors import StoreError
 from mmencode.index import lance
-from mmencode.index.writing import Block, write_rows
+from mmencode.index.pending import NewRows
 from mmencode.testing import fake_specs
 
 REBUILD = """
@@ -174,7 +174,7 @@ def test_an_index_by_two_paths_has_one_lock_and_the_same_rows(index, space, vect
 def test_an_index_of_an_older_format_says_that_it_must_be_made_again(index, vectors):
     import lancedb
 
-    schema = index._store.latest.schema
+    schema = index._store.rows.schema
     index.close()
     database = lancedb.connect(str(index.path))
     old = schema.with_metadata({"mmencode.index": "1"})
@@ -196,9 +196,10 @@ def test_what_is_being_written_never_ends_up_in_an_index_that_takes_the_place_me
     index.add_embeddings(vectors("old a"))
     with Index.create(tmp_path / "second", space) as second:
         second.add_embeddings(vectors("new a"))
-    with pytest.raises(StoreError, match="replaced by another one"), index._store.writing():  # noqa: PT012
+    replaced = pytest.raises(StoreError, match="replaced by another one")
+    with replaced, index._store.writing() as writer:
         overtake(index, tmp_path)
-        write_rows(index._store, Block(["old b"], "image"), vectors("old b").vectors)
+        writer.put_rows(NewRows(["old b"], "image"), vectors("old b").vectors)
     with Index.open(index.path, space=space) as new:
         assert new.rows().embeddings.keys == ("new a",)
 
@@ -209,9 +210,9 @@ def test_a_deletion_that_an_index_overtakes_reaches_none_of_its_rows(index, spac
     index.add_embeddings(vectors("new a"))
     with Index.create(tmp_path / "second", space) as second:
         second.add_embeddings(vectors("new a"))
-    store = index._store
-    with pytest.raises(StoreError, match="replaced by another one"), store.writing():  # noqa: PT012
+    replaced = pytest.raises(StoreError, match="replaced by another one")
+    with replaced, index._store.writing() as writer:
         overtake(index, tmp_path)
-        store.delete(store.rows, ["new a"]) if where is None else store.delete_where(store.rows, where)
+        writer.delete_rows(["new a"]) if where is None else writer.delete_rows_where(where)
     with Index.open(index.path, space=space) as new:
         assert new.rows().embeddings.keys == ("new a",)

@@ -10,8 +10,9 @@ import pytest
 from mmencode import Embeddings, Index
 from mmencode.errors import ClosedError, InputError, UnknownModalityError
 from mmencode.index import Failure
-from mmencode.index.entries import Entry, Source
-from mmencode.index.writing import Line, write_failures
+from mmencode.index.entries import Entry
+from mmencode.index.pending import NewRows, Pending
+from mmencode.index.stamps import ContentStamp
 
 NAMES = ["it's", 'a "b"', "' OR true --", "a\\b", "new\nline", "\udcff.png", "\ufdd0dcff", "日本", "x" * 500]
 
@@ -162,7 +163,7 @@ def test_item_that_fails_now_loses_its_older_row(index):
 
 def test_iterators_are_taken_and_must_be_as_long(index):
     assert index.add("text", iter("abc"), keys=iter("xyz"), metadata=({"n": n} for n in range(3))).added == 3
-    with pytest.raises(ValueError, match="aren't as many"):
+    with pytest.raises(ValueError, match="differ in number"):
         index.add("text", iter("abc"), keys=["1", "2"])
 
 
@@ -222,6 +223,19 @@ def test_closed_index_says_so(index):
             use()
 
 
+def test_a_writer_can_write_within_its_block_only(index, vectors):
+    with index._store.writing() as writer:
+        assert writer.put_rows(NewRows(["a"], "image"), vectors("a").vectors) == 0
+    for use in (
+        lambda: writer.put_rows(NewRows(["b"], "image"), vectors("b").vectors),
+        lambda: writer.delete_rows(["a"]),
+        writer.compact,
+    ):
+        with pytest.raises(ClosedError, match="after its block"):
+            use()
+    assert index.rows().embeddings.keys == ("a",)
+
+
 def test_compaction_changes_no_row(index, vectors):
     for number in range(5):
         index.add_embeddings(vectors(f"{number}", seed=number))
@@ -258,9 +272,9 @@ def test_threads_that_add_the_same_keys_double_none(index, vectors):
 def test_a_failure_takes_no_row_of_another_modality_with_it(index, vectors):
     """As a writer leaves it that adds the row while another is encoding the item."""
     index.add_embeddings(vectors("a"))
-    line = Line(Entry("a", "text", " ", 0), Source("hash"), None)
+    pending = Pending(Entry("a", "text", " ", 0), ContentStamp("hash"), None)
     error = InputError("the text is blank", source="' '", remedy="leave it out")
-    with index._store.writing():
-        write_failures(index._store, [(line, error)])
+    with index._store.writing() as writer:
+        writer.put_failures([(pending, error)])
     assert index.rows().modalities == ("image",)
     assert [failure.key for failure in index.failures()] == ["a"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmencode import Embeddings, EncoderSpec, Runtime, Space, similarity
-from mmencode.index import ann
+from mmencode.index import ann, store
 from mmencode.testing.fakes import FakeText
 
 
@@ -116,7 +116,7 @@ def space(request, space):
 def large(method, index, space, monkeypatch):
     """An index that counts as large, with 2000 rows in it and 10 that came later."""
     monkeypatch.setattr(ann, "FROM_ROWS", 1000)
-    monkeypatch.setattr("mmencode.index.index.FROM_ROWS", 1000)
+    monkeypatch.setattr(store, "FROM_ROWS", 1000)
     index.add_embeddings(_many(space, 2000), metadata=[{"n": number % 500} for number in range(2000)])
     index.add_embeddings(_many(space, 10, seed=5, modality="audio"))
     return index
@@ -140,8 +140,8 @@ def test_recall_of_a_small_index_is_one(index, space):
 
 @pytest.mark.parametrize("method", ["IVF_RQ"], indirect=True)
 def test_recall_shows_what_the_approximation_loses(large, monkeypatch):
-    monkeypatch.setattr("mmencode.index.searching.PARTITIONS", 1)
-    monkeypatch.setattr("mmencode.index.searching.REFINED", 1)
+    monkeypatch.setattr(ann, "PARTITIONS", 1)
+    monkeypatch.setattr(ann, "REFINED", 1)
     assert large.recall(sample=50) < 0.9
 
 
@@ -173,7 +173,7 @@ def test_approximate_index_that_is_outgrown_is_made_anew(large, space):
     large.add_embeddings(_many(space, 7000, seed=6, modality="text"))
     large.compact()
     assert large.state().covered == 9010
-    assert ann._held(large._store.rows) == [9010]
+    assert ann.find_trainings(large._store.rows) == [9010]
     assert large.recall(sample=50) > 0.7  # random vectors are the hardest
 
 

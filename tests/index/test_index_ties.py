@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmencode import Embeddings, Index, Runtime, Space
-from mmencode.index import ann, searching
+from mmencode.index import ann, searching, store
 from mmencode.testing import fake_specs
 
 
@@ -90,7 +90,7 @@ def test_a_query_gets_the_same_alone_and_among_others(reused, rows, asked, k):
 
 def test_an_approximate_search_gives_the_first_of_a_longer_one(index, space, monkeypatch):
     monkeypatch.setattr(ann, "FROM_ROWS", 1000)
-    monkeypatch.setattr("mmencode.index.index.FROM_ROWS", 1000)
+    monkeypatch.setattr(store, "FROM_ROWS", 1000)
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(100, 8)).repeat(15, axis=0)  # each fifteen times
     keys = [f"{number:04}" for number in rng.permutation(1500)]

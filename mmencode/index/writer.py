@@ -1,0 +1,192 @@
+"""The writer of an index: the one object that changes its tables, within the block that has the lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from ..embeddings.array_types import Vectors
+from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
+from ..errors import ClosedError, InputError
+from .ann import build
+from .columns import failure_schema, new_columns, vector_column
+from .lance import as_store_errors
+from .latest import LatestTable
+from .pending import NewRows, Pending
+from .sql import is_one_of
+from .tables import KEYS_IN_CONDITION, Tables
+
+IN_USE = timedelta(minutes=5)  # how long a search in another process may read a version that was replaced
+
+
+class Writer:
+    """The right to change an index's tables, which `with store.writing() as writer` gives and takes back.
+
+    Each method is one commit, or a few in an order that leaves nothing wrong where the process is killed in
+    between: a row is written before the failure of its key is deleted, and a failure before its row. Raises
+    StoreError, and ClosedError after the block.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._held: Tables | None = tables
+
+    def end(self) -> None:
+        """Give the right to write back."""
+        self._held = None
+
+    def put_rows(self, rows: NewRows, vectors: Vectors) -> int:
+        """Write rows in one commit, in place of those with the same keys; return how many were replaced.
+
+        Failures of their keys are deleted then. Raises TypeError and ValueError for metadata that no column
+        can hold, and for keys of rows of another modality, before anything is written.
+        """
+        for key, row in self._tables.look_up(rows.keys)[0].items():
+            if row.modality != rows.modality:
+                raise another_modality(*map(unescape_surrogates, (key, row.modality, rows.modality)))
+        schema, columns = self._add_columns(rows)
+        replaced = self._put(_table({**columns, "vector": vector_column(vectors)}, schema), rows.keys)
+        self.delete_failures(rows.keys)
+        return replaced
+
+    def put_failures(self, failed: Sequence[tuple[Pending, InputError]]) -> None:
+        """Write failures with their reasons, in place of those with the same keys.
+
+        The rows of keys whose failure lasts are deleted then. Where a failure can pass, an older row stays:
+        it is the last that was seen of the item.
+        """
+        import pyarrow as pa
+
+        if not failed:
+            return
+        rows = NewRows.of([pending for pending, _ in failed])
+        reasons = pa.array([escape_surrogates(error.fact) for _, error in failed], pa.string())
+        faults = pa.array([error.fault for _, error in failed], pa.string())
+        schema = failure_schema()
+        table = _table({**rows.columns(schema), "reason": reasons, "fault": faults}, schema)
+        with as_store_errors(self._tables.folder, "written"):
+            _merge(self._tables.failures.table, table)
+            self._tables.failures.refresh()
+        lasting = [key for key, (_, error) in zip(rows.keys, failed, strict=True) if error.lasting]
+        stored, _ = self._tables.look_up(lasting)
+        # A row of another modality was written while this item was being encoded: it isn't the item's.
+        self.delete_rows([key for key, row in stored.items() if row.modality == rows.modality])
+
+    def put_stamps(self, unchanged: Sequence[Pending]) -> None:
+        """Write the stamps and metadata of rows anew, and leave their vectors."""
+        import pyarrow as pa
+
+        if unchanged:
+            _, columns = self._add_columns(NewRows.of(unchanged))
+            del columns["modality"]
+            with self._keeping_keys():
+                merge = self._tables.rows.table.merge_insert("key").when_matched_update_all()
+                merge.execute(pa.table(columns))
+
+    def delete_rows(self, keys: Sequence[str]) -> int:
+        """Delete the rows with these escaped keys; return how many there were."""
+        return self._delete(self._tables.rows, keys)
+
+    def delete_failures(self, keys: Sequence[str]) -> int:
+        """Delete the failures with these escaped keys; return how many there were."""
+        failures = self._tables.failures
+        return self._delete(failures, keys) if failures.count else 0
+
+    def delete_rows_where(self, condition: str) -> int:
+        """Delete the rows that meet a checked condition; return how many there were."""
+        return self._delete_where(self._tables.rows, condition)
+
+    def compact(self) -> None:
+        """Join small files, bring the approximate index up to date, drop versions that nobody reads."""
+        rows, failures = self._tables.rows.table, self._tables.failures.table
+        with self._keeping_keys():
+            build(rows)
+            for table in (rows, failures):
+                table.optimize(cleanup_older_than=IN_USE, delete_unverified=True)
+
+    @property
+    def _tables(self) -> Tables:
+        if self._held is None:
+            raise ClosedError(
+                "a writer of an index was used after its block", remedy="write within `with store.writing()`"
+            )
+        return self._held
+
+    def _put(self, table: Any, keys: Sequence[str]) -> int:
+        """Append rows, or merge them where some of their keys may be there; return how many were replaced.
+
+        Merging reads the table's keys on each commit, which is slow for a large table. The hashes in memory
+        tell in advance that all keys are new, as they mostly are.
+        """
+        tables = self._tables
+        with tables.guard, as_store_errors(tables.folder, "written"):
+            tables.remember_keys()
+            before = tables.rows.count
+            with tables.key_hashes.adding(keys) as some_may_be_there:
+                if some_may_be_there:
+                    _merge(tables.rows.table, table)
+                    tables.rows.refresh()
+                else:
+                    tables.rows.note_append(tables.rows.table.add(table).version, len(keys))
+            tables.key_hashes.mark = tables.rows.mark
+            return before + len(keys) - tables.rows.count
+
+    def _add_columns(self, rows: NewRows) -> tuple[Any, dict[str, Any]]:
+        """Add the columns that metadata needs; return the schema, and all columns but the vectors."""
+        schema = self._tables.rows.schema
+        fields = []
+        if rows.metadata is not None:
+            places = range(len(rows.keys)) if rows.places is None else rows.places
+            fields = new_columns(schema, rows.metadata, places)
+        for field in fields:
+            schema = schema.append(field)
+        columns = rows.columns(schema)  # which may fail, so it comes before the table changes
+        if fields:
+            with self._keeping_keys():
+                self._tables.rows.table.add_columns(fields)
+        return self._tables.rows.schema, columns
+
+    def _delete(self, table: LatestTable, keys: Sequence[str]) -> int:
+        return sum(
+            self._delete_where(table, is_one_of("key", keys[start : start + KEYS_IN_CONDITION]))
+            for start in range(0, len(keys), KEYS_IN_CONDITION)
+        )
+
+    def _delete_where(self, table: LatestTable, condition: str) -> int:
+        with self._keeping_keys():
+            if not table.table.count_rows(condition):  # for LanceDB commits a deletion of nothing, too
+                return 0
+            return int(table.table.delete(condition).num_deleted_rows)
+
+    @contextmanager
+    def _keeping_keys(self) -> Iterator[None]:
+        """Make a commit that adds no keys, so that the hashes in memory, if current, hold for it as well.
+
+        Those of deleted rows stay among them: a hash says only that a key may be there.
+        """
+        tables = self._tables
+        with tables.guard, as_store_errors(tables.folder, "written"):
+            current = tables.key_hashes.mark == tables.rows.mark
+            yield
+            tables.refresh()
+            if current:
+                tables.key_hashes.mark = tables.rows.mark
+
+
+def another_modality(key: str, held: str, given: str) -> ValueError:
+    """Make the error for a key that a row of one modality has, and an item of another is to get."""
+    return ValueError(
+        f"the key {key!r:.200} is that of a row of {held}, and an item of {given} can't take its place: give "
+        "it another key, or delete that row first"
+    )
+
+
+def _merge(table: Any, rows: Any) -> None:
+    table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+
+def _table(columns: Mapping[str, Any], schema: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.table([columns[name] for name in schema.names], schema=schema)
