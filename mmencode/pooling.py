@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+__all__ = ["cls", "last_token", "max", "mean"]
+
 
 def cls(hidden: Tensor, mask: Tensor) -> Tensor:
     """Take the first position, whatever the mask says: `[CLS]` of BERT and ViT."""

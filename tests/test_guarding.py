@@ -117,7 +117,7 @@ def test_child_of_a_process_that_loads_says_that_it_cannot_load(waiting):
             found = in_a_fork(use)
             assert found.startswith("EncoderError: encoder 'fake/")
             assert "forked while another thread was loading" in found
-            assert 'start them by "spawn"' in found
+            assert 'start processes by "spawn"' in found
     assert len(waiting.encode("image", image)) == 1
 
 

@@ -27,19 +27,21 @@ ROOMS = sorted(
 
 # TODO rooms whose words aren't mended yet; a room that is done leaves this list.
 LEFT: set[str] = {
-    *(
-        "_atomic.py",
-        "arguments",
-        "card.py",
-        "embeddings",
-        "encoder.py",
-        "encoders",
-        "engine",
-        "errors",
-    ),
-    *("evaluation", "inputs", "isolation", "pages", "plugins", "pooling.py", "projection", "spaces"),
-    *("zeroshot", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
-    *("mmencode_transformers",),
+    "embeddings",
+    "encoder.py",
+    "encoders",
+    "engine",
+    "evaluation",
+    "inputs",
+    "mmencode_diffusers",
+    "mmencode_offline",
+    "mmencode_scratch",
+    "mmencode_transformers",
+    "pages",
+    "pooling.py",
+    "projection",
+    "spaces",
+    "zeroshot",
 }
 
 # First words that point outside the sentence, or begin a fragment of one.

@@ -50,7 +50,7 @@ class Tower:
 
     def require_as_loaded(self) -> None:
         """Raise IdentityError when the encoder's network is somebody else's, too, and was changed since."""
-        changed = self.borrowed.changed()
+        changed = self.borrowed.find_changed()
         if changed is not None:
             raise IdentityError(
                 f"the weights of encoder {self.spec.name!r} were changed after it was loaded, such as "

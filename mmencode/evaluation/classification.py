@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..arguments.lists import in_order, strings
+from ..arguments.lists import to_list, to_strings
 from ..card import json_digest
 from ..embeddings.array_types import Numbers, Positions, Vectors
 from ..errors import InputError
@@ -71,7 +71,7 @@ def zero_shot(
     for a k below 1 and for items and labels of different numbers; TypeError for tables and unordered sets.
     """
     items = list(kept(as_batch(modality, items)))
-    own = in_order(labels, "labels")
+    own = to_list(labels, "labels")
     if len(items) != len(own):
         raise ValueError(f"{len(items)} items have {len(own)} labels: give one for each")
     sampling, origin = sampling or Sampling(), origin or Origin()
@@ -160,10 +160,10 @@ def place_labels(labels: Sequence[Any], classes: Sequence[str] | None = None) ->
     A label is a name or, where `classes` is given, may be a place in it. Raises InputError as `sort_classes`
     does, and for a place beyond the classes.
     """
-    given = None if classes is None else strings(classes, "classes")
+    given = None if classes is None else to_strings(classes, "classes")
     numbers = [int(label) for label in labels if isinstance(label, Integral) and not isinstance(label, bool)]
     if given is None or not numbers or len(numbers) < len(labels):
-        names = sort_classes(strings(labels, "labels"), given)
+        names = sort_classes(to_strings(labels, "labels"), given)
         places = {name: place for place, name in enumerate(names)}
         return names, [places[label] for label in labels]
     if len(given) < 2:

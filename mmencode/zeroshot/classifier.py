@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments.lists import in_order
+from ..arguments.lists import to_list
 from ..card import require_same_space
 from ..embeddings.embeddings import Embeddings
 from ..errors import FitError, InputError, LabelError
@@ -277,7 +277,7 @@ class Classifier:
 
     def _targets(self, labels: Sequence[Label], count: int) -> Flags:
         """Whether item i has label j, `[n, labels]`, with the null class in the last column."""
-        labels = in_order(labels, "labels")
+        labels = to_list(labels, "labels")
         if len(labels) != count:
             raise ValueError(
                 f"{count} items need {count} labels in a list, not {len(labels)}: give each item one, or None"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ..arguments.lists import strings
+from ..arguments.lists import to_strings
 from ..errors import LabelError
 from ..errors.suggestions import did_you_mean
 from ..inputs.batches import as_items
@@ -105,7 +105,7 @@ def _prompts(templates: Sequence[str], words: Sequence[str]) -> list[str]:
 
 
 def _names(labels: Sequence[str] | Mapping[str, Any], *, distinct: bool) -> tuple[str, ...]:
-    names = tuple(strings(labels.keys() if isinstance(labels, Mapping) else labels, "labels"))
+    names = tuple(to_strings(labels.keys() if isinstance(labels, Mapping) else labels, "labels"))
     if not names:
         raise LabelError("labels must be at least one", remedy="name some")
     for name in names:
@@ -165,7 +165,7 @@ def _group(items: Any, by: str, whose: str) -> Sequence[Any]:
 
 
 def _listed(items: Any, by: str, what: str) -> Sequence[Any]:
-    return strings(items, what) if by == TEXT else as_items(by, items)
+    return to_strings(items, what) if by == TEXT else as_items(by, items)
 
 
 def _require_prompts(items: Sequence[Any], by: str, whose: str) -> None:
@@ -185,7 +185,7 @@ def _others(names: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> tupl
             raise LabelError(
                 f"there are synonyms for {name!r}, which is none of the labels", remedy=_meant(name, names)
             )
-        given[name] = strings(words, f"synonyms[{name!r}]")
+        given[name] = to_strings(words, f"synonyms[{name!r}]")
         for word in given[name]:
             _require_word(word)
         _require_new(name, given[name])

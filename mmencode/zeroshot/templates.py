@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..arguments.lists import strings
+from ..arguments.lists import to_strings
 from ..errors import LabelError, UnknownNameError
 from ..errors.suggestions import did_you_mean
 
@@ -33,7 +33,7 @@ def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(given, str):
         return _named(given)
-    templates = tuple(strings(given, "templates"))
+    templates = tuple(to_strings(given, "templates"))
     if not templates:
         raise LabelError(
             "templates must be at least one", remedy="leave them out for the modality's own prompt"

@@ -77,7 +77,8 @@ def test_broken_encoder_fails_by_the_check_that_protects_what_it_breaks(run, run
     assert states["vector_does_not_depend_on_batch_size"] == "failed"
     assert states["encoder_is_in_eval_mode"] == "passed"
     reasons = {row["check"]: row["reason"] for row in found["checks"]}
-    assert reasons["vector_does_not_depend_on_neighbours"].startswith("in a batch and alone: the vectors differ by")
+    reason = reasons["vector_does_not_depend_on_neighbours"]
+    assert reason.startswith("in a batch and alone: the vectors differ by")
 
 
 @pytest.mark.slow

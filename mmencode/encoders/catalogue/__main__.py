@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..._atomic import file_aside
-from ...arguments.lists import lines
+from ...arguments.lists import split_lines
 
 FOLDER = Path(__file__).parent
 
@@ -106,7 +106,7 @@ def recorded(key: str) -> str:
 
 def compare(key: str) -> tuple[set[str], set[str]]:
     """The names that only the catalogue has, and those that only the installed library has."""
-    rows = lines((FOLDER / f"{key}.tsv").read_text("utf-8"))[1:]
+    rows = split_lines((FOLDER / f"{key}.tsv").read_text("utf-8"))[1:]
     listed, published = {row.partition("\t")[0] for row in rows}, set(LIBRARIES[key].names())
     return listed - published, published - listed
 
