@@ -29,6 +29,7 @@ RECEIVERS = {
     "first": "mmencode.Quantised",
     "space": "mmencode.Space",
     "index": "mmencode.Index",
+    "store": "mmencode.index.store.Store",
     "text": "builtins.str",
     "item": "builtins.bytes",
     "array": "numpy.ndarray",

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputError
 from ..inputs.tables import FILES, located, read_pairs
 from ..zeroshot import Duplicates
-from ..zeroshot.labels import KEPT
+from ..zeroshot.labels import KEEP_REMEDY
 from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
 
 Names = str | os.PathLike[str]
@@ -169,7 +169,7 @@ def _rename(labels: Mapping[str, object], names: Names | None, duplicates: Dupli
     shared = [name for name, count in Counter(table[label] for label in labels).items() if count > 1]
     if shared and duplicates == "refuse":
         raise _naming_error(
-            names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEPT}"
+            names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEEP_REMEDY}"
         )
     return {label: table[label] for label in labels}
 

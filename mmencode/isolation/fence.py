@@ -163,7 +163,7 @@ def own_numbers(seed: int | None = None) -> Iterator[None]:
         with numbers:
             yield
     finally:
-        numbers.settle()
+        numbers.restore()
 
 
 class _OwnNumbers(TorchFunctionMode):
@@ -189,7 +189,7 @@ class _OwnNumbers(TorchFunctionMode):
             kwargs["generator"] = self._own
         return func(*args, **kwargs)
 
-    def settle(self) -> None:
+    def restore(self) -> None:
         """Restore the process's generator, where no thread of the caller's can have advanced it meanwhile."""
         self._adopt_seed()
         alone = not [

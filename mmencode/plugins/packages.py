@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -50,6 +52,14 @@ def require_packages(spec: EncoderSpec) -> None:
             f"encoder {spec.name!r} ({spec.modality}) lacks a package: {'; '.join(missing)}",
             remedy=install_line(spec),
         )
+
+
+def find_package(name: str, need: str, install: str) -> ModuleSpec:
+    """Find an optional package without importing it; MissingPackageError as `import_package` raises it."""
+    spec = find_spec(name)
+    if spec is None:
+        raise MissingPackageError(f"{need}, which isn't installed", remedy=install)
+    return spec
 
 
 def import_package(module: str, need: str, install: str) -> Any:

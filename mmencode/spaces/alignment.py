@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from ..arguments.lists import require_list
 from ..embeddings.array_types import Vectors
-from ..engine.engine import OnError
+from ..engine.call import OnError
 from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
 from ..inputs.owning import kept

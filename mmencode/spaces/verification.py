@@ -10,7 +10,7 @@ import numpy as np
 from ..card import Probes, SpaceCard
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
-from ..engine.probes import probes
+from ..engine.generated import generated_items
 from ..errors import IdentityError
 from ..plugins.spec import Identity
 
@@ -61,7 +61,9 @@ class Verification:
 def encode_probes(encode: Encode, modalities: Iterable[str]) -> Probes:
     """Encode the probes of each modality, and round; a modality that only a plugin knows has no probes."""
     rows = {
-        modality: encode(modality, items).vectors for modality in modalities if (items := probes(modality))
+        modality: encode(modality, items).vectors
+        for modality in modalities
+        if (items := generated_items(modality))
     }
     return {
         modality: tuple(tuple(round(value, _DIGITS) for value in row.tolist()) for row in vectors)
@@ -83,7 +85,7 @@ def verify(encode: Encode, space: str, identities: Mapping[str, Identity], card:
     angles, changes = {}, {}
     for modality, identity in identities.items():
         expected = np.array(card.probes[modality], np.float32)
-        angles[modality] = largest_angle(encode(modality, probes(modality)).vectors, expected)
+        angles[modality] = largest_angle(encode(modality, generated_items(modality)).vectors, expected)
         changes[modality] = _differences(identity, declared[modality])
     skipped = tuple(tower.modality for tower in card.towers if tower.modality not in identities)
     return Verification(space, card.id, angles, changes, skipped)

@@ -7,7 +7,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,12 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from ...errors import MissingPackageError, MmencodeError, UnknownNameError, WeightsError
+from ...errors import MmencodeError, UnknownNameError, WeightsError
 from ...errors.causes import describe_error
 from ...errors.suggestions import did_you_mean
 from ...inputs.settings import read_object, require_file
 from ...inputs.tokenizers import require_tokenizer
+from ...plugins.packages import find_package
 from . import model as openclip_model
 from .settings import FILE, Settings, Tower, architecture, described, preparation, require_model
 
@@ -308,11 +308,8 @@ def _hub_tokenizer(settings: Mapping[str, Any], folder: Path | None) -> Any:
 
 
 def _require_transformers() -> None:
-    if find_spec("transformers") is None:
-        raise MissingPackageError(
-            "these weights need the package transformers, for their text tower or their tokenizer",
-            remedy="pip install transformers",
-        )
+    need = "the text tower or the tokenizer of these weights needs the package transformers"
+    find_package("transformers", need, "pip install transformers")
 
 
 def _require_architecture(name: str) -> None:

@@ -27,7 +27,7 @@ class _Mark:
 class Borrowed:
     """The parameters of a copy whose memory is shared with its original, with marks to tell a change by.
 
-    It is made right after the copy. `settle` is called once the copy has been moved, cast and packed, and
+    It is made right after the copy. `watch` is called once the copy has been moved, cast and packed, and
     drops the parameters that have memory of their own by then.
     """
 
@@ -35,7 +35,7 @@ class Borrowed:
         self._marks = {name: _mark(each) for name, each in module.named_parameters()}
         self._watched: dict[str, tuple[Tensor, Any]] = {}
 
-    def settle(self, module: nn.Module) -> None:
+    def watch(self, module: nn.Module) -> None:
         """Drop the parameters that aren't shared any more, and watch the others from now on."""
         held = [*module.parameters(), *module.buffers()]
         own = Counter(each.untyped_storage()._cdata for each in held if _is_ordinary(each))
