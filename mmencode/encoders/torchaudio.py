@@ -1,4 +1,4 @@
-"""The wav2vec 2.0, HuBERT and WavLM bundles of torchaudio, each the mean over the frames of its last layer.
+"""Audio encoders of torchaudio's bundles: wav2vec 2.0, HuBERT and WavLM, the mean over the last layer.
 
 The name is `torchaudio/<BUNDLE>`, as in `torchaudio.pipelines`, for the published weights, or
 `torchaudio/<BUNDLE>/<path>` for a local checkpoint of that architecture, which is read without a network.
@@ -35,19 +35,19 @@ _FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
 class TorchaudioEncoder(Encoder):
     """A torchaudio `Wav2Vec2Model`, pooled over the frames of its transformer's output.
 
-    model      what `bundle.get_model()` gives, or what torchaudio's factories build; it stays as it is, and
-               the encoder has a copy of its modules, which shares its memory, without the head
-    rate       of the audio that the model takes, in Hz
-    normalise  whether each window is brought to mean 0 and variance 1; a bundle's model says it itself
-    windows    of a recording longer than `seconds`: "mean" pools over the frames of all its windows,
+    model      the result of `bundle.get_model()` or of torchaudio's factories. It isn't changed: the encoder
+               has a copy of its modules, which shares its memory, without the head
+    rate       the sampling rate of the model's input, in Hz
+    normalise  whether each window is scaled to mean 0 and variance 1; done anyway where `get_model()` says so
+    windows    for a recording longer than `seconds`: "mean" pools over the frames of all its windows,
                "first" takes the first window only
     seconds    the length of a window
 
     A frame is the output of the last layer after the model's last layer norm. Windows follow each other
-    without overlap; a last one that is too short for a frame is left out. A recording that is too short for
-    a frame is followed by zeros up to that length (400 samples for all published bundles).
+    without overlap; a last window that is too short for a frame is left out. A recording that is too short
+    for a frame is padded with zeros to that length (400 samples for all published bundles).
 
-    Raises ValueError for another policy and for windows too short for a frame.
+    Raises ValueError for another value of `windows`, and for windows too short for a frame.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class TorchaudioEncoder(Encoder):
         )
 
     def preprocess(self, item: Waveform) -> Tensors:
-        """Samples `[n]`, the windows one after the other, and how many each window has, `[windows]`."""
+        """Cut a recording into windows, `samples` `[n]` in order, with their `lengths` `[windows]`."""
         samples = torch.tensor(item.resampled(self._rate).samples)  # [n]
         if self._policy == "first":
             samples = samples[: self._window]
@@ -94,15 +94,15 @@ class TorchaudioEncoder(Encoder):
         return windows.tensors_of(cut)
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """Join recordings: `samples` `[n]`, `lengths` `[windows]`, and `counts` `[b]` of their windows."""
+        """Join recordings to `samples` `[n]`, `lengths` `[windows]`, and `counts` `[b]` of their windows."""
         return windows.collate(items)
 
     def cost(self, tensors: Tensors) -> int:
-        """The number of samples; items of one length stand together and run together."""
+        """The number of samples: recordings of one length share batches, and their windows passes."""
         return len(tensors["samples"])
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`: the mean over all frames of an item, added up in float32."""
+        """Compute features `[b, width]`: the mean over all frames of a recording, added up in float32."""
         count = len(tensors["lengths"])
         sums = torch.zeros(count, self.width, device=tensors["samples"].device)
         frames = torch.zeros(count, 1, device=sums.device)
@@ -115,7 +115,7 @@ class TorchaudioEncoder(Encoder):
         return features.to(tensors["samples"].dtype)
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Frames `[b, t, width]`, a window's after those of the one before it, and their mask `[b, t]`."""
+        """Compute frames `[b, t, width]`, those of all windows in order, and their mask `[b, t]`."""
         return windows.rows(self._frames(tensors), tensors["counts"])
 
     def _frames(self, tensors: Tensors) -> Iterator[tuple[list[int], Tensor]]:
@@ -126,7 +126,7 @@ class TorchaudioEncoder(Encoder):
 
 
 def build(variant: str) -> TorchaudioEncoder:
-    """The encoder `<BUNDLE>` or `<BUNDLE>/<path>`.
+    """Build the encoder of `<BUNDLE>`, with published weights, or of `<BUNDLE>/<path>`, with those of a file.
 
     Raises UnknownNameError when torchaudio has no such bundle, WeightsError when its weights can't be
     fetched, or the file isn't there, isn't whole, holds code or is of another architecture.
@@ -142,7 +142,7 @@ def build(variant: str) -> TorchaudioEncoder:
 
 
 def _counts(setting: str) -> bool:
-    """Whether vectors depend on a setting: they don't on what is dropped in training, nor on the head."""
+    """Whether vectors depend on a setting of a bundle, unlike on dropout and the size of the head."""
     return not setting.endswith(("dropout", "layer_drop")) and setting != "aux_num_out"
 
 
@@ -163,7 +163,7 @@ def _url(bundle: Any) -> str:
 
 
 def _fetch(name: str, bundle: Any) -> Any:
-    """The published state dict, by torchaudio's own cache, but never with code in it."""
+    """Fetch the published state dict through torch.hub's cache; a file with code in it is refused."""
     url = _url(bundle)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
@@ -178,7 +178,7 @@ def _fetch(name: str, bundle: Any) -> Any:
 
 
 def _fill(model: nn.Module, state: Any, name: str, origin: str) -> None:
-    """Load all of a state dict or raise; a head is left aside."""
+    """Copy a state dict into a model that it must fit as a whole; its head is ignored."""
     expected = model.state_dict()
     numbers = sum(tensor.numel() for tensor in expected.values())
     fill(
@@ -198,7 +198,7 @@ def _receptive_field(model: Any) -> int:
 
 
 def _window(windows: str, seconds: float, rate: int, least: int) -> int:
-    """The length of a window in samples."""
+    """Compute the length of a window in samples; ValueError for a policy or a length that can't be."""
     if windows not in ("mean", "first"):
         raise ValueError(f'windows is {windows!r}: make it "mean" or "first"')
     if seconds * rate < least:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 from ..spaces.recall import recall
 from .bootstrap import Sampling
@@ -40,10 +41,12 @@ _RENAMED = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name not in _RENAMED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    new = _RENAMED[name]
-    message = f"{__name__}.{name} is called {new.__name__} now; the old name goes in a later release"
-    warnings.warn(message, DeprecationWarning, stacklevel=2)
-    return new
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
+
+    def __getattr__(name: str) -> object:
+        if name not in _RENAMED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        new = _RENAMED[name]
+        message = f"{__name__}.{name} is called {new.__name__} now; the old name goes in a later release"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return new
