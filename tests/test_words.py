@@ -27,8 +27,10 @@ ROOMS = sorted(
 
 # TODO rooms whose words aren't mended yet; a room that is done leaves this list.
 LEFT: set[str] = {
-    *("cli",),
-    *("evaluation", "inputs", "pages", "spaces"),
+    *(
+        "cli",
+        "inputs",
+    ),
     *("testing", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
     *("mmencode_transformers",),
 }
