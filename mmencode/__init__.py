@@ -17,6 +17,7 @@ from .plugins.registry import Registry as Registry
 from .plugins.registry import registry as registry
 from .plugins.spec import EncoderSpec as EncoderSpec
 from .plugins.spec import Identity as Identity
+from .plugins.spec import Scoring as Scoring
 
 if TYPE_CHECKING:
     from . import pooling as pooling
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .embeddings.search import similarity as similarity
     from .embeddings.tokens import Tokens as Tokens
     from .encoder import Encoder as Encoder
+    from .encoder import Tensors as Tensors
     from .engine.runtime import Runtime as Runtime
     from .index import Index as Index
     from .inputs import Limits as Limits
@@ -73,8 +75,10 @@ __all__ = [
     "Recall",
     "Registry",
     "Runtime",
+    "Scoring",
     "Space",
     "SpaceCard",
+    "Tensors",
     "Tokens",
     "Truncation",
     "Verification",
@@ -114,6 +118,7 @@ _LAZY = {
     "Recall": "spaces.recall",
     "Runtime": "engine.runtime",
     "Space": "spaces.space",
+    "Tensors": "encoder",
     "Tokens": "embeddings.tokens",
     "Truncation": "projection",
     "Verification": "spaces.verification",

@@ -14,7 +14,7 @@ from .plugins.places import with_absolute_path
 from .plugins.spec import EncoderSpec, Identity
 
 FORMAT = 1
-# Raised whenever mmencode.inputs makes other values of the same bytes: vectors depend on that, too.
+# Increased whenever mmencode.inputs decodes the same bytes to other values, since vectors depend on them.
 INPUTS = 1
 NORMALISATION = "l2, float32"
 Probes = Mapping[str, tuple[tuple[float, ...], ...]]
@@ -23,11 +23,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TowerCard:
-    """One modality of a space: which encoder it is, and what that encoder's vectors depend on.
+    """The encoder of one modality of a space, and everything that its vectors depend on.
 
-    The identity of a family's member says its architecture, and `encoder` is the name of the family alone,
-    `timm/*`; the rest of the member's name, a path perhaps, is the `place` of its weights. Vectors don't
-    depend on that, so it isn't part of the fingerprint. Otherwise `encoder` is the whole name.
+    For a member of a family, `encoder` is the family's name, `timm/*`, since the architecture is part of the
+    identity, and `place` is the rest of the member's name, which may be a path to weights. Vectors don't
+    depend on the place, so it isn't part of the fingerprint. For any other encoder, `encoder` is the whole
+    name.
     """
 
     modality: str
@@ -42,7 +43,7 @@ class TowerCard:
 
 
 def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
-    """The card of an encoder that was found, or declared, to have that identity."""
+    """Make the card of an encoder from its spec and its identity, computed or declared."""
     if not (spec.variant and identity.architecture):
         return TowerCard(modality=spec.modality, encoder=spec.name, identity=identity)
     family = spec.name.removesuffix(spec.variant) + "*"
@@ -53,13 +54,13 @@ def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpaceCard:
-    """What the vectors of a space depend on.
+    """The identity of a space: everything that its vectors depend on.
 
-    The fingerprint covers everything but the space's name: two machines with the same weights and settings
-    have the same one, wherever the weights lie; any change of architecture, weights, preprocessing,
-    tokenizer, pooling, windows, projection or normalisation, or of how mmencode reads items, gives another;
-    dtype, device and batch size don't count, and no more do `probes`: the vectors of a few generated items
-    of each modality, for `Space.verify`.
+    Two machines with the same weights and settings compute the same fingerprint, wherever the weights lie.
+    Any change of architecture, weights, preprocessing, tokenizer, pooling, windows, projection or
+    normalisation, or of how mmencode decodes items, gives another. The space's name, dtype, device and batch
+    size don't count, and neither do `probes`, the vectors of a few generated items of each modality, with
+    which `Space.verify` compares.
     """
 
     name: str
@@ -70,7 +71,7 @@ class SpaceCard:
     probes: Probes = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The card as plain values that JSON can hold; `places` only where there are any."""
+        """The card as plain values for JSON; `places` only when a tower has one."""
         towers = sorted(self.towers, key=lambda tower: tower.modality)
         places = {tower.modality: tower.place for tower in towers if tower.place}
         return {
@@ -88,7 +89,7 @@ class SpaceCard:
 
     @property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits: the hashed card without its name, places and probes."""
+        """The digest of the card without its name, places and probes, in 64 hexadecimal digits."""
         unhashed = ("name", "places", "probes")
         return json_digest({key: value for key, value in self.to_dict().items() if key not in unhashed})
 
@@ -106,7 +107,7 @@ class SpaceCard:
 
 
 def _facts(tower: TowerCard) -> dict[str, str]:
-    """What the vectors of a tower depend on; an architecture only where it is said, as in the first cards."""
+    """The fields of a tower that its vectors depend on, without an empty architecture, as in old cards."""
     facts = {"encoder": tower.encoder, **asdict(tower.identity)}
     if not tower.identity.architecture:
         del facts["architecture"]
@@ -114,7 +115,7 @@ def _facts(tower: TowerCard) -> dict[str, str]:
 
 
 def json_digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of plain values as canonical JSON: sorted keys, no spaces, ASCII."""
+    """The SHA-256 of plain values as canonical JSON: sorted keys, no spaces, ASCII."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -122,41 +123,41 @@ def json_digest(content: Mapping[str, Any]) -> str:
 def card_from_dict(content: Mapping[str, Any]) -> SpaceCard:
     """Read what `SpaceCard.to_dict` wrote; ValueError, with the reason, for anything else.
 
-    Fields that it doesn't know are passed over at the top, where none that vectors depend on is ever added
-    without another format, and refused in towers.
+    Unknown fields are ignored at the top level, where a field that vectors depend on is never added without
+    another format number, and refused in towers.
     """
     if content.get("format") != FORMAT:
         raise ValueError(f"space card of format {content.get('format')!r}; this mmencode reads {FORMAT}")
-    towers = _field(content, "towers", dict)
-    places = _places(content.get("places", {}), towers)
+    towers = _read_field(content, "towers", dict)
+    places = _read_places(content.get("places", {}), towers)
     card = SpaceCard(
-        name=_field(content, "name", str),
-        dim=_field(content, "dim", int),
-        normalisation=_field(content, "normalisation", str),
-        inputs=_field(content, "inputs", int),
-        towers=tuple(_tower(name, facts, places.get(name, "")) for name, facts in towers.items()),
+        name=_read_field(content, "name", str),
+        dim=_read_field(content, "dim", int),
+        normalisation=_read_field(content, "normalisation", str),
+        inputs=_read_field(content, "inputs", int),
+        towers=tuple(_read_tower(name, facts, places.get(name, "")) for name, facts in towers.items()),
         probes={
-            modality: tuple(tuple(row) for row in _rows(modality, rows))
-            for modality, rows in _field(content, "probes", dict).items()
+            modality: tuple(tuple(row) for row in _read_probes(modality, rows))
+            for modality, rows in _read_field(content, "probes", dict).items()
         },
     )
     _require_whole(card)
     return card
 
 
-def _field(content: Mapping[str, Any], name: str, kind: type[T]) -> T:
+def _read_field(content: Mapping[str, Any], name: str, kind: type[T]) -> T:
     value = content.get(name)
     if type(value) is not kind:
         raise ValueError(f"{name!r} is {value!r:.100}, and should be of type {kind.__name__}")
     return value
 
 
-def _tower(modality: str, content: Any, place: str) -> TowerCard:
+def _read_tower(modality: str, content: Any, place: str) -> TowerCard:
     names = ("encoder", *(part.name for part in fields(Identity)))
     given = {"architecture": "", **content} if type(content) is dict else {}
     if not modality.isidentifier() or given.keys() != set(names):
         raise ValueError(f"the tower {modality!r} doesn't have just the fields {', '.join(names)}")
-    encoder, *identity = [_field(given, name, str) for name in names]
+    encoder, *identity = [_read_field(given, name, str) for name in names]
     if place and not (encoder.endswith("/*") and given["architecture"]):
         raise ValueError(
             f"the encoder {encoder!r} of {modality} is no family, and has a place, {place!r:.100}"
@@ -169,7 +170,7 @@ def _tower(modality: str, content: Any, place: str) -> TowerCard:
     )
 
 
-def _places(content: Any, towers: Mapping[str, Any]) -> dict[str, str]:
+def _read_places(content: Any, towers: Mapping[str, Any]) -> dict[str, str]:
     if type(content) is not dict or not all(type(place) is str and place for place in content.values()):
         raise ValueError(f"'places' is {content!r:.100}, and should say where weights lie, by modality")
     if unknown := content.keys() - towers.keys():
@@ -177,7 +178,7 @@ def _places(content: Any, towers: Mapping[str, Any]) -> dict[str, str]:
     return content
 
 
-def _rows(modality: str, rows: Any) -> list[list[float]]:
+def _read_probes(modality: str, rows: Any) -> list[list[float]]:
     for row in rows if type(rows) is list and rows else [None]:
         if type(row) is not list or not all(type(value) is float and isfinite(value) for value in row):
             raise ValueError(f"the probes of {modality!r} aren't rows of finite numbers")
@@ -186,7 +187,7 @@ def _rows(modality: str, rows: Any) -> list[list[float]]:
 
 
 def _require_whole(card: SpaceCard) -> None:
-    """ValueError for a card without towers, without a width, and for probes that don't fit them."""
+    """Raise ValueError for a card without towers or width, or with probes that don't fit these."""
     if not card.towers or card.dim < 1:
         raise ValueError(f"it has {len(card.towers)} towers of width {card.dim}")
     if unknown := card.probes.keys() - {tower.modality for tower in card.towers}:

@@ -14,7 +14,7 @@ from mmencode.engine.runtime import Runtime
 from mmencode.errors import FitError, InputError
 from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import moments, ridge
-from mmencode.spaces.alignment import FORCED, fitted, key_of, split
+from mmencode.spaces.alignment import FORCED, fit, key_of, split
 from mmencode.spaces.space import Space
 
 WIDTH, DIM = 24, 16
@@ -126,11 +126,13 @@ def test_pairs_come_from_two_columns_of_a_table(ending, target, tmp_path):
 
 
 def test_files_of_a_table_are_beside_it(target, tmp_path, monkeypatch):
-    from mmencode.spaces.alignment import _read
+    from mmencode.spaces.alignment import iterate_pairs
 
     (tmp_path / "pairs.csv").write_text("image,caption\none.jpg,a cat\n")
     monkeypatch.chdir("/")
-    assert list(_read(tmp_path / "pairs.csv", "image", "text", None)) == [(tmp_path / "one.jpg", "a cat")]
+    assert list(iterate_pairs(tmp_path / "pairs.csv", "image", "text", None)) == [
+        (tmp_path / "one.jpg", "a cat")
+    ]
 
 
 def test_bad_item_is_named_by_the_place_of_its_pair(target):
@@ -198,7 +200,7 @@ def test_fit_to_constant_features_says_that_they_are(target):
     rows, same = draw.normal(size=(100, 4)).astype(np.float32), np.ones((100, 4), np.float32)
     held = split([(same, rows, [key_of(str(number), "text", number) for number in range(100)])], 5, 0)
     with pytest.raises(FitError, match="all features are the same"):
-        fitted(held, "ridge", source="a", target="b", seed=0, force=False)
+        fit(held, "ridge", source="a", target="b", seed=0, force=False)
 
 
 @pytest.mark.parametrize("method", ["ridge", "procrustes"])
@@ -208,7 +210,7 @@ def test_outputs_for_unseen_items_are_spread_as_far_as_their_targets(method):
     targets = rows[:, :DIM] + 3 * draw.normal(size=(1400, DIM)).astype(np.float32) + 1  # mostly noise
     keys = [key_of(str(number), "text", number) for number in range(400)]
     held = split([(rows[:400], targets[:400], keys)], 5, 0)
-    solved = fitted(held, method, source="a", target="b", seed=0, force=True)
+    solved = fit(held, method, source="a", target="b", seed=0, force=True)
     centre = targets[:400].mean(axis=0)
     found, wanted = (
         ((points - centre) ** 2).mean()
@@ -226,7 +228,7 @@ def test_no_target_is_found_by_far_too_many_items():
     rows, targets = rows.astype(np.float32), classes[places].astype(np.float32)
     plain = ridge(moments([(torch.from_numpy(rows), torch.from_numpy(targets))]))
     keys = [key_of(str(number), "text", number) for number in range(600)]
-    solved = fitted(split([(rows, targets, keys)], 5, 0), "ridge", source="a", target="b", seed=0, force=True)
+    solved = fit(split([(rows, targets, keys)], 5, 0), "ridge", source="a", target="b", seed=0, force=True)
     unit = classes / np.linalg.norm(classes, axis=1, keepdims=True)
     most = [
         np.bincount((projection(torch.from_numpy(rows)).numpy() @ unit.T).argmax(axis=1)).max()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmencode.card import SpaceCard, TowerCard, card_from_dict, require_same_space
+from mmencode.card import SpaceCard, TowerCard, card_from_dict, is_same_space, require_same_space
 from mmencode.errors import SpaceMismatchError
 from mmencode.plugins.spec import Identity
 
@@ -131,3 +131,5 @@ def test_mismatch_names_both_spaces_and_the_way_out():
 
 def test_same_fingerprint_under_another_name_is_the_same_space():
     require_same_space("a@1", "b@1", "compared")
+    assert is_same_space("a@1", "b@1")
+    assert not is_same_space("a@1", "a@2")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode.engine import engine
+from mmencode.engine.lane import EmbeddingLane
 from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError, InputError
 from mmencode.plugins.spec import EncoderSpec
@@ -189,13 +189,13 @@ def test_one_space_may_be_used_from_eight_threads():
 
 def test_window_is_bounded_by_bytes(monkeypatch):
     sizes = []
-    real = engine._batches
+    real = EmbeddingLane.compute
 
-    def watched(job, window):
-        sizes.append(len(window))
-        return real(job, window)
+    def watched(self, window, **options):
+        sizes.append(len(window.items))
+        return real(self, window, **options)
 
-    monkeypatch.setattr(engine, "_batches", watched)
+    monkeypatch.setattr(EmbeddingLane, "compute", watched)
     space = space_of(FakeText)
     space.runtime.window_bytes = 100
     space.encode("text", ["abc"] * 5)  # of 32 bytes for each character

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmencode._atomic import file_aside, folder_aside
+from mmencode._atomic import content_aside, file_aside, folder_aside, open_regular
 
 
 def test_a_file_appears_when_the_block_ends_well(tmp_path):
@@ -76,3 +76,37 @@ def test_a_folder_that_appeared_meanwhile_is_left_as_it_is(tmp_path):
         make()
     assert os.listdir(tmp_path) == ["a"]
     assert os.listdir(tmp_path / "a") == ["old"]
+
+
+def test_the_content_of_an_empty_folder_appears_at_once_and_the_folder_stays_the_same(tmp_path):
+    target = tmp_path / "a"
+    target.mkdir()
+    before = target.stat().st_ino
+    with content_aside(target) as aside:
+        (aside / "inner").mkdir(parents=True)
+        (aside / "inner" / "file").write_bytes(b"new")
+        assert not os.listdir(target)
+    assert (target / "inner" / "file").read_bytes() == b"new"
+    assert target.stat().st_ino == before
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_block_that_fails_leaves_an_empty_folder_empty(tmp_path):
+    target = tmp_path / "a"
+    target.mkdir()
+
+    def fill():
+        with content_aside(target) as aside:
+            aside.mkdir()
+            (aside / "half").write_bytes(b"half")
+            raise ValueError("midway")
+
+    with pytest.raises(ValueError, match="midway"):
+        fill()
+    assert os.listdir(target) == []
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_folder_is_no_regular_file_to_open(tmp_path):
+    with pytest.raises(OSError, match="it is no regular file"), open_regular(tmp_path):
+        pass

@@ -391,8 +391,8 @@ def test_card_of_a_newer_format_asks_for_a_newer_mmencode(folder):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"inputs": 7}, "reads items in way 7"),
-        ({"normalisation": "none"}, "normalises by 'none'"),
+        ({"inputs": 7}, "version 7 of the readers"),
+        ({"normalisation": "none"}, "the normalisation 'none'"),
     ],
 )
 def test_card_of_an_mmencode_that_made_other_vectors_is_refused(folder, fields, said):

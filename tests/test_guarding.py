@@ -14,7 +14,6 @@ import pytest
 
 import mmencode
 from mmencode.engine.runtime import Runtime
-from mmencode.errors import EncoderError
 from mmencode.isolation.guarding import Guard, Loads
 from mmencode.spaces.loading import shared
 from mmencode.spaces.space import Space
@@ -117,7 +116,7 @@ def test_child_of_a_process_that_loads_says_that_it_cannot_load(waiting):
             found = in_a_fork(use)
             assert found.startswith("EncoderError: encoder 'fake/")
             assert "forked while another thread was loading" in found
-            assert 'start them by "spawn"' in found
+            assert 'start processes by "spawn"' in found
     assert len(waiting.encode("image", image)) == 1
 
 
@@ -237,6 +236,11 @@ def test_error_while_loading_ends_the_load():
 
 def test_message_names_the_encoder():
     loads = Loads()
-    loads._threads[os.getpid() + 1] = [0]
-    with pytest.raises(EncoderError, match="encoder 'mine' can't be loaded"), loads.one("mine"):
-        pass
+
+    def other():
+        with loads.one("theirs"):
+            Gate.wait()
+
+    with meanwhile(other):
+        found = in_a_fork(lambda: loads.one("mine").__enter__())
+    assert found.startswith("EncoderError: encoder 'mine' can't be loaded")

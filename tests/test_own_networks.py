@@ -367,7 +367,7 @@ def test_open_clip_model_stays_as_it_is_and_feeds_both_encoders():
     with torch.no_grad():
         model.eval()
         pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
-        expected = model.encode_image(image._normalised(pixels))
+        expected = model.encode_image(image._normalise(pixels))
         torch.testing.assert_close(image.eval()({"pixels": pixels}), expected, atol=1e-5, rtol=1e-4)
         tensors = words.collate([words.preprocess("a dog")])
         expected = model.encode_text(open_clip.get_tokenizer("ViT-B-32")(["a dog"]))

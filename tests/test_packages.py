@@ -8,7 +8,12 @@ import pytest
 from distributions import Site
 
 from mmencode.errors import MissingPackageError
-from mmencode.plugins.packages import missing_packages, require_packages
+from mmencode.plugins.packages import (
+    find_package,
+    import_package,
+    missing_packages,
+    require_packages,
+)
 from mmencode.plugins.requirements import admits, read_requirement
 from mmencode.plugins.spec import EncoderSpec
 
@@ -94,3 +99,26 @@ def test_a_marker_that_does_not_hold_is_no_requirement():
 )
 def test_a_version_on_the_way_to_another_counts_as_that(specifier, version, admitted):
     assert admits(read_requirement(f"mmencode{specifier}").specifier, version) is admitted
+
+
+NEED = "clusters need birds", "pip install birds"
+
+
+def test_an_optional_package_is_imported_when_it_is_there():
+    assert import_package("json.decoder", *NEED).JSONDecoder
+    assert find_package("json", *NEED).name == "json"
+
+
+@pytest.mark.parametrize("load", [import_package, find_package])
+def test_a_package_that_is_absent_is_an_error_that_says_how_to_install_it(load):
+    with pytest.raises(MissingPackageError) as caught:
+        load("no_birds", *NEED)
+    assert caught.value.fact == "clusters need birds, which isn't installed"
+    assert caught.value.remedy == "pip install birds"
+
+
+def test_a_package_that_lacks_another_one_is_an_error_that_names_that(tmp_path, monkeypatch):
+    (tmp_path / "halfbirds.py").write_text("import no_wings")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingPackageError, match="which can't be imported: No module named 'no_wings'"):
+        import_package("halfbirds", *NEED)

@@ -72,7 +72,7 @@ def test_recall_is_that_of_a_slow_reference(groups, truth):
 def test_size_of_a_block_changes_nothing(groups, block, truth):
     expected = recall(groups, truth=truth)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrieval, "_BLOCK", block)
+        patch.setattr(retrieval, "BLOCK", block)
         assert recall(groups, truth=truth) == expected
 
 

@@ -419,7 +419,7 @@ def test_lists_are_taken_as_they_are(monkeypatch):
     def fail(item):
         raise AssertionError("copied")
 
-    monkeypatch.setattr("mmencode.engine.workers.own", fail)
+    monkeypatch.setattr("mmencode.engine.feeding.own", fail)
     with space_of_fakes() as space:
         assert len(space.encode("image", arrays())) == COUNT
         assert len(space.encode("image", np.stack(arrays()))) == COUNT

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode.engine.hands import shared
-from mmencode.engine.job import Window
+from mmencode.engine.call import Window
+from mmencode.engine.lane import Lane
 from mmencode.engine.runtime import Runtime
+from mmencode.engine.sharing import SharedLanes
 from mmencode.errors import InputError
 from mmencode.spaces.space import Space
 from mmencode.testing import fake_specs, sample_items
@@ -32,7 +33,7 @@ def test_devices_together_give_what_one_gives_alone(modality):
         np.testing.assert_allclose(three.encode(modality, items), expected, atol=1e-6)
         parts = list(three.stream(modality, iter(items), chunk=3))
         np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)
-        assert len({id(tower.encoder) for tower in three._replicas(modality)}) == 3
+        assert len({id(tower.encoder) for tower in three._members.towers(modality)}) == 3
 
 
 def test_tokens_are_shared_out_too():
@@ -46,7 +47,7 @@ def test_tokens_are_shared_out_too():
 def test_every_device_gets_work(monkeypatch):
     with space_on("cpu", "cpu", window=1) as space:
         met = threading.Barrier(2, timeout=20)  # each waits for the other: one alone would never go on
-        for tower in space._replicas("text"):
+        for tower in space._members.towers("text"):
             forward = tower.encoder.forward
             monkeypatch.setattr(
                 tower.encoder, "forward", lambda tensors, f=forward: met.wait() * 0 + f(tensors)
@@ -84,42 +85,58 @@ def test_window_is_divided_among_the_devices():
     assert repr(four).startswith("Runtime(device='cpu,cpu,cpu,cpu'")
 
 
-@given(tasks=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=12), hands=st.integers(1, 4))
+class Doing(Lane):
+    """A lane that computes nothing: `work` says what becomes of a window."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def compute(self, window, *, judged=True):
+        return self.work(window)
+
+    forward = gather = find_faults = pick = None
+
+
+def shared(windows, work, count):
+    return SharedLanes([Doing(work)] * count).run(windows)
+
+
+@given(tasks=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=12), lanes=st.integers(1, 4))
 @settings(deadline=None, max_examples=25)
-def test_order_is_that_of_the_tasks(tasks, hands):
+def test_order_is_that_of_the_windows(tasks, lanes):
     def work(window):
         number, delay = window.items
         time.sleep(delay / 1000)
         return number
 
     windows = [Window([number, delay], ends) for number, (delay, ends) in enumerate(tasks)]
-    assert list(shared(windows, [work] * hands)) == list(range(len(tasks)))
+    assert list(shared(windows, work, lanes)) == list(range(len(tasks)))
 
 
-@pytest.mark.parametrize("hands", [1, 3])
-def test_leaving_early_ends_the_threads_and_draws_no_more(hands):
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_leaving_early_ends_the_threads_and_draws_no_more(lanes):
     before, drawn = threading.active_count(), []
 
-    def tasks():
+    def windows():
         for number in range(1000):
             drawn.append(number)
             yield Window([number], False)
 
-    results = shared(tasks(), [lambda window: window.items] * hands)
+    results = shared(windows(), lambda window: window.items, lanes)
     assert next(results) == [0]
     results.close()
     assert threading.active_count() == before
-    assert len(drawn) <= hands + 1
+    assert len(drawn) <= lanes + 1
 
 
-@pytest.mark.parametrize("hands", [1, 3])
-def test_what_a_hand_raises_comes_in_its_place(hands):
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_what_a_lane_raises_comes_in_its_place(lanes):
     def work(window):
         if window.items == [4]:
             raise KeyError(4)
         return window.items
 
-    results = shared((Window([number], False) for number in range(9)), [work] * hands)
+    results = shared((Window([number], False) for number in range(9)), work, lanes)
     assert [next(results) for _ in range(4)] == [[0], [1], [2], [3]]
     with pytest.raises(KeyError):
         next(results)

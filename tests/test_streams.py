@@ -16,8 +16,9 @@ import time
 import numpy as np
 import pytest
 
+from mmencode.engine.feeding import Pace, Task
 from mmencode.engine.runtime import Runtime
-from mmencode.engine.workers import Work, _Crew, _Task
+from mmencode.engine.workers import Crew
 from mmencode.errors import ClosedError, EncoderError
 from mmencode.inputs import Limits
 from mmencode.plugins.spec import EncoderSpec
@@ -381,9 +382,21 @@ def test_streams_that_are_let_go_leave_nothing():
         gc.collect()
 
 
+class Counting:
+    """Work that does nothing with items but count their characters."""
+
+    def do(self, index, item):
+        return len(item)
+
+    give_up = lose = do
+
+    def weigh(self, result):
+        return 0
+
+
 def test_item_begun_while_the_consumer_was_elsewhere_has_its_own_time_and_no_more():
-    work = Work(do=repr, late=repr, size=len, seconds=0.8, threads=1, ahead=1, nbytes=1)
-    crew, task = _Crew(work), _Task(0, ["an item"])
+    pace = Pace(seconds=0.8, threads=1, ahead=1, nbytes=1)
+    crew, task = Crew(Counting(), pace), Task(0, ["an item"])
     crew._clock._start -= 4  # nobody looked for as long
     crew._clock._looked -= 4
     task.begun = crew._clock.at_work()

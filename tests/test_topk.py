@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmencode.arguments.counts import require_positive
 from mmencode.embeddings.embeddings import Embeddings
 from mmencode.embeddings.search import search, similarity
 from mmencode.embeddings.topk import Nearest, best_columns, cosines
@@ -158,14 +157,6 @@ def test_integers_of_any_type_are_taken(k):
 def test_more_than_there_are_gives_all(k):
     corpus = embeddings(unit(9, 4))
     assert search(corpus, corpus, k).rows.shape == (9, 9)
-
-
-@pytest.mark.parametrize(
-    "k", [True, False, np.bool_(True), 0, -1, np.int64(-1), 1.0, "3", None, np.ones(2, int)]
-)
-def test_what_is_no_positive_int_is_refused(k):
-    with pytest.raises(ValueError, match=r"k is .*: make it a positive int"):
-        require_positive(k)
 
 
 def test_widths_that_differ_under_one_id_are_refused_with_both():

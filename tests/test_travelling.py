@@ -102,7 +102,7 @@ def test_default_space_travels_by_its_name_alone(sent):
     things, content, _ = sent
     assert len(content) < 1500
     assert things["default"].name.encode() in content
-    assert not set(things["default"]._towers) - {"text"}  # for its identities are declared
+    assert not set(things["default"]._members.loaded) - {"text"}  # for its identities are declared
 
 
 def test_classifier_arrives_in_another_process(sent):
@@ -195,7 +195,7 @@ def test_copy_shares_the_encoders_that_are_loaded(space):
     space.encode("text", ["a"])
     for other in (copy.copy(space), copy.deepcopy(space)):
         assert other.tower("text") is space.tower("text")
-        assert other._lock is not space._lock
+        assert other._members is not space._members
     assert copy.deepcopy({"a": [space, space]})["a"][0].id == space.id
 
 

@@ -18,9 +18,9 @@ from PIL import Image
 
 import mmencode
 from mmencode import Runtime, Space, compose
-from mmencode.engine.probes import probes
+from mmencode.engine.generated import generated_items
 from mmencode.errors import ClosedError, IdentityError, WeightsError
-from mmencode.spaces.verification import Verification, _largest_angle
+from mmencode.spaces.verification import Verification, largest_angle
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +123,7 @@ def test_card_may_be_its_folder_its_file_itself_or_that_of_the_loaded_space(mine
 def test_other_resize_shows_where_no_digest_does(folder, monkeypatch):
     monkeypatch.setattr(composing.Wide, "preprocess", other_resize)
     with mmencode.load(folder) as back:
-        assert len(back.encode("image", probes("image"))) == 4
+        assert len(back.encode("image", generated_items("image"))) == 4
         found = back.verify()
     assert not found.same
     assert found.angles["image"] > 0.5
@@ -241,17 +241,17 @@ def test_angles_are_measured_down_to_the_smallest(degrees, seed):
     first, second = np.linalg.qr(np.random.default_rng(seed).normal(size=(9, 2)))[0].T
     turned = math.cos(math.radians(degrees)) * first + math.sin(math.radians(degrees)) * second
     straight = np.stack([first, second])
-    found = _largest_angle(straight, np.stack([turned, second]))
+    found = largest_angle(straight, np.stack([turned, second]))
     assert found == pytest.approx(degrees, rel=1e-3, abs=1e-6)
 
 
 def test_probes_are_what_cards_were_made_of():
     total = hashlib.sha256()
-    for text in probes("text"):
+    for text in generated_items("text"):
         total.update(text.encode())
-    for image in probes("image"):
+    for image in generated_items("image"):
         total.update(np.asarray(image).tobytes())
-    for sound in probes("audio"):
+    for sound in generated_items("audio"):
         total.update((sound.samples * 2**15).round().astype(np.int32).tobytes())
     message = "the generated items are others, so that every saved card would say that its space has changed"
     assert total.hexdigest() == PROBES, message

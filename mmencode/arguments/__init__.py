@@ -1,1 +1,1 @@
-"""What callers pass, checked: lists, columns of tables, and counts."""
+"""Checks of arguments that callers pass: lists, columns of tables, and counts."""

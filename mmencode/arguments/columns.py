@@ -1,4 +1,4 @@
-"""Columns of tables as sequences of Python values, of whatever library; none of these is imported."""
+"""Columns of tables of any library as sequences of Python values; the libraries aren't imported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-_BLOCK = 1024  # values that are made at once
+_BLOCK = 1024  # values converted to Python objects at once
 _KINDS = {
     "pandas": ("Series", "Index", "api.extensions.ExtensionArray"),
     "pyarrow": ("Array", "ChunkedArray"),
@@ -18,7 +18,7 @@ _TEXTUAL = "OUST"  # numpy's kinds of Python objects, str, bytes, and strings of
 
 
 class Column(Sequence[Any]):
-    """The values of a column in its order, whatever its index; they are made a block at a time."""
+    """The values of a column by position, converted to Python objects a block at a time."""
 
     def __init__(self, slices: Any, length: int) -> None:
         self._slices = slices
@@ -44,9 +44,9 @@ class Column(Sequence[Any]):
 
 
 def column_of(value: Any) -> Sequence[Any] | None:
-    """The values of a column, what is missing as None; None for what is no column.
+    """The values of a column, with None for each missing one; None for an object that is no column.
 
-    A column of Python objects, which are there already, becomes a list of them.
+    A column that holds Python objects already becomes a list of them.
     """
     kind = type(value)
     is_array = _is(kind, "numpy", ("ndarray",))
@@ -60,9 +60,9 @@ def column_of(value: Any) -> Sequence[Any] | None:
 
 
 def columns_of(value: Any) -> list[Any] | None:
-    """The names of a table's columns, whatever library it is of, or a mapping's keys; None for no table.
+    """The column names of a table of any library, or a mapping's keys; None for any other object.
 
-    Iterating over a table gives these names or, of others, its rows, and never a column.
+    Iterating over a table gives these names, or its rows, depending on the library, but never a column.
     """
     if isinstance(value, Mapping):
         return list(value)
@@ -86,7 +86,7 @@ def columns_of(value: Any) -> list[Any] | None:
 
 
 def selection(value: Any, name: str, column: Any) -> str:
-    """The code that takes one column of a table that is called `name`."""
+    """Python code, for a message, that selects one column of the table that is called `name`."""
     kind = type(value)
     if _is(kind, "pyarrow", ("Array", "ChunkedArray")):
         return f"pyarrow.compute.struct_field({name}, {column!r})"
@@ -98,7 +98,7 @@ def selection(value: Any, name: str, column: Any) -> str:
 
 
 def dimensions_of(value: Any) -> int:
-    """0 for a number, 1 for a list, those of an array; -1 for anything else, whose own code isn't run."""
+    """The number of dimensions of a number, list or array; -1 for any other object, whose code isn't run."""
     kind = type(value)
     if issubclass(kind, (int, float)):
         return 0
@@ -113,7 +113,7 @@ def dimensions_of(value: Any) -> int:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a table's value is none: None, NaN, or what pandas has for it."""
+    """Whether a value of a table is missing: None, NaN, or pandas' NA or NaT."""
     if value is None or (issubclass(type(value), float) and float.__ne__(value, value)):
         return True
     pandas: Any = sys.modules.get("pandas")
@@ -121,7 +121,7 @@ def is_missing(value: Any) -> bool:
 
 
 def _is(kind: type, package: str, names: Iterable[str]) -> bool:
-    """Whether a class is one of a package, which needn't be installed, or derived from one."""
+    """Whether a class is, or derives from, one of these classes of a package that may not be installed."""
     module: Any = sys.modules.get(package)
     if module is None:
         return False

@@ -212,7 +212,7 @@ def retrieval(
 
     _check_out(out)
     with blame_usage():
-        read = evaluation.paired_table(
+        read = evaluation.read_paired_table(
             table, modality, items=file_column, captions=column or (), template=template
         )
     found = evaluation.retrieval(
@@ -236,13 +236,15 @@ def _read_labelled(
     duplicates: KeptOrNot,
 ) -> Labelled:
     """Read labelled items from a folder of classes, or from the columns of a table."""
-    from ..evaluation import labelled_folder, labelled_table
+    from ..evaluation import read_labelled_folder, read_labelled_table
 
     if not data.is_dir():
-        return labelled_table(data, modality, items=files, labels=labels, names=names, duplicates=duplicates)
+        return read_labelled_table(
+            data, modality, items=files, labels=labels, names=names, duplicates=duplicates
+        )
     if files or labels:
         raise ValueError(f"{data} is a folder, and has no columns: leave out --column and --file-column")
-    return labelled_folder(data, modality, names=names, duplicates=duplicates)
+    return read_labelled_folder(data, modality, names=names, duplicates=duplicates)
 
 
 def _check_out(out: Path | None) -> None:

@@ -248,7 +248,7 @@ def _health(plugin: Plugin, known: Registry) -> str:
     too, and hints for its author.
     """
     from ..plugins.discovery import explain
-    from ..plugins.health import ailments
+    from ..plugins.health import find_faults
 
     faults = [plugin.cause] if plugin.cause else []
     faults += plugin.notes
@@ -257,7 +257,7 @@ def _health(plugin: Plugin, known: Registry) -> str:
         others = [claimant for claimant in claimants if claimant != plugin.distribution]
         if len(others) < len(claimants):
             faults.append(f"{name!r} is declared by {' and '.join(others)}, too")
-    faults += ailments(plugin)
+    faults += find_faults(plugin)
     more = [f"and {len(faults) - MOST} more"] if len(faults) > MOST else []
     return "; ".join([*faults[:MOST], *more]) or "ok"
 

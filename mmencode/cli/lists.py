@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..arguments.lists import lines
+from ..arguments.lists import split_lines
 from ..errors import InputError
 from ..errors.causes import fault_of, message_of
 
@@ -20,7 +20,7 @@ def read_lines(path: Path | None) -> list[str]:
     """
     source = "standard input" if path is None else str(path)
     try:
-        found = lines(_read(path).decode("utf-8-sig"))
+        found = split_lines(_read(path).decode("utf-8-sig"))
     except UnicodeDecodeError as cause:
         raise InputError(
             f"it can't be read: {message_of(cause)}", source=source, remedy="make it a UTF-8 file"

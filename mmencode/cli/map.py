@@ -18,7 +18,7 @@ from .options import Json, Limit, parse_limits, require_folder_of
 if TYPE_CHECKING:
     from ..inputs import Limits
     from ..pages import Survey
-    from ..pages.surveys import Rows
+    from ..pages.surveys import SurveyRows
 
 THUMBNAIL = (96, 96)
 THUMBNAIL_BYTES = 8 * 2**20
@@ -110,11 +110,11 @@ def map_index(
     ]
     columns = ("outlier", "modality", "distance", "deviations")
     output.table(output.Table(f"Outliers among {len(survey)} rows", columns, table, columns[2:]))
-    output.note(survey.layout.told())
+    output.note(survey.layout.describe())
     output.note(f"Wrote {out}, which shows {len(survey)} rows.")
 
 
-def _rows(path: Path, where: str | None) -> Rows:
+def _rows(path: Path, where: str | None) -> SurveyRows:
     """Read the rows of an index or of a file of vectors."""
     from ..embeddings.embeddings import Embeddings
     from ..index import Index
@@ -134,7 +134,7 @@ def _rows(path: Path, where: str | None) -> Rows:
         return PlainRows(Embeddings.load(path))
 
 
-def _survey(rows: Rows, by: list[str], method: Any, clusters: int | None, centred: bool) -> Survey:
+def _survey(rows: SurveyRows, by: list[str], method: Any, clusters: int | None, centred: bool) -> Survey:
     if clusters is not None and "cluster" not in by:
         raise typer.BadParameter("clusters are shown by --by cluster: pass it, too", param_hint="--clusters")
     if not len(rows.embeddings):
@@ -153,7 +153,7 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
     import numpy as np
 
     from ..engine.progress import bar
-    from ..pages.previews import thumbnail
+    from ..pages.previews import make_thumbnail
 
     places = [row for row, modality in enumerate(survey.modalities) if modality == IMAGE]
     order = np.random.default_rng(0).permutation(places).tolist()
@@ -162,7 +162,7 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
     with bar("thumbnails", len(order)) as advance:
         for row in order:
             try:
-                picture = thumbnail(survey.keys[row], THUMBNAIL, limits=limits, quality=70)
+                picture = make_thumbnail(survey.keys[row], THUMBNAIL, limits=limits, quality=70)
             except InputError:  # the key of a row may be no file, or a file that was removed
                 picture = ""
             advance(1, int(not picture))

@@ -103,12 +103,12 @@ def choose_templates(given: list[str] | None, name: str | None) -> str | list[st
 
     Gives None where neither is given, which stands for the encoder's own prompt.
     """
-    from ..zeroshot.templates import templates_of
+    from ..zeroshot.templates import find_templates
 
     if given and name:
         raise typer.BadParameter("pass --template or --template-set, not both", param_hint="--template-set")
     try:
-        return name or (list(templates_of(given)) if given else None)
+        return name or (list(find_templates(given)) if given else None)
     except LabelError as cause:
         raise typer.BadParameter(f"{cause.fact}; {cause.remedy}", param_hint="--template") from cause
 

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from ..errors.causes import escape_unprintable
-from ..plugins.prints import Aside, print_aside
+from ..plugins.prints import RedirectedOutput, redirect_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class QuietCommand(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command with standard output kept for its results."""
-        with print_aside():
+        with redirect_output():
             return super().invoke(ctx)
 
 
 def results() -> TextIO:
     """The real standard output, also while a command runs and `sys.stdout` stands for standard error."""
-    return sys.stdout.kept if isinstance(sys.stdout, Aside) else sys.stdout
+    return sys.stdout.kept if isinstance(sys.stdout, RedirectedOutput) else sys.stdout
 
 
 def say(text: str) -> None:

@@ -195,11 +195,11 @@ def _notes(found: SearchResult) -> list[str]:
 def _write_page(path: Path, query: WeightedQuery, found: SearchResult, limits: Limits) -> None:
     """Write the matches as an HTML gallery; an existing file is replaced only by a complete page."""
     from .._atomic import file_aside
-    from ..pages import Item, gallery_page, previews
+    from ..pages import GalleryItem, gallery_page, make_previews
 
-    shown = previews(((match.modality, match.key) for match in found.matches), limits=limits)
+    shown = make_previews(((match.modality, match.key) for match in found.matches), limits=limits)
     items = [
-        Item(
+        GalleryItem(
             key=match.key,
             modality=match.modality,
             score=match.score,
@@ -209,9 +209,9 @@ def _write_page(path: Path, query: WeightedQuery, found: SearchResult, limits: L
         for match, preview in zip(found.matches, shown, strict=True)
     ]
     asked = [term for term in query.terms if term.modality != TEXT]
-    shown = previews(((term.modality, term.item) for term in asked), limits=limits)
+    shown = make_previews(((term.modality, term.item) for term in asked), limits=limits)
     examples = [
-        Item(key=term.item, modality=term.modality, preview=preview)
+        GalleryItem(key=term.item, modality=term.modality, preview=preview)
         for term, preview in zip(asked, shown, strict=True)
     ]
     page = gallery_page(

@@ -14,7 +14,7 @@ from .options import Json, Trusted
 
 if TYPE_CHECKING:
     from ..card import SpaceCard
-    from ..spaces.composition import Part
+    from ..spaces.composition import EncoderLike
 
 
 def compose(
@@ -123,11 +123,11 @@ def _check_out(out: Path) -> None:
         raise typer.BadParameter(str(error), param_hint="--out") from error
 
 
-def _parse_encoders(options: list[str]) -> dict[str, Part]:
+def _parse_encoders(options: list[str]) -> dict[str, EncoderLike]:
     """Parse `MODALITY=ENCODER[,PROJECTION]` options, and load the projections."""
     from ..projection import load_projection
 
-    parts: dict[str, Part] = {}
+    parts: dict[str, EncoderLike] = {}
     for option in options:
         modality, _, rest = option.partition("=")
         encoder, _, file = rest.partition(",")

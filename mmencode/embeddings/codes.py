@@ -1,4 +1,4 @@
-"""Vectors as codes: numbers rounded to one byte or one bit each, and back.
+"""Vectors become codes, whose numbers are rounded to one byte or one bit each, and come back.
 
 Bytes divide the range of each number into 255 equal steps (affine quantization: Jacob et al., "Quantization
 and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018); bits are signs.
@@ -81,7 +81,7 @@ class Ranges:
 
 
 def encode_numbers(sample: Sample, kind: str, ranges: Ranges | None) -> tuple[CodeKind, Array, Ranges | None]:
-    """Quantize a sample; gives the kind, the codes, and the ranges that "int8" codes were made with.
+    """Quantize the vectors of a sample; gives the kind, the codes, and the ranges of "int8" codes.
 
     ValueError for another kind, ranges for "binary", ranges of another width, and vectors that aren't finite;
     SpaceMismatchError for the ranges of another space.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..arguments.lists import in_order
+from ..arguments.lists import to_list
 from ..card import require_same_space
 from ..errors import InputError, SpaceMismatchError
 from .array_types import Array, Positions, Vectors
@@ -65,7 +65,7 @@ class Embeddings(Interchange):
         if self.vectors.ndim != 2:
             raise ValueError(f"vectors have the shape {self.vectors.shape}: make it [n, dim]")
         self.positions = np.arange(len(vectors)) if positions is None else np.asarray(positions, np.int64)
-        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in in_order(keys, "keys"))
+        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in to_list(keys, "keys"))
         require_one_each(len(self.vectors), "vectors", self.positions, self.keys)
         self.space = space
         self.modality = modality
@@ -104,7 +104,7 @@ class Embeddings(Interchange):
         Skipped items have keys, too. Raises ValueError when a row's item has no key, TypeError for a table
         and for a collection without an order.
         """
-        keys = in_order(keys, "keys")
+        keys = to_list(keys, "keys")
         if len(self) and not 0 <= self.positions.min() <= self.positions.max() < len(keys):
             raise ValueError(
                 f"rows come from items up to {self.positions.max()}, and there are {len(keys)} keys: "

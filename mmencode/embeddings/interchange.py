@@ -1,4 +1,4 @@
-"""How other libraries take the vectors of a result: as numpy's arrays, torch's tensors, and by DLPack."""
+"""Libraries take the vectors of a result as numpy's arrays, torch's tensors, and by DLPack."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""open_clip's byte pairs, in time that grows with the context and not with the text, and without a lock.
+"""Byte-pair encoding as in open_clip's SimpleTokenizer, in time that grows with the context, not the text.
 
-Its own tokenizer looks through a whole word for every pair that it joins, though a context of 77 tokens holds
-the beginning of a long one only, and it keeps every word that it has ever seen.
+SimpleTokenizer searches a whole word again for every pair that it merges, though a context of 77 tokens holds
+only the beginning of a long word, and it caches every word that it has ever seen.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from itertools import islice, pairwise
 
 from open_clip.tokenizer import SimpleTokenizer
 
-_WORDS = 2**14  # that are kept: nearly all that are said in a language
-_LONGEST = 32  # characters of a word worth keeping
-_BEGINNING = 2**12  # characters that are cleaned at first, and the rest of their line
-_REACH = 8  # characters for each token that is asked for, in the first look at a long word
-_LAST = "</w>"  # behind the last symbol of a word
+_WORDS = 2**14  # words in the cache: nearly all that a language uses often
+_LONGEST = 32  # characters of a word that is worth caching
+_BEGINNING = 2**12  # characters of a text that are cleaned at first, up to the end of their line
+_REACH = 8  # characters of a long word that are merged at first, for each token wanted
+_LAST = "</w>"  # marks the last symbol of a word
 _NEVER = 2**62
 
 
 class BytePairs:
-    """The ids that a SimpleTokenizer gives a text, as many as are asked for.
+    """Encodes texts to the ids of a SimpleTokenizer, and stops at as many ids as are wanted.
 
-    It reads the tokenizer's vocabulary and changes nothing of it. Safe in threads.
+    The tokenizer's vocabulary is read and never changed. Threads may share an object.
     """
 
     def __init__(self, tokenizer: SimpleTokenizer) -> None:
@@ -39,9 +39,9 @@ class BytePairs:
         self._kept = lru_cache(_WORDS)(self._whole)
 
     def ids(self, text: str, most: int) -> list[int]:
-        """The first `most` ids of a text, without marks of start and end."""
+        """Encode a text to its first `most` ids, without the marks of start and end."""
         end = _BEGINNING
-        # What is cleaned of a line depends on those before it, and not on those behind.
+        # Cleaning a line depends on the lines before it, never on those after it.
         while 0 <= (end := text.find("\n", end)) < len(text) - 1:
             found = list(islice(self._all(text[: end + 1], most), most))
             if len(found) == most:
@@ -51,7 +51,7 @@ class BytePairs:
 
     @property
     def identity(self) -> str:
-        """A digest of all that ids depend on."""
+        """A digest of everything that the ids depend on: cleaning, pattern, vocabulary and merges."""
         ranked = sorted(self._merges.ranks, key=self._merges.ranks.__getitem__)
         known = sorted(self._ids, key=self._ids.__getitem__)
         facts = (self._clean.__name__, self._pattern.pattern, *known, *map(" ".join, ranked))
@@ -63,10 +63,10 @@ class BytePairs:
             yield from self._kept(word) if len(word) <= _LONGEST else self._beginning(word, most)
 
     def _beginning(self, word: str, most: int) -> tuple[int, ...]:
-        """The first ids of a long word, as many as are sure and `most` at least, or all."""
+        """Encode the beginning of a long word to `most` ids or more, or to all there are."""
         reach = _REACH * most
         while reach < len(word):
-            found = self._merges.joined(self._symbols(word[:reach]), open_ended=True)
+            found = self._merges.join(self._symbols(word[:reach]), open_ended=True)
             if len(found) >= most:
                 return tuple(self._ids[symbol] for symbol in found)
             reach *= 4
@@ -77,30 +77,31 @@ class BytePairs:
         if (mark := "".join(symbols)) in self._marks:
             return (self._marks[mark],)
         symbols[-1] += _LAST
-        return tuple(self._ids[symbol] for symbol in self._merges.joined(symbols))
+        return tuple(self._ids[symbol] for symbol in self._merges.join(symbols))
 
     def _symbols(self, word: str) -> list[str]:
         return [self._bytes[byte] for byte in word.encode()]
 
 
 class Merges:
-    """The pairs of symbols that are joined, each with its rank: the lowest of a word first, from the left.
+    """The pairs of symbols that are merged, each with its rank: the lowest in a word first, from the left.
 
-    A symbol that a pair makes has pairs of higher ranks only, as training leaves them.
+    A symbol that a merge makes is part of pairs of higher ranks only, since training adds them later.
     """
 
     def __init__(self, ranks: Mapping[tuple[str, str], int]) -> None:
         self.ranks = ranks
-        self._leading: dict[str, list[int]] = {}  # the ranks of the pairs that a symbol begins, ascending
+        self._leading: dict[str, list[int]] = {}  # by first symbol, ascending ranks of its pairs
         for (first, _), rank in sorted(ranks.items(), key=lambda entry: entry[1]):
             self._leading.setdefault(first, []).append(rank)
 
-    def joined(self, symbols: list[str], *, open_ended: bool = False) -> list[str]:
-        """What a word's symbols become; of an open-ended word, the symbols that are sure whatever follows.
+    def join(self, symbols: list[str], *, open_ended: bool = False) -> list[str]:
+        """Merge a word's symbols; of an open-ended word, give only those that no continuation can change.
 
-        Ranks are gone through upwards. Of an open-ended word the last symbol that is sure is followed by an
-        unknown one, so at the next rank that it could be joined at, it is sure no more, and the one before it
-        is the last. What is left when no rank is, no continuation can change.
+        Merges are done in order of rank. The last certain symbol of an open-ended word is followed by an
+        unknown one. Once the ranks reach a pair that it begins, it might be merged with that, so it is no
+        longer certain, and the symbol before it becomes the last one. Symbols that are left when no rank is
+        left stay, whatever follows.
         """
         symbols, count = list(symbols), len(symbols)
         before, after = list(range(-1, count - 1)), [*range(1, count), -1]
@@ -115,12 +116,12 @@ class Merges:
                 if last < 0:
                     return []
                 after[last] = -1
-                unsure = self._unsure(symbols[last], unsure + 1)  # at this rank it saw the sure one
+                unsure = self._unsure(symbols[last], unsure + 1)  # at this rank its neighbour was certain
                 continue
             rank, place = heappop(heap)
             other = after[place]
             if other < 0 or not symbols[place] or self.ranks.get((symbols[place], symbols[other])) != rank:
-                continue  # one of the two has been joined with another since
+                continue  # one of the two has been merged with another symbol since
             symbols[place] += symbols[other]
             symbols[other] = ""
             behind = after[place] = after[other]
@@ -135,7 +136,7 @@ class Merges:
         return [symbol for symbol in symbols[: last + 1] if symbol]
 
     def _unsure(self, symbol: str, now: int) -> int:
-        """The next rank, from `now` on, at which something behind could be joined to a symbol."""
+        """The lowest rank, from `now` on, of a pair that begins with a symbol."""
         ranks = self._leading.get(symbol, ())
         place = bisect_left(ranks, now)
         return ranks[place] if place < len(ranks) else _NEVER

@@ -1,4 +1,4 @@
-"""Any timm architecture as an image encoder: the features before its classifier, and the classifier apart."""
+"""Image encoders of timm: the features before a model's classifier, and the classifier as a separate head."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from ..errors.suggestions import did_you_mean
 from ..inputs.weights import fill, read_state, reason
 from ..isolation.copying import structural_copy
 from .pixels import fit_to_crop, fit_to_squeeze
-from .timm_preparation import DataConfig, described, require_one
+from .timm_preparation import DataConfig, describe, require_one
 
 
 class TimmEncoder(Encoder):
-    """What a timm model sees just before it would classify, with timm's own preprocessing.
+    """A timm model without its classifier, with timm's own preprocessing.
 
-    `data_config` is what `timm.data.resolve_data_config` gives; None takes the model's own. The model stays
-    as it is: a copy of its modules, which shares most of its memory, loses the classifier and is put into
-    eval mode and channels_last layout.
+    `data_config` is of the form that `timm.data.resolve_data_config` returns; None takes the model's own. The
+    model stays as it is: a copy of its modules, which shares most of its memory, loses the classifier and is
+    put into eval mode and channels_last layout.
 
-    The transform leaves pixels as uint8, a quarter of the memory, and they are normalised on the device.
+    Pixels stay uint8, a quarter of the memory, until they are on the device and are normalised there.
     """
 
     def __init__(self, model: nn.Module, *, data_config: DataConfig | None = None) -> None:
@@ -42,7 +42,7 @@ class TimmEncoder(Encoder):
 
     @classmethod
     def taking(cls, model: nn.Module, *, data_config: DataConfig | None = None) -> TimmEncoder:
-        """The encoder of a model that nobody else uses: no weights are held twice meanwhile."""
+        """Make the encoder of a model that nobody else uses, which is changed in place to save memory."""
         encoder = cls.__new__(cls)
         Encoder.__init__(encoder)
         encoder._take(model, data_config)
@@ -57,7 +57,7 @@ class TimmEncoder(Encoder):
         # transformers, which have one convolution, run at the same speed.
         self.model: Any = timm_model.to(memory_format=torch.channels_last)
         self.width = int(timm_model.head_hidden_size)
-        self.preprocessing = described(config)
+        self.preprocessing = describe(config)
         self.pooling = f"timm {_architecture(model)}, features before the classifier"
         self._transform = create_transform(**config, is_training=False, normalize=False)
         self._fit = fit_to_squeeze if config.get("crop_mode") in ("squash", "border") else fit_to_crop
@@ -68,20 +68,20 @@ class TimmEncoder(Encoder):
         self.eval().requires_grad_(False)
 
     def preprocess(self, item: Image.Image) -> Tensors:
-        """Pixels `[3, h, w]`, uint8, resized and cropped, not yet normalised."""
+        """Resize and crop an image to uint8 pixels `[3, h, w]`, which are normalised on the device."""
         return {"pixels": self._transform(self._fit(item))}
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]` of pixels `[b, 3, h, w]`."""
-        features: Tensor = self.model.forward_head(self._hidden(tensors), pre_logits=True)
+        """Compute features `[b, width]` of pixels `[b, 3, h, w]`."""
+        features: Tensor = self.model.forward_head(self._last_layer(tensors), pre_logits=True)
         return features
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Patches of a transformer, or places of a convolutional map, `[b, rows * columns, width]`.
+        """Compute patches of a transformer, or places of a convolutional map, `[b, rows * columns, width]`.
 
         Class and register tokens are left out, so that the rest fills `grid`.
         """
-        hidden = self._hidden(tensors)
+        hidden = self._last_layer(tensors)
         if hidden.ndim == 4:
             maps = hidden if hidden.shape[-1] == self.model.num_features else hidden.permute(0, 2, 3, 1)
             tokens = maps.flatten(1, 2)  # [b, rows * columns, width]
@@ -89,9 +89,9 @@ class TimmEncoder(Encoder):
             tokens = hidden[:, getattr(self.model, "num_prefix_tokens", 0) :]
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
 
-    def _hidden(self, tensors: Tensors) -> Tensor:
-        """The last layer's outputs, as timm gives them: `[b, t, width]`, or a map of either layout."""
-        hidden: Tensor = self.model.forward_features(self._normalised(tensors["pixels"]))
+    def _last_layer(self, tensors: Tensors) -> Tensor:
+        """Compute the last layer's outputs `[b, t, width]`, or a map with channels first or last."""
+        hidden: Tensor = self.model.forward_features(self._normalise(tensors["pixels"]))
         return hidden
 
     @property
@@ -99,7 +99,9 @@ class TimmEncoder(Encoder):
         """The rows and columns of the map, or of the patches; None where timm doesn't say."""
         device = next(self.model.parameters()).device
         with torch.inference_mode():
-            hidden = self._hidden({"pixels": torch.zeros(1, *self._size, dtype=torch.uint8, device=device)})
+            hidden = self._last_layer(
+                {"pixels": torch.zeros(1, *self._size, dtype=torch.uint8, device=device)}
+            )
         if hidden.ndim == 4:
             channels_last = hidden.shape[-1] == self.model.num_features
             rows, columns = hidden.shape[1:3] if channels_last else hidden.shape[2:]
@@ -107,8 +109,8 @@ class TimmEncoder(Encoder):
         grid = getattr(getattr(self.model, "patch_embed", None), "grid_size", None)
         return None if grid is None else (int(grid[0]), int(grid[1]))
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        """In float32, because bfloat16 can't hold most means; then in the dtype of the weights."""
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        """Normalise pixels in float32, since bfloat16 can't hold most means, to the dtype of weights."""
         shape, device = (1, -1, 1, 1), pixels.device
         mean = torch.tensor(self._mean, device=device).view(shape)
         std = torch.tensor(self._std, device=device).view(shape)
@@ -128,18 +130,19 @@ def _drop_classifier(model: Any) -> None:
 
 
 class TimmClassifier:
-    """A timm model taken apart: what it sees, the head that turns that into logits, and what those mean.
+    """A timm model in two parts, encoder and classification head, with the labels of its classes.
 
-    encoder       the features before the classifier, `[b, width]`
-    head          features to the model's own logits, `[b, labels]`
-    labels        a word or two for each logit: an ImageNet class's first WordNet synonym
-    descriptions  all its synonyms and WordNet's definition: "crane: large long-necked wading bird ..."
+    encoder       the TimmEncoder: features before the classifier, `[b, width]`
+    head          takes features to the model's own logits, `[b, labels]`
+    labels        a word or two for each logit: the first WordNet synonym of an ImageNet class
+    descriptions  all synonyms and WordNet's definition: "crane: large long-necked wading bird ..."
 
     A model with as many classes as one of the ImageNets that timm knows (1k, 12k, 21k, 22k) has their labels;
-    for another pass your own, which are the descriptions too. The model stays as it is, as with TimmEncoder.
+    for another, pass your own, which are the descriptions too. The model isn't changed.
 
-    Raises EncoderError when the model has no classifier, none that takes the features (on an image of noise,
-    head and model must agree), or unknown labels; ValueError for labels of another number.
+    Raises EncoderError when the model has no classifier, its head doesn't take the features alone (head and
+    model must agree on an image of noise), or the labels are unknown; ValueError for labels of another
+    number.
     """
 
     def __init__(
@@ -164,7 +167,7 @@ class TimmClassifier:
 
 
 class _Mean(nn.Module):
-    """The mean of several heads' logits, which is how timm's distilled models answer."""
+    """The mean of several heads' logits, as timm's distilled models compute it."""
 
     def __init__(self, heads: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -182,7 +185,7 @@ def build(variant: str) -> TimmEncoder:
     and for a local one of an architecture whose tags prepare images differently, where none of them is named.
     """
     name, slash, path = variant.partition("/")
-    encoder = TimmEncoder.taking(_local(name, path) if slash else _published(variant))
+    encoder = TimmEncoder.taking(_load_local(name, path) if slash else _load_published(variant))
     encoder.architecture = f"timm {name.partition('.')[0]}"
     return encoder
 
@@ -194,12 +197,12 @@ def classifier(variant: str, labels: Sequence[str] | None = None) -> TimmClassif
     TimmClassifier raise.
     """
     name, slash, path = variant.partition("/")
-    model = _local_whole(name, path) if slash else _published(variant)
+    model = _load_local_whole(name, path) if slash else _load_published(variant)
     return TimmClassifier(model, labels=labels)
 
 
 def _labels(name: str, classes: int, own: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The labels of a number of classes, and their descriptions."""
+    """Find the labels of a number of classes, and their descriptions."""
     if own is not None:
         if isinstance(own, str) or len(own) != classes:
             raise ValueError(f"{len(own)} labels for the {classes} classes of timm's {name}: name each class")
@@ -216,24 +219,24 @@ def _labels(name: str, classes: int, own: Sequence[str] | None) -> tuple[tuple[s
 
 
 def _head(given: Any) -> nn.Module:
-    """What timm's `get_classifier` gave, as one module for features `[b, width]`."""
-    if isinstance(given, tuple):  # a distilled model's two
+    """Make one module for features `[b, width]` of the result of timm's `get_classifier`."""
+    if isinstance(given, tuple):  # the two heads of a distilled model
         return _Mean(map(_head, given))
-    if isinstance(given, nn.Conv2d):  # of one pixel
+    if isinstance(given, nn.Conv2d):  # a 1 x 1 convolution as the classifier
         return nn.Sequential(nn.Unflatten(1, (given.in_channels, 1, 1)), given, nn.Flatten())
     module: nn.Module = given
     return module
 
 
 def _noise(model: nn.Module) -> Tensor:
-    """An image `[1, 3, h, w]` of the model's size that looks like nothing, the same each time."""
+    """An image `[1, 3, h, w]` of noise in the model's size, the same at each call."""
     size = resolve_data_config(model=model)["input_size"]  # type: ignore[no-untyped-call]
     noise = torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
     return noise.to(next(model.parameters()))
 
 
 def _require_equal(name: str, encoder: TimmEncoder, head: nn.Module, noise: Tensor, logits: Tensor) -> None:
-    """Raise EncoderError unless the head makes of the features what the whole model made of the image."""
+    """Raise EncoderError unless the head's logits of the encoder's features equal the whole model's."""
     why, tolerance = "the logits differ", 1e-3 * float(logits.abs().max())
     try:
         with torch.no_grad():
@@ -245,13 +248,13 @@ def _require_equal(name: str, encoder: TimmEncoder, head: nn.Module, noise: Tens
         why = describe_error(cause, 200)
     raise EncoderError(
         f"the classifier of timm's {name} can't be taken from its features: {why}",
-        culprit="what it looks at isn't the features alone; a distilled DeiT's two heads see a token each",
-        remedy="its features alone are an encoder: timm.build; choose another checkpoint for its labels",
+        culprit="it looks at more than the features; each head of a distilled DeiT sees another token",
+        remedy="take the features alone, by timm.build, or choose another checkpoint for the labels",
     )
 
 
-def _published(variant: str) -> nn.Module:
-    """The whole model with timm's own weights."""
+def _load_published(variant: str) -> nn.Module:
+    """Load a whole model with the weights that timm publishes."""
     _require_known(variant)
     try:
         return timm.create_model(variant, pretrained=True)
@@ -264,18 +267,18 @@ def _published(variant: str) -> nn.Module:
         ) from cause
 
 
-def _local(name: str, path: str) -> nn.Module:
-    """The model without its classifier, filled from a file; a classifier in the file may have any labels."""
+def _load_local(name: str, path: str) -> nn.Module:
+    """Load a model without its classifier from a file, whose classifier may have any labels."""
     state = _read(name, path)
     require_one(name, path)
     model: Any = timm.create_model(name, num_classes=1)
     whole = set(model.state_dict())
     model.reset_classifier(0)
-    return _filled(model, state, path, ignored=whole - set(model.state_dict()))
+    return _fill(model, state, path, ignored=whole - set(model.state_dict()))
 
 
-def _local_whole(name: str, path: str) -> nn.Module:
-    """The model with the classifier that the file holds, of whatever size that is."""
+def _load_local_whole(name: str, path: str) -> nn.Module:
+    """Load a model from a file, with the classifier that the file holds, of whatever size."""
     state = _read(name, path)
     require_one(name, path)
     config: Any = get_pretrained_cfg(name)
@@ -286,17 +289,17 @@ def _local_whole(name: str, path: str) -> nn.Module:
             f"{path!r} holds no classifier of timm's {name!r}",
             remedy="save the whole model; without its classifier the file is an encoder all the same",
         )
-    return _filled(timm.create_model(name, num_classes=len(state[f"{first}.weight"])), state, path)
+    return _fill(timm.create_model(name, num_classes=len(state[f"{first}.weight"])), state, path)
 
 
 def _read(name: str, path: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint; no code in it runs."""
+    """Read the tensors of a checkpoint of a timm architecture; no code in it runs."""
     if not timm.is_model(name):
         raise _unknown(name, known=False)
     return read_state(Path(path).expanduser())
 
 
-def _filled(
+def _fill(
     model: nn.Module, state: Mapping[str, Tensor], path: str, ignored: Collection[str] = ()
 ) -> nn.Module:
     fill(

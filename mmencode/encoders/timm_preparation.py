@@ -1,4 +1,4 @@
-"""How timm prepares images, in words, and whether a name says it."""
+"""Image preprocessing of timm's models: in words, and whether a model's name determines it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DataConfig = Mapping[str, Any]
 
 
 def require_one(name: str, path: str) -> None:
-    """WeightsError where a name without a tag leaves open how images are prepared."""
+    """Raise WeightsError where a name has no tag and its published tags prepare images differently."""
     architecture, dot, _ = name.partition(".")
     tags: dict[str, str] = {}
     for published in () if dot else timm.list_pretrained(f"{architecture}.*"):
         own: Any = get_pretrained_cfg(published)
         config = resolve_data_config(pretrained_cfg=own.to_dict())  # type: ignore[no-untyped-call]
-        tags.setdefault(described(config), published)
+        tags.setdefault(describe(config), published)
     if len(tags) > 1:
         choices = "; ".join(f"timm/{tag}/{path} for {words}" for words, tag in tags.items())
         raise WeightsError(
@@ -30,8 +30,8 @@ def require_one(name: str, path: str) -> None:
         )
 
 
-def described(config: DataConfig) -> str:
-    """The preparation that `timm.data.resolve_data_config` gives, for the space's identity."""
+def describe(config: DataConfig) -> str:
+    """Describe a `timm.data.resolve_data_config` in words, for the space's identity."""
     _, height, width = config["input_size"]
     return (
         f"RGB {height}x{width}, {config['crop_mode']} crop {_number(config['crop_pct'])}, "

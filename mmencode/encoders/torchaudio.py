@@ -1,4 +1,4 @@
-"""The wav2vec 2.0, HuBERT and WavLM bundles of torchaudio, each the mean over the frames of its last layer.
+"""Audio encoders of torchaudio's bundles: wav2vec 2.0, HuBERT and WavLM, the mean over the last layer.
 
 The name is `torchaudio/<BUNDLE>`, as in `torchaudio.pipelines`, for the published weights, or
 `torchaudio/<BUNDLE>/<path>` for a local checkpoint of that architecture, which is read without a network.
@@ -14,10 +14,9 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, pad
-from torch.nn.utils.rnn import pad_sequence
 from torchaudio.models import wav2vec2_model, wavlm_model
 
-from ..encoder import Encoder, Tensors
+from ..encoder import Encoder, Tensors, windows
 from ..errors import UnknownNameError, WeightsError
 from ..errors.suggestions import did_you_mean
 from ..inputs import Waveform
@@ -29,9 +28,6 @@ Windows = Literal["mean", "first"]
 
 SECONDS = 15.0  # in pre-training these models saw crops of at most 15.6 s (base) and 20 s (large)
 
-# Samples in one pass. The first convolution of the published models makes a hundred times as many numbers of
-# them: one window is the most that a CPU likes; the GPU's is an estimate, not measured.
-_CPU_AT_ONCE, _GPU_AT_ONCE = 2**18, 2**21
 _SOURCE = "https://download.pytorch.org/torchaudio/models/"  # of the bundles that name no other
 _FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
 
@@ -39,19 +35,19 @@ _FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
 class TorchaudioEncoder(Encoder):
     """A torchaudio `Wav2Vec2Model`, pooled over the frames of its transformer's output.
 
-    model      what `bundle.get_model()` gives, or what torchaudio's factories build; it stays as it is, and
-               the encoder has a copy of its modules, which shares its memory, without the head
-    rate       of the audio that the model takes, in Hz
-    normalise  whether each window is brought to mean 0 and variance 1; a bundle's model says it itself
-    windows    of a recording longer than `seconds`: "mean" pools over the frames of all its windows,
+    model      the result of `bundle.get_model()` or of torchaudio's factories. It isn't changed: the encoder
+               has a copy of its modules, which shares its memory, without the head
+    rate       the sampling rate of the model's input, in Hz
+    normalise  whether each window is scaled to mean 0 and variance 1; done anyway where `get_model()` says so
+    windows    for a recording longer than `seconds`: "mean" pools over the frames of all its windows,
                "first" takes the first window only
     seconds    the length of a window
 
     A frame is the output of the last layer after the model's last layer norm. Windows follow each other
-    without overlap; a last one that is too short for a frame is left out. A recording that is too short for
-    a frame is followed by zeros up to that length (400 samples for all published bundles).
+    without overlap; a last window that is too short for a frame is left out. A recording that is too short
+    for a frame is padded with zeros to that length (400 samples for all published bundles).
 
-    Raises ValueError for another policy and for windows too short for a frame.
+    Raises ValueError for another value of `windows`, and for windows too short for a frame.
     """
 
     def __init__(
@@ -87,36 +83,30 @@ class TorchaudioEncoder(Encoder):
         )
 
     def preprocess(self, item: Waveform) -> Tensors:
-        """Samples `[n]`, the windows one after the other, and how many each window has, `[windows]`."""
+        """Cut a recording into windows, `samples` `[n]` in order, with their `lengths` `[windows]`."""
         samples = torch.tensor(item.resampled(self._rate).samples)  # [n]
         if self._policy == "first":
             samples = samples[: self._window]
-        windows = list(torch.split(samples, self._window))
-        if len(windows) > 1 and len(windows[-1]) < self._least:
-            windows.pop()
-        windows = [pad(window, (0, max(0, self._least - len(window)))) for window in windows]
+        cut = windows.cut(samples, self._window, self._least)
+        cut = [pad(window, (0, max(0, self._least - len(window)))) for window in cut]
         if self._normalise:
-            windows = [layer_norm(window, window.shape) for window in windows]
-        return {"samples": torch.cat(windows), "lengths": torch.tensor([len(window) for window in windows])}
+            cut = [layer_norm(window, window.shape) for window in cut]
+        return windows.tensors_of(cut)
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """All windows' samples `[n]`, their lengths `[windows]`, and how many each item has, `[b]`."""
-        return {
-            "samples": torch.cat([item["samples"] for item in items]),
-            "lengths": torch.cat([item["lengths"] for item in items]),
-            "counts": torch.tensor([len(item["lengths"]) for item in items]),
-        }
+        """Join recordings to `samples` `[n]`, `lengths` `[windows]`, and `counts` `[b]` of their windows."""
+        return windows.collate(items)
 
     def cost(self, tensors: Tensors) -> int:
-        """The number of samples; items of one length stand together and run together."""
+        """The number of samples: recordings of one length share batches, and their windows passes."""
         return len(tensors["samples"])
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`: the mean over all frames of an item, added up in float32."""
+        """Compute features `[b, width]`: the mean over all frames of a recording, added up in float32."""
         count = len(tensors["lengths"])
         sums = torch.zeros(count, self.width, device=tensors["samples"].device)
         frames = torch.zeros(count, 1, device=sums.device)
-        for places, hidden in self._hidden(tensors):
+        for places, hidden in self._frames(tensors):
             sums[places] = hidden.sum(dim=1, dtype=torch.float32)
             frames[places] = hidden.shape[1]
         counts = tensors["counts"].tolist()
@@ -125,38 +115,18 @@ class TorchaudioEncoder(Encoder):
         return features.to(tensors["samples"].dtype)
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Frames `[b, t, width]`, a window's after those of the one before it, and their mask `[b, t]`."""
-        windows: dict[int, Tensor] = {}
-        for places, hidden in self._hidden(tensors):
-            windows |= zip(places, hidden, strict=True)
-        rows, first = [], 0
-        for count in tensors["counts"].tolist():
-            rows.append(torch.cat([windows[place] for place in range(first, first + count)]))
-            first += count
-        frames = pad_sequence(rows, batch_first=True)  # [b, t, width]
-        lengths = torch.tensor([len(row) for row in rows], device=frames.device)
-        return frames, torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]
+        """Compute frames `[b, t, width]`, those of all windows in order, and their mask `[b, t]`."""
+        return windows.rows(self._frames(tensors), tensors["counts"])
 
-    def _hidden(self, tensors: Tensors) -> Iterator[tuple[list[int], Tensor]]:
-        """The places of a few windows of one length, and their frames `[k, t, width]`, until all are done.
-
-        Windows of different lengths never share a pass: the group norm of the base models counts padding
-        in, and WavLM's attention takes no mask, so that is the only way to an item's own vector.
-        """
-        most = _CPU_AT_ONCE if tensors["samples"].device.type == "cpu" else _GPU_AT_ONCE
-        lengths = tensors["lengths"].tolist()
-        windows = tensors["samples"].split_with_sizes(lengths)
-        for length in sorted(set(lengths)):
-            same = [place for place, other in enumerate(lengths) if other == length]
-            step = max(1, most // length)
-            for start in range(0, len(same), step):
-                places = same[start : start + step]
-                features, _ = self.model.feature_extractor(torch.stack([windows[p] for p in places]), None)
-                yield places, self.model.encoder(features)
+    def _frames(self, tensors: Tensors) -> Iterator[tuple[list[int], Tensor]]:
+        """Compute the frames `[k, t, width]` of windows of one length at a time, with their places."""
+        for places, samples in windows.passes(tensors):
+            features, _ = self.model.feature_extractor(samples, None)
+            yield places, self.model.encoder(features)
 
 
 def build(variant: str) -> TorchaudioEncoder:
-    """The encoder `<BUNDLE>` or `<BUNDLE>/<path>`.
+    """Build the encoder of `<BUNDLE>`, with published weights, or of `<BUNDLE>/<path>`, with those of a file.
 
     Raises UnknownNameError when torchaudio has no such bundle, WeightsError when its weights can't be
     fetched, or the file isn't there, isn't whole, holds code or is of another architecture.
@@ -172,7 +142,7 @@ def build(variant: str) -> TorchaudioEncoder:
 
 
 def _counts(setting: str) -> bool:
-    """Whether vectors depend on a setting: they don't on what is dropped in training, nor on the head."""
+    """Whether vectors depend on a setting of a bundle, unlike on dropout and the size of the head."""
     return not setting.endswith(("dropout", "layer_drop")) and setting != "aux_num_out"
 
 
@@ -193,7 +163,7 @@ def _url(bundle: Any) -> str:
 
 
 def _fetch(name: str, bundle: Any) -> Any:
-    """The published state dict, by torchaudio's own cache, but never with code in it."""
+    """Fetch the published state dict through torch.hub's cache; a file with code in it is refused."""
     url = _url(bundle)
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
@@ -208,7 +178,7 @@ def _fetch(name: str, bundle: Any) -> Any:
 
 
 def _fill(model: nn.Module, state: Any, name: str, origin: str) -> None:
-    """Load all of a state dict or raise; a head is left aside."""
+    """Copy a state dict into a model that it must fit as a whole; its head is ignored."""
     expected = model.state_dict()
     numbers = sum(tensor.numel() for tensor in expected.values())
     fill(
@@ -222,16 +192,13 @@ def _fill(model: nn.Module, state: Any, name: str, origin: str) -> None:
 
 
 def _receptive_field(model: Any) -> int:
-    """How many samples one frame takes."""
-    field, stride = 1, 1
-    for layer in model.feature_extractor.conv_layers:
-        field += (layer.kernel_size - 1) * stride
-        stride *= layer.stride
-    return field
+    """The number of samples that the convolutions of a model make one frame of."""
+    layers = model.feature_extractor.conv_layers
+    return windows.receptive_field((layer.kernel_size, layer.stride) for layer in layers)
 
 
 def _window(windows: str, seconds: float, rate: int, least: int) -> int:
-    """The length of a window in samples."""
+    """Compute the length of a window in samples; ValueError for a policy or a length that can't be."""
     if windows not in ("mean", "first"):
         raise ValueError(f'windows is {windows!r}: make it "mean" or "first"')
     if seconds * rate < least:

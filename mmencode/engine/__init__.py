@@ -1,1 +1,1 @@
-"""From items to unit vectors: where encoders run, how items are prepared, and the passes themselves."""
+"""The engine takes items to unit vectors: where encoders run, how items are prepared, and the passes."""

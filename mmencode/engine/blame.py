@@ -1,4 +1,4 @@
-"""Whose fault a failure is, and how it is told: the item's, its encoder's, or this process's."""
+"""Errors of items, and errors of the encoder or the process that made good items fail."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _LONG = 10_000  # characters or bytes of an exception's arguments that a kept er
 _SHOWN = 10  # indices in a message
 
 
-def failed_item(fact: str, index: int, source: str, cause: BaseException | None = None) -> InputError:
-    """One item on which something failed that isn't the item's own content."""
+def make_failure(fact: str, index: int, source: str, cause: BaseException | None = None) -> InputError:
+    """Make the error of an item on which something failed that isn't the item's own content."""
     fault: Fault = "encoder" if cause is None else fault_of(cause, "encoder")
     error = InputError(
         fact if cause is None else f"{fact}: {describe_error(cause)}",
@@ -33,8 +33,8 @@ def failed_item(fact: str, index: int, source: str, cause: BaseException | None 
     return error
 
 
-def late_item(index: int, source: str, seconds: float) -> InputError:
-    """One item that was given up."""
+def make_late(index: int, source: str, seconds: float) -> InputError:
+    """Make the error of an item that took too long."""
     return InputError(
         f"reading and preprocessing it takes more than {seconds:g} s",
         source=source,
@@ -44,8 +44,8 @@ def late_item(index: int, source: str, seconds: float) -> InputError:
     )
 
 
-def placed(error: InputError, index: int, source: str) -> InputError:
-    """A copy of an item's own error with its place, for an encoder may raise the same one again."""
+def place(error: InputError, index: int, source: str) -> InputError:
+    """Copy an item's own error and give it its place; an encoder may raise one object several times."""
     own = copy.copy(error)
     own.__cause__, own.__traceback__ = error.__cause__, error.__traceback__
     own.source = own.source or source
@@ -72,17 +72,22 @@ def _code(handler: Any) -> CodeType | None:
 
 
 def is_lacking(errors: Sequence[InputError]) -> bool:
-    """Whether these items need what this process has for none; memory may be too little for each alone."""
+    """Whether the process, not the items, lacks something; memory may be too little for one item alone."""
     return all(error.fault == "process" and not out_of_memory(error.__cause__) for error in errors)
 
 
 def are_alike(errors: Sequence[InputError]) -> bool:
-    """Whether these are several, with one fact."""
+    """Whether several errors say the same fact."""
     return len(errors) > 1 and len({error.fact for error in errors}) == 1
 
 
-def broken(name: str, errors: Sequence[InputError], witness: InputError | None = None) -> EncoderError:
-    """The encoder's error, or the process's; a witness is what a generated item failed with."""
+def make_encoder_error(
+    name: str, errors: Sequence[InputError], witness: InputError | None = None
+) -> EncoderError:
+    """Make one error of a batch that failed alike, which blames the encoder or the process.
+
+    `witness` is the error of a generated item, known to be good, where that failed as well.
+    """
     first = errors[0]
     cause = first.__cause__
     who = f"encoder {name!r}" if witness or first.fault == "encoder" else "this process"
@@ -117,7 +122,7 @@ def _remedy_of_all(fault: Fault, cause: BaseException | None) -> str:
 
 
 def _relief(cause: BaseException | None) -> str:
-    """What to do about what a process lacks."""
+    """The remedy for a process that lacks memory, disk space or open files."""
     if out_of_memory(cause):
         return "free some memory, or use another device"
     if isinstance(cause, Warning):

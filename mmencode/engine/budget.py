@@ -1,4 +1,4 @@
-"""How many items fit into the memory of a device: a first guess, and what was learnt when it was wrong."""
+"""The number of items that fit into a device's memory: a first guess, and what was learnt since."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .runtime import Runtime
 
 
 class Budget:
-    """How many items one forward pass of an encoder takes, after all that was learnt.
+    """The number of items that one forward pass of an encoder takes, after all that was learnt.
 
     Kept for items of about equal size together, since memory rarely grows in proportion to their size.
     """

@@ -55,7 +55,7 @@ def _first_line(cause: Exception) -> str:
 
 
 def _hint() -> str:
-    """What helps where it is known to."""
+    """A remedy for the one failure of the compiler that is known to have one."""
     return "" if _user() else "; torch's compiler asks for the user's name: set LOGNAME to any"
 
 

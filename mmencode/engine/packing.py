@@ -69,7 +69,7 @@ class PackedLinear(nn.Linear):
 
 
 def _worthwhile(layer: nn.Linear) -> bool:
-    """Whether it is an ordinary layer, of a size and type that packing makes faster."""
+    """Whether a layer is an ordinary one, of a size and type that packing makes faster."""
     hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._buffers, layer._modules
     if "forward" in vars(layer) or layer._parameters.keys() != {"weight", "bias"} or any(hooks):
         return False

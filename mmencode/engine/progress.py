@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .engine import Advance
+from .call import Advance
 
 _EVERY = 0.5  # seconds between two lines in a notebook
 

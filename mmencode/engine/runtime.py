@@ -1,4 +1,4 @@
-"""Where and how encoders run: device, dtype, batch size, workers."""
+"""The runtime of encoders: device, dtype, batch size, workers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CPU_WINDOW, _GPU_WINDOW = 2**24, 2**28
 
 
 class Runtime:
-    """What "auto" became on this machine; every attribute is concrete.
+    """The device, dtype, batch size and workers that encoders run with; "auto" has become concrete.
 
     device       "auto" is the first CUDA device, else MPS, else the CPU. Several of one kind, in a list or
                  with commas between them, share the work: each has the weights, and order is kept
@@ -87,7 +87,7 @@ class Runtime:
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As it was asked for: "auto" is chosen again where it arrives."""
+        """Pickle the settings as they were asked for, so that "auto" is chosen again where they arrive."""
         return _as_asked, self._asked
 
     def __repr__(self) -> str:
@@ -138,7 +138,7 @@ def devices() -> dict[str, str]:
 
 
 def reasons(runtime: Runtime) -> dict[str, str]:
-    """What each setting of a runtime is and, where "auto" chose it, why; for people."""
+    """Explain each setting of a runtime to people, and why "auto" chose it."""
     device, dtype = runtime.device, str(runtime.dtype).removeprefix("torch.")
     others = [name for name in devices() if name != str(device)]
     why = "the device has no instructions of its own for bfloat16"

@@ -1,4 +1,4 @@
-"""Our threads: lent to one piece of work after another, given up with it where it hangs, gone at exit."""
+"""A pool of threads that survives work which hangs: such a thread is given up, and all are gone at exit."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Inbox = queue.SimpleQueue["Callable[[], bool] | None"]
 
 
 class Lender(Protocol):
-    """Who has threads at work, and lets them go when the process ends."""
+    """Somebody who has threads at work, and must let them go when the process ends."""
 
     def let_go(self) -> None:
-        """Tell them so, without waiting for them."""
+        """Tell the threads to end, without waiting for them."""
 
 
 class Threads:
@@ -152,7 +152,7 @@ class Stragglers:
         self._threads.append(thread)
 
     def has_room(self, seconds: float) -> bool:
-        """Whether one more may be added; where there are too many, wait so long for one to end."""
+        """Whether another thread may be added, after waiting up to `seconds` for one to end."""
         deadline = time.monotonic() + seconds
         while self.count() >= self._most:
             if time.monotonic() > deadline:
@@ -161,7 +161,7 @@ class Stragglers:
         return True
 
     def count(self) -> int:
-        """How many are still at work."""
+        """Count the threads that are still at work."""
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         return len(self._threads)
 

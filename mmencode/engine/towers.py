@@ -1,8 +1,7 @@
-"""From a spec to a loaded tower: an encoder and its projection, checked against what was declared."""
+"""Towers: an encoder and its projection, built from a spec and checked against what it declares."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 from torch.nn.parameter import is_lazy
 
 from ..card import TowerCard, tower_card
-from ..encoder import Encoder, Tensors, identify
+from ..encoder import Encoder, identify
 from ..errors import EncoderError, IdentityError, WeightsError
 from ..inputs.weights import require_numbers
 from ..isolation.copying import Borrowed, snapshot, structural_copy
@@ -23,8 +22,8 @@ from ..plugins.targets import build, culprit_of
 from ..projection import IdentityProjection, Projection
 from .budget import Budget
 from .compiling import Compiled, name_cache
+from .generated import generated_items
 from .packing import pack
-from .probes import probes
 from .runtime import Runtime, move
 
 AUTO_COSINE = 0.9999  # to float32: what dtype="auto" asks of an encoder before it uses another type
@@ -34,12 +33,12 @@ AUTO_COSINE = 0.9999  # to float32: what dtype="auto" asks of an encoder before 
 class Tower:
     """One modality of a loaded space on one device; `dim` is the width of its embeddings.
 
-    `forward` is the encoder's pass from tensors to features, compiled where that was asked for.
+    `forward` takes tensors to features: the encoder itself, or compiled where that was asked for.
     """
 
     spec: EncoderSpec
     encoder: Encoder
-    forward: Callable[[Tensors], Tensor]
+    forward: Encoder | Compiled
     projection: Projection
     card: TowerCard
     dim: int
@@ -50,7 +49,7 @@ class Tower:
 
     def require_as_loaded(self) -> None:
         """Raise IdentityError when the encoder's network is somebody else's, too, and was changed since."""
-        changed = self.borrowed.changed()
+        changed = self.borrowed.find_changed()
         if changed is not None:
             raise IdentityError(
                 f"the weights of encoder {self.spec.name!r} were changed after it was loaded, such as "
@@ -85,14 +84,14 @@ def load_tower(
     Encoder, IdentityError when it isn't what the spec declares.
     """
     device = device or runtime.device
-    built = _identified(spec, projection)
+    built = _build_checked(spec, projection)
     dtype = _cast(built.encoder.to(device), spec, runtime, device)
     if dtype is None:
-        built, dtype = _identified(spec, projection), torch.float32
+        built, dtype = _build_checked(spec, projection), torch.float32
     encoder = built.encoder.to(device)
     if not runtime.compile:
         pack(encoder)
-    built.borrowed.settle(encoder)
+    built.borrowed.watch(encoder)
     forward = Compiled(encoder, spec.name) if runtime.compile else encoder
     if device.type == "cuda":
         _warm_up(forward, encoder, spec, device, dtype)
@@ -110,14 +109,14 @@ def load_tower(
 
 
 def _warm_up(
-    forward: Callable[[Tensors], Tensor],
+    forward: Encoder | Compiled,
     encoder: Encoder,
     spec: EncoderSpec,
     device: torch.device,
     dtype: torch.dtype,
 ) -> None:
     """Make what an encoder makes when first used, before several streams use it."""
-    _probed(forward, encoder, spec, device, dtype)
+    _forward_generated(forward, encoder, spec, device, dtype)
     torch.cuda.synchronize(device)
 
 
@@ -135,21 +134,21 @@ def _cast(encoder: Encoder, spec: EncoderSpec, runtime: Runtime, device: torch.d
     if runtime.exact or not spec.variant or wanted == torch.float32:
         encoder.to(wanted)
         return wanted
-    exact = _probed(encoder, encoder, spec, device, torch.float32)
-    found = _probed(encoder.to(wanted), encoder, spec, device, wanted)
+    exact = _forward_generated(encoder, encoder, spec, device, torch.float32)
+    found = _forward_generated(encoder.to(wanted), encoder, spec, device, wanted)
     near = promised and len(exact) and cosine_similarity(exact, found).min() >= AUTO_COSINE
     return wanted if near else None
 
 
-def _probed(
-    forward: Callable[[Tensors], Tensor],
+def _forward_generated(
+    forward: Encoder | Compiled,
     encoder: Encoder,
     spec: EncoderSpec,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
     """Features `[b, width]` of generated items; none for a modality that only a plugin knows."""
-    items = [encoder.preprocess(item) for item in probes(spec.modality)]
+    items = [encoder.preprocess(item) for item in generated_items(spec.modality)]
     if not items:
         return torch.empty(0, encoder.width)
     with torch.inference_mode():
@@ -159,18 +158,18 @@ def _probed(
 
 @plain_load()
 def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Encoder, Projection, TowerCard]:
-    """As `load_tower`, but in float32 on the CPU, as built, with the card of what they were found to be.
+    """Build an encoder and its projection in float32 on the CPU, with the card of what they are found to be.
 
     The encoder is a copy that shares the parameters' memory with what the target gave, and nothing else, so
     that whoever has that goes on with it as it was.
     """
-    built = _identified(spec, given)
+    built = _build_checked(spec, given)
     return built.encoder, built.projection, built.card
 
 
-def _identified(spec: EncoderSpec, given: Projection | None) -> _Built:
+def _build_checked(spec: EncoderSpec, given: Projection | None) -> _Built:
     require_packages(spec)
-    encoder = structural_copy(_built_where_it_lies(spec))
+    encoder = structural_copy(_build_encoder(spec))
     projection = _projection(spec, given)
     _require_filled(encoder, spec)
     for module in (encoder, projection):
@@ -204,8 +203,8 @@ def _require_filled(encoder: Encoder, spec: EncoderSpec) -> None:
             )
 
 
-def _built_where_it_lies(spec: EncoderSpec) -> Encoder:
-    """The encoder; of a saved space or an index, the error says how to name another place of its weights."""
+def _build_encoder(spec: EncoderSpec) -> Encoder:
+    """Build an encoder; the error for a member of a family says how to name another place of its weights."""
     try:
         built: Encoder = _build(spec, spec.target, Encoder)
         return built

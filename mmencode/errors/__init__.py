@@ -11,12 +11,12 @@ MmencodeError
 ├── MissingPackageError        a package that an encoder needs isn't installed   (ImportError)
 ├── WeightsError               weights are missing, altered or of another model
 ├── IdentityError              an encoder is not what its plugin declared
-├── TrustError                 a folder from anywhere names what would be fetched
+├── TrustError                 an untrusted folder names weights that would be fetched
 ├── DeviceError                the device isn't there
 ├── InputError                 an item can't be read or encoded                  (ValueError)
 ├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
 ├── LabelError                 labels, their prompts or examples make no classifier (ValueError)
-├── FitError                   nothing can be fitted to this, or not well enough (ValueError)
+├── FitError                   nothing can be fitted to the items, or not well   (ValueError)
 ├── EncoderError               an encoder, or this process, fails on everything  (RuntimeError)
 ├── StoreError                 an index's folder can't be read or written        (RuntimeError)
 │   └── BusyError              another process is writing to it
@@ -29,6 +29,29 @@ Each message has four parts: the fact with its values, the culprit, and the reme
 from __future__ import annotations
 
 from typing import Any, Literal
+
+__all__ = [
+    "BusyError",
+    "ClosedError",
+    "DeviceError",
+    "EncoderError",
+    "FitError",
+    "IdentityError",
+    "InputError",
+    "LabelError",
+    "MissingPackageError",
+    "MmencodeError",
+    "NameClashError",
+    "NoDefaultSpaceError",
+    "PluginError",
+    "SpaceMismatchError",
+    "SpecError",
+    "StoreError",
+    "TrustError",
+    "UnknownModalityError",
+    "UnknownNameError",
+    "WeightsError",
+]
 
 Fault = Literal["content", "limit", "access", "time", "process", "encoder"]
 
@@ -99,7 +122,7 @@ class IdentityError(MmencodeError):
 
 
 class TrustError(MmencodeError):
-    """The card of a folder names encoders by what would be fetched, and nobody said to trust it."""
+    """A saved space names encoders whose weights would be fetched, and the caller didn't say to trust it."""
 
 
 class DeviceError(MmencodeError):
@@ -112,12 +135,12 @@ class InputError(MmencodeError, ValueError):
     `index` is the item's place in the batch (None outside a batch), `source` says where it came from: a
     path, or what kind of object it was. `fault` says why:
 
-    content  the item itself: damaged, blank, or nothing of this modality
+    content  the item itself: it is damaged, blank, or not of this modality
     limit    it is larger than one of `Limits`
-    access   its bytes couldn't be had: no such file, no permission, a disk or a share that fails
+    access   its bytes can't be read: no such file, no permission, a failing disk or network share
     time     reading it took longer than `Limits.wait`
     process  this process lacked something: memory, room on the disk, file descriptors
-    encoder  the encoder failed on it, or gave it no direction
+    encoder  the encoder failed on it, or gave it a vector without a direction (zero or not finite)
     """
 
     def __init__(
@@ -136,7 +159,7 @@ class InputError(MmencodeError, ValueError):
 
     @property
     def lasting(self) -> bool:
-        """Whether the same item fails again whenever it is tried; every fault but the content's can pass."""
+        """Whether the item would fail again: only a fault of its content lasts, every other one may pass."""
         return self.fault == "content"
 
     def __str__(self) -> str:
@@ -145,7 +168,7 @@ class InputError(MmencodeError, ValueError):
         return f"{self.fact}\n  where:  {place}{remedy}"
 
     def at(self, index: int) -> InputError:
-        """Set the place in the batch, which only the caller of a reader knows, and return the error."""
+        """Set the index of the item in its batch, and return the error."""
         self.index = index
         return self
 
@@ -159,19 +182,19 @@ class LabelError(MmencodeError, ValueError):
 
 
 class FitError(MmencodeError, ValueError):
-    """A projection or a classifier can't be fitted to these items, or says nothing about others."""
+    """A projection or a classifier can't be fitted to these items, or doesn't hold for other items."""
 
 
 class EncoderError(MmencodeError, RuntimeError):
-    """An encoder broke its contract, or fails on items known to be good; so may the whole process."""
+    """An encoder broke its contract, or it or the whole process fails on items known to be good."""
 
 
 class StoreError(MmencodeError, RuntimeError):
-    """The folder of an index can't be read or written: damaged, no index at all, or on a full disk."""
+    """The folder of an index can't be read or written: it is damaged, holds no index, or its disk is full."""
 
 
 class BusyError(StoreError):
-    """Another process has been writing to the index for too long to wait for it."""
+    """The index has been locked for writing by another process for too long."""
 
 
 class ClosedError(MmencodeError, RuntimeError):

@@ -1,4 +1,4 @@
-"""What an exception out of foreign code says: in words that are safe to print, and whose fault it is."""
+"""Exceptions of foreign code in words that are safe to print, and whose fault they are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 def message_of(cause: BaseException, most: int = LONGEST) -> str:
     """The exception's message on one line, cut after `most` characters, with control characters escaped.
 
-    Never raises, whatever the exception's own `__str__` does; one without a message gives its type's name.
+    It never raises, whatever the exception's own `__str__` does. An exception without a message gives the
+    name of its type.
     """
     try:
         said = str(cause)
@@ -29,13 +30,13 @@ def message_of(cause: BaseException, most: int = LONGEST) -> str:
 
 
 def describe_error(cause: BaseException, most: int = LONGEST) -> str:
-    """The same after the name of the exception's type: `ValueError: no such thing`."""
+    """Say the exception's type and its message on one safe line: `ValueError: no such thing`."""
     kind, said = _kind(cause), message_of(cause, most)
     return kind if said == kind else f"{kind}: {said}"
 
 
 def quote(value: object, most: int = LONGEST) -> str:
-    """The `repr` of somebody's object, as safe to print; of one whose `repr` raises, its type."""
+    """Give the `repr` of a foreign object on one safe line, or its type where its `repr` raises."""
     try:
         return printable(repr(value), most)
     except BaseException as failure:  # its author's code, too
@@ -44,7 +45,7 @@ def quote(value: object, most: int = LONGEST) -> str:
 
 def printable(said: str, most: int = LONGEST) -> str:
     """The text on one line, cut after `most` characters, with control characters escaped."""
-    safe = escape_unprintable(" ".join(said[: 4 * most].split()))  # cut before anything that takes its time
+    safe = escape_unprintable(" ".join(said[: 4 * most].split()))  # cut first, since the text may be vast
     return safe if len(safe) <= most else safe[:most] + _CUT
 
 
@@ -54,15 +55,15 @@ def escape_unprintable(text: str) -> str:
 
 
 def _kind(value: object) -> str:
-    """The name of the object's type, which may be a strange one, too."""
+    """The name of the object's type, made safe to print: the type may be foreign, too."""
     return printable(str(type.__dict__["__name__"].__get__(type(value))), 100)
 
 
 def fault_of(cause: BaseException, otherwise: Fault) -> Fault:
-    """Whose fault an exception is: the process's or the file system's where it says so, else `otherwise`.
+    """The fault behind an exception: "process" or "access" where the exception says so, else `otherwise`.
 
-    A decoder's OSError has no number, so that it stays the content's. A warning that was made an error
-    (`python -W error`) is the process's, whatever it warns of.
+    A decoder's OSError has no errno, so that it counts as `otherwise`. A warning that was turned into an
+    error (`python -W error`) is the fault of the process, whatever it warns of.
     """
     if out_of_memory(cause) or isinstance(cause, Warning):
         return "process"
@@ -72,7 +73,7 @@ def fault_of(cause: BaseException, otherwise: Fault) -> Fault:
 
 
 def out_of_memory(cause: Any) -> bool:
-    """Whether an exception says that memory ran out; torch has a type of its own for that on GPUs only."""
+    """Whether an exception says that memory ran out; torch has an exception type for that on GPUs only."""
     if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
         return True
     return isinstance(cause, RuntimeError) and any(said in message_of(cause) for said in _OUT_OF_MEMORY)

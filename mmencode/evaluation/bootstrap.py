@@ -1,4 +1,4 @@
-"""Which items are measured, and how sure the figures are: samples and resamples, by seed."""
+"""Samples of the items to measure, and bootstrap intervals of the figures, both by seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..spaces.recall import Numbers
+from ..embeddings.array_types import Numbers
 
 LEVEL = 0.95
 Statistic = Callable[[Numbers], Numbers]
@@ -17,7 +17,7 @@ Statistic = Callable[[Numbers], Numbers]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How many items are measured, None for all, and how often they are resampled for the intervals.
+    """The number of items to measure, None for all, and that of the resamples behind each interval.
 
     ValueError for a sample that isn't positive and fewer than 100 resamples.
     """
@@ -32,11 +32,11 @@ class Sampling:
         if self.resamples < 100:
             raise ValueError(f"resamples is {self.resamples!r}: make it 100 or more")
 
-    def chosen(self, keys: Sequence[str]) -> list[int]:
-        """The places of the sampled items, ascending.
+    def draw(self, keys: Sequence[str]) -> list[int]:
+        """Draw the sample of items, each with a key, and return their places in ascending order.
 
-        They are those with the smallest SHA-256 of seed and key, so that neither the order of the items nor
-        what else lies in the data changes who of two is taken first.
+        Drawn are the items with the smallest SHA-256 of seed and key. So neither their order nor any other
+        item of the data decides which of two items is taken first.
         """
         if self.sample is None or self.sample >= len(keys):
             return list(range(len(keys)))
@@ -45,15 +45,15 @@ class Sampling:
         return sorted(sorted(range(len(keys)), key=lambda place: (hashes[place], place))[: self.sample])
 
     def intervals(self, values: Numbers, statistic: Statistic) -> list[tuple[float, float]]:
-        """The 95 % interval of each figure that `statistic` makes of rows `[n, columns]`.
+        """Estimate the 95 % interval of each figure that `statistic` computes from rows `[n, columns]`.
 
-        By the percentile bootstrap (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979): n rows
-        are drawn with replacement, `resamples` times. The rows' order changes nothing.
+        The percentile bootstrap (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979) draws n
+        rows with replacement, `resamples` times. The order of the rows changes nothing.
         """
         ordered = values[np.lexsort(values.T)]
         random = np.random.default_rng(self.seed)
         count = len(ordered)
-        found = [statistic(ordered[random.integers(0, count, count)]) for _ in range(self.resamples)]
+        resampled = [statistic(ordered[random.integers(0, count, count)]) for _ in range(self.resamples)]
         tail = 50 * (1 - LEVEL)
-        ends = np.percentile(found, (tail, 100 - tail), axis=0)  # [2, figures]
+        ends = np.percentile(resampled, (tail, 100 - tail), axis=0)  # [2, figures]
         return [(low, high) for low, high in ends.T.tolist()]

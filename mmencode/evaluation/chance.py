@@ -1,16 +1,17 @@
-"""What blind guesses give: the expectation of each figure when the candidates come in any order."""
+"""Figures of a blind guess: the expectation of each one when the candidates come in any order."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..spaces.recall import Numbers, drawn
+from ..embeddings.array_types import Numbers
+from ..spaces.recall import hit_probability
 from .ranking import Ranking
 
 
-def found(ranks: Ranking, k: int) -> float:
-    """That any right answer is among the first k, averaged over the queries."""
-    return float(drawn(ranks.candidates, ranks.right, np.full(len(ranks), k)).mean())
+def hit_rate(ranks: Ranking, k: int) -> float:
+    """The probability that any right answer is among the first k, averaged over the queries."""
+    return float(hit_probability(ranks.candidates, ranks.right, np.full(len(ranks), k)).mean())
 
 
 def mean_rank(ranks: Ranking) -> float:
@@ -19,7 +20,7 @@ def mean_rank(ranks: Ranking) -> float:
 
 
 def median_rank(ranks: Ranking) -> float:
-    """The least rank that the first right answer of half of the queries doesn't lie behind."""
+    """The smallest rank by which at least half of the queries are expected to have met a right answer."""
     kinds, counts = np.unique(np.stack([ranks.candidates, ranks.right]), axis=1, return_counts=True)
     candidates, right = kinds
     behind, rank = np.ones(len(right)), 0
@@ -31,10 +32,11 @@ def median_rank(ranks: Ranking) -> float:
 
 
 def average_precision(ranks: Ranking) -> float:
-    """The mean average precision, by R right answers among m.
+    """The mean average precision over the queries, where each has R right answers among m candidates.
 
-    A candidate at rank i is right with the probability R / m, and then (i - 1) (R - 1) / (m - 1) others
-    before it are: summed over i this is (H + (R - 1) (m - H) / (m - 1)) / m, with the harmonic number H of m.
+    A candidate at rank i is right with the probability R / m, and then (i - 1) (R - 1) / (m - 1) other
+    right ones are expected before it: summed over i this is (H + (R - 1) (m - H) / (m - 1)) / m, with the
+    harmonic number H of m.
     """
     most = int(ranks.candidates.max(initial=1))
     harmonic = np.cumsum(1 / np.arange(1, most + 1))[ranks.candidates.astype(int) - 1]

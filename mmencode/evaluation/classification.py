@@ -1,4 +1,4 @@
-"""Zero-shot classification of labelled items, measured."""
+"""The accuracy of zero-shot classification on labelled items."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from typing import Any
 import numpy as np
 
 from ..arguments.counts import require_positive
-from ..arguments.lists import in_order, strings
+from ..arguments.lists import to_list, to_strings
 from ..card import json_digest
+from ..embeddings.array_types import Numbers, Positions, Vectors
 from ..errors import InputError
 from ..inputs.batches import as_batch
 from ..inputs.owning import kept
 from ..plugins.spec import TEXT
-from ..spaces.recall import Numbers, Places, Rows
 from ..spaces.space import Space
 from ..zeroshot import Classifier, Duplicates
 from .bootstrap import Sampling
+from .figures import ClassFigure, Confusion, Figure
 from .origin import LeftOut, Origin
-from .ranking import Ranking, ranking_of_scores
-from .report import ClassFigure, Confusion, Figure, Report, card_of
+from .ranking import Ranking, rank_by_scores
+from .report import Report, card_of
 
 DEPTHS = (1, 5)
 CONFUSIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """An item with its key, its label, and the place of that among the classes."""
+class LabelledItem:
+    """An item with its key, its label, and the place of the label among the classes."""
 
     key: str
     item: Any
@@ -53,34 +54,36 @@ def zero_shot(
     origin: Origin | None = None,
     progress: bool = False,
 ) -> Report:
-    """Classify items among all labels, or `classes`, and compare with the label of each.
+    """Classify items among all labels, or `classes`, and measure how often the label of each is found.
 
-    Figures are the accuracies at each k, the share of items whose own label is among the k best, and the
-    mean over classes of their share at 1; labels with equal scores count as their order were drawn. By
-    default k is 1 and 5, as far as there are so many classes. A sample is drawn of the items, while all
-    classes stay candidates. Items that can't be encoded are left out and listed. Scores are held for a
-    thousand items at a time.
+    The figures are the accuracy at each k, which is the share of items whose own label is among the k best,
+    and the mean over the classes of their accuracy at 1. Labels with equal scores count as if their order
+    were drawn. By default k is 1 and 5, as far as there are so many classes. A sample is drawn of the items,
+    while all classes stay candidates. Items that can't be encoded are left out and listed. Scores are held
+    for a thousand items at a time.
 
     Labels may be the places of their classes in `classes`, as data sets have them. Then with
     duplicates="keep" two classes may have one name or one vector, as in published lists of ImageNet's names:
-    they stay two candidates, of which one is right.
+    both stay candidates, and only one of them is right.
 
     Raises InputError for a label that isn't among the classes, for fewer than two classes, for a k above
     their number, and when no item can be encoded; LabelError for classes that can't be told apart; ValueError
-    for a k below 1 and for lists of two lengths, TypeError for tables and for what has no order.
+    for a k below 1 and for items and labels of different numbers; TypeError for tables and unordered sets.
     """
     items = list(kept(as_batch(modality, items)))
-    own = in_order(labels, "labels")
+    own = to_list(labels, "labels")
     if len(items) != len(own):
         raise ValueError(f"{len(items)} items have {len(own)} labels: give one for each")
     sampling, origin = sampling or Sampling(), origin or Origin()
-    names, places = targets(own, classes)
+    names, places = place_labels(own, classes)
     depths, notes = depths_of(k, len(names), "classes", DEPTHS)
     keys = origin.keys_of(items)
-    chosen = sampling.chosen(keys)
-    rows = [Row(keys[each], items[each], names[places[each]], places[each]) for each in chosen]
+    rows = [
+        LabelledItem(keys[each], items[each], names[places[each]], places[each])
+        for each in sampling.draw(keys)
+    ]
     classifier = space.classifier(names, templates, duplicates=duplicates)
-    found = _classified(space, modality, rows, classifier, progress)
+    found = _classify(space, modality, rows, classifier, progress)
     left_out = (*origin.left_out, *found.left_out)
     require_some(len(found.rows), left_out, origin.source)
     shares = tuple(found.class_figures())
@@ -92,20 +95,20 @@ def zero_shot(
         counts={"items": len(found.rows), "classes": len(names)},
         digest=_digest(names, found.rows),
         sampling=sampling,
-        templates=_said(templates) or (space.spec(modality).prompt,),
+        templates=_template_names(templates) or (space.spec(modality).prompt,),
         figures=tuple(_figures(found, depths, sampling)),
         classes=shares,
         confusions=tuple(found.confusions()),
         left_out=left_out,
-        notes=(*notes, *_absent(len(names), len(shares))),
+        notes=(*notes, *_note_on_absent(len(names), len(shares))),
     )
 
 
-def _classified(
-    space: Space, modality: str, rows: Sequence[Row], classifier: Classifier, progress: bool
-) -> _Found:
-    """The scores' order for each item, a part of the items at a time."""
-    found = _Found(list(classifier.labels))
+def _classify(
+    space: Space, modality: str, rows: Sequence[LabelledItem], classifier: Classifier, progress: bool
+) -> _Predictions:
+    """Encode and score the items, a part of them at a time, and rank each one's label among the classes."""
+    found = _Predictions(list(classifier.labels))
     items = [row.item for row in rows]
     for part in space.stream(modality, items, on_error="skip", progress=progress):
         kept = [rows[place] for place in part.positions.tolist()]
@@ -115,8 +118,11 @@ def _classified(
     return found
 
 
-def candidates(labels: Sequence[str], classes: Sequence[str] | None = None) -> list[str]:
-    """The labels, or the classes, in order of name; InputError unless there are two that hold all labels."""
+def sort_classes(labels: Sequence[str], classes: Sequence[str] | None = None) -> list[str]:
+    """Sort the names of the classes, by default the distinct labels.
+
+    InputError for a class given twice, a label of no class, and fewer than two classes.
+    """
     names = sorted(set(labels if classes is None else classes))
     known = set(names)
     if classes is not None and len(names) < len(classes):
@@ -132,7 +138,7 @@ def candidates(labels: Sequence[str], classes: Sequence[str] | None = None) -> l
             raise InputError(
                 f"the label {label!r} is none of the {len(names)} classes",
                 source=f"label {place}",
-                remedy="add it to the classes, or leave its items out",
+                remedy="add it to the classes, or leave the item out",
                 index=place,
             )
     if len(names) < 2:
@@ -148,15 +154,16 @@ def _too_few(names: Sequence[str]) -> InputError:
     )
 
 
-def targets(labels: Sequence[Any], classes: Sequence[str] | None = None) -> tuple[list[str], list[int]]:
-    """The classes, and the place among them of each label, which is a name or, of `classes`, a place itself.
+def place_labels(labels: Sequence[Any], classes: Sequence[str] | None = None) -> tuple[list[str], list[int]]:
+    """Make the list of classes, and find the place of each label in it.
 
-    Raises InputError as `candidates`, for a place that isn't there, and for a name that two classes have.
+    A label is a name or, where `classes` is given, may be a place in it. Raises InputError as `sort_classes`
+    does, and for a place beyond the classes.
     """
-    given = None if classes is None else strings(classes, "classes")
+    given = None if classes is None else to_strings(classes, "classes")
     numbers = [int(label) for label in labels if isinstance(label, Integral) and not isinstance(label, bool)]
     if given is None or not numbers or len(numbers) < len(labels):
-        names = candidates(strings(labels, "labels"), given)
+        names = sort_classes(to_strings(labels, "labels"), given)
         places = {name: place for place, name in enumerate(names)}
         return names, [places[label] for label in labels]
     if len(given) < 2:
@@ -172,19 +179,22 @@ def targets(labels: Sequence[Any], classes: Sequence[str] | None = None) -> tupl
     return given, numbers
 
 
-def _digest(names: Sequence[str], rows: Sequence[Row]) -> str:
-    """Of what was measured, in whatever order; a class is its name, or its place where two have one."""
+def _digest(names: Sequence[str], rows: Sequence[LabelledItem]) -> str:
+    """Hash the classes and the measured items with their labels, in any order.
+
+    A class is known by its name, or by its place where two classes have one name.
+    """
     distinct = len(set(names)) == len(names)
-    said = sorted((row.key, row.label if distinct else str(row.place)) for row in rows)
-    return json_digest({"classes": sorted(names) if distinct else list(names), "rows": said})
+    labelled = sorted((row.key, row.label if distinct else str(row.place)) for row in rows)
+    return json_digest({"classes": sorted(names) if distinct else list(names), "rows": labelled})
 
 
 def depths_of(
     k: Sequence[int] | None, count: int, what: str, usual: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The depths to measure at, and a note about usual ones that are too large.
+    """Choose the depths to measure at: those of `k`, or the usual ones up to `count`, with a note on others.
 
-    Of those that were asked for, ValueError for one below 1, InputError for one above `count`.
+    ValueError for a depth of `k` below 1, InputError for one above `count`.
     """
     asked = [require_positive(depth) for depth in k or ()]
     for depth in asked:
@@ -192,66 +202,69 @@ def depths_of(
             raise InputError(
                 f"k is {depth}, and there are {count} {what}",
                 source="the depths",
-                remedy=f"make it at most {count}, where every answer is found",
+                remedy=f"make it at most {count}, which finds every answer",
             )
     if asked:
         return tuple(sorted(set(asked))), ()
     large = [depth for depth in usual if depth > count]
-    said = f"k = {', '.join(map(str, large))} left out: there are {count} {what}"
-    return tuple(depth for depth in usual if depth <= count), (said,) if large else ()
+    note = f"k = {', '.join(map(str, large))} left out: there are {count} {what}"
+    return tuple(depth for depth in usual if depth <= count), (note,) if large else ()
 
 
 def require_some(count: int, left_out: Sequence[LeftOut], source: str) -> None:
-    """InputError, with the first reason, when nothing can be measured."""
+    """Raise InputError, with the first reason, when no item can be measured."""
     if count:
         return
     first = f"; the first: {left_out[0].source}, {left_out[0].reason}" if left_out else ""
     raise InputError(
         f"none of {len(left_out)} items can be measured{first}",
         source=source or "the items",
-        remedy="check the paths: those in a table are relative to it",
+        remedy="check the paths: those in a table are relative to the folder that the table is in",
     )
 
 
-def _said(templates: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The templates as a report lists them; a set of them by its name."""
+def _template_names(templates: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The templates as a report lists them: each one, or the name of a set of them."""
     return (templates,) if isinstance(templates, str) else tuple(templates or ())
 
 
-def _absent(candidates: int, present: int) -> tuple[str, ...]:
+def _note_on_absent(candidates: int, present: int) -> tuple[str, ...]:
     missing = candidates - present
-    said = "1 class is a candidate" if missing == 1 else f"{missing} classes are candidates"
-    return (f"{said} without a measured item",) if missing else ()
+    some = "1 class is a candidate" if missing == 1 else f"{missing} classes are candidates"
+    return (f"{some} without a measured item",) if missing else ()
 
 
 @dataclass(slots=True)
-class _Found:
-    """What was found so far: of each measured item its row, its class's place and that of the best one."""
+class _Predictions:
+    """The measured items so far, with the rank of each one's label, its class, and the class predicted.
+
+    own, best   places among the classes: of the item's own label, and of the label with the highest score
+    """
 
     names: list[str]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[LabelledItem] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     ranks: list[Ranking] = field(default_factory=list)
-    own: list[Places] = field(default_factory=list)
-    best: list[Places] = field(default_factory=list)
+    own: list[Positions] = field(default_factory=list)
+    best: list[Positions] = field(default_factory=list)
 
-    def add(self, rows: Sequence[Row], scores: Rows, own: Places) -> None:
-        """Take in the scores `[n, classes]` of items, and the place of each one's own class."""
+    def add(self, rows: Sequence[LabelledItem], scores: Vectors, own: Positions) -> None:
+        """Add items with their scores `[n, classes]` and the place of each one's own class."""
         self.rows += rows
-        self.ranks.append(ranking_of_scores(scores, list(own[:, None])))
+        self.ranks.append(rank_by_scores(scores, list(own[:, None])))
         self.own.append(own)
         self.best.append(scores.argmax(axis=1))
 
     def values(self, depths: Sequence[int]) -> Numbers:
-        """Whether each item's label is found at 1 and at each depth, and its class, `[n, 2 + depths]`."""
-        ranks = Ranking.joined(self.ranks)
-        found = [ranks.found(k) for k in (1, *depths)]
-        return np.stack([*found, np.concatenate(self.own).astype(np.float64)], axis=1)
+        """Rows `[n, 2 + depths]`: hits at 1 and at each depth, and the place of the item's class."""
+        ranks = Ranking.concatenate(self.ranks)
+        hits = [ranks.hits(k) for k in (1, *depths)]
+        return np.stack([*hits, np.concatenate(self.own).astype(np.float64)], axis=1)
 
     def class_figures(self) -> Iterator[ClassFigure]:
-        own, found = np.concatenate(self.own), self.values(())[:, 0]
+        own, hits = np.concatenate(self.own), self.values(())[:, 0]
         for place in np.unique(own).tolist():
-            rows = found[own == place]
+            rows = hits[own == place]
             yield ClassFigure(self.names[place], len(rows), float(rows.mean()))
 
     def confusions(self) -> list[Confusion]:
@@ -261,7 +274,7 @@ class _Found:
         return [Confusion(self.names[own], self.names[best], count) for (own, best), count in ordered]
 
 
-def _figures(found: _Found, depths: Sequence[int], sampling: Sampling) -> Iterator[Figure]:
+def _figures(found: _Predictions, depths: Sequence[int], sampling: Sampling) -> Iterator[Figure]:
     values, count = found.values(depths), len(found.names)
     frequencies = np.sort(np.bincount(values[:, -1].astype(int)))[::-1] / len(values)
     means = _means(values)
@@ -274,7 +287,7 @@ def _figures(found: _Found, depths: Sequence[int], sampling: Sampling) -> Iterat
 
 
 def _means(values: Numbers) -> Numbers:
-    """The share found at each depth, and the mean over the classes of that at 1."""
+    """The accuracy at each depth, and the mean over the classes of their accuracy at 1."""
     own = values[:, -1].astype(np.int64)
     counts = np.bincount(own)
     sums = np.bincount(own, weights=values[:, 0])

@@ -1,4 +1,4 @@
-"""Items with a label each: from a folder for each class, or from a table."""
+"""Reading of labelled items: from a folder that has one for each class, or from a table."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import Any
 from ..errors import InputError
 from ..inputs.tables import FILES, located, read_pairs
 from ..zeroshot import Duplicates
-from ..zeroshot.labels import KEPT
-from .origin import LeftOut, Origin, blank, key_in_table, require_column, table_rows, word
+from ..zeroshot.labels import KEEP_REMEDY
+from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
 
 Names = str | os.PathLike[str]
-TWICE = "it stands there before"
+TWICE = "an earlier row has the same item and label"
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """Items, the label of each, and where they come from.
 
-    A label is a name, or where `classes` has the names, of which several may be the same, a place in it.
+    A label is the name of a class. Where `classes` is given, in which a name may occur more than once, it is
+    a place in that instead.
     """
 
     items: tuple[Any, ...]
@@ -32,21 +33,21 @@ class Labelled:
     classes: tuple[str, ...] | None = None
 
 
-def labelled_folder(
+def read_labelled_folder(
     folder: str | os.PathLike[str],
     modality: str = "image",
     *,
     names: Names | None = None,
     duplicates: Duplicates = "refuse",
 ) -> Labelled:
-    """The files of a folder that has a folder for each class, called as the class is.
+    """List the files of a folder that has one folder for each class, of the class's name.
 
-    All their files count, in folders below them too, but hidden ones; those beside the classes' folders are
-    left out. `names` is a table whose first two columns are a folder and the name to use instead; with
+    Files count at any depth below a class's folder, unless hidden; files beside those folders are left out.
+    `names` is a table whose first two columns are a folder and the name to use instead of its own; with
     duplicates="keep" two folders may have one name, and stay two classes, in the order of the folders.
 
-    Raises InputError for a class without files, no class at all, and names that don't fit; ValueError for a
-    modality whose items are no files.
+    Raises InputError for a class without files, a folder without classes, and names that are missing or
+    shared; ValueError for a modality whose items are no files.
     """
     if modality not in FILES:
         raise ValueError(f"folders have items of {' and '.join(FILES)}, not {modality!r}: pass a table")
@@ -61,24 +62,28 @@ def labelled_folder(
                 remedy="add some, or remove the folder",
             )
     if not files:
-        raise InputError("it has no folders", source=str(top), remedy="put each class's files in one")
-    renamed = _renamed(files, names, duplicates)
+        raise InputError(
+            "the folder has no folders of classes",
+            source=str(top),
+            remedy="put the files of each class in a folder of its own",
+        )
+    renamed = _rename(files, names, duplicates)
     paths = [(path, name) for name, found in files.items() for path in found]
     beside = (path for path in entries if not path.is_dir())
-    left_out = tuple(LeftOut(path.name, "it lies in no class's folder") for path in beside)
+    left_out = tuple(LeftOut(path.name, "it lies in the folder of no class") for path in beside)
     keys = tuple(path.relative_to(top).as_posix() for path, _ in paths)
     labels, classes = _labels([name for _, name in paths], renamed, duplicates)
     return Labelled(tuple(path for path, _ in paths), labels, Origin(str(folder), keys, left_out), classes)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below a folder that aren't hidden; links to folders aren't followed."""
+    """Walk the files below a folder, except hidden ones; links to folders aren't followed."""
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(root, name) for name in names if not name.startswith("."))
 
 
-def labelled_table(
+def read_labelled_table(
     path: str | os.PathLike[str],
     modality: str = "image",
     *,
@@ -87,22 +92,22 @@ def labelled_table(
     names: Names | None = None,
     duplicates: Duplicates = "refuse",
 ) -> Labelled:
-    """The rows of a table (.csv, .jsonl, .parquet) with a column of items and one of labels.
+    """Read the rows of a table (.csv, .jsonl, .parquet) with a column of items and one of labels.
 
     By default these are the first column and the first of the others; files are relative to the table. Rows
-    in which either is empty, and those that stand there before, are left out. `names` is a table of labels
-    and the names to use instead, and `duplicates` is as in `labelled_folder`.
+    in which either is empty, and repeated ones, are left out. `names` is a table of labels and the names to
+    use instead, and `duplicates` is as in `read_labelled_folder`.
 
     Raises InputError for a table without rows or those columns, for an item with two labels, and for names
-    that don't fit.
+    that are missing or shared.
     """
-    rows, columns = table_rows(path)
+    rows, columns = read_table(path)
     items = require_column(items or columns[0], columns, path)
     others = [name for name in columns if name != items]
     labels = require_column(labels or (others or ["label"])[0], columns, path)
-    found, left_out = _distinct(rows, items, labels, modality, path)
+    found, left_out = _distinct_items(rows, items, labels, modality, path)
     given = [label for _, label in found.values()]
-    renamed = _renamed(dict.fromkeys(sorted(given)), names, duplicates)
+    renamed = _rename(dict.fromkeys(sorted(given)), names, duplicates)
     own, classes = _labels(given, renamed, duplicates)
     return Labelled(
         tuple(located(item, modality, Path(path).parent) for item, _ in found.values()),
@@ -112,10 +117,10 @@ def labelled_table(
     )
 
 
-def _distinct(
+def _distinct_items(
     rows: list[dict[str, Any]], items: str, labels: str, modality: str, path: str | os.PathLike[str]
 ) -> tuple[dict[str, tuple[Any, str]], list[LeftOut]]:
-    """Item and label of each key, and the rows that give none."""
+    """Collect item and label by key, and the rows left out; InputError for an item with two labels."""
     found: dict[str, tuple[Any, str]] = {}
     left_out = []
     for number, row in enumerate(rows):
@@ -123,7 +128,7 @@ def _distinct(
         if empty:
             left_out.append(LeftOut(f"row {number}", f"it has no {empty[0]!r}"))
             continue
-        key, label = key_in_table(row[items], modality, path, number), word(row[labels], path, number)
+        key, label = key_in_table(row[items], modality, path, number), read_word(row[labels], path, number)
         if key not in found:
             found[key] = (row[items], label)
         elif found[key][1] == label:
@@ -141,29 +146,33 @@ def _distinct(
 def _labels(
     given: Sequence[str], renamed: Mapping[str, str], duplicates: Duplicates
 ) -> tuple[tuple[str, ...] | tuple[int, ...], tuple[str, ...] | None]:
-    """The name of each label, or with duplicates its place among the classes, and their names."""
+    """The name of each label and None, or with duplicates its place among the classes, and their names."""
     if duplicates == "refuse":
         return tuple(renamed[label] for label in given), None
     places = {label: place for place, label in enumerate(renamed)}
     return tuple(places[label] for label in given), tuple(renamed.values())
 
 
-def _renamed(labels: Mapping[str, object], names: Names | None, duplicates: Duplicates) -> dict[str, str]:
-    """The name of each label: its own, or that of the table. InputError where one is missing or shared."""
+def _rename(labels: Mapping[str, object], names: Names | None, duplicates: Duplicates) -> dict[str, str]:
+    """Look up the name of each label in the table, if there is one; InputError for one missing or shared."""
     if names is None:
         return {label: label for label in labels}
     table: dict[str, str] = {}
     for label, name in read_pairs(names):
         if table.setdefault(str(label), str(name).strip()) != str(name).strip():
-            raise _misnamed(names, f"it gives {label!r} two names", "keep one of them")
+            raise _naming_error(names, f"it gives {label!r} two names", "keep one of them")
     missing = [label for label in labels if label not in table]
     if missing:
-        raise _misnamed(names, f"it has no name for {', '.join(map(repr, missing))}", "add a row for each")
+        raise _naming_error(
+            names, f"it has no name for {', '.join(map(repr, missing))}", "add a row for each"
+        )
     shared = [name for name, count in Counter(table[label] for label in labels).items() if count > 1]
     if shared and duplicates == "refuse":
-        raise _misnamed(names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEPT}")
+        raise _naming_error(
+            names, f"it gives two classes the name {shared[0]!r}", f"tell them apart, or {KEEP_REMEDY}"
+        )
     return {label: table[label] for label in labels}
 
 
-def _misnamed(names: Names, fact: str, remedy: str) -> InputError:
+def _naming_error(names: Names, fact: str, remedy: str) -> InputError:
     return InputError(fact, source=str(names), remedy=remedy)

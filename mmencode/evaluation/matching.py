@@ -1,4 +1,4 @@
-"""Retrieval of items by captions and of captions by items, measured."""
+"""The recall and ranks of retrieval: items searched by captions, and captions by items."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 
 from ..arguments.lists import require_list
 from ..card import json_digest
+from ..embeddings.array_types import Numbers, Vectors
 from ..errors import InputError
 from ..plugins.spec import TEXT
-from ..spaces.recall import DEPTHS, Numbers
+from ..spaces.recall import DEPTHS
 from ..spaces.space import Space
 from . import chance
 from .bootstrap import Sampling
 from .classification import depths_of, require_some
+from .figures import Figure
 from .origin import LeftOut, Origin
-from .ranking import Ranking, ranking
-from .report import Figure, Report, card_of
+from .ranking import Ranking, rank_by_vectors
+from .report import Report, card_of
 
-TWICE = "the pair stands there before"
+TWICE = "an earlier pair is the same"
 ALONE = "all its partners are left out"
-Vector = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def retrieval(
@@ -37,26 +38,27 @@ def retrieval(
     origin: Origin | None = None,
     progress: bool = False,
 ) -> Report:
-    """Search all items by each caption and all captions by each item, and look where the right ones stand.
+    """Search items by each caption and captions by each item, and measure the ranks of the right ones.
 
-    Items with one key (path, text, content) are one item with several captions, equal captions are one with
-    several items; each is one query and one candidate. recall@k is the share of queries with any right
-    answer among the first k, as CLIP_benchmark and open_clip count it; the ranks are those of the first right
-    answer; mAP is the mean average precision over all right answers. Equal scores count as their order were
-    drawn. By default k is 1, 5 and 10, as far as there are so many candidates. A sample is drawn of the
-    items, with all their captions. Pairs of which either side can't be encoded are left out and listed.
+    Items with one key (path, text, content) are one item with several captions; equal captions are one
+    caption with several items. Each item and each caption is one query and one candidate. recall@k is the
+    share of queries with any right answer among the first k, as CLIP_benchmark and open_clip count it; the
+    ranks are those of the first right answer; mAP is the mean average precision over all right answers.
+    Equal scores count as if their order were drawn. By default k is 1, 5 and 10, as far as there are so many
+    candidates. A sample is drawn of the items, with all their captions. Pairs of which either side can't be
+    encoded are left out and listed.
 
-    Raises InputError for what is no pair, for a k above the number of candidates of either side, and when no
-    pair can be measured; ValueError for a k below 1.
+    Raises InputError for anything but a pair of an item and a text, for a k above the number of items or of
+    captions, and when no pair can be measured; ValueError for a k below 1.
     """
     sampling, origin = sampling or Sampling(), origin or Origin()
-    rows, twice = _sampled(_read(pairs), sampling, origin)
+    rows, twice = _sample(_read(pairs), sampling, origin)
     require_some(len(rows), origin.left_out, origin.source)
-    depths_of(k, _fewest(rows), "candidates", DEPTHS)  # refuses before the work
-    found = _encoded(space, modality, rows, progress)
+    depths_of(k, _fewest_candidates(rows), "candidates", DEPTHS)  # raises before anything is encoded
+    found = _encode(space, modality, rows, progress)
     left_out = (*origin.left_out, *twice, *found.left_out)
     require_some(len(found.rows), left_out, origin.source)
-    depths, notes = depths_of(k, _fewest(found.rows), "candidates", DEPTHS)
+    depths, notes = depths_of(k, _fewest_candidates(found.rows), "candidates", DEPTHS)
     ways = {f"{modality} to text": False, f"text to {modality}": True}
     return Report(
         task="retrieval",
@@ -69,7 +71,7 @@ def retrieval(
         figures=tuple(
             figure
             for of, reverse in ways.items()
-            for figure in _figures(found.ranking(reverse=reverse), depths, sampling, of)
+            for figure in _figures(found.rank(reverse=reverse), depths, sampling, of)
         ),
         left_out=left_out,
         notes=notes,
@@ -77,7 +79,7 @@ def retrieval(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CaptionedItem:
     """An item with its key and one of its captions."""
 
     key: str
@@ -91,7 +93,7 @@ def _read(pairs: Iterable[tuple[Any, str]]) -> list[tuple[Any, str]]:
     for place, pair in enumerate(pairs):
         if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[1], str):
             raise InputError(
-                "it is no pair of an item and a text",
+                "the pair isn't an item and a text",
                 source=f"{pair!r:.100}",
                 remedy='give tuples such as ("cat.jpg", "a cat on a mat")',
                 index=place,
@@ -100,40 +102,40 @@ def _read(pairs: Iterable[tuple[Any, str]]) -> list[tuple[Any, str]]:
     return read
 
 
-def _sampled(
+def _sample(
     pairs: list[tuple[Any, str]], sampling: Sampling, origin: Origin
-) -> tuple[list[Row], list[LeftOut]]:
-    """The pairs of the items that were drawn, each once, and those that stand there twice."""
+) -> tuple[list[CaptionedItem], list[LeftOut]]:
+    """Draw items, and keep their pairs, each once; the repeated ones are returned beside them."""
     keys = origin.keys_of([item for item, _ in pairs])
     distinct = list(dict.fromkeys(keys))
-    drawn = {distinct[place] for place in sampling.chosen(distinct)}
-    rows: dict[tuple[str, str], Row] = {}
+    drawn = {distinct[place] for place in sampling.draw(distinct)}
+    rows: dict[tuple[str, str], CaptionedItem] = {}
     left_out = []
     for key, (item, caption) in zip(keys, pairs, strict=True):
         if key not in drawn:
             continue
         if (key, caption) in rows:
             left_out.append(LeftOut(f"{key}: {caption}", TWICE))
-        rows.setdefault((key, caption), Row(key, item, caption))
+        rows.setdefault((key, caption), CaptionedItem(key, item, caption))
     return list(rows.values()), left_out
 
 
-def _fewest(rows: Sequence[Row]) -> int:
-    """How many candidates there are at least, whichever side is searched."""
+def _fewest_candidates(rows: Sequence[CaptionedItem]) -> int:
+    """The number of candidates on the side, items or captions, that has fewer."""
     return min(len({row.key for row in rows}), len({row.caption for row in rows}))
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """The pairs that could be encoded, and the vectors of all items and captions in them, by key."""
+class _EncodedPairs:
+    """The pairs that could be encoded, and the vectors `[dim]` of their items and captions, by key."""
 
-    rows: Sequence[Row]
-    items: Mapping[str, Vector]
-    captions: Mapping[str, Vector]
+    rows: Sequence[CaptionedItem]
+    items: Mapping[str, Vectors]
+    captions: Mapping[str, Vectors]
     left_out: Sequence[LeftOut]
 
-    def ranking(self, *, reverse: bool) -> Ranking:
-        """Of all captions for each item; in reverse, of all items for each caption."""
+    def rank(self, *, reverse: bool) -> Ranking:
+        """Rank all captions for each item; in reverse, all items for each caption."""
         pairs = [(row.caption, row.key) if reverse else (row.key, row.caption) for row in self.rows]
         queries, candidates = (self.captions, self.items) if reverse else (self.items, self.captions)
         places = {name: place for place, name in enumerate(candidates)}
@@ -141,17 +143,17 @@ class _Found:
         for query, candidate in pairs:
             right[query].append(places[candidate])
         answers = [np.array(right[query], np.int64) for query in queries]
-        return ranking(np.stack(list(queries.values())), np.stack(list(candidates.values())), answers)
+        return rank_by_vectors(np.stack(list(queries.values())), np.stack(list(candidates.values())), answers)
 
 
-def _encoded(space: Space, modality: str, rows: Sequence[Row], progress: bool) -> _Found:
-    """Encode each item and each caption once, and leave out pairs that lack either."""
-    items, bad_items = _vectors(space, modality, {row.key: row.item for row in rows}, progress)
-    captions, bad_captions = _vectors(space, TEXT, {row.caption: row.caption for row in rows}, progress)
+def _encode(space: Space, modality: str, rows: Sequence[CaptionedItem], progress: bool) -> _EncodedPairs:
+    """Encode each item and each caption once, and leave out pairs of which either can't be encoded."""
+    items, bad_items = _encode_side(space, modality, {row.key: row.item for row in rows}, progress)
+    captions, bad_captions = _encode_side(space, TEXT, {row.caption: row.caption for row in rows}, progress)
     kept = [row for row in rows if row.key in items and row.caption in captions]
     keys, words = {row.key for row in kept}, {row.caption for row in kept}
     alone = [name for name in items if name not in keys] + [name for name in captions if name not in words]
-    return _Found(
+    return _EncodedPairs(
         kept,
         {key: vector for key, vector in items.items() if key in keys},
         {caption: vector for caption, vector in captions.items() if caption in words},
@@ -159,10 +161,10 @@ def _encoded(space: Space, modality: str, rows: Sequence[Row], progress: bool) -
     )
 
 
-def _vectors(
+def _encode_side(
     space: Space, modality: str, items: Mapping[str, Any], progress: bool
-) -> tuple[dict[str, Vector], list[LeftOut]]:
-    """The vector of each item by its key, and those that couldn't be encoded."""
+) -> tuple[dict[str, Vectors], list[LeftOut]]:
+    """Encode items by their keys, and list those that can't be encoded."""
     keys = list(items)
     found = space.encode(modality, list(items.values()), on_error="skip", progress=progress)
     places = found.positions.tolist()
@@ -171,20 +173,20 @@ def _vectors(
 
 
 def _figures(ranks: Ranking, depths: Sequence[int], sampling: Sampling, of: str) -> Iterator[Figure]:
-    values = np.stack([*(ranks.found(k) for k in depths), ranks.precision, ranks.first], axis=1)
-    found = _statistics(values)
-    intervals = sampling.intervals(values, _statistics) if len(values) > 1 else [None] * len(found)
+    values = np.stack([*(ranks.hits(k) for k in depths), ranks.precision, ranks.first], axis=1)
+    means = _statistics(values)
+    intervals = sampling.intervals(values, _statistics) if len(values) > 1 else [None] * len(means)
     blind = [
-        *(chance.found(ranks, k) for k in depths),
+        *(chance.hit_rate(ranks, k) for k in depths),
         chance.average_precision(ranks),
         chance.mean_rank(ranks),
         chance.median_rank(ranks),
     ]
     names = [*(f"recall@{k}" for k in depths), "mAP", "mean rank", "median rank"]
-    for name, value, interval, guess in zip(names, found.tolist(), intervals, blind, strict=True):
+    for name, value, interval, guess in zip(names, means.tolist(), intervals, blind, strict=True):
         yield Figure(name, value, interval, guess, of=of, rank=name.endswith("rank"))
 
 
 def _statistics(values: Numbers) -> Numbers:
-    """The means of all columns, and the median of the last one, the ranks."""
+    """The means of all columns, and the median of the last one, which has the ranks."""
     return np.append(values.mean(axis=0), np.median(values[:, -1]))

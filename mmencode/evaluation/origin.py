@@ -1,4 +1,4 @@
-"""Where the rows of an evaluation come from, and which of them were left out before it."""
+"""The origin of the items of an evaluation: their source, their keys, and the rows left out in reading."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What readers know about their rows: a key for each, that says which item it is, and what they left out.
+    """The source of items, the key that identifies each, and the rows that were left out in reading.
 
-    `source` names the data in reports.
+    source   names the data in reports
+    keys     one for each item; None makes them of the items
     """
 
     source: str = ""
@@ -33,7 +34,7 @@ class Origin:
     left_out: tuple[LeftOut, ...] = ()
 
     def keys_of(self, items: Sequence[Any]) -> tuple[str, ...]:
-        """The keys of so many items: those given, or made of the items. ValueError unless one for each."""
+        """Take the keys given, or make one of each item; ValueError unless there is one for each."""
         keys = (
             tuple(_key(item, place) for place, item in enumerate(items)) if self.keys is None else self.keys
         )
@@ -43,7 +44,7 @@ class Origin:
 
 
 def _key(item: Any, place: int) -> str:
-    """What tells an item from others: its path, its text, its bytes' digest, or else its place."""
+    """The key of an item: its path, its text, the digest of its bytes, or else its place."""
     if isinstance(item, str | os.PathLike):
         return os.fsdecode(item)
     return content_key(item) if isinstance(item, bytes) else f"item {place}"
@@ -54,20 +55,22 @@ def content_key(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def table_rows(path: str | os.PathLike[str]) -> tuple[list[Row], list[str]]:
-    """All rows of a table, and the columns that any of them has, in order. InputError without rows."""
+def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], list[str]]:
+    """Read all rows of a table, and the columns that any row has, in order; InputError without rows."""
     rows = list(read_rows(path))
     if not rows:
-        raise InputError("it has no rows", source=str(path), remedy="give a table with a header and rows")
+        raise InputError(
+            "the table has no rows", source=str(path), remedy="give a table with a header and rows"
+        )
     return rows, list(dict.fromkeys(name for row in rows for name in row))
 
 
 def require_column(name: str, columns: Sequence[str], path: str | os.PathLike[str]) -> str:
-    """The name of the column, or InputError with those that there are."""
+    """Return the name of a column; InputError, which lists the columns, when the table has no such one."""
     if name in columns:
         return name
     raise InputError(
-        f"it has no column {name!r}", source=str(path), remedy=f"name one of {', '.join(columns)}"
+        f"the table has no column {name!r}", source=str(path), remedy=f"name one of {', '.join(columns)}"
     )
 
 
@@ -77,25 +80,25 @@ def blank(value: Any) -> bool:
 
 
 def key_in_table(item: Any, modality: str, path: str | os.PathLike[str], number: int) -> str:
-    """The key of an item that a row of a table names: a file's path as it stands there."""
+    """Make the key of an item that a row of a table names; a file's is its path as the table has it."""
     if isinstance(item, bytes):
         return content_key(item)
     if not isinstance(item, str):
-        raise _unfit(item, "no item", path, number)
+        raise _type_error(item, "an item", path, number)
     return Path(item).as_posix() if modality in FILES else item
 
 
-def word(value: Any, path: str | os.PathLike[str], number: int) -> str:
-    """A label or caption of a row, which may be a number."""
+def read_word(value: Any, path: str | os.PathLike[str], number: int) -> str:
+    """Read a label or caption of a row, which may be a number; InputError for another type."""
     if not isinstance(value, str | int):
-        raise _unfit(value, "no word", path, number)
+        raise _type_error(value, "a word", path, number)
     return str(value).strip()
 
 
-def _unfit(value: Any, what: str, path: str | os.PathLike[str], number: int) -> InputError:
+def _type_error(value: Any, what: str, path: str | os.PathLike[str], number: int) -> InputError:
     return InputError(
-        f"row {number} has {value!r:.100}, which is {what}",
+        f"row {number} has {value!r:.100}, which isn't {what}",
         source=str(path),
-        remedy="name the right columns",
+        remedy="name the columns of items, labels and captions",
         index=number,
     )

@@ -1,4 +1,4 @@
-"""Pairs of an item and its caption, from a table."""
+"""Reading of items with their captions, from a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..inputs.tables import located
-from .origin import LeftOut, Origin, blank, key_in_table, require_column, table_rows, word
+from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
 
 Pair = tuple[Any, str]
 SLOT = "{label}"
@@ -23,7 +23,7 @@ class Paired:
     origin: Origin
 
 
-def paired_table(
+def read_paired_table(
     path: str | os.PathLike[str],
     modality: str = "image",
     *,
@@ -31,17 +31,17 @@ def paired_table(
     captions: Sequence[str] = (),
     template: str = SLOT,
 ) -> Paired:
-    """The rows of a table (.csv, .jsonl, .parquet) with a column of items and one or more of captions.
+    """Read the rows of a table (.csv, .jsonl, .parquet) with a column of items and one or more of captions.
 
     By default these are the first column and the first of the others; files are relative to the table. A
-    caption may be a list of them, and what it says is put in the place of "{label}" in the template. Captions
-    that are empty, and rows without an item, are left out.
+    cell may hold a list of captions. Each caption takes the place of "{label}" in the template. Empty
+    captions, and rows without an item, are left out.
 
     Raises InputError for a table without rows or those columns, ValueError for a template without "{label}".
     """
     if SLOT not in template:
         raise ValueError(f'template {template!r} has no "{SLOT}" in it')
-    rows, columns = table_rows(path)
+    rows, columns = read_table(path)
     items = require_column(items or columns[0], columns, path)
     others = [name for name in columns if name != items]
     names = [require_column(name, columns, path) for name in captions or others[:1] or ["caption"]]
@@ -54,8 +54,8 @@ def paired_table(
             if empty:
                 left_out.append(LeftOut(f"row {number}", f"it has no {empty!r}"))
                 continue
-            said = template.replace(SLOT, word(caption, path, number))
-            pairs.append((located(row[items], modality, Path(path).parent), said))
+            prompted = template.replace(SLOT, read_word(caption, path, number))
+            pairs.append((located(row[items], modality, Path(path).parent), prompted))
             keys.append(key_in_table(row[items], modality, path, number))
     source = f"{path}, columns {', '.join(map(repr, [items, *names]))}"
     source += f" as {template!r}" if template != SLOT else ""
@@ -63,7 +63,7 @@ def paired_table(
 
 
 def _captions(row: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Each caption of a row with its column; a list is several, an empty one is none."""
+    """Walk the captions of a row, each with its column; a cell may hold a list of them."""
     for name in names:
         value = row.get(name)
         yield from ((name, caption) for caption in (value or [None] if isinstance(value, list) else [value]))

@@ -13,8 +13,9 @@ from itertools import chain, islice
 
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.surrogates import escape_surrogates
-from ..engine.engine import OnError
-from ..engine.workers import Work, in_order
+from ..engine.call import OnError
+from ..engine.feeding import Pace
+from ..engine.workers import in_order
 from ..errors import InputError
 from ..spaces.space import Space
 from .entries import Entry
@@ -116,16 +117,10 @@ class Filling:
         reader then says what is wrong.
         """
         limits, runtime = self.space.limits, self.space.runtime
-        work = Work(
-            do=lambda _, look: look.stamp(limits.bytes),
-            late=lambda _, look: ContentStamp(),
-            size=lambda stamp: 0,
-            seconds=limits.wait,
-            threads=runtime.workers,
-            ahead=len(looks),
-            nbytes=runtime.window_bytes,
+        pace = Pace(
+            seconds=limits.wait, threads=runtime.workers, ahead=len(looks), nbytes=runtime.window_bytes
         )
-        return in_order(looks, work)
+        return in_order(looks, _Stamps(limits.bytes), pace)
 
     def _is_tried_again(self, entry: Entry, failure: Stored, stamp: ContentStamp) -> bool:
         """Whether to encode an item that failed before: always, unless its own content is at fault."""
@@ -209,3 +204,26 @@ def _group_for_commit(parts: Iterator[Embeddings]) -> Iterator[list[Embeddings]]
         yield group
     if failure is not None:
         raise failure
+
+
+class _Stamps:
+    """Finds where each item's content is from; threads call it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def do(self, index: int, look: _Look) -> ContentStamp:
+        """Hash the content of an item that is a file."""
+        return look.stamp(self._most)
+
+    def give_up(self, index: int, look: _Look) -> ContentStamp:
+        """Give a stamp without a hash, so that the encoder's reader says what is wrong with the file."""
+        return ContentStamp()
+
+    def lose(self, index: int, look: _Look) -> ContentStamp:
+        """Give a stamp without a hash where hashing failed in a way that nobody foresaw."""
+        return ContentStamp()
+
+    def weigh(self, stamp: ContentStamp) -> int:
+        """Count nothing, for a hash is small."""
+        return 0

@@ -56,7 +56,7 @@ def require_id(card: SpaceCard, own: str, space: str, doing: str) -> None:
 
 def explain(card: SpaceCard, space: Space, modality: str, cause: IdentityError) -> MmencodeError:
     """Make the error for an encoder that, once loaded, isn't the one that the index was made with."""
-    with space._exact(checked=False) as exact:
+    with space.exact(checked=False) as exact:
         found = exact.tower(modality).card
     towers = tuple(found if tower.modality == modality else tower for tower in card.towers)
     changed = replace(card, towers=towers)

@@ -12,7 +12,7 @@ from ..arguments.counts import require_positive
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.surrogates import escape_surrogates
-from ..engine.engine import OnError
+from ..engine.call import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, StoreError
 from ..inputs import Limits

@@ -15,7 +15,7 @@ from ..engine.runtime import Auto
 from ..errors import EncoderError, IdentityError, UnknownNameError, WeightsError
 from ..inputs import Limits
 from ..plugins.registry import registry
-from ..spaces.folder import CARD, Saved, read_card, shipped_card, write_folder
+from ..spaces.folder import CARD, Saved, read_card, read_shipped_card, write_folder
 from ..spaces.loading import Trust, load
 from ..spaces.space import Space
 from .identity import explain, require_card, require_id
@@ -116,7 +116,7 @@ def write_space(space: Space, folder: Path) -> None:
             return space.save(folder)
         except (UnknownNameError, EncoderError):  # not shareable: then the space is given to Index.open
             return write_folder(folder, Saved(card, {}, {}))
-    shipped = None if card.probes else shipped_card(space.specs.values())
+    shipped = None if card.probes else read_shipped_card(space.specs.values())
     if shipped is not None and shipped.fingerprint == card.fingerprint:
         card = replace(card, probes=shipped.probes)
     write_folder(folder, Saved(card, _find_plugins(space), space.projections))

@@ -1,1 +1,1 @@
-"""What the caller owns and shares with us, kept as it is: torch's state, networks, locks over a fork."""
+"""Protection of the state that the caller shares with mmencode: torch's settings, networks, forked locks."""

@@ -1,11 +1,12 @@
-"""A fence around torch's settings: what a caller has set doesn't reach an encoder, and stays as it is.
+"""A fence around torch's settings: those of the caller don't reach an encoder, and aren't changed by it.
 
-Autocast, inference mode, function and dispatch modes and the default device belong to a thread, so they are
-put aside and brought back. The default dtype and the random numbers belong to the process, whose other
-threads may be using them, so they are left alone: the calls that would use them are told something else.
+Autocast, inference mode, function and dispatch modes and the default device belong to a thread: they are
+switched off and restored. The default dtype and the random number generator belong to the process, whose
+other threads may be using them: they aren't touched, and the calls that would use them are given an explicit
+dtype or generator instead.
 
-Settings of how to compute are the caller's to choose and are heeded: deterministic algorithms, the precision
-of products, the number of threads. They move a vector by rounding at most.
+Settings of how to compute are the caller's choice and stay in force: deterministic algorithms, the precision
+of matrix products, the number of threads. They change a vector by rounding at most.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import _disable_current_modes
 
-OURS = "mmencode"  # the name of our own threads, which draw no random numbers
+OURS = "mmencode"  # how the names of mmencode's own threads begin, which draw no random numbers
 
 _HALVES = (torch.float16, torch.bfloat16)
-# What gives floats whatever it is given, what does so for floats, and what is told a dtype by its name.
+# Functions that return floats by default, that infer a dtype from their values, and that cast by name.
 _FLOATS = frozenset(
     (
         *(torch.empty, torch.zeros, torch.ones, torch.eye, torch.linspace, torch.logspace),
@@ -48,7 +49,7 @@ _DRAWS = frozenset(
 
 
 def plain_torch(device: str = "cpu") -> AbstractContextManager[None]:
-    """Compute as in a fresh thread of a process that set nothing; `device` is the type of device used."""
+    """Compute as if the caller had set nothing in torch; `device` is the type of the device that is used."""
     plain = not (
         torch._C._len_torch_function_stack()
         or torch._C._len_torch_dispatch_stack()
@@ -56,11 +57,11 @@ def plain_torch(device: str = "cpu") -> AbstractContextManager[None]:
         or torch.is_autocast_enabled(device)
         or torch.get_default_dtype() is not torch.float32
     )
-    return nullcontext() if plain else _fenced(device)
+    return nullcontext() if plain else _switch_off_settings(device)
 
 
 @contextmanager
-def _fenced(device: str) -> Iterator[None]:
+def _switch_off_settings(device: str) -> Iterator[None]:
     with ExitStack() as stack:
         if torch._C._len_torch_function_stack():
             stack.enter_context(_without_function_modes())
@@ -75,20 +76,20 @@ def _fenced(device: str) -> Iterator[None]:
 
 @contextmanager
 def plain_load() -> Iterator[None]:
-    """The same where weights are made, which must be ordinary tensors whatever the caller's mode."""
+    """Make weights as ordinary tensors, as if the caller had set nothing in torch, nor inference mode."""
     with torch.inference_mode(False), plain_torch():
         yield
 
 
 def float32_by_default() -> AbstractContextManager[object]:
-    """In this thread, tensors that aren't told their dtype have float32, whatever the default is."""
+    """Give float32 to tensors that this thread makes without a dtype, whatever torch's default dtype is."""
     default = torch.get_default_dtype()
     return nullcontext() if default is torch.float32 else _Float32(default)
 
 
 @contextmanager
 def _without_function_modes() -> Iterator[None]:
-    """Put the modes of this thread aside; the default device is one, and is the CPU meanwhile."""
+    """Switch off the function modes of this thread; one is the default device, which is the CPU meanwhile."""
     theirs = [torch._C._pop_torch_function_stack() for _ in range(torch._C._len_torch_function_stack())]
     torch._C._push_on_torch_function_stack(DeviceContext("cpu"))
     try:
@@ -101,10 +102,10 @@ def _without_function_modes() -> Iterator[None]:
 
 
 class _Float32(TorchFunctionMode):
-    """Gives float32 where torch would give the default dtype.
+    """A mode in which torch gives float32 where it would give the default dtype.
 
-    A half as the default is also asked for by its name, as in torchvision's `to_tensor`, which looks up what
-    the default is; it stands for float32, too.
+    Code may also look up the default dtype and ask for it by name, as torchvision's `to_tensor` does; so a
+    half precision dtype that is the default is replaced by float32 where it is named.
     """
 
     def __init__(self, default: torch.dtype) -> None:
@@ -114,7 +115,7 @@ class _Float32(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Call `func`, and once more where what it gave shows that the default came in."""
+        """Call `func`, and call it again with float32 where the result's dtype came from the default."""
         kwargs = dict(kwargs or {})
         if self._default in _HALVES and func in (Tensor.to, Tensor.type):
             args = [torch.float32 if value is self._default else value for value in args]
@@ -135,7 +136,7 @@ class _Float32(TorchFunctionMode):
 
 
 def _says_dtype(value: Any) -> bool:
-    """Whether an argument brings a dtype of floats along, so that the default has no say."""
+    """Whether an argument has or is a floating dtype, which the result takes instead of the default."""
     if isinstance(value, list | tuple):
         return any(map(_says_dtype, value))
     if isinstance(value, Tensor):
@@ -150,22 +151,23 @@ def _as_float(value: Any) -> Any:
 
 @contextmanager
 def own_numbers(seed: int | None = None) -> Iterator[None]:
-    """Let what is built in this thread draw its numbers apart: the process's generator doesn't move.
+    """Draw this thread's random numbers from a generator of its own, so that the process's doesn't advance.
 
     They are the numbers that the process's generator would give, as it is or seeded with `seed`. Other
-    threads go on drawing meanwhile, none of them any number twice. Where the builder seeds that generator,
-    which disturbs whoever draws from it in that moment, its seed is taken over, and undone.
+    threads keep drawing from the process's generator meanwhile. Where the block seeds the process's
+    generator (torch.manual_seed), the seed is applied to the block's own generator, and the process's is put
+    back, though a thread that draws from it in that moment is disturbed.
     """
     numbers = _OwnNumbers(seed)
     try:
         with numbers:
             yield
     finally:
-        numbers.settle()
+        numbers.restore()
 
 
 class _OwnNumbers(TorchFunctionMode):
-    """Names a generator to all that would draw from the process's."""
+    """A mode that passes its own generator to calls that would draw from the process's on the CPU."""
 
     def __init__(self, seed: int | None) -> None:
         super().__init__()
@@ -178,18 +180,18 @@ class _OwnNumbers(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Call `func`, with our generator where it draws on a CPU and names none."""
+        """Call `func`, with the mode's generator where it draws on the CPU and names none."""
         kwargs = dict(kwargs or {})
         # transformers puts functions of its own in the place of torch.nn.init's, with the same arguments.
         draws = func in _DRAWS or "generator" in kwargs
         if draws and kwargs.get("generator") is None and self._on_cpu(args, kwargs):
-            self._heed_seed()
+            self._adopt_seed()
             kwargs["generator"] = self._own
         return func(*args, **kwargs)
 
-    def settle(self) -> None:
-        """Put the process's generator back where nobody but what was built here can have moved it."""
-        self._heed_seed()
+    def restore(self) -> None:
+        """Restore the process's generator, where no thread of the caller's can have advanced it meanwhile."""
+        self._adopt_seed()
         alone = not [
             thread
             for thread in threading.enumerate()
@@ -198,8 +200,8 @@ class _OwnNumbers(TorchFunctionMode):
         if alone:
             torch.set_rng_state(self._before)
 
-    def _heed_seed(self) -> None:
-        """Where the process's generator was seeded since we looked, by what is built: seed ours instead."""
+    def _adopt_seed(self) -> None:
+        """Seed this generator in place of the process's, where that was seeded since the last look."""
         now = torch.get_rng_state()
         if torch.equal(now, self._theirs):
             return

@@ -1,4 +1,4 @@
-"""Locks and loads in a process that may be forked: a child works on, or says at once why it can't."""
+"""Locks in a process that may be forked, so that a child goes on or raises, and never waits for ever."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from ..errors import EncoderError
 
 
 class Guard:
-    """A lock between the threads of one process, which a thread may take several times.
+    """A reentrant lock between the threads of one process, of which a forked process has its own.
 
-    A forked process has one of its own: of the threads that might hold the parent's, only one came along.
+    A fork copies the parent's locks, but of its threads only the one that forked, so that a lock which
+    another thread held would never be released.
     """
 
     def __init__(self) -> None:
@@ -25,14 +26,15 @@ class Guard:
         lock.acquire()
 
     def __exit__(self, *exception: object) -> None:
-        # One that was forked within the block leaves the block by the lock that it came in with.
+        # A process that was forked within the block leaves it by the parent's lock, which it entered with.
         self._locks.get(os.getpid(), next(iter(self._locks.values()))).release()
 
 
 class Loads:
-    """Which threads of which process are loading an encoder.
+    """A record of the threads that are loading encoders, by process.
 
-    One that was forked meanwhile has what they held, import locks for one, and nobody who would let go of it.
+    A process that is forked meanwhile inherits the locks that they hold, such as import locks, and no thread
+    that would release them.
     """
 
     def __init__(self) -> None:
@@ -40,15 +42,15 @@ class Loads:
 
     @contextmanager
     def one(self, name: str) -> Iterator[None]:
-        """Let this thread load an encoder; EncoderError where that might wait for ever."""
+        """Record that this thread loads an encoder; EncoderError where that might wait for ever."""
         process, thread = os.getpid(), threading.get_ident()
         for other, threads in list(self._threads.items()):
             if other != process and set(threads) - {thread}:
                 raise EncoderError(
                     f"encoder {name!r} can't be loaded: this process was forked while another thread was "
-                    "loading one, and what that thread held is never let go of here",
+                    "loading one, and the locks which that thread held are never released here",
                     remedy="use each modality once before processes are forked, space.encode(modality, []); "
-                    'or start them by "spawn"',
+                    'or start processes by "spawn"',
                 )
         loading = self._threads.setdefault(process, [])
         loading.append(thread)

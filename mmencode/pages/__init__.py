@@ -1,30 +1,31 @@
-"""Results to look at: self-contained HTML pages, made from plain data by pure functions.
+"""Self-contained HTML pages that show results, made from plain data by pure functions.
 
-`gallery_page` shows what a search found, `map_page` the rows of an index as points of a plane, which `survey`
-computes. A page makes no request: whatever it shows is in it, and its policy forbids the browser the rest.
+`gallery_page` shows the results of a search, `map_page` the rows of an index as points of a plane, which
+`survey` computes. A page makes no request: it holds all that it shows, and its policy forbids the browser to
+load anything else.
 """
 
 from __future__ import annotations
 
-from .document import escaped
-from .gallery import Item, gallery_page
+from .document import escape_html
+from .gallery import GalleryItem, gallery_page
 from .groups import Grouping
 from .layout import Layout
 from .maps import map_page
 from .outliers import Outlier
-from .previews import Preview, previews
+from .previews import Preview, make_previews
 from .surveys import Survey, survey
 
 __all__ = [
+    "GalleryItem",
     "Grouping",
-    "Item",
     "Layout",
     "Outlier",
     "Preview",
     "Survey",
-    "escaped",
+    "escape_html",
     "gallery_page",
+    "make_previews",
     "map_page",
-    "previews",
     "survey",
 ]

@@ -1,4 +1,4 @@
-"""The shell of every page, and the one way in which words come into it."""
+"""The frame of every page, and the escaping of all words and data that come into it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-# The policy makes the browser itself refuse whatever isn't in the page, and every script but ours.
+# The policy makes the browser refuse all that isn't in the page, and every script but the page's own.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -28,44 +28,44 @@ _PAGE = """<!doctype html>
 {script}</body>
 </html>
 """
-_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _POLICY = "style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 
 def document(title: str, body: str, *, style: str = "", script: str = "") -> str:
-    """A whole page around a body of HTML, with a style beyond the common one and at most one script.
+    """Put a body of HTML into a whole page, with a style beyond the common one and at most one script.
 
-    The policy names the script by its digest (Content Security Policy Level 3, section 2.3.1), so that none
-    which came with the data could run.
+    The policy names the script by its digest (Content Security Policy Level 3, section 2.3.1), so that a
+    script which came with the data can't run.
     """
     policy, element = _POLICY, ""
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         policy, element = f"{_POLICY}; script-src 'sha256-{digest}'", f"<script>{script}</script>\n"
-    style = resource("base.css") + style
-    return _PAGE.format(title=escaped(title), body=body, style=style, policy=policy, script=element)
+    style = read_resource("base.css") + style
+    return _PAGE.format(title=escape_html(title), body=body, style=style, policy=policy, script=element)
 
 
-def resource(name: str) -> str:
-    """The text of a file of this package."""
+def read_resource(name: str) -> str:
+    """Read a text file of this package."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def escaped(value: object) -> str:
-    """Any words as HTML, for an element's content or an attribute in double quotes."""
-    return escape(printable(str(value)))
+def escape_html(value: object) -> str:
+    """Escape a value for the content of an HTML element, or for an attribute in double quotes."""
+    return escape(escape_controls(str(value)))
 
 
-def printable(text: str) -> str:
-    """The text without what no page can hold, or what turns others around, which is spelt out.
+def escape_controls(text: str) -> str:
+    """Spell out characters that no page can hold, or that change the direction of the text around them.
 
-    These are control characters, lone surrogates, and the marks that change the direction of what follows.
+    These are control characters but newline and tab, lone surrogates, and Unicode's bidirectional controls.
     """
     if text.isprintable():
         return text
     return "".join(
         character.encode("unicode_escape").decode()
-        if character in _TURNING
+        if character in _BIDIRECTIONAL
         or (unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t")
         else character
         for character in text
@@ -73,11 +73,11 @@ def printable(text: str) -> str:
 
 
 def data_block(name: str, content: Any) -> str:
-    """Data for the page's script, as JSON that no words in it can end: `<` is spelt out."""
+    """Write data for the page's script as a JSON element, which no word in the data can close."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f'<script type="application/json" id="{escaped(name)}">{text}</script>'
+    return f'<script type="application/json" id="{escape_html(name)}">{text}</script>'
 
 
-def shown_score(value: float) -> str:
-    """A cosine similarity as it is printed on a page."""
+def format_score(value: float) -> str:
+    """Format a cosine similarity for a page."""
     return f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""What a search found, as a page: pictures, players and words, best first."""
+"""A page with the results of a search: pictures, players and texts, best first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .document import document, escaped, resource, shown_score
+from .document import document, escape_html, format_score, read_resource
 from .previews import Preview
 
 _BODY = """<header>
@@ -24,8 +24,8 @@ _BODY = """<header>
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A row as a gallery shows it; `score` is a cosine similarity, None for what was searched by."""
+class GalleryItem:
+    """One item of a gallery; `score` is a cosine similarity, None for an example that was searched by."""
 
     key: str
     modality: str
@@ -35,77 +35,79 @@ class Item:
 
 
 def gallery_page(
-    items: Sequence[Item],
+    items: Sequence[GalleryItem],
     *,
     title: str,
     about: str = "",
-    examples: Sequence[Item] = (),
+    examples: Sequence[GalleryItem] = (),
     notes: Sequence[str] = (),
     footer: str = "",
 ) -> str:
-    """The HTML of a page that shows the items in order, below the examples that they were searched by.
+    """The HTML of a page that shows items in order, below the examples that they were searched by.
 
-    It has no script and makes no request. All words are escaped, whatever they are.
+    The page has no script and makes no request. All words are escaped, untrusted ones included.
     """
     body = _BODY.format(
-        title=escaped(title),
-        about=f"<p>{escaped(about)}</p>" if about else "",
+        title=escape_html(title),
+        about=f"<p>{escape_html(about)}</p>" if about else "",
         examples=_examples(examples),
-        notes="\n".join(f'<p class="note">{escaped(note)}</p>' for note in notes),
-        items="\n".join(_listed(place, item) for place, item in enumerate(items, 1)),
-        footer=escaped(footer),
+        notes="\n".join(f'<p class="note">{escape_html(note)}</p>' for note in notes),
+        items="\n".join(_list_item(place, item) for place, item in enumerate(items, 1)),
+        footer=escape_html(footer),
     )
-    return document(title, body, style=resource("gallery.css"))
+    return document(title, body, style=read_resource("gallery.css"))
 
 
-def _examples(examples: Sequence[Item]) -> str:
+def _examples(examples: Sequence[GalleryItem]) -> str:
     if not examples:
         return ""
     shown = "".join(f"<li><figure>{_media(item)}{_caption(item)}</figure></li>" for item in examples)
     return f'<ul class="examples" aria-label="Searched by">{shown}</ul>'
 
 
-def _listed(place: int, item: Item) -> str:
-    """One item of the list, with its rank, score and metadata."""
+def _list_item(place: int, item: GalleryItem) -> str:
+    """The element of one item, with its rank, score, media and metadata."""
     score = "" if item.score is None else _score(item.score)
-    head = f'<p class="rank"><b>{place}</b>{escaped(item.modality)}{score}</p>'
+    head = f'<p class="rank"><b>{place}</b>{escape_html(item.modality)}{score}</p>'
     return (
         f"<li><article>{head}<figure>{_media(item)}{_caption(item)}</figure>{_metadata(item)}</article></li>"
     )
 
 
 def _score(score: float) -> str:
-    """The score in figures, and as a bar."""
+    """The score as a number and as a bar."""
     width = 100 * max(0.0, min(1.0, score))
-    return f'<span class="score">{shown_score(score)}</span><i style="width:{width:.0f}%"></i>'
+    return f'<span class="score">{format_score(score)}</span><i style="width:{width:.0f}%"></i>'
 
 
-def _media(item: Item) -> str:
-    """The picture, player or words of an item, or why there are none."""
+def _media(item: GalleryItem) -> str:
+    """The picture, player or text of an item, or the reason why it can't be shown."""
     preview = item.preview
     if preview.picture:
-        return f'<img src="{escaped(preview.picture)}" alt="{escaped(item.key)}" loading="lazy">'
+        return f'<img src="{escape_html(preview.picture)}" alt="{escape_html(item.key)}" loading="lazy">'
     if preview.sound:
-        name = escaped(item.key)
-        return f'<audio controls preload="none" src="{escaped(preview.sound)}" aria-label="{name}"></audio>'
+        name = escape_html(item.key)
+        return (
+            f'<audio controls preload="none" src="{escape_html(preview.sound)}" aria-label="{name}"></audio>'
+        )
     if preview.words:
-        return f"<blockquote>{escaped(preview.words)}</blockquote>"
-    return f'<p class="fault">{escaped(preview.fault)}</p>'
+        return f"<blockquote>{escape_html(preview.words)}</blockquote>"
+    return f'<p class="fault">{escape_html(preview.fault)}</p>'
 
 
-def _caption(item: Item) -> str:
-    """The item's name, broken at its slashes, unless a text's own words are its name."""
+def _caption(item: GalleryItem) -> str:
+    """The key of an item as its caption, which may break at slashes; a text that is its own key has none."""
     if item.preview.words == item.key:
         return ""
-    name = escaped(item.key).replace("/", "/<wbr>")
+    name = escape_html(item.key).replace("/", "/<wbr>")
     return f"<figcaption><bdi>{name}</bdi></figcaption>"
 
 
-def _metadata(item: Item) -> str:
+def _metadata(item: GalleryItem) -> str:
     if not item.metadata:
         return ""
     rows = "".join(
-        f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>"
+        f"<dt>{escape_html(name)}</dt><dd>{escape_html(value)}</dd>"
         for name, value in item.metadata.items()
         if value is not None
     )

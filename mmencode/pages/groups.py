@@ -1,4 +1,4 @@
-"""What colours the points of a map: a name for each row, few enough of them to tell apart."""
+"""Groups that colour the points of a map, few enough to tell apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-MOST = 10  # groups that have a colour of their own
+MOST = 10  # groups with a colour of their own
 BINS = 5
 OTHERS = "all others"
 NOTHING = "no value"
@@ -17,10 +17,10 @@ NOTHING = "no value"
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """Rows by what they have in common: `members[i]` is the place of row i's group in `groups`.
+    """A partition of rows into named groups; `members[i]` is the place in `groups` of row i's group.
 
-    `ordered` groups are parts of a range of numbers, from the lowest on; the rest is in order of size.
-    `rest` is whether the last group holds what has no group of its own.
+    ordered   whether the groups are ranges of numbers, from the lowest on; else the largest come first
+    rest      whether the last group holds all rows that have no group of their own
     """
 
     name: str
@@ -30,7 +30,7 @@ class Grouping:
     rest: bool = False
 
     def counts(self) -> list[int]:
-        """How many rows each group has."""
+        """The number of rows in each group."""
         counted = Counter(self.members)
         return [counted[place] for place in range(len(self.groups))]
 
@@ -39,11 +39,11 @@ class Grouping:
         return self.groups[self.members[row]]
 
 
-def grouped(name: str, values: Sequence[Any]) -> Grouping:
-    """Group rows by a value of each, None for none.
+def group_values(name: str, values: Sequence[Any]) -> Grouping:
+    """Group rows by the value of each, where None and NaN mean that a row has none.
 
-    Numbers of more than MOST kinds become BINS ranges of about as many rows each; of other values, the MOST
-    most frequent have a group, and the others one together.
+    More than MOST distinct numbers become BINS ranges of about equal numbers of rows. Of other values, the
+    MOST most frequent have a group each, and the others share one.
     """
     values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
     given = [value for value in values if value is not None]
@@ -53,12 +53,12 @@ def grouped(name: str, values: Sequence[Any]) -> Grouping:
     counted = Counter(words)
     counted.pop(NOTHING, None)
     frequent = [word for word, _ in sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))]
-    return _placed(name, frequent[:MOST], words)
+    return _assign(name, frequent[:MOST], words)
 
 
-def numbered(name: str, members: Sequence[int], labels: Sequence[str]) -> Grouping:
-    """Group rows by the place of a label each, in the labels' own order."""
-    return _placed(name, list(labels)[:MOST], [labels[place] for place in members])
+def group_labels(name: str, members: Sequence[int], labels: Sequence[str]) -> Grouping:
+    """Group rows by their labels, given as places in `labels`, whose order the groups keep."""
+    return _assign(name, list(labels)[:MOST], [labels[place] for place in members])
 
 
 def _is_number(value: Any) -> bool:
@@ -66,11 +66,11 @@ def _is_number(value: Any) -> bool:
 
 
 def _ranges(name: str, values: Sequence[Any], ranked: Sequence[float]) -> Grouping:
-    """Ranges of numbers between quantiles that differ; each holds its lower end, the last both."""
+    """Group numbers into ranges between distinct quantiles; a range holds its lower end, the last both."""
     ends = sorted({ranked[(len(ranked) - 1) * place // BINS] for place in range(BINS + 1)})
     labels = [f"{_short(low)} to {_short(high)}" for low, high in pairwise(ends)]
     words = [NOTHING if value is None else labels[_bin(value, ends)] for value in values]
-    return _placed(name, labels, words, ordered=True)
+    return _assign(name, labels, words, ordered=True)
 
 
 def _bin(value: float, ends: Sequence[float]) -> int:
@@ -81,8 +81,8 @@ def _short(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _placed(name: str, groups: list[str], words: Sequence[str], *, ordered: bool = False) -> Grouping:
-    """Each word's place among the groups, and one more for those that have none, where there are any."""
+def _assign(name: str, groups: list[str], words: Sequence[str], *, ordered: bool = False) -> Grouping:
+    """Assign each word to the group of its name, and words without one to a last group."""
     places = {word: place for place, word in enumerate(groups)}
     left = set(words) - set(places)
     last = NOTHING if left == {NOTHING} else OTHERS

@@ -1,4 +1,4 @@
-"""Vectors of many numbers as points of a plane."""
+"""Projections of vectors onto a plane, by PCA or UMAP."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from ..embeddings.array_types import Numbers, Vectors
 from ..plugins.packages import import_package
 
-Method = Literal["pca", "umap"]
+LayoutMethod = Literal["pca", "umap"]
 INSTALL = "pip install 'mmencode[map]'"
 NEIGHBOURS = 15
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Layout:
-    """Points `[n, 2]`; `shares` are the parts of the variance that the two axes show, by PCA only."""
+    """Points `[n, 2]` of a plane, and for PCA the `shares` of the variance that its two axes show."""
 
-    method: Method
+    method: LayoutMethod
     points: Numbers
     shares: tuple[float, float] | None = None
 
-    def told(self) -> str:
-        """How the points were found, in a sentence, with what they can't show."""
+    def describe(self) -> str:
+        """Explain in a sentence how the points were computed, and what they can't show."""
         if self.shares is None:
             return "UMAP: neighbours stay neighbours; distances between far groups mean little."
         first, second = self.shares
@@ -35,10 +35,10 @@ class Layout:
         )
 
 
-def laid_out(vectors: Vectors, method: Method = "pca", *, seed: int = 0) -> Layout:
-    """Lay vectors `[n, dim]` out on a plane, the same each time.
+def lay_out(vectors: Vectors, method: LayoutMethod = "pca", *, seed: int = 0) -> Layout:
+    """Lay vectors `[n, dim]` out on a plane; a seed gives one result.
 
-    "pca" turns them so that the plane shows the most of their variance (Pearson, "On lines and planes of
+    "pca" rotates them so that the plane shows the most of their variance (Pearson, "On lines and planes of
     closest fit to systems of points in space", 1901). "umap" keeps neighbours together (McInnes, Healy &
     Melville, "UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction", 2018), by the
     cosine, starting from PCA; MissingPackageError without umap-learn. ValueError for another method.
@@ -51,11 +51,12 @@ def laid_out(vectors: Vectors, method: Method = "pca", *, seed: int = 0) -> Layo
     return Layout("umap", _umap(vectors, layout.points, seed))
 
 
-def centred(vectors: Vectors, modalities: Sequence[str]) -> Vectors:
-    """Vectors from which the mean of all of their modality is taken: what tells modalities apart goes.
+def centre_modalities(vectors: Vectors, modalities: Sequence[str]) -> Vectors:
+    """Subtract from each vector the mean of its modality, which removes the gap between modalities.
 
-    Towers of one space put their vectors in regions of their own (Liang et al., "Mind the Gap: Understanding
-    the Modality Gap in Multi-modal Contrastive Representation Learning", NeurIPS 2022). Lengths aren't 1.
+    The towers of one space put their vectors into different regions (Liang et al., "Mind the Gap:
+    Understanding the Modality Gap in Multi-modal Contrastive Representation Learning", NeurIPS 2022). The
+    results don't have length 1.
     """
     moved = np.array(vectors, np.float32)
     for modality in set(modalities):
@@ -67,8 +68,8 @@ def centred(vectors: Vectors, modalities: Sequence[str]) -> Vectors:
 def _pca(vectors: Vectors) -> Layout:
     moved = np.asarray(vectors, np.float64)
     moved = moved - moved.mean(axis=0) if len(moved) else moved
-    sizes, axes = np.linalg.eigh(moved.T @ moved)  # ascending; of [dim, dim], whatever the number of rows
-    best = _pointed(axes[:, ::-1][:, :2])
+    sizes, axes = np.linalg.eigh(moved.T @ moved)  # of [dim, dim], for any number of rows; ascending
+    best = _orient(axes[:, ::-1][:, :2])
     points = np.zeros((len(moved), 2))
     points[:, : best.shape[1]] = moved @ best
     variance = np.maximum(sizes[::-1], 0)
@@ -77,11 +78,11 @@ def _pca(vectors: Vectors) -> Layout:
     return Layout("pca", points, (first, second))
 
 
-def _pointed(axes: Numbers) -> Numbers:
-    """Axes `[dim, 2]` whose largest number is positive: their sign is arbitrary otherwise."""
+def _orient(axes: Numbers) -> Numbers:
+    """Flip axes `[dim, 2]` so that the largest number of each is positive; PCA leaves signs arbitrary."""
     largest = np.abs(axes).argmax(axis=0)
-    pointed: Numbers = axes * np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1, 1)
-    return pointed
+    oriented: Numbers = axes * np.where(axes[largest, np.arange(axes.shape[1])] < 0, -1, 1)
+    return oriented
 
 
 def _umap(vectors: Vectors, start: Numbers, seed: int) -> Numbers:
@@ -92,6 +93,6 @@ def _umap(vectors: Vectors, start: Numbers, seed: int) -> Numbers:
         metric="cosine",
         init=(10 * start / spread).astype(np.float32),
         random_state=seed,
-        n_jobs=1,  # several threads would not give the same points twice
+        n_jobs=1,  # with several threads a seed doesn't give the same points twice
     ).fit_transform(vectors)
     return np.asarray(drawn, np.float64)

@@ -1,4 +1,4 @@
-"""The rows of an index as a page with a map of points, to pan, zoom, point at and filter."""
+"""A page with a map of an index's rows as points, to pan, zoom, point at and filter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..embeddings.array_types import Numbers, Positions
-from .document import data_block, document, escaped, printable, resource
+from .document import data_block, document, escape_controls, escape_html, read_resource
 from .groups import Grouping
 from .outliers import NEIGHBOURS, THRESHOLD, Outlier
 from .surveys import Survey
@@ -26,21 +26,21 @@ def map_page(
 ) -> str:
     """The HTML of a page that draws the survey's rows as points; thumbnails are data URIs by row.
 
-    Points are coloured by the first grouping or another that is chosen, filtered by groups and by parts of
-    keys, and named under the pointer. Outliers are listed beside them. The page makes no request, and all
-    words are escaped, whatever they are.
+    Points are coloured by the first grouping or another that the reader chooses, filtered by groups and by
+    parts of keys, and named under the pointer. Outliers are listed beside the map. The page makes no request,
+    and all words are escaped, untrusted ones included.
     """
-    body = resource("map.html").format(
-        title=escaped(title),
-        about=escaped(survey.layout.told()),
-        notes="\n".join(f'<p class="note">{escaped(note)}</p>' for note in notes),
+    body = read_resource("map.html").format(
+        title=escape_html(title),
+        about=escape_html(survey.layout.describe()),
+        notes="\n".join(f'<p class="note">{escape_html(note)}</p>' for note in notes),
         count=len(survey),
-        choices="".join(f"<option>{escaped(grouping.name)}</option>" for grouping in survey.groupings),
+        choices="".join(f"<option>{escape_html(grouping.name)}</option>" for grouping in survey.groupings),
         outliers=_outliers(survey),
-        space=f"<code>{escaped(survey.space)}</code>",
+        space=f"<code>{escape_html(survey.space)}</code>",
         data=data_block("data", _data(survey, thumbnails or {})),
     )
-    return document(title, body, style=resource("map.css"), script=resource("map.js"))
+    return document(title, body, style=read_resource("map.css"), script=read_resource("map.js"))
 
 
 def _data(survey: Survey, thumbnails: Mapping[int, str]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _data(survey: Survey, thumbnails: Mapping[int, str]) -> dict[str, Any]:
     return {
         "x": places[:, 0].tolist(),
         "y": places[:, 1].tolist(),
-        "keys": [printable(key) for key in survey.keys],
+        "keys": [escape_controls(key) for key in survey.keys],
         "groupings": [_grouping(grouping) for grouping in survey.groupings],
         "outliers": [outlier.row for outlier in survey.outliers],
         "thumbnails": thumbnails,
@@ -56,7 +56,7 @@ def _data(survey: Survey, thumbnails: Mapping[int, str]) -> dict[str, Any]:
 
 
 def _places(points: Numbers) -> Positions:
-    """Points as whole numbers in the square of SPAN, both axes on one scale, upwards positive."""
+    """Scale points to whole numbers in a square of side SPAN, with one scale for both axes."""
     low, high = points.min(axis=0), points.max(axis=0)
     scale = SPAN / ((high - low).max() or 1.0)
     places: Positions = np.rint((points - (low + high) / 2) * scale).astype(np.int64)
@@ -65,8 +65,8 @@ def _places(points: Numbers) -> Positions:
 
 def _grouping(grouping: Grouping) -> dict[str, Any]:
     return {
-        "name": printable(grouping.name),
-        "groups": [printable(group) for group in grouping.groups],
+        "name": escape_controls(grouping.name),
+        "groups": [escape_controls(group) for group in grouping.groups],
         "counts": grouping.counts(),
         "members": list(grouping.members),
         "ordered": grouping.ordered,
@@ -75,7 +75,7 @@ def _grouping(grouping: Grouping) -> dict[str, Any]:
 
 
 def _outliers(survey: Survey) -> str:
-    """The farthest rows as a table whose buttons show them on the map, and how they were found."""
+    """A table of the farthest rows, with buttons that show them on the map, and how they were found."""
     how = (
         f"Rows whose mean cosine distance to their {NEIGHBOURS} nearest neighbours of the same modality is "
         f"more than {THRESHOLD} robust deviations above its median."
@@ -93,7 +93,7 @@ def _outliers(survey: Survey) -> str:
 
 
 def _outlier(survey: Survey, outlier: Outlier) -> str:
-    name = escaped(survey.keys[outlier.row]).replace("/", "/<wbr>")
+    name = escape_html(survey.keys[outlier.row]).replace("/", "/<wbr>")
     return (
         f'<tr><td><button data-row="{outlier.row}"><bdi>{name}</bdi></button></td>'
         f'<td class="number">{outlier.distance:.3f}</td><td class="number">{outlier.deviations:.1f}</td></tr>'

@@ -1,4 +1,4 @@
-"""Rows that lie far from all others."""
+"""Detection of outliers among vectors by the distance to their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from ..embeddings.topk import highest
 
 NEIGHBOURS = 10
 THRESHOLD = 3.5
-LEAST = 8  # rows of a modality without which nothing is usual
-_BLOCK = 2**24  # similarities held at once: 64 MiB
+LEAST = 8  # rows of a modality; among fewer none is an outlier
+BLOCK = 2**24  # similarities held at once: 64 MiB
 # From a median of absolute deviations, or their mean, to the standard deviation of a normal distribution.
 _MEDIAN, _MEAN = 1.4826, 1.2533
-_NOISE = 1e-6  # what float32 makes of the distance between equal vectors
+_NOISE = 1e-6  # distances between equal vectors in float32
 
 
 @dataclass(frozen=True, slots=True)
 class Outlier:
-    """A row, its mean cosine distance to its neighbours, and how many robust deviations that is too many."""
+    """A row far from its neighbours: its mean cosine distance, also in robust deviations above the median."""
 
     row: int
     distance: float
     deviations: float
 
 
-def outliers(
+def find_outliers(
     vectors: Vectors,
     modalities: Sequence[str],
     *,
     neighbours: int = NEIGHBOURS,
     threshold: float = THRESHOLD,
 ) -> list[Outlier]:
-    """Rows far from their nearest neighbours, farthest first; vectors are of unit length.
+    """Find rows of unit vectors that lie far from their nearest neighbours, farthest first.
 
     A row's distance is the mean cosine distance to its nearest neighbours (Angiulli & Pizzuti, "Fast outlier
     detection in high dimensional spaces", PKDD 2002) among the rows of its modality, since modalities lie
-    apart. It is an outlier when this is more than `threshold` deviations above the modality's median, by the
-    modified z-score (Iglewicz & Hoaglin, "How to Detect and Handle Outliers", 1993), which takes the median
-    absolute deviation, or the mean one where more than half of the distances are equal. A modality of fewer
-    than LEAST rows has none.
+    apart. A row is an outlier when its distance is more than `threshold` deviations above the median of its
+    modality, by the modified z-score (Iglewicz & Hoaglin, "How to Detect and Handle Outliers", 1993). That
+    takes the median absolute deviation, or the mean one where more than half of the distances are equal. A
+    modality of fewer than LEAST rows has no outliers.
     """
     found: list[Outlier] = []
     named = np.array(modalities)
@@ -65,7 +65,7 @@ def mean_distances(vectors: Vectors, neighbours: int = NEIGHBOURS) -> Numbers:
     distances = np.zeros(len(vectors))
     if count < 1:
         return distances
-    step = max(1, _BLOCK // len(vectors))
+    step = max(1, BLOCK // len(vectors))
     for start in range(0, len(vectors), step):
         block = vectors[start : start + step] @ vectors.T  # [step, n]
         own = np.arange(len(block))
@@ -76,7 +76,7 @@ def mean_distances(vectors: Vectors, neighbours: int = NEIGHBOURS) -> Numbers:
 
 
 def deviations(values: Numbers) -> Numbers:
-    """How many robust standard deviations each value is above the median, `[n]`."""
+    """The number of robust standard deviations by which each value exceeds the median, `[n]`."""
     above = values - np.median(values)
     sizes = np.abs(above)
     spreads = [spread for spread in (_MEDIAN * np.median(sizes), _MEAN * sizes.mean()) if spread > _NOISE]

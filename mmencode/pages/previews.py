@@ -1,4 +1,4 @@
-"""Items as a page can hold them: small pictures, players and words, or the reason why there is none."""
+"""Previews of items for a page: small pictures, recordings and texts, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THUMBNAIL = (320, 240)
 SOUND_BYTES = 2**20
 PAGE_BYTES = 24 * 2**20
 
-# What browsers play, by the first bytes of the file: its name says nothing.
+# The formats that browsers play, by the first bytes of the file; a name may lie.
 _SOUNDS = {
     "audio/wav": (b"RIFF",),
     "audio/flac": (b"fLaC",),
@@ -28,7 +28,7 @@ _SOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What shows an item: a picture or a sound as a data URI, words, or why there is nothing to show."""
+    """The preview of an item: a picture or sound as a data URI, its words, or a `fault` that prevents it."""
 
     picture: str = ""
     sound: str = ""
@@ -37,43 +37,43 @@ class Preview:
 
     @property
     def size(self) -> int:
-        """How many bytes it adds to a page."""
+        """The number of bytes that the preview adds to a page."""
         return len(self.picture) + len(self.sound)
 
 
-def previews(
+def make_previews(
     items: Iterable[tuple[str, Any]], *, limits: Limits | None = None, most: int = PAGE_BYTES
 ) -> Iterator[Preview]:
-    """What shows each `(modality, item)` in turn; beyond `most` bytes of media, that they were left out.
+    """Make a preview of each `(modality, item)` in turn; media beyond `most` bytes in all are left out.
 
-    Items are read by mmencode.inputs, within the limits; those that can't be read are faults.
+    Items are read by mmencode.inputs, within the limits; one that can't be read gives a fault.
     """
     limits = Limits() if limits is None else limits
     size = 0
     for modality, item in items:
-        found = preview(modality, item, limits)
+        found = make_preview(modality, item, limits)
         if size + found.size > most:
             found = Preview(fault=f"left out: the page holds {most / 2**20:g} MiB of pictures and sounds")
         size += found.size
         yield found
 
 
-def preview(modality: str, item: Any, limits: Limits) -> Preview:
-    """What shows one item; sounds of more than SOUND_BYTES, and those that no browser plays, are faults."""
+def make_preview(modality: str, item: Any, limits: Limits) -> Preview:
+    """Make the preview of one item; sounds over SOUND_BYTES, or that browsers can't play, give a fault."""
     try:
         if modality == IMAGE:
-            return Preview(picture=thumbnail(item, limits=limits))
+            return Preview(picture=make_thumbnail(item, limits=limits))
         if modality == AUDIO:
-            return Preview(sound=sound(item, limits=limits, most=SOUND_BYTES))
+            return Preview(sound=embed_sound(item, limits=limits, most=SOUND_BYTES))
     except InputError as error:
         return Preview(fault=error.fact)
     return Preview(words=str(item)) if modality == TEXT else Preview(fault=f"{modality} can't be shown")
 
 
-def thumbnail(
+def make_thumbnail(
     item: Any, size: tuple[int, int] = THUMBNAIL, *, limits: Limits | None = None, quality: int = 80
 ) -> str:
-    """An image that fits into `size`, as a data URI of a JPEG; InputError when it can't be read."""
+    """Shrink an image to fit `size`, as the data URI of a JPEG; InputError when it can't be read."""
     image = reader(IMAGE, least=2 * max(size))(item, Limits() if limits is None else limits)
     image.thumbnail(size)
     content = io.BytesIO()
@@ -81,8 +81,8 @@ def thumbnail(
     return _data_uri("image/jpeg", content.getvalue())
 
 
-def sound(item: Any, *, limits: Limits | None = None, most: int | None = None) -> str:
-    """A recording as it is, as a data URI; InputError where that can't be, or is over `most` bytes."""
+def embed_sound(item: Any, *, limits: Limits | None = None, most: int | None = None) -> str:
+    """Embed a recording, unchanged, as a data URI; InputError for other formats and over `most` bytes."""
     content = read_bytes(item, Limits() if limits is None else limits)
     kind = next((kind for kind, starts in _SOUNDS.items() if content.startswith(starts)), "")
     if not kind:

@@ -1,4 +1,4 @@
-"""What a map shows of an index: points, groups and outliers, computed once from its rows."""
+"""The content of a map: points, groups and outliers, computed once from the rows of an index."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..embeddings.embeddings import Embeddings
-from .clusters import clustered
-from .groups import Grouping, grouped, numbered
-from .layout import Layout, Method, centred, laid_out
-from .outliers import Outlier, outliers
+from .clusters import cluster
+from .groups import Grouping, group_labels, group_values
+from .layout import Layout, LayoutMethod, centre_modalities, lay_out
+from .outliers import Outlier, find_outliers
 
 MODALITY, CLUSTER = "modality", "cluster"
 
 
-class Rows(Protocol):
-    """Rows with their modalities and metadata, as `mmencode.Index.rows` gives them."""
+class SurveyRows(Protocol):
+    """Rows with their modalities and metadata, such as those of `mmencode.Index.rows`."""
 
     @property
     def embeddings(self) -> Embeddings:
-        """The vectors, with keys."""
+        """The vectors of the rows, with their keys."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -28,12 +28,12 @@ class Rows(Protocol):
 
     @property
     def metadata(self) -> tuple[Mapping[str, Any], ...]:
-        """The columns of each row, by name."""
+        """The metadata of each row, by the names of columns."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Survey:
-    """The rows of an index on a plane; groupings, the first of which colours them first, and outliers."""
+    """Rows of an index with their layout on a plane, groupings to colour them by, and outliers."""
 
     space: str
     keys: tuple[str, ...]
@@ -48,65 +48,65 @@ class Survey:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PlainRows:
-    """Embeddings as rows without metadata, all of one modality; those without keys are numbered."""
+    """Rows made of Embeddings: all of one modality, and without metadata."""
 
     embeddings: Embeddings
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The embeddings' own, "mixed" where they were joined."""
+        """The modality of the embeddings, once for each row; "mixed" where several were joined."""
         return (self.embeddings.modality,) * len(self.embeddings)
 
     @property
     def metadata(self) -> tuple[Mapping[str, Any], ...]:
-        """Nothing is known but the vectors."""
+        """An empty mapping for each row."""
         return ({},) * len(self.embeddings)
 
 
 def survey(
-    rows: Rows | Embeddings,
+    rows: SurveyRows | Embeddings,
     *,
     by: Sequence[str] = (MODALITY,),
-    method: Method = "pca",
+    method: LayoutMethod = "pca",
     clusters: int | None = None,
     centre: bool = False,
     seed: int = 0,
 ) -> Survey:
-    """Lay rows out on a plane, group them and find outliers; the same each time.
+    """Lay rows out on a plane, group them and find outliers; a seed gives one result.
 
     `by` names what colours the points: "modality", "cluster" (of k-means, `clusters` of them or as many as
-    the silhouette prefers), or a column of the metadata. With `centre`, the mean of each modality is taken
-    from its vectors before they are laid out and clustered, so that what they mean tells them apart rather
-    than what they are. ValueError for rows that aren't there, and for a column that no row has.
+    have the best silhouette), or a column of the metadata. `centre` subtracts the mean of each modality from
+    its vectors before the layout and the clustering, so that points are near by meaning and not by modality.
+    ValueError for no rows, and for a column that no row has.
     """
     rows = PlainRows(rows) if isinstance(rows, Embeddings) else rows
     embeddings, modalities = rows.embeddings, rows.modalities
     if not len(embeddings):
         raise ValueError("there are no rows to draw: add some first")
     _require_columns(by, rows)
-    vectors = centred(embeddings.vectors, modalities) if centre else embeddings.vectors
+    vectors = centre_modalities(embeddings.vectors, modalities) if centre else embeddings.vectors
     groupings = []
     for name in dict.fromkeys(by):
         if name == CLUSTER:
-            members = clustered(vectors, clusters, seed=seed).tolist()
+            members = cluster(vectors, clusters, seed=seed).tolist()
             labels = [f"{CLUSTER} {place + 1}" for place in range(max(members) + 1)]
-            groupings.append(numbered(CLUSTER, members, labels))
+            groupings.append(group_labels(CLUSTER, members, labels))
         elif name == MODALITY:
-            groupings.append(grouped(MODALITY, modalities))
+            groupings.append(group_values(MODALITY, modalities))
         else:
-            groupings.append(grouped(name, [row.get(name) for row in rows.metadata]))
+            groupings.append(group_values(name, [row.get(name) for row in rows.metadata]))
     return Survey(
         space=embeddings.space,
         keys=embeddings.keys or tuple(f"row {place}" for place in range(len(embeddings))),
         modalities=modalities,
-        layout=laid_out(vectors, method, seed=seed),
+        layout=lay_out(vectors, method, seed=seed),
         groupings=tuple(groupings),
-        outliers=tuple(outliers(embeddings.vectors, modalities)),
+        outliers=tuple(find_outliers(embeddings.vectors, modalities)),
     )
 
 
-def _require_columns(by: Sequence[str], rows: Rows) -> None:
-    """Raise ValueError for a column that no row has; a column named like a modality or cluster is hidden."""
+def _require_columns(by: Sequence[str], rows: SurveyRows) -> None:
+    """Raise ValueError for a name that is neither "modality" nor "cluster" nor a column of any row."""
     columns = list(dict.fromkeys(name for row in rows.metadata for name in row))
     for name in by:
         if name not in (MODALITY, CLUSTER, *columns):

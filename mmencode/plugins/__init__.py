@@ -1,13 +1,20 @@
-"""The installed plugins, asked one by one, so that a broken one hurts nobody else.
+"""Everything that installed plugins declare; each plugin is asked alone, so that a broken one hurts no other.
 
-installed   the entry points of every distribution, whatever state its files are in
-barring     which distributions are never asked, by MMENCODE_PLUGINS
-undoing     what a plugin's code may not change in the process
-prints      what it prints, kept away from standard output
-discovery   ask each, and keep what came of it
-owners      whose a name is that two distributions declare
-health      what can be said of a declaration without importing its target
-isolated    ask each in a process of its own, with a time limit
+spec          the declaration of one encoder
+hookspecs     the hook that a plugin implements
+requirements  lines in pip's notation
+packages      packages that are missing, and optional imports
+places        paths to weights in the names of encoders
+installed     the entry points of every distribution, whatever state its files are in
+barring       the distributions that are never asked, by MMENCODE_PLUGINS
+prints        standard output that is redirected while foreign code runs
+undoing       changes of the process by a plugin's code, which are undone
+discovery     ask each plugin, and keep its declarations or the reason why it failed
+owners        the distribution that owns a name which several declare
+registry      all declarations by name
+targets       build an encoder from its declaration
+health        faults of a declaration that show without importing its target
+isolated      ask each plugin in a process of its own, with a time limit
 
 They are loaded when they are first used, since `import mmencode` alone asks no plugin.
 """

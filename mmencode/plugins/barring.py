@@ -1,6 +1,6 @@
-"""Which distributions are asked at all, by MMENCODE_PLUGINS.
+"""The choice of the distributions that are asked for encoders, by the variable MMENCODE_PLUGINS.
 
-An environment variable, since it must work in every program and before any plugin's code runs.
+It is an environment variable, since it must work in every program, and before any plugin's code runs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ VARIABLE = "MMENCODE_PLUGINS"
 
 
 class Choice(NamedTuple):
-    """The distributions that are asked: those allowed, or all where none is, without those denied.
+    """The distributions that are asked: the allowed ones, or all when none is named, without the denied ones.
 
-    Both may have * and ?; mmencode's own encoders are denied by its name alone.
+    Both are patterns with * and ?. Only the exact name `mmencode` denies mmencode's own encoders.
     """
 
     allowed: tuple[str, ...] = ()
@@ -37,22 +37,22 @@ class Choice(NamedTuple):
         return _any(self.denied, name) or (bool(self.allowed) and not _any(self.allowed, name))
 
     def idle(self, distributions: Iterable[str]) -> tuple[str, ...]:
-        """The words that fit none of these distributions, misspelt perhaps."""
+        """The patterns that match none of these distributions, since they may be misspelt."""
         names = [canonicalize_name(name) for name in distributions]
         words = (*self.allowed, *(f"-{word}" for word in self.denied))
         return tuple(word for word in words if not any(fnmatchcase(n, word.lstrip("-")) for n in names))
 
 
 def read_choice() -> Choice:
-    """What the variable says: names of distributions, after a minus those that are barred.
+    """Read patterns of names of distributions from the variable, with a minus before those that are barred.
 
-    Raises PluginError for anything else, since what it should have barred must not run.
+    Raises PluginError for any other content, since the plugin that it was to bar must not run.
     """
     words = os.environ.get(VARIABLE, "").replace(",", " ").split()
     for word in words:
         if not re.fullmatch(r"-?[A-Za-z0-9*?][A-Za-z0-9*?._-]*", word):
             raise PluginError(
-                f"{VARIABLE} has the word {quote(word, 100)}, which is no name of a distribution",
+                f"{VARIABLE} has the word {quote(word, 100)}, which isn't the name of a distribution",
                 culprit=f"the environment variable {VARIABLE}",
                 remedy=f"name those to ask, {VARIABLE}=mmencode-offline,mmencode-scratch, or with a minus "
                 f"those to leave out, {VARIABLE}=-mmencode-scratch",
@@ -64,7 +64,7 @@ def read_choice() -> Choice:
 
 
 def _plain(word: str) -> str:
-    """The word as `canonicalize_name` writes names, with its stars."""
+    """Write a pattern as `canonicalize_name` writes names, and keep its * and ?."""
     return re.sub(r"[-_.]+", "-", word).lower()
 
 

@@ -1,7 +1,7 @@
-"""Find the installed plugins one by one, so that a broken one hurts nobody else.
+"""Ask the installed plugins one by one, so that a broken one hurts no other.
 
-pluggy's own loader stops at the first plugin that fails and drops the second of two equal names; here each
-entry point gets a plugin manager to itself, and what goes wrong in it stays in its row.
+pluggy's own loader stops at the first plugin that fails and drops the second of two equal names. Here each
+entry point gets a plugin manager of its own, and its failure is kept in its own result.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ..errors import MmencodeError, PluginError, SpecError
 from ..errors.causes import describe_error, message_of, printable, quote
 from .barring import VARIABLE, Choice, read_choice
 from .hookspecs import PROJECT, Hooks
-from .installed import Entry, entry_of, find_entries
+from .installed import PluginEntry, entry_of, find_entries
 from .requirements import admits, read_requirement
 from .spec import EncoderSpec
 from .undoing import undoing
 
 MOST = 10_000  # encoders that one plugin may declare; a family has any number of members
 SLOW = 1.0  # seconds that importing a plugin may take before that is said
-# What nobody should wait for who only wants to see a list.
+# Packages that take seconds to import, which a mere list of encoders must not wait for.
 HEAVY = (
     *("torch", "torchvision", "torchaudio", "tensorflow", "jax", "transformers", "onnxruntime"),
     *("timm", "open_clip", "numpy", "scipy", "sklearn", "pandas", "PIL", "soundfile", "librosa"),
@@ -42,11 +42,11 @@ _ASKING: ContextVar[bool] = ContextVar("asking", default=False)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plugin:
-    """One entry point of one installed distribution, and what came of asking it.
+    """One entry point of an installed distribution, with its declarations or the error that it failed with.
 
-    `error` is why the plugin was set aside, with `cause` its words, and `specs` is empty then; `seconds` is
-    what importing it took; `notes` say what else its author or its user should know. One that is `barred`
-    was never asked.
+    When the plugin fails, `specs` is empty, `error` is the reason and `cause` that reason in words. `seconds`
+    is the time that importing it took, and `notes` are hints for its author or its user. A plugin that is
+    `barred` was never asked.
     """
 
     distribution: str
@@ -84,16 +84,16 @@ def discover(entries: Iterable[EntryPoint] | None = None) -> tuple[Plugin, ...]:
 
 
 def explain(error: BaseException) -> str:
-    """An error in one line that is safe to print, its remedy included."""
+    """Put an error, with its remedy, on one line that is safe to print."""
     if isinstance(error, MmencodeError):
-        with suppress(BaseException):  # a plugin may have a type of its own
+        with suppress(BaseException):  # a plugin may raise a type of its own
             lines = "; ".join(line.strip() for line in str(error)[:4000].splitlines())
             return f"{type(error).__name__}: {printable(lines, 1000)}"
     return describe_error(error)
 
 
-def ask(entry: Entry, choice: Choice | None = None) -> Plugin:
-    """Import what one entry names, unless it is barred, and keep what it declares or why it can't."""
+def ask(entry: PluginEntry, choice: Choice | None = None) -> Plugin:
+    """Import the module of one entry point, unless it is barred; keep its declarations or its failure."""
     plugin = Plugin(
         distribution=entry.distribution, version=entry.version, entry_point=printable(entry.value, 200)
     )
@@ -110,11 +110,11 @@ def ask(entry: Entry, choice: Choice | None = None) -> Plugin:
     with undoing(notes):
         try:
             _require_usable(entry)
-            specs = _declared(EntryPoint(entry.name, entry.value, PROJECT).load())
+            specs = _ask_for_specs(EntryPoint(entry.name, entry.value, PROJECT).load())
         except KeyboardInterrupt:
             raise
         except BaseException as cause:  # a panic out of Rust and pytest's Skipped are no Exceptions
-            error = _kept(cause)
+            error = _without_frames(cause)
         finally:
             _ASKING.reset(asking)
     seconds = time.perf_counter() - start
@@ -131,10 +131,10 @@ def _heavy() -> set[str]:
     return {name for name in HEAVY if name in sys.modules}
 
 
-def _kept(cause: BaseException) -> Exception:
-    """What to keep of a failure: the exception without what its frames hold, or an error that says it."""
+def _without_frames(cause: BaseException) -> Exception:
+    """The exception without the variables that its frames hold, as an Exception, to be kept."""
     link: BaseException | None = cause
-    for _ in range(100):  # a chain may be a ring
+    for _ in range(100):  # the chain may be circular
         with suppress(Exception):
             traceback.clear_frames(link.__traceback__ if link else None)
             link = link and (link.__cause__ or link.__context__)
@@ -144,17 +144,17 @@ def _kept(cause: BaseException) -> Exception:
     return cause if isinstance(cause, Exception) else PluginError(f"it raised {describe_error(cause)}")
 
 
-def _require_usable(entry: Entry) -> None:
-    """Raise PluginError for an entry that can't be asked, or was made for another mmencode than this.
+def _require_usable(entry: PluginEntry) -> None:
+    """Raise PluginError for an entry that can't be asked, or that requires another version of mmencode.
 
-    pip warns of that when it installs, and hours later somebody wonders why a plugin misbehaves.
+    pip only warns of such a version when it installs, and the plugin would misbehave hours later.
     """
     if entry.error is not None:
         raise entry.error
     for line in entry.requires:
         try:
             requirement = read_requirement(line)
-        except Exception as cause:  # its marker may compare what can't be compared
+        except Exception as cause:  # its marker may compare values that have no order
             if not re.match(rf"\s*{PROJECT}(?![\w.-])", line, re.IGNORECASE):
                 continue
             raise PluginError(
@@ -170,12 +170,12 @@ def _require_usable(entry: Entry) -> None:
             )
 
 
-def _declared(plugin: object) -> tuple[EncoderSpec, ...]:
-    """What one plugin declares; PluginError for a misspelt hook, SpecError for nonsense."""
+def _ask_for_specs(plugin: object) -> tuple[EncoderSpec, ...]:
+    """Call the hook of one plugin; PluginError for a misspelt hook, SpecError for an invalid declaration."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Hooks)
     manager.register(plugin)
-    manager.check_pending()  # a hook that isn't ours is a misspelt one
+    manager.check_pending()  # raises for an unknown hook, which is a misspelt one
     if not manager.get_hookcallers(plugin):
         raise PluginError(
             "it implements no hook of mmencode",
@@ -186,13 +186,13 @@ def _declared(plugin: object) -> tuple[EncoderSpec, ...]:
         for spec in declared:
             if len(specs) == MOST:
                 raise SpecError(f"it declares more than {MOST} encoders", remedy="declare a family, name/*")
-            specs.append(_plain(spec))
+            specs.append(_validate(spec))
     _require_distinct(specs)
     return tuple(specs)
 
 
-def _plain(spec: object) -> EncoderSpec:
-    """A copy of the spec, whose fields were all looked at again."""
+def _validate(spec: object) -> EncoderSpec:
+    """Copy the spec, which checks all its fields again, since a plugin may have changed them."""
     if type(spec) is not EncoderSpec:
         raise SpecError(f"mmencode_encoders gave {quote(spec, 100)}", remedy="yield EncoderSpec objects only")
     if spec.variant:
@@ -203,7 +203,7 @@ def _plain(spec: object) -> EncoderSpec:
 
 
 def _require_distinct(specs: list[EncoderSpec]) -> None:
-    """Names are unique, a space has one encoder for a modality, and an alias leads to one space."""
+    """Raise SpecError for a name or a modality of a space that is declared twice, or an ambiguous alias."""
     seen: set[tuple[str, ...]] = set()
     spaces = {spec.space_name: spec.space_name for spec in specs}
     for spec in specs:
@@ -220,7 +220,7 @@ def _require_distinct(specs: list[EncoderSpec]) -> None:
 
 
 def _distinct(plugins: Iterable[Plugin]) -> list[Plugin]:
-    """The plugins, those set aside that declare what another entry point of their distribution does."""
+    """The plugins, where one fails that declares again what another entry point of its distribution does."""
     declared: dict[str, list[EncoderSpec]] = defaultdict(list)
     found = []
     for plugin in plugins:

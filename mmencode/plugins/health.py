@@ -1,4 +1,4 @@
-"""What can be said of declarations without importing their targets, for the doctor."""
+"""Faults of declarations that can be found without importing their targets, for `mmencode plugins`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from .discovery import Plugin
 from .spec import AUDIO, IMAGE, TEXT
 
 KNOWN = (TEXT, IMAGE, AUDIO)
-_DYNAMIC = {"globals", "vars", "exec", "setattr"}  # with these a module may bind names that aren't written
-LONGEST = 2**21  # characters of a module that is looked into
-LIKE = 0.85  # how near to one of these a modality is that somebody misspelt
+_DYNAMIC = {
+    "globals",
+    "vars",
+    "exec",
+    "setattr",
+}  # calls by which a module may bind names that aren't in its source
+LONGEST = 2**21  # characters of a module that is parsed
+LIKE = 0.85  # similarity to a known modality from which another is taken for a misspelling of it
 
 
-def ailments(plugin: Plugin) -> Iterator[str]:
-    """What is wrong with a plugin's declarations that loading them would show later, each once."""
+def find_faults(plugin: Plugin) -> Iterator[str]:
+    """Find faults of a plugin's declarations that would show when an encoder is loaded, each once."""
     values = dict.fromkeys((name, getattr(spec, name)) for spec in plugin.specs for name in _LOOKS)
     for name, value in values:
         if value and (fault := _LOOKS[name](value)):
@@ -34,12 +39,12 @@ def _modality_fault(modality: str) -> str:
 
 
 def _target_fault(target: str) -> str:
-    """Why "package.module:function" leads nowhere; "" where nothing speaks against it."""
+    """Say why "package.module:function" can't be found; "" where it may be there."""
     module, _, function = target.partition(":")
     try:
-        found = find(module)
+        found = find_module(module)
     except Exception as cause:  # a finder's or a file's fault
-        return f"module {module} can't be looked for: {describe_error(cause, 100)}"
+        return f"module {module} can't be searched for: {describe_error(cause, 100)}"
     if found is None:
         return f"there is no module {module}"
     try:
@@ -59,12 +64,12 @@ def _target_fault(target: str) -> str:
 
 
 def _resource_fault(resource: str) -> str:
-    """Why "package:file" isn't there."""
+    """Say why "package:file" can't be found; "" where it may be there."""
     package, _, file = resource.partition(":")
     try:
-        found = find(package)
+        found = find_module(package)
     except Exception as cause:
-        return f"package {package} can't be looked for: {describe_error(cause, 100)}"
+        return f"package {package} can't be searched for: {describe_error(cause, 100)}"
     if found is None:
         return f"there is no package {package}"
     folders = _folders(sys.modules.get(package), found)
@@ -75,10 +80,10 @@ def _resource_fault(resource: str) -> str:
     return f"package {package} has no file {file}" if on_disk and not there else ""
 
 
-def find(module: str) -> ModuleSpec | None:
-    """Where a module would be imported from, without importing it or the packages that it is in.
+def find_module(module: str) -> ModuleSpec | None:
+    """Find a module's import spec without importing the module or the packages around it.
 
-    importlib.util.find_spec imports the packages, and so runs their code.
+    importlib.util.find_spec imports those packages, and so runs their code.
     """
     path: list[str] | None = None
     found: ModuleSpec | None = None
@@ -86,7 +91,7 @@ def find(module: str) -> ModuleSpec | None:
     for count in range(1, len(parts) + 1):
         name = ".".join(parts[:count])
         loaded = sys.modules.get(name)
-        found = getattr(loaded, "__spec__", None) or _searched(name, path)
+        found = getattr(loaded, "__spec__", None) or _search(name, path)
         if found is None:
             return None
         path = _folders(loaded, found)
@@ -96,12 +101,12 @@ def find(module: str) -> ModuleSpec | None:
 
 
 def _folders(loaded: object, found: ModuleSpec) -> list[str] | None:
-    """Where the modules of a package are looked for."""
+    """The folders in which a package's modules are searched for; None for a module that is no package."""
     locations = getattr(loaded, "__path__", None) or found.submodule_search_locations
     return None if locations is None else list(locations)
 
 
-def _searched(name: str, path: list[str] | None) -> ModuleSpec | None:
+def _search(name: str, path: list[str] | None) -> ModuleSpec | None:
     finders = (getattr(finder, "find_spec", None) for finder in list(sys.meta_path))
     try:
         found = (find_in(name, path) for find_in in finders if find_in)
@@ -114,7 +119,7 @@ def _searched(name: str, path: list[str] | None) -> ModuleSpec | None:
 
 
 def _names(tree: ast.Module) -> set[str]:
-    """The names that a module binds when it is imported; "*" where its code may bind any."""
+    """The names that a module binds when it is imported; with "*" where its code may bind any name."""
     found: set[str] = set()
     left: list[ast.AST] = list(tree.body)
     while left:

@@ -1,4 +1,4 @@
-"""The hook that a plugin implements. Its docstring is a complete plugin."""
+"""The hook that a plugin implements; its docstring is a complete plugin."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Hooks:
-    """What mmencode asks its plugins."""
+    """The hooks that mmencode calls in its plugins."""
 
     @hookspec
     def mmencode_encoders(self) -> Iterable[EncoderSpec]:
-        """Declare encoders; import nothing heavy here, the target is a string for that reason.
+        """Declare the plugin's encoders without importing anything heavy, since the target is a string.
 
         In `colours/__init__.py`:
 

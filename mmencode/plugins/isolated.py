@@ -21,10 +21,10 @@ from ..errors import PluginError
 from ..errors.causes import describe_error, printable, quote
 from .barring import Choice, read_choice
 from .discovery import Plugin, ask
-from .installed import Entry, find_entries
+from .installed import PluginEntry, find_entries
 from .spec import EncoderSpec, Identity
 
-HEAVIEST = 300  # MiB that importing a plugin may take before that is said
+HEAVIEST = 300  # MiB that importing a plugin may take without a note
 _LARGEST = 2**24  # bytes of an answer
 _PROGRAM = (
     "import sys; folder, *sys.path[:] = sys.argv[1:]; "
@@ -33,20 +33,20 @@ _PROGRAM = (
 
 
 def discover_isolated(seconds: float) -> Iterator[Plugin]:
-    """What came of each plugin, one after the other, without importing any of them here.
+    """Ask each plugin in a process of its own, one after the other, and import no plugin in this one.
 
     A process that takes longer than `seconds` is killed, with all that it started.
     """
     choice = read_choice()
     for entry in find_entries():
-        yield _asked(entry, choice, seconds)
+        yield _ask_apart(entry, choice, seconds)
 
 
 def answer(folder: str) -> None:
-    """Ask the one entry that the folder names, write there what came of it, and end this process at once."""
+    """Ask the entry in the folder's question.json, write answer.json there, and end this process at once."""
     question = json.loads(Path(folder, "question.json").read_text("utf-8"))
     before = _mebibytes()
-    plugin = ask(Entry(**question))
+    plugin = ask(PluginEntry(**question))
     taken = _mebibytes() - before
     notes = [*plugin.notes, *([f"takes {taken:.0f} MiB"] if taken > HEAVIEST else [])]
     content = {
@@ -60,8 +60,8 @@ def answer(folder: str) -> None:
     os._exit(0)  # threads that the plugin started may never end
 
 
-def _asked(entry: Entry, choice: Choice, seconds: float) -> Plugin:
-    """What came of one entry; those whose code must not or need not run are answered here."""
+def _ask_apart(entry: PluginEntry, choice: Choice, seconds: float) -> Plugin:
+    """Ask one entry in another process, unless its code must not or need not run."""
     if entry.error is not None or choice.bars(entry.distribution):
         return ask(entry, choice)
     plugin = Plugin(
@@ -76,18 +76,20 @@ def _asked(entry: Entry, choice: Choice, seconds: float) -> Plugin:
         try:
             return replace(plugin, **_read(Path(folder, "answer.json")))
         except FileNotFoundError:
-            error = PluginError(_end(code, seconds, said), remedy=f"bar it: MMENCODE_PLUGINS=-{plugin.name}")
+            error = PluginError(
+                _explain_end(code, seconds, said), remedy=f"bar it: MMENCODE_PLUGINS=-{plugin.name}"
+            )
             return replace(plugin, error=error, cause="", seconds=taken)
         except Exception as cause:
-            error = PluginError(f"its process gave no answer that can be read: {describe_error(cause)}")
+            error = PluginError(f"its process wrote no valid answer: {describe_error(cause)}")
             return replace(plugin, error=error, cause="", seconds=taken)
 
 
-_QUESTION = [name for name in Entry._fields if name != "error"]
+_QUESTION = [name for name in PluginEntry._fields if name != "error"]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The parts of the Plugin that another process found."""
+    """Read the fields of the Plugin that another process wrote; raises for an invalid answer."""
     found = json.loads(read_whole(path, _LARGEST))
     specs = [
         EncoderSpec(
@@ -111,7 +113,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _run(folder: str, seconds: float) -> tuple[int | None, str]:
-    """The exit code, None where the time was up, and the end of what was printed."""
+    """Run a process for the folder's question; its exit code, None after a timeout, and its last line."""
     path = [entry for entry in sys.path if isinstance(entry, str) and "\0" not in entry]
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, folder, *path],
@@ -129,7 +131,7 @@ def _run(folder: str, seconds: float) -> tuple[int | None, str]:
         code = None
     finally:
         with suppress(OSError, AttributeError):
-            os.killpg(process.pid, signal.SIGKILL)  # also what it started and left behind
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
         process.kill()
         process.wait()
         reader.join(1)
@@ -138,15 +140,15 @@ def _run(folder: str, seconds: float) -> tuple[int | None, str]:
 
 
 def _drain(stream: IO[bytes], said: list[bytes]) -> None:
-    """Keep the end of what is printed, however much that is."""
+    """Read all that a process prints, and keep the end of it."""
     with stream:
         while part := stream.read1(2**16):  # type: ignore[attr-defined]
             said[0] = (said[0] + part)[-1000:]
 
 
-def _end(code: int | None, seconds: float, said: str) -> str:
-    """How a process ended that gave no answer."""
-    last = f"; the last it printed was {quote(said, 200)}" if said else ""
+def _explain_end(code: int | None, seconds: float, said: str) -> str:
+    """Say how a process ended that wrote no answer."""
+    last = f"; its last line was {quote(said, 200)}" if said else ""
     if code is None:
         return f"it doesn't end within {seconds:g} s{last}"
     if code < 0:
@@ -156,7 +158,7 @@ def _end(code: int | None, seconds: float, said: str) -> str:
 
 
 def _mebibytes() -> float:
-    """The most memory that this process has used; on Linux `getrusage` counts that of its parent, too."""
+    """The peak memory of this process in MiB; on Linux `getrusage` would include its parent's."""
     with suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii") as status:
         return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**10
     try:

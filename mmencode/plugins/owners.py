@@ -1,9 +1,9 @@
-"""Whose a name is that several distributions claim, for an encoder, a space or an alias.
+"""The owner of a name of an encoder, a space or an alias that several distributions declare.
 
-A name belongs by its first word: that of mmencode's own encoders to mmencode, the words below to who brought
-them, any other word to the distribution `mmencode-<word>`, or else to `<word>`. Nothing that a newcomer can
-choose but its own name counts, neither the order of names nor that of installation. Where no claimant owns
-the word, nobody can know who was first: then the name that both claim is contested, and it alone.
+The first word of a name decides: mmencode owns the names of its own encoders, the words in HOMES belong to
+the distributions listed there, and any other word to the distribution `mmencode-<word>`, or else to `<word>`.
+A newcomer can't choose anything that counts but its own name; the order of names or of installation doesn't.
+Where no claimant owns the word, the name is contested, and no other name of theirs is affected.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .discovery import Plugin
 from .hookspecs import PROJECT
 from .spec import EncoderSpec
 
-# Words of mmencode's own plugins that the names of their distributions don't tell.
+# First words of names in mmencode's own plugins that aren't in the names of their distributions.
 HOMES = {"default": "mmencode-offline", "vae": "mmencode-diffusers"}
 
 
 class SetAside(NamedTuple):
-    """An encoder that isn't to be had, or only an alias of it, since its `name` belongs to `owner`.
+    """An encoder that can't be loaded, or not by one of its aliases, since its `name` belongs to `owner`.
 
-    `broken` says that the owner couldn't be loaded, so that its name leads nowhere for now.
+    `broken` says that the owner failed to load, so that nothing is found under the name for now.
     """
 
     distribution: str
@@ -40,12 +40,12 @@ class SetAside(NamedTuple):
 
     @property
     def alias(self) -> bool:
-        """Whether only the alias is set aside, and the encoder works by its other names."""
+        """Whether only an alias is set aside, while the encoder can be loaded by its other names."""
         return self.name not in (self.spec.name, self.spec.space_name)
 
     @property
     def error(self) -> NameClashError:
-        """The error for whoever asks for it, which names the newcomer."""
+        """The error for a caller who asks for the name; it names the distribution that doesn't own it."""
         what = f"the name {self.name!r}" if self.name == self.spec.name else f"its space {self.name!r}"
         if self.alias:
             what = f"its alias {self.name!r}"
@@ -54,16 +54,17 @@ class SetAside(NamedTuple):
         return NameClashError(
             f"{kind}encoder {self.spec.name!r} of {self.distribution} is set aside: {whose}",
             culprit=f"{self.distribution} {self.version}",
-            remedy=f"uninstall the newcomer, pip uninstall {self.distribution}, or bar it with "
-            f"{VARIABLE}=-{canonicalize_name(self.distribution)}; its author finds a name of its own",
+            remedy=f"uninstall it, pip uninstall {self.distribution}, or bar it with "
+            f"{VARIABLE}=-{canonicalize_name(self.distribution)}; its author should choose another name",
         )
 
 
 class Owners(NamedTuple):
-    """What is left of all declarations once every name has one owner or is contested.
+    """The result of settling all declarations: every name has one owner or is contested.
 
-    specs      with their distributions, without the aliases that belong to others
-    contested  names that nobody owns, with the distributions that claim them
+    specs      each with its distribution, and without aliases that belong to others
+    contested  names without an owner, with the distributions that claim them
+    set_aside  encoders and aliases whose name belongs to another distribution
     """
 
     specs: tuple[tuple[str, EncoderSpec], ...]
@@ -72,7 +73,7 @@ class Owners(NamedTuple):
 
 
 def settle(plugins: Sequence[Plugin]) -> Owners:
-    """Give each name to its owner, and set aside what others declare in its place."""
+    """Give each name to its owner, and set aside the encoders of others that claim it."""
     claims = sorted(_claims(plugins), key=lambda claim: (claim.rank, claim.name, claim.plugin.name))
     broken = {plugin.name: plugin.distribution for plugin in plugins if plugin.error is not None}
     taken, lost = _Taken(), _Lost()
@@ -84,16 +85,16 @@ def settle(plugins: Sequence[Plugin]) -> Owners:
         elif not lost.has(claim):
             taken.add(claim)
     kept = [claim for claim in claims if not lost.has(claim)]
-    return Owners(tuple(_left(plugins, lost)), _contested(kept), tuple(lost.found.values()))
+    return Owners(tuple(_remaining(plugins, lost)), _find_contested(kept), tuple(lost.found.values()))
 
 
 def owners_of(name: str) -> tuple[str, ...]:
-    """The distributions that own a name if they are installed, the first of them best."""
+    """The distributions that own a name if they are installed, the best owner first."""
     return tuple(owner for owner in _owners(name)[1:] if owner)
 
 
 class _Claim(NamedTuple):
-    """One name of one encoder; `rank` is how good its distribution's right to the name is, 0 the best."""
+    """One name of one encoder; `rank` orders claims by their distribution's right to the name, from 0."""
 
     rank: int
     name: str
@@ -102,41 +103,41 @@ class _Claim(NamedTuple):
 
 
 class _Taken:
-    """The names that were given, each with the distributions that have it and their ranks."""
+    """The names that have been given, each with the distributions that have it and their claims."""
 
     def __init__(self, claims: Iterable[_Claim] = ()) -> None:
         self._at: dict[str, dict[str, _Claim]] = defaultdict(dict)
-        self._below: dict[str, dict[str, _Claim]] = defaultdict(dict)  # a family, and names inside it
+        self._below: dict[str, dict[str, _Claim]] = defaultdict(dict)  # for each family, the names inside it
         for claim in claims:
             self.add(claim)
 
     def add(self, claim: _Claim) -> None:
-        """Give the name; of a distribution's names inside a family the one with the best rank counts."""
+        """Give a claim its name; of a distribution's names inside a family the first, best one counts."""
         self._at[claim.name].setdefault(claim.plugin.name, claim)
         for family in _families(claim.name):
             self._below[family].setdefault(claim.plugin.name, claim)
 
     def better(self, claim: _Claim) -> str | None:
-        """The distribution with the best right to the name or to what it would stand before, if better."""
+        """The distribution with a better right to the name, or to one inside it; None without one."""
         rivals = [*self.rivals(claim), *self._below.get(claim.name, {}).values()]
         others = [rival for rival in rivals if rival.plugin.name != claim.plugin.name]
         best = min(others, key=lambda rival: rival.rank, default=claim)
         return best.plugin.distribution if best.rank < claim.rank else None
 
     def rivals(self, claim: _Claim) -> Iterator[_Claim]:
-        """The claims of this name, or of a family that it is in."""
+        """The claims of the name, or of a family that contains it."""
         for name in (claim.name, *_families(claim.name)):
             yield from self._at.get(name, {}).values()
 
 
 class _Lost:
-    """The claims that were refused, by distribution, encoder and, where only that is refused, alias."""
+    """The refused claims, by distribution, encoder, and alias where only an alias is refused."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str, str], SetAside] = {}
 
     def add(self, claim: _Claim, owner: str, *, broken: bool) -> None:
-        """Refuse a claim."""
+        """Refuse a claim, since the name belongs to the owner."""
         lost = SetAside(
             distribution=claim.plugin.distribution,
             version=claim.plugin.version,
@@ -148,7 +149,7 @@ class _Lost:
         self.found.setdefault((claim.plugin.name, claim.spec.name, lost.name if lost.alias else ""), lost)
 
     def has(self, claim: _Claim) -> bool:
-        """Whether the name or its encoder was refused."""
+        """Whether a claim, or the encoder that it is for, was refused."""
         own = (claim.plugin.name, claim.spec.name)
         return (*own, "") in self.found or (*own, claim.name) in self.found
 
@@ -163,19 +164,19 @@ def _claims(plugins: Iterable[Plugin]) -> Iterator[_Claim]:
 
 
 def _owners(name: str) -> tuple[str, ...]:
-    """The distributions that may own a name, the best first; "" where mmencode knows no home for its word."""
+    """The distributions that may own a name, the best first, with "" where HOMES hasn't its first word."""
     word = canonicalize_name(name.partition("/")[0])
     return PROJECT, HOMES.get(word, ""), f"{PROJECT}-{word}", word
 
 
 def _families(name: str) -> list[str]:
-    """The families that a name is inside of."""
+    """The families that contain a name, as `timm/*` contains `timm/resnet50`."""
     parts = name.removesuffix("/*").split("/")
     return ["/".join(parts[:count]) + "/*" for count in range(1, len(parts))]
 
 
-def _contested(claims: list[_Claim]) -> dict[str, tuple[str, ...]]:
-    """Names that several distributions have an equal right to, each with those."""
+def _find_contested(claims: list[_Claim]) -> dict[str, tuple[str, ...]]:
+    """The names that several distributions have an equal right to, each with these distributions."""
     taken = _Taken(claims)
     found: dict[str, tuple[str, ...]] = {}
     for claim in claims:
@@ -185,7 +186,7 @@ def _contested(claims: list[_Claim]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _left(plugins: Iterable[Plugin], lost: _Lost) -> Iterator[tuple[str, EncoderSpec]]:
+def _remaining(plugins: Iterable[Plugin], lost: _Lost) -> Iterator[tuple[str, EncoderSpec]]:
     for plugin in plugins:
         for spec in plugin.specs:
             own = (plugin.name, spec.name)

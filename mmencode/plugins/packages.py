@@ -1,9 +1,11 @@
-"""Whether what an encoder needs is installed; torch-free, so that listing encoders stays quick."""
+"""Packages that encoders need, or that mmencode itself uses where they are installed."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -15,12 +17,12 @@ from .spec import EncoderSpec
 
 
 def missing_packages(spec: EncoderSpec) -> list[str]:
-    """What of `spec.requires` is absent or of another version, in words."""
+    """The requirements of an encoder that are absent or of another version, each with words that say so."""
     return [words for words in map(_missing, spec.requires) if words]
 
 
 def _missing(line: str) -> str:
-    """What is wrong with what is installed; "" when nothing is, or it isn't asked for on this machine."""
+    """Say why a requirement isn't met; "" when it is, or when it doesn't apply to this machine."""
     requirement = read_requirement(line)
     if requirement is None:
         return ""
@@ -52,6 +54,14 @@ def require_packages(spec: EncoderSpec) -> None:
         )
 
 
+def find_package(name: str, need: str, install: str) -> ModuleSpec:
+    """Find an optional package without importing it; MissingPackageError as `import_package` raises it."""
+    spec = find_spec(name)
+    if spec is None:
+        raise MissingPackageError(f"{need}, which isn't installed", remedy=install)
+    return spec
+
+
 def import_package(module: str, need: str, install: str) -> Any:
     """Import a module of an optional package; MissingPackageError, with how to install it, where that fails.
 
@@ -60,9 +70,7 @@ def import_package(module: str, need: str, install: str) -> Any:
     try:
         return import_module(module)
     except ImportError as cause:
-        absent = (
-            isinstance(cause, ModuleNotFoundError)
-            and (cause.name or "").split(".")[0] == module.split(".")[0]
-        )
+        root = (cause.name or "").partition(".")[0]
+        absent = isinstance(cause, ModuleNotFoundError) and root == module.partition(".")[0]
         why = "isn't installed" if absent else f"can't be imported: {message_of(cause)}"
         raise MissingPackageError(f"{need}, which {why}", remedy=install) from cause

@@ -1,4 +1,4 @@
-"""Where an encoder's weights lie is no part of what it is: a name without the path in it."""
+"""Paths to local weights in the names of encoders, which are no part of an encoder's identity."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LARGEST = 2**26  # bytes of one file of settings, vocabularies included
 
 
 def placeless(variant: str) -> str:
-    """What the rest of a family member's name says besides the path in it; "" when there is none.
+    """Replace the path in the rest of a family member's name by *; "" when there is no path in it.
 
-    `mean:/models/a` gives `mean:*`; of a folder, the digest of the settings in it follows, since weights
-    alone don't say what is computed with them.
+    `mean:/models/a` gives `mean:*`. For a folder, the digest of the settings in it follows, since weights
+    alone don't tell what is computed with them.
     """
     found = place_in(variant)
     if found is None:
@@ -32,9 +32,10 @@ def placeless(variant: str) -> str:
 
 
 def with_absolute_path(variant: str) -> str:
-    """The rest of a name with its path made absolute: one that begins here or at home, or that of a file.
+    """Make the path in the rest of a name absolute, where it begins with ., .. or ~, or is that of a file.
 
-    A card is read in other folders than it was made in. What could be the id of a hub stays.
+    A card may be read in another folder than it was made in. A path that could also be the id of a model on
+    a hub stays as it is.
     """
     found = place_in(variant)
     if found is None:
@@ -50,23 +51,23 @@ def with_absolute_path(variant: str) -> str:
 
 
 def is_local(variant: str) -> bool:
-    """Whether the rest of a name is a whole path, behind one word at most: nothing is fetched by such a name.
+    """Whether the rest of a name is an absolute path, after one word at most, so that nothing is fetched.
 
-    Another word before it, as in an id of a hub, or a path that only a setting has, makes it none.
+    It isn't when more words precede the path, as in an id of a hub, or when the path belongs to a setting.
     """
     return _LOCAL.match(variant) is not None
 
 
 def place_in(variant: str) -> tuple[int, int] | None:
-    """Where the path in the rest of a name begins and ends; None when there is none.
+    """The start and the end of the path in the rest of a name; None when there is no path in it.
 
     A path is the longest part that exists and either begins like one (/, ./, ../, ~), is a file, or has a
     separator in it.
     """
     for start, end in _parts(variant):
         if variant[:start].endswith("/") and _ROOTED.match(variant):
-            continue  # the end of a path that isn't there is none
-        with suppress(OSError, ValueError, RuntimeError):  # too long, a null byte, no home, not to be read
+            continue  # the end of a path that doesn't exist
+        with suppress(OSError, ValueError, RuntimeError):  # too long, a null byte, no home, no permission
             path = Path(variant[start:end]).expanduser()
             if _is_place(variant[start:end], path) and (path.is_file() or os.access(path, os.R_OK)):
                 return start, end
@@ -74,7 +75,7 @@ def place_in(variant: str) -> tuple[int, int] | None:
 
 
 def _parts(variant: str) -> list[tuple[int, int]]:
-    """Where a path may begin and end, the longest first."""
+    """The possible starts and ends of a path, the longest path first."""
     starts = [found.start() for found in _STARTS.finditer(variant)]
     ends = [found.start() for found in _ENDS.finditer(variant)]
     parts = [(start, end) for start in starts for end in ends if start < end]
@@ -87,10 +88,10 @@ def _is_place(written: str, path: Path) -> bool:
 
 
 def _settings(folder: Path) -> str:
-    """A digest of the small files in a folder that aren't weights, by their names."""
+    """The digest of the names and contents of a folder's small files that aren't weights."""
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        with suppress(OSError):  # what can't be read, no encoder has read
+        with suppress(OSError):  # no encoder can have read such a file
             if path.suffix in _SETTINGS and path.is_file() and path.stat().st_size <= _LARGEST:
                 total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return f"sha256:{total.hexdigest()}"

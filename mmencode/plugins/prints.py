@@ -1,4 +1,4 @@
-"""What foreign code prints, kept away from standard output."""
+"""Redirect what foreign code prints from standard output, which is for results, to standard error."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-MOST = 200  # characters that are remembered
+MOST = 200  # characters kept in `said`
 
 
-class Aside(io.TextIOBase):
-    """A standard output whose text goes to standard error; `kept` is the one in whose place it stands.
+class RedirectedOutput(io.TextIOBase):
+    """A stream in place of standard output, whose text goes to standard error.
 
-    With `thread`, what other threads write goes on to `kept`. `said` is how the text began.
+    `kept` is the standard output that it replaces. With `thread`, text of other threads still goes to `kept`.
+    `said` is the beginning of the redirected text.
     """
 
     def __init__(self, kept: TextIO, thread: int | None = None) -> None:
@@ -27,73 +28,75 @@ class Aside(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """That of standard error."""
+        """The encoding of standard error."""
         return getattr(self._error, "encoding", None) or "utf-8"
 
     @property
     def buffer(self) -> io.RawIOBase:
-        """The same for bytes."""
+        """A binary stream whose bytes are decoded and redirected like text."""
         return _Bytes(self)
 
     def writable(self) -> bool:
-        """Yes."""
+        """Tell that this stream can be written to."""
         return True
 
     def write(self, text: str) -> int:
-        """Write to standard error, or to the real one where that is right."""
-        aside = not self.released and self._thread in (None, threading.get_ident())
-        if aside:
+        """Write to standard error, or to the replaced stream for other threads and after the release."""
+        redirected = not self.released and self._thread in (None, threading.get_ident())
+        if redirected:
             self.said += text[: MOST - len(self.said)]
-        stream = self._error if aside else self.kept
+        stream = self._error if redirected else self.kept
         if stream is not None:
             stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush both."""
+        """Flush standard error and the replaced stream."""
         for stream in (self._error, self.kept):
             if stream is not None:
                 stream.flush()
 
     def close(self) -> None:
-        """Keep both open: neither is this one's."""
+        """Close nothing, since both streams belong to the process."""
 
     def isatty(self) -> bool:
-        """Whether somebody looks at the real one."""
+        """Whether the replaced stream is a terminal."""
         return self.kept is not None and self.kept.isatty()
 
     def fileno(self) -> int:
-        """The descriptor of the real one."""
+        """The file descriptor of the replaced stream."""
         return self.kept.fileno()
 
     def release(self) -> None:
-        """Write all to the real one from now on, since somebody may have kept this one."""
+        """Write to the replaced stream from now on, since foreign code may have kept this one."""
         self.released = True
 
 
 class _Bytes(io.RawIOBase):
-    def __init__(self, aside: Aside) -> None:
-        self._aside = aside
+    def __init__(self, text: RedirectedOutput) -> None:
+        self._text = text
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: object) -> int:
         content = bytes(memoryview(data))  # type: ignore[arg-type]
-        self._aside.write(content.decode("utf-8", "backslashreplace"))
+        self._text.write(content.decode("utf-8", "backslashreplace"))
         return len(content)
 
 
 @contextmanager
-def print_aside(thread: int | None = None) -> Iterator[Aside]:
-    """Send what is printed within to standard error, by this thread alone or by all."""
+def redirect_output(thread: int | None = None) -> Iterator[RedirectedOutput]:
+    """Send text printed in the block to standard error: that of one thread, or of all."""
     kept = sys.stdout
-    aside = Aside(kept, thread)
-    sys.stdout = aside
+    redirected = RedirectedOutput(kept, thread)
+    sys.stdout = redirected
     try:
-        yield aside
+        yield redirected
     finally:
-        aside.release()
-        while isinstance(kept, Aside) and kept.released:  # another thread's, which ended meanwhile
+        redirected.release()
+        while (
+            isinstance(kept, RedirectedOutput) and kept.released
+        ):  # a block of another thread, which ended meanwhile
             kept = kept.kept
         sys.stdout = kept

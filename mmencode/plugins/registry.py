@@ -1,4 +1,4 @@
-"""Everything that installed plugins declare: a read-only mapping from name to spec."""
+"""The registry of encoders: a read-only mapping from name to spec over all installed plugins."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DEFAULT = "default"
 
 
 class Registry(Mapping[str, EncoderSpec]):
-    """Encoder name to EncoderSpec, over the plugins given.
+    """A mapping from the name of an encoder to its EncoderSpec, over these plugins.
 
-    A family `name/*` stands in the iteration by its own name and answers for each of its members. A name
-    belongs to one distribution: what another declares under it is in `set_aside`. Where nobody can say which
-    one, asking for the name raises NameClashError; until then it hurts nobody, isn't in the iteration, and
-    stands in `contested` with those who claim it.
+    Iteration gives a family by its own name, `timm/*`; a lookup also takes the name of any of its members. A
+    name belongs to one distribution, and encoders of others under that name are in `set_aside`. Where no
+    owner can be told, the name is in `contested` with the distributions that claim it: it isn't in the
+    iteration, and a lookup raises NameClashError.
     """
 
     def __init__(self, plugins: tuple[Plugin, ...]) -> None:
@@ -42,7 +42,7 @@ class Registry(Mapping[str, EncoderSpec]):
             self._aliases |= dict.fromkeys(spec.aliases, spec.space_name)
 
     def __getitem__(self, name: str) -> EncoderSpec:
-        return self._found(name)[1]
+        return self._find(name)[1]
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._encoders.keys() - self.contested.keys()))
@@ -58,17 +58,17 @@ class Registry(Mapping[str, EncoderSpec]):
 
     @property
     def spaces(self) -> tuple[str, ...]:
-        """The names of all declared spaces, families included, but for those that nobody owns."""
+        """The names of all declared spaces and families of spaces, without contested ones."""
         return tuple(sorted(self._spaces.keys() - self.contested.keys()))
 
     @property
     def failed(self) -> tuple[Plugin, ...]:
-        """The plugins that were set aside, each with its `error`."""
+        """The plugins that failed to load, each with its `error`."""
         return tuple(plugin for plugin in self.plugins if plugin.error is not None)
 
     def distribution(self, name: str) -> str:
-        """Which distribution declares this encoder; where nobody can say, the error that names all."""
-        return self._found(name)[0]
+        """The distribution that declares this encoder; NameClashError for a contested name."""
+        return self._find(name)[0]
 
     def version(self, name: str) -> str:
         """The version of the distribution that declares this encoder."""
@@ -92,7 +92,7 @@ class Registry(Mapping[str, EncoderSpec]):
         return _by_modality(spec.member(name[len(family) - 1 :]) for spec in self._spaces[family])
 
     def default_space(self) -> str:
-        """The name of the space called `default`, or of the only one installed; families don't count."""
+        """The name of the space called `default`, or else of the only installed one; families don't count."""
         if DEFAULT in self._aliases or DEFAULT in self._spaces or DEFAULT in self.contested:
             return DEFAULT
         choices = [name for name in self.spaces if not name.endswith("/*")]
@@ -114,8 +114,8 @@ class Registry(Mapping[str, EncoderSpec]):
             remedy=remedy,
         )
 
-    def _found(self, name: str) -> tuple[str, EncoderSpec]:
-        """The distribution and the spec of an encoder or of a family's member."""
+    def _find(self, name: str) -> tuple[str, EncoderSpec]:
+        """Look up an encoder or a family's member; its distribution and its spec."""
         self._require_owned(name)
         if name in self._encoders:
             return self._encoders[name]
@@ -145,7 +145,7 @@ class Registry(Mapping[str, EncoderSpec]):
         )
 
     def _absent(self, kind: str, name: str, known: list[str]) -> UnknownNameError | NameClashError:
-        """The error for a name that isn't there: it was set aside, or nobody declares it."""
+        """The error for a name that can't be used: it was set aside, or no plugin declares it."""
         for lost in self.set_aside:
             own = lost.spec.name if kind == "encoder" else lost.spec.space_name
             member = own.endswith("/*") and name.startswith(own[:-1])
@@ -160,12 +160,12 @@ class Registry(Mapping[str, EncoderSpec]):
         )
 
     def about(self, name: str, distribution: str = "") -> str:
-        """The plugins that can't be used and may declare a name, with the cause; of others only how many.
+        """Say which unusable plugins may declare a name, and why they failed; others are only counted.
 
-        `distribution` is one that declared it once.
+        `distribution` is one that has declared the name before.
         """
         out = [plugin for plugin in self.plugins if plugin.error is not None or plugin.barred]
-        related = [one for one in out if one.distribution == distribution or _related(one, name)]
+        related = [one for one in out if one.distribution == distribution or _is_related(one, name)]
         said = [
             f"{plugin.distribution} {plugin.version} is barred by {finding.VARIABLE}"
             if plugin.barred
@@ -179,8 +179,8 @@ class Registry(Mapping[str, EncoderSpec]):
         return "; ".join(said)
 
 
-def _related(plugin: Plugin, name: str) -> bool:
-    """Whether a plugin is likely to be the one that declares a name: by the name's first word."""
+def _is_related(plugin: Plugin, name: str) -> bool:
+    """Whether a plugin probably declares a name, by the name's first word."""
     word = name.partition("/")[0].lower()
     own = plugin.name.removeprefix("mmencode-")
     return plugin.name in finding.owners_of(name) or bool(get_close_matches(word, [own], cutoff=0.8))
@@ -191,12 +191,12 @@ def _by_modality(specs: Iterable[EncoderSpec]) -> tuple[EncoderSpec, ...]:
 
 
 def _family(name: str, known: Mapping[str, object]) -> str | None:
-    """The longest declared family that `name` is a member of."""
+    """The longest declared family that contains a name; None when no family does."""
     parents = [key for key in known if key.endswith("/*") and name.startswith(key[:-1]) and name != key[:-1]]
     return max(parents, key=len, default=None)
 
 
 @functools.cache
 def registry() -> Registry:
-    """Everything that is installed, found once; `registry.cache_clear()` looks again."""
+    """Find all installed plugins, once in a process; after `registry.cache_clear()` again."""
     return Registry(finding.discover())

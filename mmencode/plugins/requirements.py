@@ -1,4 +1,4 @@
-"""What a line in pip's notation asks for on this machine."""
+"""Requirements in pip's notation, such as `onnx>=1.16; sys_platform == 'linux'`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from packaging.version import Version
 
 
 def read_requirement(line: str) -> Requirement | None:
-    """The requirement of a line; None where its marker says that it isn't one here, or is an extra's.
+    """Read a line of requirements; None where its marker excludes this machine, or is that of an extra.
 
     Raises ValueError for a line that pip can't read.
     """
@@ -19,10 +19,10 @@ def read_requirement(line: str) -> Requirement | None:
 
 
 def admits(specifier: SpecifierSet, version: str) -> bool:
-    """Whether a version is one that was asked for, or on the way to one.
+    """Whether a specifier admits a version, or the release that the version is a pre-release of.
 
-    A development version or a release candidate of 0.2 is taken where 0.2 is, since whoever runs one wants
-    to try plugins with it; but where a pre-release is named, the version counts as it is.
+    A development version or a release candidate of 0.2 is admitted where 0.2 is, since whoever runs it wants
+    to try plugins with it. Where the specifier itself names a pre-release, the version is compared as it is.
     """
     if specifier.contains(version, prereleases=True):
         return True

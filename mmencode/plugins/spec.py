@@ -1,4 +1,4 @@
-"""What a plugin declares about its encoders: plain data that imports nothing heavy."""
+"""The declaration of an encoder by a plugin: plain data that imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _RESOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-][\w.-]*(/[\w-][\w.-]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """What one encoder's vectors depend on; dtype, device and batch size are deliberately absent.
+    """Everything that one encoder's vectors depend on; dtype, device and batch size are deliberately absent.
 
-    `weights` and `projection` are digests ("sha256:..."), `tokenizer` a digest or a name; the others are
-    short sentences in the plugin's own words. "" means that the encoder has no such part, and for
-    `architecture` that the encoder's name says it.
+    `weights` and `projection` are digests ("sha256:..."), `tokenizer` is a digest or a name, and the others
+    are short descriptions in the plugin's own words. "" means that the encoder has no such part, or, for
+    `architecture`, that the encoder's name tells it.
     """
 
     weights: str = ""
@@ -54,10 +54,10 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scoring:
-    """How a model that was trained with texts turns cosines into probabilities.
+    """The function by which a model that was trained with texts turns cosines into probabilities.
 
-    "softmax" over the labels of scale * cosine (CLIP), or "sigmoid" of scale * cosine + bias for each label
-    by itself (SigLIP; Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023).
+    It is "softmax" over the labels of scale * cosine (CLIP), or "sigmoid" of scale * cosine + bias for each
+    label by itself (SigLIP; Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023).
     """
 
     kind: Literal["softmax", "sigmoid"]
@@ -74,7 +74,7 @@ class EncoderSpec:
     target       "package.module:function", called without arguments to build the Encoder; that of a family
                  is called with the rest of the name
     dim          width of the embeddings; None only for a family
-    space        the space that its embeddings live in; "" is a space of its own, called as the encoder is.
+    space        the space of its embeddings; "" is a space of its own with the encoder's name.
                  All encoders of one space come from one distribution
     aliases      other names by which that space is loaded
     projection   "package.module:function" that builds the Projection; "" is the identity
@@ -153,28 +153,28 @@ class EncoderSpec:
 
     @property
     def is_family(self) -> bool:
-        """Whether the name stands for many encoders."""
+        """Whether the spec declares a family of encoders, whose name ends in `/*`."""
         return self.name.endswith("/*")
 
     @property
     def space_name(self) -> str:
-        """The space's name, also where it was left to be the encoder's own."""
+        """The name of the encoder's space, which is that of the encoder where no other was declared."""
         return self.space or self.name
 
     def member(self, variant: str, dim: int | None = None) -> EncoderSpec:
-        """The spec of one member of this family: `variant` stands where the star was."""
+        """Make the spec of one member of this family, with `variant` in place of the star."""
         name, space = self.name[:-1] + variant, self.space_name[:-1] + variant
         return replace(self, name=name, space=space, variant=variant, dim=dim or self.dim, catalogue="")
 
     def members(self) -> tuple[EncoderSpec, ...]:
-        """The members that this family's catalogue lists, read from its package now; none without one.
+        """Read the members of this family from the catalogue in its package; none without a catalogue.
 
-        A family also has members that no catalogue knows, a local checkpoint for one. Raises SpecError when
+        A family also has members that no catalogue lists, such as local checkpoints. Raises SpecError when
         the catalogue can't be read.
         """
         if not self.catalogue:
             return ()
-        from importlib.resources import files  # nobody but this method pays for it
+        from importlib.resources import files  # imported here, since only this method needs it
 
         package, _, file = self.catalogue.partition(":")
         try:
@@ -197,7 +197,7 @@ class EncoderSpec:
 
 
 def require_space_name(name: str) -> None:
-    """SpecError unless one can call a space so."""
+    """Raise SpecError unless the name is valid for a space."""
     if not _NAME.fullmatch(name) or name.endswith("/*"):
         raise SpecError(
             f"a space can't be called {name!r}",
@@ -206,7 +206,7 @@ def require_space_name(name: str) -> None:
 
 
 def _check_types(spec: EncoderSpec) -> None:
-    """Every field is of its type and of a sane size; strings of a type of their own become plain ones."""
+    """Raise SpecError for a field of another type or of insane size; turn subclasses of str into str."""
     for field in fields(spec):
         name, value = field.name, getattr(spec, field.name)
         if type(value) is str and name not in _OTHERS:
@@ -234,17 +234,17 @@ def _check_types(spec: EncoderSpec) -> None:
 
 
 def _is_requirement(line: str) -> bool:
-    from .requirements import read_requirement  # whoever requires nothing doesn't pay for it
+    from .requirements import read_requirement  # imported here, since few specs require anything
 
     try:
         read_requirement(line)
-    except Exception:  # its marker may compare what can't be compared
+    except Exception:  # its marker may compare values that have no order
         return False
     return True
 
 
 def _like(modality: str) -> str:
-    """A hint at the known modality that somebody wrote in another way."""
+    """A hint at the known modality that is meant, where only case, width or spaces differ."""
     folded = unicodedata.normalize("NFKC", modality).casefold().strip()
     return f": {folded!r}" if folded in (TEXT, IMAGE, AUDIO) else ""
 

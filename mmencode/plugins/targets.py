@@ -1,4 +1,4 @@
-"""From the words of a target to what it builds, and whose fault it is when that fails."""
+"""Build an encoder or a projection from its target, and name the culprit when that fails."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .spec import EncoderSpec
 
 
 def build(spec: EncoderSpec, target: str) -> Any:
-    """Import `target` and call it; a family's also gets the rest of the name.
+    """Import `target`, "package.module:function", and call it, with the rest of the name for a family.
 
-    Raises EncoderError, which names the plugin, for whatever the plugin's code raises but the errors of
-    mmencode; a shortage of the process (memory, room on the disk) is nobody's fault and stays what it is.
+    Errors of mmencode pass through, and so does a shortage of the process, such as memory or room on the
+    disk. Raises EncoderError, which names the plugin, for anything else that the plugin's code raises.
     """
     module, _, function = target.partition(":")
     try:

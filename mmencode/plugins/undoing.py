@@ -1,4 +1,4 @@
-"""What a plugin's code changes in the process while it is asked: undone where that is cheap, and said."""
+"""Undo changes of the process by a plugin that is asked, where that is cheap, and note all of them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from ..errors.causes import printable, quote
-from .prints import print_aside
+from .prints import redirect_output
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGUSR1", "SIGUSR2")
-_NAMED = 5  # names of variables that are said
+_NAMED = 5  # names of variables in a note
 
 
 class _Owned(NamedTuple):
-    """One thing that belongs to whoever runs the process."""
+    """One part of the process's state that no plugin may change, and how to read and restore it."""
 
     words: str
     read: Callable[[], Any]
@@ -34,18 +34,18 @@ class _Owned(NamedTuple):
 
 @contextmanager
 def undoing(notes: list[str]) -> Iterator[None]:
-    """Undo what the block changes of the process, and add to `notes` what it did, in words.
+    """Undo the block's changes of the process's state, and add words about each to `notes`.
 
-    Environment variables and the path stay as the plugin wants them, since its encoders may need them.
+    Environment variables and the import path stay as the plugin sets them, since its encoders may need them.
     """
     environment, path, finders = dict(os.environ), list(sys.path), list(sys.meta_path)
     threads = set(threading.enumerate())
-    with print_aside(threading.get_ident()) as aside, _nothing_typed():
+    with redirect_output(threading.get_ident()) as aside, _no_standard_input():
         before = [(owned, _read(owned)) for owned in _OWNED]
         try:
             yield
         finally:
-            changed = [owned for owned, value in before if _restored(owned, value)]
+            changed = [owned for owned, value in before if _restore(owned, value)]
     if aside.said.strip():
         notes.append(f"prints {quote(aside.said.strip(), 80)}")
     if changed:
@@ -56,7 +56,7 @@ def undoing(notes: list[str]) -> Iterator[None]:
         more = f" and {len(variables) - _NAMED} more" if len(variables) > _NAMED else ""
         notes.append(f"sets {printable(', '.join(variables[:_NAMED]), 200)}{more} in the environment")
     if sys.path != path or sys.meta_path != finders:
-        notes.append("changes where modules are looked for")
+        notes.append("changes where modules are searched for")
     started = [thread for thread in threading.enumerate() if thread not in threads]
     if started:
         lasting = "" if all(thread.daemon for thread in started) else ", and no command ends before it does"
@@ -64,8 +64,8 @@ def undoing(notes: list[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _nothing_typed() -> Iterator[None]:
-    """Let nobody wait for an answer that a plugin asks for."""
+def _no_standard_input() -> Iterator[None]:
+    """Give a plugin that reads from standard input the end of the file, so that it doesn't wait."""
     kept, sys.stdin = sys.stdin, io.StringIO()
     try:
         yield
@@ -79,8 +79,8 @@ def _read(owned: _Owned) -> Any:
     return None
 
 
-def _restored(owned: _Owned, before: Any) -> bool:
-    """Put one thing back; whether that was needed."""
+def _restore(owned: _Owned, before: Any) -> bool:
+    """Restore one part of the state, and tell whether it had changed."""
     if before is None or _read(owned) == before:
         return False
     with suppress(Exception):
@@ -97,7 +97,7 @@ def _hooks(values: tuple[Any, ...]) -> None:
 
 
 def _handlers() -> dict[int, Any]:
-    """The handlers that Python set; others can't be put back from here."""
+    """The signal handlers that were set from Python; others can't be restored from Python."""
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
     found = {number: signal.getsignal(number) for number in numbers}
     return {number: handler for number, handler in found.items() if handler is not None}
@@ -125,12 +125,12 @@ def _log(values: tuple[int, list[logging.Handler], int]) -> None:
 
 
 def _is_sweeping(entry: tuple[Any, ...]) -> bool:
-    """Whether a filter of warnings holds for all of them, whatever their kind, message and module."""
+    """Whether a filter of warnings applies to all warnings, whatever their category, message and module."""
     return entry[1:] == (None, Warning, None, 0)
 
 
 def _sweeping() -> list[tuple[Any, int]]:
-    """The sweeping filters, each with how many others it goes before."""
+    """The sweeping filters, each with the number of narrower ones that come after it."""
     narrow = [not _is_sweeping(entry) for entry in warnings.filters]
     return [
         (entry, sum(narrow[place:])) for place, entry in enumerate(warnings.filters) if _is_sweeping(entry)
@@ -138,7 +138,7 @@ def _sweeping() -> list[tuple[Any, int]]:
 
 
 def _filter(before: list[tuple[Any, int]]) -> None:
-    """Put the sweeping filters back among the others, which libraries add when they are imported."""
+    """Restore the sweeping filters among the narrower ones, which libraries add when they are imported."""
     narrow = [entry for entry in warnings.filters if not _is_sweeping(entry)]
     waiting, filters = list(before), []
     for place, entry in enumerate(narrow):
@@ -146,7 +146,7 @@ def _filter(before: list[tuple[Any, int]]) -> None:
             filters.append(waiting.pop(0)[0])
         filters.append(entry)
     with warnings.catch_warnings():
-        pass  # leaving it has the modules forget what the filters said, as no public call does
+        pass  # leaving the block resets the caches of filters, as no public call does
     warnings.filters[:] = [*filters, *(entry for entry, _ in waiting)]  # type: ignore[index]
 
 
@@ -155,7 +155,7 @@ def _collect(on: bool) -> None:
 
 
 def _numbers() -> tuple[Any, bool]:
-    """torch's default type and whether it records gradients; as it starts where it isn't loaded yet."""
+    """torch's default dtype and whether it records gradients, or its initial ones before it is imported."""
     torch = sys.modules.get("torch")
     return (str(torch.get_default_dtype()), torch.is_grad_enabled()) if torch else ("torch.float32", True)
 

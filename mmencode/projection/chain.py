@@ -9,7 +9,7 @@ from .base import Projection, Settings
 
 
 class Chain(Projection):
-    """Applies two projections: into a first space, and from the unit vectors of that into a second."""
+    """Applies two projections, into a first space and from the unit vectors of that into a second."""
 
     kind = "chain"
     inner = ("first", "second")

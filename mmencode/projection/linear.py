@@ -200,7 +200,7 @@ def procrustes(found: Moments) -> Linear:
 
 
 def _centre_related(found: Moments) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Centre moments; FitError unless the targets vary with the features, however little."""
+    """Centre the moments of pairs; FitError unless the targets vary with the features, however little."""
     mean, target, covariance, cross = found.centre()
     if float(cross.abs().max()) < FLAT:
         raise FitError("the targets don't vary with the features", remedy="see whether they are all the same")
@@ -220,7 +220,7 @@ def from_classifier(head: nn.Linear, anchors: Embeddings, penalty: float = 1e-2)
 
 
 def whitening(found: Moments, dim: int) -> Linear:
-    """Fit PCA whitening: the `dim` directions of the largest variance, each brought to variance one.
+    """Fit the `dim` directions of the largest variance, each brought to variance one: PCA whitening.
 
     Jegou & Chum, "Negative evidences and co-occurences in image retrieval", ECCV 2012. It needs no targets,
     and makes a space of its own. FitError when the features don't vary in so many directions.

@@ -1,1 +1,1 @@
-"""Shared embedding spaces: loaded, saved, verified, composed, aligned, bridged and measured."""
+"""Shared embedding spaces are loaded, saved, verified, composed, aligned, bridged and measured here."""

@@ -1,4 +1,4 @@
-"""Fit a projection from an encoder's features into a space, from pairs of items, and say how good it is."""
+"""Fitting of a projection from an encoder's features into a space, and its measure on held-out pairs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from ..arguments.lists import require_list
 from ..embeddings.array_types import Vectors
-from ..engine.engine import OnError
+from ..engine.call import OnError
 from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
 from ..inputs.owning import kept
@@ -32,11 +32,11 @@ from ..projection import Linear, Moments, Perceptron, Projection, add_moments, c
 from .recall import Recall, recall
 from .space import Space
 
-Method = Literal["ridge", "procrustes", "contrastive"]
+FitMethod = Literal["ridge", "procrustes", "contrastive"]
 Pairs = Iterable[tuple[Any, Any]]
-_CLOSED: dict[str, Callable[[Moments], Linear]] = {"ridge": ridge, "procrustes": procrustes}
-_CHUNK = 1024  # pairs whose vectors are held at once
-KEPT = 2000  # rows of a fold that are held to measure with
+_SOLVERS: dict[str, Callable[[Moments], Linear]] = {"ridge": ridge, "procrustes": procrustes}
+CHUNK = 1024  # pairs that are encoded at once
+KEPT = 2000  # rows of a fold that are kept to measure with
 _LEAST = 4  # pairs in a fold
 _HIDDEN = 512
 _CPU = torch.device("cpu")
@@ -45,11 +45,11 @@ FORCED = "not above chance on held-out pairs"
 
 @dataclass(frozen=True, slots=True)
 class AlignmentReport:
-    """What a fit gives on pairs that it hasn't seen.
+    """The quality of a fitted projection on held-out pairs.
 
     source, target   the encoder, with the digest of its weights, and the id of the space
-    forward          from projected items to their partners; `backward` the other way
-    angle            the mean between a projected item and its partner, in degrees
+    forward          the recall of partners by projected items; `backward` of projected items by partners
+    angle            the mean angle between a projected item and its partner, in degrees
     """
 
     method: str
@@ -64,7 +64,7 @@ class AlignmentReport:
 
     @property
     def above_chance(self) -> bool:
-        """Whether both directions find partners that blind guesses would hardly find."""
+        """Whether recall is above chance in both directions."""
         return self.forward.above_chance and self.backward.above_chance
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ class AlignmentReport:
             (
                 f"{self.method} from {self.source} into {self.target}",
                 f"  {self.pairs} pairs in {self.folds} folds, seed {self.seed}; each fold held out in turn"
-                if self.method in _CLOSED
+                if self.method in _SOLVERS
                 else f"  {self.pairs} pairs in {self.folds} folds, seed {self.seed}; one fold held out",
                 f"  forward:  {self.forward}",
                 f"  backward: {self.backward}",
@@ -81,25 +81,25 @@ class AlignmentReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, the same before and after they were in a file."""
+        """Convert the report to plain values, which JSON keeps as they are."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return plain
 
 
 @dataclass(slots=True)
 class Fold:
-    """The pairs that are held out together: their moments, and the rows to measure with, `[n, width]`."""
+    """Pairs that are held out together: the moments of all, and rows `[n, width]` of some to measure with."""
 
     moments: Moments = field(default_factory=Moments)
     features: list[Tensor] = field(default_factory=list)
     targets: list[Tensor] = field(default_factory=list)
 
     def rows(self) -> tuple[Tensor, Tensor]:
-        """Features and targets, one below the other."""
+        """Concatenate the features, and the targets, of the pairs that were kept."""
         return torch.cat(self.features), torch.cat(self.targets)
 
     def add(self, features: Tensor, targets: Tensor, most: int) -> None:
-        """Take pairs in; of rows keep at most so many."""
+        """Add pairs to the moments, and keep their rows as long as there are fewer than `most`."""
         self.moments.add(features, targets)
         room = max(0, most - sum(map(len, self.features)))
         self.features.append(features[:room])
@@ -112,7 +112,7 @@ def align(
     pairs: Pairs | str | os.PathLike[str],
     *,
     to: str = "text",
-    method: Method = "ridge",
+    method: FitMethod = "ridge",
     folds: int = 5,
     seed: int = 0,
     force: bool = False,
@@ -122,15 +122,15 @@ def align(
 ) -> Projection:
     """Fit a projection from the features of one encoder into a space, and measure it on held-out pairs.
 
-    Each pair is an item of the encoder's modality and one of the space's modality `to`; a path is a table
-    whose first two columns, or `columns`, they are (.csv, .jsonl, .parquet), files relative to it. "ridge"
-    and "procrustes" hold no more than a few thousand vectors, however many pairs there are; "contrastive"
-    holds all. Pairs whose source items have the same content are held out together. The report is the
-    projection's `report`.
+    Each pair is an item of the encoder's modality and one of the space's modality `to`. A path names a table
+    (.csv, .jsonl, .parquet) that has the pairs in its first two columns, or in `columns`; its files are
+    relative to it. "ridge" and "procrustes" hold no more than a few thousand vectors, however many pairs
+    there are; "contrastive" holds all. Pairs whose source items have the same content are held out together.
+    The projection's `report` holds the AlignmentReport as plain values.
 
-    Raises FitError, with the figures, for too few pairs and when held-out items don't find their partners
-    better than by chance, unless forced: then the card of whatever is composed of it says so. InputError for
-    bad items and rows.
+    Raises FitError for too few pairs, and, with the figures, when held-out items don't find their partners
+    better than by chance. `force` accepts such a fit, and the card of a space composed with it says so.
+    Raises InputError for bad items and rows.
     """
     if method not in ("ridge", "procrustes", "contrastive"):
         raise ValueError(f"method is {method!r}: make it ridge, procrustes or contrastive")
@@ -138,15 +138,18 @@ def align(
         raise ValueError(f"folds is {folds!r}: make it 3 or more")
     spec = registry()[source] if isinstance(source, str) else source
     with Space(spec.space_name, [spec], runtime=runtime or target.runtime) as alone:
-        read = _read(pairs, spec.modality, to, columns)
-        vectors = _encoded(alone, spec.modality, target, to, read, on_error)
+        read = iterate_pairs(pairs, spec.modality, to, columns)
+        vectors = _encode_pairs(alone, spec.modality, target, to, read, on_error)
         held = split(vectors, folds, seed, most=sys.maxsize if method == "contrastive" else KEPT)
         name = f"{spec.name} ({alone.card.towers[0].identity.weights[:23]})"
     device = (runtime or target.runtime).device
-    return fitted(held, method, source=name, target=target.id, seed=seed, force=force, device=device)
+    return fit(held, method, source=name, target=target.id, seed=seed, force=force, device=device)
 
 
-def _read(pairs: Any, modality: str, to: str, columns: tuple[str, str] | None) -> Iterator[tuple[Any, Any]]:
+def iterate_pairs(
+    pairs: Any, modality: str, to: str, columns: tuple[str, str] | None
+) -> Iterator[tuple[Any, Any]]:
+    """Read pairs from a table, or check those of a list; FitError for one that isn't a pair."""
     if isinstance(pairs, str | os.PathLike):
         folder = Path(pairs).parent
         for item, partner in read_pairs(pairs, columns):
@@ -159,15 +162,15 @@ def _read(pairs: Any, modality: str, to: str, columns: tuple[str, str] | None) -
             yield pair[0], pair[1]
 
 
-def _encoded(
+def _encode_pairs(
     source: Space, modality: str, target: Space, to: str, pairs: Pairs, on_error: OnError
 ) -> Iterator[tuple[Vectors, Vectors, list[bytes]]]:
-    """Features, targets and keys of the pairs, a chunk at a time, without those that have a bad item."""
+    """Encode pairs into features, targets and keys, a chunk at a time; pairs with a bad item are left out."""
     pairs, start = iter(pairs), 0
-    while chunk := list(islice(pairs, _CHUNK)):
+    while chunk := list(islice(pairs, CHUNK)):
         items, partners = [pair[0] for pair in chunk], [pair[1] for pair in chunk]
         try:
-            (part,) = source.features(modality, items, chunk=_CHUNK, on_error=on_error)
+            (part,) = source.features(modality, items, chunk=CHUNK, on_error=on_error)
             found = target.encode(to, partners, on_error=on_error)
         except InputError as error:
             raise error.at(start + (error.index or 0)) from error.__cause__
@@ -179,10 +182,9 @@ def _encoded(
 
 
 def key_of(item: Any, modality: str, number: int) -> bytes:
-    """The same for items of the same content, so that these never stand on both sides of a split.
+    """Hash the content of an item, so that items of equal content come into one fold.
 
-    What has no content to compare, such as a file object that has been read, is told from others by its
-    number.
+    An item without content to compare, such as a file object that was read, is known by its number.
     """
     if modality in FILES and isinstance(item, str | os.PathLike):
         content = Path(item).read_bytes()
@@ -197,9 +199,9 @@ def key_of(item: Any, modality: str, number: int) -> bytes:
 def split(
     vectors: Iterable[tuple[Vectors, Vectors, list[bytes]]], folds: int, seed: int, most: int = KEPT
 ) -> list[Fold]:
-    """Features `[n, width]`, targets `[n, dim]` and keys into folds, by seed and key.
+    """Distribute features `[n, width]` and targets `[n, dim]` over folds, by seed and key.
 
-    Of each fold at most `most` rows are held, and sums of all.
+    A fold keeps at most `most` rows, and the moments of all. FitError for a fold of fewer than 4 pairs.
     """
     held = [Fold() for _ in range(folds)]
     salt = seed.to_bytes(8, "little", signed=True)
@@ -218,9 +220,9 @@ def split(
     return held
 
 
-def fitted(
+def fit(
     held: list[Fold],
-    method: Method,
+    method: FitMethod,
     *,
     source: str,
     target: str,
@@ -229,15 +231,15 @@ def fitted(
     noise: float = 0.0,
     device: torch.device = _CPU,
 ) -> Projection:
-    """The projection fitted to all folds, with the report of those held out; raises as `align`.
+    """Fit a projection to folds, and measure it on held-out ones; raises as `align`.
 
-    A network is trained on `device`.
+    "contrastive" trains a network on `device`, with `noise` as the variance of Gaussian noise on its inputs.
     """
     projection: Projection
     if method == "contrastive":
-        projection, groups = _trained(held, seed, noise, device)
+        projection, groups = _train(held, seed, noise, device)
     else:
-        projection, groups = _solved(held, _CLOSED[method])
+        projection, groups = _solve(held, _SOLVERS[method])
     report = AlignmentReport(
         method=method,
         source=source,
@@ -252,7 +254,7 @@ def fitted(
     if not report.above_chance and not force:
         raise FitError(
             f"held-out items don't find their partners better than by chance\n{report}",
-            remedy="see whether the pairs belong together, give more of them, or pass force=True, "
+            remedy="check that the items of each pair belong together, give more pairs, or pass force=True, "
             "which the card of the space will say",
         )
     projection.into, projection.report = target, report.to_dict()
@@ -260,13 +262,13 @@ def fitted(
     return projection
 
 
-def _solved(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linear, list[tuple[Any, Any]]]:
-    """Solved on all folds; and for each fold what a solution on the others makes of it, with its targets.
+def _solve(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linear, list[tuple[Any, Any]]]:
+    """Solve on all folds, and project each fold by a solution on the others, to measure with.
 
-    A solution brings items that it hasn't seen too near to the targets' mean, so that the targets nearest to
-    that are found by everything (Shigeto et al., "Ridge Regression, Hubness, and Zero-Shot Learning", ECML
-    2015). So its outputs are spread about that mean as far as the targets are, by what the held-out items of
-    the other folds say.
+    A regression brings unseen items too near to the mean of the targets, and the targets nearest to that mean
+    become hubs, which everything finds (Shigeto et al., "Ridge Regression, Hubness, and Zero-Shot Learning",
+    ECML 2015). So outputs are scaled about the mean until they spread as far as the targets. The factor is
+    estimated on held-out items; for the measure of a fold, on those of the other folds.
     """
     others = [add_moments(other.moments for other in held if other is not fold) for fold in held]
     solutions = [solve(sums) for sums in others]
@@ -277,28 +279,28 @@ def _solved(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linea
     groups = []
     for number, fold in enumerate(held):
         by = _ratio(spreads[:number] + spreads[number + 1 :])
-        groups.append(_measured(solutions[number].spread(others[number].target, by), *fold.rows()))
+        groups.append(_unit_outputs(solutions[number].spread(others[number].target, by), *fold.rows()))
     whole = add_moments(fold.moments for fold in held)
     return solve(whole).spread(whole.target, _ratio(spreads)), groups
 
 
 def _spread(solution: Linear, centre: Tensor, features: Tensor, targets: Tensor) -> tuple[float, float]:
-    """The variance of targets, and of what a solution makes of their features, about one centre."""
+    """The mean square distance from a centre of the targets, and of the solution's outputs."""
     with torch.inference_mode():
         outputs = solution(features)
     return float((targets - centre).square().mean()), float((outputs - centre).square().mean())
 
 
 def _ratio(spreads: list[tuple[float, float]]) -> float:
-    """How far outputs lack the spread of their targets; 1 where they have none."""
-    wanted, found = (sum(side) for side in zip(*spreads, strict=True))
-    return sqrt(wanted / found) if found > 0 else 1.0
+    """The factor by which outputs lack the spread of their targets; 1 where the outputs have none."""
+    targets, outputs = (sum(side) for side in zip(*spreads, strict=True))
+    return sqrt(targets / outputs) if outputs > 0 else 1.0
 
 
-def _trained(
+def _train(
     held: list[Fold], seed: int, noise: float, device: torch.device
 ) -> tuple[Projection, list[tuple[Any, Any]]]:
-    """Trained on all folds but two: one says when to stop, the other is measured."""
+    """Train on all folds but two: the loss on one stops the training, and the other is there to measure."""
     (measured, stopping), rest = held[:2], [fold.rows() for fold in held[2:]]
     features, targets = (torch.cat(side).to(device) for side in zip(*rest, strict=True))
     stop_features, stop_targets = (side.to(device) for side in stopping.rows())
@@ -306,10 +308,10 @@ def _trained(
         start = Perceptron(features.shape[1], targets.shape[1], _HIDDEN)
     pairs, held_out = (features, targets), (stop_features, stop_targets)
     network = contrastive(start, pairs, held_out, seed=seed, noise=noise).cpu()
-    return network, [_measured(network, *measured.rows())]
+    return network, [_unit_outputs(network, *measured.rows())]
 
 
-def _measured(projection: Projection, features: Tensor, targets: Tensor) -> tuple[Any, Any]:
+def _unit_outputs(projection: Projection, features: Tensor, targets: Tensor) -> tuple[Any, Any]:
     with torch.inference_mode():
         projected = normalize(projection(features), dim=-1)
     return projected.numpy(), normalize(targets, dim=-1).numpy()

@@ -1,4 +1,4 @@
-"""Two spaces that both hold a modality become one, by what they make of one corpus of it."""
+"""Bridging of two spaces that share a modality, by encoding one corpus of that modality in both."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from ..engine.runtime import Runtime
 from ..errors import FitError
 from ..inputs.owning import kept
 from ..projection import Chain, IdentityProjection, Linear, Projection
-from .alignment import KEPT, Pairs, fitted, key_of, split
-from .composition import Part, compose
+from .alignment import CHUNK, KEPT, FitMethod, Pairs, fit, key_of, split
+from .composition import EncoderLike, compose
 from .recall import recall
 from .space import Space
 
-Method = Literal["ridge", "procrustes", "contrastive"]
-_CHUNK = 1024
 _NOISE = 0.004  # variance of C-MCR's noise on unit vectors
 
 
@@ -32,7 +30,7 @@ def bridge(
     corpus: Iterable[Any],
     *,
     via: str = "text",
-    method: Method = "ridge",
+    method: FitMethod = "ridge",
     prefer: Literal["source", "target"] = "target",
     unpaired: Mapping[str, Iterable[Any]] | None = None,
     held_out: Mapping[str, Pairs] | None = None,
@@ -40,18 +38,18 @@ def bridge(
     force: bool = False,
     runtime: Runtime | None = None,
 ) -> Space:
-    """Lead the modalities of one space into another, by encoding a corpus of a shared modality in both.
+    """Project the modalities of one space into another, by a map that is fitted to a corpus encoded in both.
 
-    The result has the modalities of both; one that both have is `prefer`'s. The map's report, on held-out
-    parts of the corpus, is the `report` of its projections. It says nothing about modalities that were never
-    paired; what `held_out` pairs of these, (item, item of `via`) by modality, give over the bridge is the
-    report's "held_out".
+    The result has the modalities of both spaces; one that both have is taken from `prefer`. The map's
+    AlignmentReport, on held-out parts of the corpus, is the `report` of the result's projections. It says
+    nothing about modalities that were never paired. For these, pass `held_out` pairs by modality, each an
+    item and its partner of the modality `via`: their recall over the bridge is the report's "held_out".
 
-    A map that is fitted to texts meets other vectors when images go through it: modalities of one space keep
-    to regions of their own. Two corrections, after C-MCR (Wang et al., "Connecting Multi-modal Contrastive
-    Representations", NeurIPS 2023): `unpaired` items of the source's other modalities, whose mean is moved to
-    that of the corpus; and for "contrastive", which trains a small network instead of a matrix, noise on its
-    inputs. Of C-MCR's memories, which answer each vector by a mean of stored ones, nothing is here.
+    A map that was fitted to texts meets other vectors when images go through it, since each modality of a
+    space keeps to a region of its own. Two corrections come from C-MCR (Wang et al., "Connecting Multi-modal
+    Contrastive Representations", NeurIPS 2023): the mean of `unpaired` items of the source's other modalities
+    is moved to that of the corpus; and "contrastive", which trains a small network instead of a matrix, adds
+    noise to its inputs. C-MCR's memories, which replace each vector by a mean of stored ones, are left out.
 
     Raises UnknownModalityError, and as `mmencode.align`.
     """
@@ -61,14 +59,14 @@ def bridge(
         require_list(others, f"unpaired[{modality!r}]")
     for modality, pairs in (held_out or {}).items():
         require_list(pairs, f"held_out[{modality!r}]", of=" of (item, partner) tuples")
-    led = set(source.modalities) - (set(target.modalities) if prefer == "target" else set())
-    if unknown := set(held_out or {}) - led:
-        raise ValueError(f"held_out has {sorted(unknown)}: the bridge leads {sorted(led)}")
+    bridged = set(source.modalities) - (set(target.modalities) if prefer == "target" else set())
+    if unknown := set(held_out or {}) - bridged:
+        raise ValueError(f"held_out has {sorted(unknown)}: the bridge leads {sorted(bridged)}")
     noise = _NOISE if method == "contrastive" else 0.0
     most = 2**62 if method == "contrastive" else KEPT
     centre = Centre()
-    held = split(_encoded(source, target, via, corpus, centre), 5, seed, most)
-    projection = fitted(
+    held = split(_encode_corpus(source, target, via, corpus, centre), 5, seed, most)
+    projection = fit(
         held,
         method,
         source=source.id,
@@ -78,8 +76,8 @@ def bridge(
         noise=noise,
         device=(runtime or target.runtime).device,
     )
-    theirs: dict[str, Part] = dict.fromkeys(target.modalities, target)
-    ours: dict[str, Part] = {}
+    theirs: dict[str, EncoderLike] = dict.fromkeys(target.modalities, target)
+    ours: dict[str, EncoderLike] = {}
     for modality in source.modalities:
         items = (unpaired or {}).get(modality)
         steps = [] if items is None else [_shift(centre.mean - _mean(source, modality, items))]
@@ -88,12 +86,12 @@ def bridge(
     space = compose(name, parts, runtime=runtime or target.runtime)
     for modality, pairs in (held_out or {}).items():
         projection = space.projections[modality]
-        projection.report = {**projection.report, "held_out": _found(space, modality, via, pairs)}
+        projection.report = {**projection.report, "held_out": _measure(space, modality, via, pairs)}
     return space
 
 
-def _found(space: Space, modality: str, via: str, pairs: Pairs) -> dict[str, Any]:
-    """How well items and their partners find each other, both ways."""
+def _measure(space: Space, modality: str, via: str, pairs: Pairs) -> dict[str, Any]:
+    """Measure the recall of partners by items, and of items by partners."""
     items, partners = zip(*pairs, strict=True)
     ours, theirs = space.encode(modality, items).vectors, space.encode(via, partners).vectors
     return {
@@ -103,31 +101,32 @@ def _found(space: Space, modality: str, via: str, pairs: Pairs) -> dict[str, Any
 
 
 class Centre:
-    """The mean of rows that come in parts."""
+    """The mean of vectors that come in parts."""
 
     def __init__(self) -> None:
         self._sum: Any = 0.0
         self._count = 0
 
     def add(self, rows: Vectors) -> None:
-        """Take rows in."""
+        """Add vectors to the mean."""
         self._sum = self._sum + rows.sum(axis=0, dtype=np.float64)
         self._count += len(rows)
 
     @property
     def mean(self) -> Vectors:
-        """Of all rows so far; FitError without any."""
+        """The mean of all vectors so far; FitError without any."""
         if not self._count:
             raise FitError("there is nothing to take the mean of", remedy="give some items")
         mean: Vectors = (self._sum / self._count).astype(np.float32)
         return mean
 
 
-def _encoded(
+def _encode_corpus(
     source: Space, target: Space, via: str, corpus: Iterable[Any], centre: Centre
 ) -> Iterator[tuple[Vectors, Vectors, list[bytes]]]:
+    """Encode a corpus in both spaces, a chunk at a time, and add the source's vectors to `centre`."""
     items, start = kept(corpus), 0
-    while chunk := list(islice(items, _CHUNK)):
+    while chunk := list(islice(items, CHUNK)):
         ours, theirs = source.encode(via, chunk).vectors, target.encode(via, chunk).vectors
         centre.add(ours)
         yield ours, theirs, [key_of(item, via, start + place) for place, item in enumerate(chunk)]
@@ -142,12 +141,12 @@ def _mean(space: Space, modality: str, items: Iterable[Any]) -> Vectors:
 
 
 def _shift(by: Vectors) -> Linear:
-    """Unit vectors moved by the same step."""
+    """A projection that adds one vector to each of its inputs."""
     return Linear(torch.eye(len(by)), torch.from_numpy(by))
 
 
 def _behind(source: Space, modality: str, steps: list[Projection]) -> Projection:
-    """These steps, one after another, behind whatever leads this modality into the source space."""
+    """Chain projections, in order, behind the one that leads a modality into the source space."""
     own = source.tower(modality).projection
     *firsts, last = steps if isinstance(own, IdentityProjection) else [own, *steps]
     chain = last

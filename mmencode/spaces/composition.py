@@ -1,4 +1,4 @@
-"""One space of encoders from any packages, each of which lives there or has a projection fitted to it."""
+"""Composition of one space from encoders of any packages, each native to it or projected into it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..plugins.spec import EncoderSpec, require_space_name
 from ..projection import IdentityProjection, Projection, Truncation
 from .space import Space
 
-Part = str | EncoderSpec | tuple[str | EncoderSpec, Projection] | Space
+EncoderLike = str | EncoderSpec | tuple[str | EncoderSpec, Projection] | Space
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How one modality reaches the space: an encoder, a projection if it has one, and where both lead.
+class _Route:
+    """The route of one modality into the space: an encoder, and a projection if it needs one.
 
-    `home` is the space that has the encoder as it is: one that was given, or the name of a declared one.
+    home   the space that has this encoder and projection already: a loaded one, or the name of a declared one
     """
 
     spec: EncoderSpec
@@ -29,15 +29,15 @@ class _Way:
     home: Space | str | None = None
 
     def leads(self) -> tuple[str, ...]:
-        """Ids of spaces, any of which says where the vectors are; to know them, encoders may be loaded."""
+        """The ids, one or more, of the space that the route leads into; finding them may load encoders."""
         if isinstance(self.home, Space):
             return (self.home.id,)
-        return _native(self.spec) if self.projection is None else (self.projection.into,)
+        return _native_ids(self.spec) if self.projection is None else (self.projection.into,)
 
 
 def compose(
     name: str,
-    encoders: Mapping[str, Part],
+    encoders: Mapping[str, EncoderLike],
     *,
     runtime: Runtime | None = None,
     limits: Limits | None = None,
@@ -45,25 +45,26 @@ def compose(
 ) -> Space:
     """Make one named space of an encoder for each modality.
 
-    An encoder is given by its name, or its spec, where it lives in the space by itself, as
-    `(name, projection)` where a projection leads it there, or as the space that has it. All must lead into
-    one space, which a projection says by `into`; the features of one encoder, whole or cut, make their own.
-    Widths that are declared are compared at once, others when the encoder is loaded.
+    An encoder that is native to the space is given by its name or spec; one that a projection leads there,
+    as `(name, projection)`; one of a loaded space, as that Space. All must lead into one space; a projection
+    names its space by `into`. A single encoder may stay without one: its features, whole or truncated, make
+    a space of their own. Declared widths are compared at once, others when the encoder is loaded.
 
-    Raises UnknownNameError; SpecError when an encoder is of another modality; SpaceMismatchError when they
-    don't lead into one space, or nobody says where one leads; EncoderError when the widths differ.
+    Raises UnknownNameError; SpecError when an encoder is of another modality; SpaceMismatchError when the
+    encoders don't lead into one space, or a projection doesn't say where it leads; EncoderError when the
+    widths differ.
     """
     require_space_name(name)
     if not encoders:
         raise ValueError(f"space {name!r} has no encoders: give one for each modality")
-    ways = {modality: _way(modality, part) for modality, part in encoders.items()}
-    _require_one_space(ways)
-    _require_one_width(name, ways)
+    routes = {modality: _route(modality, encoder) for modality, encoder in encoders.items()}
+    _require_one_space(routes)
+    _require_one_width(name, routes)
     return Space(
         name,
-        [replace(way.spec, space=name, aliases=(), card="") for way in ways.values()],
+        [replace(route.spec, space=name, aliases=(), card="") for route in routes.values()],
         projections={
-            modality: way.projection for modality, way in ways.items() if way.projection is not None
+            modality: route.projection for modality, route in routes.items() if route.projection is not None
         },
         runtime=runtime,
         limits=limits,
@@ -71,30 +72,30 @@ def compose(
     )
 
 
-def _way(modality: str, part: Part) -> _Way:
-    way = _as_way(modality, part)
-    if way.spec.modality != modality:
+def _route(modality: str, encoder: EncoderLike) -> _Route:
+    route = _as_route(modality, encoder)
+    if route.spec.modality != modality:
         raise SpecError(
-            f"encoder {way.spec.name!r} is for {way.spec.modality}, not for {modality}",
-            remedy=f"give it as {way.spec.modality!r}, or another one as {modality!r}",
+            f"encoder {route.spec.name!r} is for {route.spec.modality}, not for {modality}",
+            remedy=f"give it as {route.spec.modality!r}, or another one as {modality!r}",
         )
-    return way
+    return route
 
 
-def _as_way(modality: str, part: Part) -> _Way:
-    match part:
-        case Space():
-            return _Way(part.spec(modality), part.projections.get(modality), part)
+def _as_route(modality: str, encoder: EncoderLike) -> _Route:
+    match encoder:
+        case Space() as space:
+            return _Route(space.spec(modality), space.projections.get(modality), space)
         case str() | EncoderSpec():
-            spec = _spec(part)
-            return _Way(spec, home=spec.space_name if spec in _declared(spec) else None)
-        case (str() | EncoderSpec() as encoder, Projection() as projection):
             spec = _spec(encoder)
+            return _Route(spec, home=spec.space_name if spec in _find_declared_space(spec) else None)
+        case (str() | EncoderSpec() as named, Projection() as projection):
+            spec = _spec(named)
             _require_fit(spec, projection)
-            return _Way(spec, projection)
+            return _Route(spec, projection)
     raise TypeError(
-        f"the encoder for {modality} is {part!r:.100}: give its name, its EncoderSpec, one of these with a "
-        "Projection as (encoder, projection), or the Space that has it"
+        f"the encoder for {modality} is {encoder!r:.100}: give its name, its EncoderSpec, one of these with "
+        "a Projection as (encoder, projection), or the Space that has it"
     )
 
 
@@ -103,7 +104,7 @@ def _spec(encoder: str | EncoderSpec) -> EncoderSpec:
 
 
 def _require_fit(spec: EncoderSpec, projection: Projection) -> None:
-    """What can be said of an encoder and its projection before the encoder is loaded."""
+    """Raise EncoderError when the declared widths of an encoder and its projection differ."""
     width = None if spec.projection else spec.dim  # with a projection of its own, dim isn't the features'
     if None not in (width, projection.width) and width != projection.width:
         raise EncoderError(
@@ -113,8 +114,8 @@ def _require_fit(spec: EncoderSpec, projection: Projection) -> None:
         )
 
 
-def _declared(spec: EncoderSpec) -> tuple[EncoderSpec, ...]:
-    """All encoders that plugins declare for the spec's space; none for a spec that they don't declare."""
+def _find_declared_space(spec: EncoderSpec) -> tuple[EncoderSpec, ...]:
+    """Look up the encoders of the spec's space in the registry; none when the registry lacks the spec."""
     try:
         found = registry().space(spec.space_name)
     except UnknownNameError:
@@ -122,27 +123,27 @@ def _declared(spec: EncoderSpec) -> tuple[EncoderSpec, ...]:
     return found if spec in found else ()
 
 
-def _native(spec: EncoderSpec) -> tuple[str, ...]:
-    """Ids under which an encoder's own vectors are known: of its whole space, and of it alone."""
-    specs = _declared(spec) or (spec,)
+def _native_ids(spec: EncoderSpec) -> tuple[str, ...]:
+    """The ids of an encoder's own space: with all its encoders, and with this one alone."""
+    specs = _find_declared_space(spec) or (spec,)
     with Space(spec.space_name, specs, runtime=Runtime("cpu", "float32")) as whole:
         card = whole.card
     alone = replace(card, towers=tuple(tower for tower in card.towers if tower.modality == spec.modality))
     return card.id, alone.id
 
 
-def _require_one_space(ways: Mapping[str, _Way]) -> None:
-    homes = {way.home for way in ways.values()}
-    for way in ways.values():
-        _require_fitted(way, alone=len(ways) == 1)
-    if len(ways) == 1 or (len(homes) == 1 and None not in homes):
+def _require_one_space(routes: Mapping[str, _Route]) -> None:
+    homes = {route.home for route in routes.values()}
+    for route in routes.values():
+        _require_fitted(route, alone=len(routes) == 1)
+    if len(routes) == 1 or (len(homes) == 1 and None not in homes):
         return
-    leads = {modality: way.leads() for modality, way in ways.items()}
+    leads = {modality: route.leads() for modality, route in routes.items()}
     prints = [set(map(fingerprint_in, ids)) for ids in leads.values()]
     if set.intersection(*prints):
         return
     places = "; ".join(
-        f"{modality}: {way.spec.name} into {leads[modality][0]}" for modality, way in ways.items()
+        f"{modality}: {route.spec.name} into {leads[modality][0]}" for modality, route in routes.items()
     )
     raise SpaceMismatchError(
         f"these encoders don't lead into one space: {places}",
@@ -150,22 +151,23 @@ def _require_one_space(ways: Mapping[str, _Way]) -> None:
     )
 
 
-def _require_fitted(way: _Way, *, alone: bool) -> None:
-    """SpaceMismatchError for a projection that leads nowhere; alone, features as they are make a space."""
-    if way.projection is None or way.projection.into or isinstance(way.home, Space):
+def _require_fitted(route: _Route, *, alone: bool) -> None:
+    """Raise SpaceMismatchError for a projection without a space; alone, features themselves make a space."""
+    if route.projection is None or route.projection.into or isinstance(route.home, Space):
         return
-    if alone and isinstance(way.projection, IdentityProjection | Truncation):
+    if alone and isinstance(route.projection, IdentityProjection | Truncation):
         return
     raise SpaceMismatchError(
-        f"nobody says into which space the projection of encoder {way.spec.name!r} leads",
+        f"the projection of encoder {route.spec.name!r} doesn't say into which space it leads",
         remedy="fit it with mmencode.align, or give LabelAnchored the Embeddings of its labels; "
         "a projection of your own sets `into` to the id of the space that it was fitted to",
     )
 
 
-def _require_one_width(name: str, ways: Mapping[str, _Way]) -> None:
+def _require_one_width(name: str, routes: Mapping[str, _Route]) -> None:
     dims = {
-        modality: (way.projection and way.projection.dim) or way.spec.dim for modality, way in ways.items()
+        modality: (route.projection and route.projection.dim) or route.spec.dim
+        for modality, route in routes.items()
     }
     if len(set(dims.values()) - {None}) > 1:
         raise EncoderError(

@@ -1,4 +1,4 @@
-"""A space as a folder: its card, and the projections that no package provides."""
+"""Folders that hold a saved space: its card, and the projections that no package provides."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _REMEDY = "get the folder again from whoever made it"
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What a folder holds.
+    """The content of a saved space's folder.
 
-    plugins      encoder to the distribution that declared it
-    projections  by modality; those that a plugin declares aren't there
+    plugins      from the name of each encoder to the distribution that declared it
+    projections  by modality, without those that a plugin declares
     """
 
     card: SpaceCard
@@ -41,7 +41,7 @@ class Saved:
 
 
 def write_folder(folder: str | os.PathLike[str], saved: Saved) -> None:
-    """Write a folder that isn't there yet, whole or not at all; raises as `folder_aside`."""
+    """Write a saved space into a new folder, whole or not at all; FileExistsError when it is there."""
     with folder_aside(folder) as aside:
         aside.mkdir()
         for modality, projection in saved.projections.items():
@@ -50,27 +50,27 @@ def write_folder(folder: str | os.PathLike[str], saved: Saved) -> None:
 
 
 def read_folder(folder: str | os.PathLike[str]) -> Saved:
-    """What `write_folder` wrote.
+    """Read the saved space that `write_folder` wrote.
 
-    Raises WeightsError when a part is missing or can't be read, IdentityError when one isn't what the card
-    says, the card isn't what it was, or this mmencode would give other vectors.
+    Raises WeightsError when a part is missing or can't be read, IdentityError when a projection isn't the one
+    of the card, the card was changed, or this mmencode would compute other vectors.
     """
     path = Path(folder)
     content, card = _read(path / CARD)
     if (card.inputs, card.normalisation) != (INPUTS, NORMALISATION):
         raise IdentityError(
-            f"the space was saved by an mmencode that reads items in way {card.inputs} and normalises by "
-            f"{card.normalisation!r}; this one does so in way {INPUTS} and by {NORMALISATION!r}",
+            f"the space was saved by an mmencode with version {card.inputs} of the readers of items and the "
+            f"normalisation {card.normalisation!r}; this one has version {INPUTS} and {NORMALISATION!r}",
             culprit=str(path / CARD),
-            remedy="load it with an mmencode of that time, or compose it again with this one",
+            remedy="load it with the mmencode that saved it, or compose it again with this one",
         )
     projections = {modality: load_projection(path / _file(modality)) for modality in content["projections"]}
     expected = {tower.modality: tower.identity.projection for tower in card.towers}
     for modality, projection in projections.items():
         if known(projection) != expected[modality]:
             raise IdentityError(
-                f"the projection of {modality} isn't the one of the card: that has {expected[modality]!r}, "
-                f"and this is {known(projection)!r}",
+                f"the projection of {modality} isn't the one of the card: that is {expected[modality]!r}, "
+                f"and the file has {known(projection)!r}",
                 culprit=str(path / _file(modality)),
                 remedy=_REMEDY,
             )
@@ -78,15 +78,15 @@ def read_folder(folder: str | os.PathLike[str]) -> Saved:
 
 
 def read_card(path: str | os.PathLike[str]) -> SpaceCard:
-    """The card in a file, or in the folder of a space; raises as `read_folder`."""
+    """Read a card from its file, or from the folder of a saved space; raises as `read_folder`."""
     source = Path(path)
     return _read(source / CARD if source.is_dir() else source)[1]
 
 
-def shipped_card(specs: Iterable[EncoderSpec]) -> SpaceCard | None:
-    """The card that the plugin of these encoders ships with their space; None when it ships none.
+def read_shipped_card(specs: Iterable[EncoderSpec]) -> SpaceCard | None:
+    """Read the card that a plugin ships with the space of its encoders; None when it ships none.
 
-    WeightsError when it can't be read, IdentityError when it was changed.
+    Raises WeightsError when the card can't be read, IdentityError when it was changed.
     """
     named = next((spec for spec in specs if spec.card), None)
     if named is None:
@@ -105,7 +105,7 @@ def shipped_card(specs: Iterable[EncoderSpec]) -> SpaceCard | None:
 
 
 def _to_text(saved: Saved) -> str:
-    """For people to read but for the probes, which take the last line."""
+    """Write the JSON of a card's file: indented for people to read, with all probes on the last line."""
     content = {
         **saved.card.to_dict(),
         "fingerprint": saved.card.fingerprint,
@@ -118,7 +118,7 @@ def _to_text(saved: Saved) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], SpaceCard]:
-    """The content of a card's file, and the card."""
+    """Read and check a card's file; return its whole content, and the card."""
     try:
         content = json.loads(read_whole(path, _MOST))
         _require_unchanged(content, path)
@@ -138,26 +138,26 @@ def _read(path: Path) -> tuple[dict[str, Any], SpaceCard]:
 
 
 def _require_unchanged(content: Any, path: Path) -> None:
-    """IdentityError for a card of this format that isn't as it was written, ValueError for what is none."""
+    """Raise IdentityError for a card without the checksum that it states, ValueError for no JSON object."""
     if type(content) is not dict:
-        raise ValueError("it is no JSON object")
+        raise ValueError("the file isn't a JSON object")
     rest = {key: value for key, value in content.items() if key != "checksum"}
     if content.get("format") == FORMAT and content.get("checksum") != json_digest(rest):
         raise IdentityError(
-            "the card isn't as it was written: its content doesn't have the checksum that it says",
+            "the card isn't as it was written: its content doesn't have the checksum that it states",
             culprit=str(path),
-            remedy=f"it was changed by hand or damaged: {_REMEDY}",
+            remedy=f"the card was changed by hand or damaged: {_REMEDY}",
         )
 
 
 def _require_whole(content: Mapping[str, Any], card: SpaceCard) -> None:
-    """ValueError unless what the file has beside the card goes with it."""
+    """Raise ValueError unless the file's plugins, projections and fingerprint agree with its card."""
     plugins, projections = content.get("plugins"), content.get("projections")
     if type(plugins) is not dict or not all(map(_is_distribution, plugins.values())):
         raise ValueError("'plugins' doesn't say by which distributions the encoders were declared")
     said = [card.name, *(tower.encoder for tower in card.towers)]
     if card.dim > _WIDEST or any(len(name) > _LONGEST for name in said):
-        raise ValueError(f"it has a width of over {_WIDEST}, or a name of over {_LONGEST} characters")
+        raise ValueError(f"the card has a width of over {_WIDEST}, or a name of over {_LONGEST} characters")
     modalities = [tower.modality for tower in card.towers]
     if type(projections) is not list or not all(name in modalities for name in projections):
         raise ValueError(
@@ -168,7 +168,7 @@ def _require_whole(content: Mapping[str, Any], card: SpaceCard) -> None:
 
 
 def _is_distribution(name: object) -> bool:
-    """Whether pip could be asked for it; it stands in a command that a message may tell."""
+    """Whether a name is fit for a distribution: messages put it into a `pip install` command."""
     return isinstance(name, str) and len(name) <= _LONGEST and bool(_DISTRIBUTION.fullmatch(name))
 
 

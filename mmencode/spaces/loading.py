@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..card import SpaceCard, TowerCard
 from ..embeddings.embeddings import Embeddings
-from ..engine.engine import OnError
+from ..engine.call import OnError
 from ..engine.runtime import Auto, Runtime
 from ..errors import SpaceMismatchError, TrustError, UnknownNameError
 from ..inputs import Limits
@@ -74,19 +74,20 @@ def _loaded(
     specs, saved = _found(name, moved)
     if saved is not None and trust is None:
         _require_declared(specs, moved, os.path.join(os.fsdecode(name or ""), CARD))
-    loaded = Space(
+    way = None  # a space whose weights lie elsewhere travels by its specs, which say where
+    if moved is None:
+        place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else specs[0].space_name
+        way = Way(_loaded, (place, None, trust))
+    return Space(
         specs[0].space_name,
         specs,
         projections=saved.projections if saved else None,
         runtime=runtime,
         limits=limits,
         fast=fast,
+        card=saved.card if saved else None,  # which has vectors to verify, and the same fingerprint
+        way=way,
     )
-    loaded._card = saved.card if saved else None  # which has vectors to verify, and the same fingerprint
-    if moved is None:  # else it travels by its specs, which say where the weights lie
-        place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else loaded.name
-        loaded._way = Way(_loaded, (place, None, trust))
-    return loaded
 
 
 def _found(

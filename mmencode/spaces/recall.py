@@ -1,4 +1,4 @@
-"""How well vectors find their partners: recall, ranks, and what chance would give."""
+"""The recall of vectors that belong together, such as those of images and captions, beside chance."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..embeddings.array_types import Flags, Numbers, Positions, Vectors
+
 DEPTHS = (1, 5, 10)
-_SIGMAS = 3.1  # of the mean rank: once in a thousand by chance
-EQUAL = 1e-6  # what float32 doesn't tell apart among cosines
-_BLOCK = 2**24  # scores held at once: 64 MiB
-Rows = np.ndarray[Any, np.dtype[np.float32]]
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
-Places = np.ndarray[Any, np.dtype[np.int64]]
-Flags = np.ndarray[Any, np.dtype[np.bool_]]
+_SIGMAS = 3.1  # standard deviations of the mean rank: chance exceeds them once in a thousand times
+EQUAL = 1e-6  # cosines in float32 that differ by less count as equal
+BLOCK = 2**24  # scores held at once: 64 MiB
 Truth = Literal["partners", "queries"]
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """How often an item's own partner is among the first k of all candidates, in one direction.
+    """Recall in one direction: the share of items whose own partner is among the first k of all candidates.
 
-    at, chance   k to the share, of 1, and to that of a blind guess, which puts the candidates in any order
-    interval     95 % of the share at 1 (Wilson 1927)
-    sigmas       how far the partners' mean rank lies above that of blind guesses, in its standard deviations
+    at, chance   from k to the share, and to that of a blind guess, which puts the candidates in any order
+    interval     95 % confidence interval of the share at 1 (Wilson 1927)
+    sigmas       distance of the partners' mean rank from that of blind guesses, in standard deviations
     """
 
     count: int
@@ -37,7 +35,7 @@ class Recall:
 
     @property
     def above_chance(self) -> bool:
-        """Whether the ranks could hardly be those of blind guesses."""
+        """Whether the ranks are so good that blind guesses reach them less than once in a thousand times."""
         return self.sigmas > _SIGMAS
 
     def __str__(self) -> str:
@@ -49,21 +47,21 @@ class Recall:
         return f"{shares}; @1 with 95 % between {100 * low:.1f} and {100 * high:.1f} %"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, which come back from JSON as they are."""
+        """Convert the recall to plain values, which JSON keeps as they are."""
         shares = {
             name: {str(k): share for k, share in getattr(self, name).items()} for name in ("at", "chance")
         }
         return {**asdict(self), **shares, "interval": list(self.interval)}
 
 
-def recall(groups: Iterable[tuple[Rows, Rows]], *, truth: Truth = "partners") -> Recall:
-    """Of unit rows `[n, dim]` and their partners `[n, dim]`; each group is searched by itself.
+def recall(groups: Iterable[tuple[Vectors, Vectors]], *, truth: Truth = "partners") -> Recall:
+    """Measure how often unit rows `[n, dim]` find their partners `[n, dim]`, searching each group by itself.
 
-    Equal rows of the side `truth` are one and the same item, whose partners are partners of them all: two
-    photographs with one caption find it both, and the caption finds either. Where others have a partner's
-    score, it counts as their order were drawn.
+    Equal rows on the side `truth` are one item, and the partners of one row are right for all its equals.
+    So two photographs with one caption both find it, and the caption finds either. Where other candidates
+    have a partner's score, the order of equal ones counts as if it were drawn.
 
-    Raises ValueError for rows of other shapes, and for some that aren't finite.
+    Raises ValueError for rows of different shapes, and for rows that aren't finite.
     """
     hits, blind = dict.fromkeys(DEPTHS, 0.0), dict.fromkeys(DEPTHS, 0.0)
     count, above, variance = 0, 0.0, 0.0
@@ -71,33 +69,35 @@ def recall(groups: Iterable[tuple[Rows, Rows]], *, truth: Truth = "partners") ->
         _require_rows(queries, partners)
         ranks = _ranks(queries, partners, truth)
         count += len(queries)
-        found, spread = _evidence(ranks, shared=truth == "queries")
-        above, variance = above + found, variance + spread
+        excess, spread = _excess(ranks, shared=truth == "queries")
+        above, variance = above + excess, variance + spread
         candidates = np.full(len(queries), len(queries))
         for k in DEPTHS:
-            hits[k] += float(drawn(ranks.beside + ranks.best, ranks.best, k - ranks.before).sum())
-            blind[k] += float(drawn(candidates, ranks.partners, np.full(len(queries), k)).sum())
+            hits[k] += float(hit_probability(ranks.beside + ranks.best, ranks.best, k - ranks.before).sum())
+            blind[k] += float(hit_probability(candidates, ranks.partners, np.full(len(queries), k)).sum())
     at = {k: hits[k] / max(1, count) for k in DEPTHS}
     chance = {k: blind[k] / max(1, count) for k in DEPTHS}
     return Recall(count, at, chance, _wilson(at[1], count), above / sqrt(variance) if variance else 0.0)
 
 
-def _require_rows(queries: Rows, partners: Rows) -> None:
+def _require_rows(queries: Vectors, partners: Vectors) -> None:
     if queries.ndim != 2 or queries.shape != partners.shape:
-        raise ValueError(f"rows of shapes {queries.shape} and {partners.shape}: make both [n, dim]")
+        raise ValueError(
+            f"queries and partners have shapes {queries.shape} and {partners.shape}: make both [n, dim]"
+        )
     if not (np.isfinite(queries).all() and np.isfinite(partners).all()):
-        raise ValueError("some rows aren't finite: leave them out")
+        raise ValueError("some vectors aren't finite: leave them out")
 
 
 @dataclass(slots=True)
 class _Ranks:
-    """For each query, numbers of candidates `[n]`.
+    """Counts of candidates for each query, `[n]`.
 
-    partners   those that are right
-    best       of these the ones with the highest score
-    before     others with a higher one; `beside` with that one
-    own        others before the query's own partner, those with its score as halves
-    doubles    over all others the sum of how many candidates equal each of them, itself included
+    partners   candidates that are right answers
+    best       of the partners those with the highest score
+    before     wrong candidates with a higher score than that; `beside` with the same score
+    own        wrong candidates ahead of the query's own partner; those with its score count a half
+    doubles    summed over the wrong candidates, how many candidates equal each one, itself included
     """
 
     partners: Numbers
@@ -108,7 +108,7 @@ class _Ranks:
     doubles: Numbers
 
 
-def _ranks(queries: Rows, partners: Rows, truth: Truth) -> _Ranks:
+def _ranks(queries: Vectors, partners: Vectors, truth: Truth) -> _Ranks:
     count = len(queries)
     ranks = _Ranks(*np.empty((6, count)))
     copies = np.concatenate(
@@ -130,25 +130,26 @@ def _ranks(queries: Rows, partners: Rows, truth: Truth) -> _Ranks:
     return ranks
 
 
-def blocks(queries: int, candidates: int) -> Iterator[Places]:
-    """The places of all queries, as many at a time as scores with all candidates may be held of."""
-    step = max(1, _BLOCK // max(1, candidates))
+def blocks(queries: int, candidates: int) -> Iterator[Positions]:
+    """Cut the places of queries into blocks of at most BLOCK scores, 64 MiB, against all candidates."""
+    step = max(1, BLOCK // max(1, candidates))
     return (np.arange(start, min(start + step, queries)) for start in range(0, queries, step))
 
 
-def _equal(rows: Rows, places: Places) -> Flags:
-    """Which rows those at some places equal, `[places, n]`."""
+def _equal(rows: Vectors, places: Positions) -> Flags:
+    """Whether the rows at some places equal each of all rows, `[places, n]`."""
     equal: Flags = rows[places] @ rows.T > 1 - EQUAL
-    equal[np.arange(len(places)), places] = True  # of a row of zeros, too
+    equal[np.arange(len(places)), places] = True  # a row of zeros has the cosine 0 with itself
     return equal
 
 
-def _evidence(ranks: _Ranks, *, shared: bool) -> tuple[float, float]:
-    """How far ranks lie above the middle of the candidates that are no partners, summed, and its variance.
+def _excess(ranks: _Ranks, *, shared: bool) -> tuple[float, float]:
+    """The sum over queries of how far the own partner ranks above the middle, and its variance by chance.
 
-    Each is a share of these candidates. To a blind guess a partner's rank among the distinct others is
-    uniform; m others that are one and the same item come together, as one of the weight m. The partners of
-    one query, which its equals share, are ranked among the same others.
+    A rank is a share of the wrong candidates. For a blind guess the rank of a partner among the distinct
+    wrong candidates is uniform; m wrong candidates that are one item come together, as one of weight m.
+    Queries that are equal share their partners (`shared`), which are ranked among the same wrong candidates,
+    so that these ranks vary together.
     """
     others = len(ranks.partners) - ranks.partners
     some = others > 0
@@ -158,15 +159,15 @@ def _evidence(ranks: _Ranks, *, shared: bool) -> tuple[float, float]:
     return float((0.5 - share).sum()), float((1 / 12 + weights / 6 + together * weights / 12).sum())
 
 
-def drawn(candidates: Numbers, same: Numbers, draws: Numbers) -> Numbers:
-    """The probability that so many draws, at most as many as candidates, give one that is the `same`.
+def hit_probability(candidates: Numbers, right: Numbers, draws: Numbers) -> Numbers:
+    """The probability that `draws` candidates, drawn without replacement, include one of the right ones.
 
-    Each `[n]`: of n sets of candidates, drawn from without putting back.
+    All are `[n]`, for n sets of candidates of which `right` are right answers.
     """
-    missed = np.ones(len(same))
+    missed = np.ones(len(right))
     for done in range(int(np.max(draws, initial=0))):
         left = np.maximum(candidates - done, 1)
-        missed *= np.where(done < draws, np.clip((left - same) / left, 0, 1), 1)
+        missed *= np.where(done < draws, np.clip((left - right) / left, 0, 1), 1)
         if not missed.any():
             break
     return 1 - missed
@@ -177,4 +178,6 @@ def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
         return 0.0, 1.0
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # rounding moves ends
+    return max(0.0, min(share, centre - half)), min(
+        1.0, max(share, centre + half)
+    )  # rounding may move the ends past the share

@@ -12,31 +12,30 @@ from typing import Any
 import numpy as np
 
 from .._atomic import require_new
-from ..card import SpaceCard, require_same_space, tower_card
+from ..card import SpaceCard, require_same_space
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.search import Matches, search
 from ..embeddings.tokens import Tokens
-from ..encoder import known
 from ..engine import engine
-from ..engine.engine import Advance, Job, OnError
-from ..engine.parts import chunks, counted, joined, merged
+from ..engine.call import Advance, Call, OnError, Part
+from ..engine.lane import EmbeddingLane, FeatureLane, Lane, TokenLane
+from ..engine.parts import Collector, join_deliveries, join_positions
 from ..engine.runtime import Auto, Runtime
 from ..engine.threads import Stragglers
-from ..engine.towers import Tower, load_tower
-from ..errors import ClosedError, EncoderError, InputError, UnknownModalityError, UnknownNameError
+from ..engine.towers import Tower
+from ..errors import InputError, UnknownNameError
 from ..inputs import Limits
 from ..inputs.batches import as_batch, as_drawn, as_pairs, check_on_error, modality_of, require_many
-from ..isolation.copying import snapshot
-from ..isolation.guarding import Guard, loads
 from ..plugins.packages import missing_packages
 from ..plugins.registry import registry
 from ..plugins.spec import TEXT, EncoderSpec, Scoring
 from ..projection import Projection
-from ..zeroshot import Bank, Classifier, Duplicates, Source, described
-from .folder import Saved, read_card, shipped_card, write_folder
-from .travelling import Way, packed
-from .verification import Verification, probed, verify
+from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
+from .folder import Saved, read_card, read_shipped_card, write_folder
+from .members import Members
+from .travelling import Way, pack
+from .verification import Verification, encode_probes, verify
 
 _CHUNK = 1024  # items of a part of a stream
 
@@ -46,7 +45,7 @@ class Space:
 
     Encoders are loaded when their modality is first used. One space may be used from several threads at
     once. `with` closes it at the end. `projections`, by modality, take the place of those that the specs
-    name; they are copied.
+    name; they are copied. A space that was saved has its `card`, and `way` says how it is loaded elsewhere.
 
     Pickled, it is loaded anew where it arrives: by the name or the folder that it was loaded by, or else from
     its specs and projections. It must have the same fingerprint there, or IdentityError says so. A copy in
@@ -62,24 +61,28 @@ class Space:
         runtime: Runtime | None = None,
         limits: Limits | None = None,
         fast: bool = False,
+        card: SpaceCard | None = None,
+        way: Way | None = None,
     ) -> None:
         self.name = name
-        self.specs = {spec.modality: spec for spec in specs}
-        self.projections = {modality: snapshot(given) for modality, given in (projections or {}).items()}
-        self._members = self.specs | {
-            modality: _led(self.spec(modality), given) for modality, given in self.projections.items()
-        }
         self.runtime = Runtime() if runtime is None else runtime
         self.limits = Limits() if limits is None else limits
         self.fast = fast
-        self._towers: dict[str, tuple[Tower, ...]] = {}
-        self._bank = Bank()
-        self._card: SpaceCard | None = None
+        self._members = Members(name, specs, projections or {}, self.runtime, card)
+        self._way = way
         self._id: str | None = None
-        self._closed = False
-        self._lock = Guard()
-        self._way: Way | None = None  # by which it was loaded
+        self._bank = Bank()
         self._stragglers = Stragglers()
+
+    @property
+    def specs(self) -> Mapping[str, EncoderSpec]:
+        """The declaration of each encoder, by modality."""
+        return self._members.specs
+
+    @property
+    def projections(self) -> Mapping[str, Projection]:
+        """The projections, by modality, that were given in place of those that the specs name."""
+        return self._members.projections
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -101,10 +104,7 @@ class Space:
     @property
     def card(self) -> SpaceCard:
         """What the vectors depend on; encoders whose plugin doesn't declare it are loaded to find out."""
-        with self._lock:
-            if self._card is None:
-                self._card = self._make_card()
-            return self._card
+        return self._members.card()
 
     def encode(
         self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
@@ -115,12 +115,15 @@ class Space:
         source. With "skip" it is left out: `positions` say which items the rows are, `errors` why the
         others aren't there. An empty batch gives no rows.
         """
-        items = as_batch(modality, batch)
-        total = len(items) if isinstance(items, Sized) else None
-        with self._job(modality, items, on_error, progress, total) as job, closing(engine.run(job)) as parts:
-            held = parts if total is not None else list(parts)
-            count = total if total is not None else counted(held)
-            return self._embeddings(job, modality, merged(held, count, job.tower.dim))
+        with (
+            self._call(modality, as_batch(modality, batch), on_error, progress) as call,
+            closing(engine.run(call, EmbeddingLane)) as parts,
+        ):
+            collector = Collector(call.tower.dim, call.total)
+            for part in parts:
+                collector.add(part)
+            call.require_as_loaded()
+            return self._embeddings(modality, collector.whole())
 
     def stream(
         self,
@@ -140,27 +143,17 @@ class Space:
         `positions` and the indices of errors count from the start of the iterable. Only a bounded number of
         items is held at a time. What the iterable itself raises is raised after all items before it.
         """
-        self._check_stream(modality, items, chunk, on_error)
-        return self._stream(modality, items, chunk, on_error, progress)
+        self._require_stream(modality, items, chunk, on_error)
+        parts = self._deliver(EmbeddingLane, modality, items, chunk, on_error, progress)
+        return (self._embeddings(modality, part) for part in parts)
 
-    def _check_stream(self, modality: str, items: Iterable[Any], chunk: int | Auto, on_error: str) -> None:
-        """Say what is wrong when the call is made rather than when its first result is asked for."""
+    def _require_stream(self, modality: str, items: Iterable[Any], chunk: int | Auto, on_error: str) -> None:
+        """Raise what is wrong with a call when it is made, rather than when its first result is asked for."""
         if chunk != "auto" and not chunk >= 1:
             raise ValueError(f'chunk is {chunk!r}: make it a positive int or "auto"')
         require_many(modality, items)
         check_on_error(on_error)
         self.tower(modality)
-
-    def _stream(
-        self, modality: str, items: Iterable[Any], chunk: int | Auto, on_error: OnError, progress: bool
-    ) -> Iterator[Embeddings]:
-        total = len(items) if isinstance(items, Sized) else None
-        with (
-            self._job(modality, items, on_error, progress, total, chunk) as job,
-            closing(engine.run(job)) as parts,
-        ):
-            for held in chunks(parts):
-                yield self._embeddings(job, modality, merged(held, counted(held), job.tower.dim))
 
     def features(
         self,
@@ -170,27 +163,16 @@ class Space:
         chunk: int = 1024,
         on_error: OnError = "raise",
         progress: bool = False,
-    ) -> Iterator[engine.Part[Vectors]]:
-        """What the encoder itself gives, `[k, width]`, neither projected nor normalised: to fit projections.
+    ) -> Iterator[Part[Vectors]]:
+        """Turn items into the encoder's own features, `[k, width]`, neither projected nor normalised.
+
+        Projections are fitted to them.
 
         A part for each `chunk` items, as in `stream`: `rows`, their `positions`, and the `errors` of the
         other items.
         """
-        self._check_stream(modality, items, chunk, on_error)
-        return self._features(modality, items, chunk, on_error, progress)
-
-    def _features(
-        self, modality: str, items: Iterable[Any], chunk: int, on_error: OnError, progress: bool
-    ) -> Iterator[engine.Part[Vectors]]:
-        total = len(items) if isinstance(items, Sized) else None
-        with (
-            self._job(modality, items, on_error, progress, total, chunk) as job,
-            closing(engine.run_features(job)) as parts,
-        ):
-            for held in chunks(parts):
-                part = merged(held, counted(held), job.tower.encoder.width)
-                _require_as_loaded(job)
-                yield part
+        self._require_stream(modality, items, chunk, on_error)
+        return self._deliver(FeatureLane, modality, items, chunk, on_error, progress)
 
     def encode_tokens(
         self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
@@ -199,17 +181,15 @@ class Space:
 
         Raises EncoderError where the encoder has none; otherwise as `encode`.
         """
-        items = as_batch(modality, batch)
-        total = len(items) if isinstance(items, Sized) else None
-        with self._job(modality, items, on_error, progress, total) as job:
-            parts = list(engine.run_tokens(job))
-            _require_as_loaded(job)
+        with self._call(modality, as_batch(modality, batch), on_error, progress) as call:
+            parts = list(engine.run(call, TokenLane))
+            call.require_as_loaded()
         return Tokens(
             values=[row for part in parts for row in part.rows],
-            encoder=job.tower.spec.name,
+            encoder=call.tower.spec.name,
             modality=modality,
-            grid=job.tower.encoder.grid,
-            positions=joined(part.positions for part in parts),
+            grid=call.tower.encoder.grid,
+            positions=join_positions(part.positions for part in parts),
             errors=tuple(error for part in parts for error in part.errors),
         )
 
@@ -264,13 +244,11 @@ class Space:
         multi_label  judge each label by itself, so that an item may have several or none
         duplicates   "keep" takes labels that are the same, which published lists have: the first comes first
 
-        Raises LabelError where these make no classifier, and where labels are one vector when they are used;
+        Raises LabelError where these make no classifier, and where labels have one vector when they are used;
         UnknownNameError for an unknown set of templates; TypeError for what has no order, and for tables.
         """
-        found = described(labels, templates, by=by, synonyms=synonyms, null=null, duplicates=duplicates)
-        prompts = {modality: spec.prompt for modality, spec in self.specs.items()}
-        source = Source(self.encode, prompts, self.scoring, self._bank)
-        return Classifier(source, found, multi_label=multi_label)
+        found = describe_labels(labels, templates, by=by, synonyms=synonyms, null=null, duplicates=duplicates)
+        return Classifier(self, self._bank, found, multi_label=multi_label)
 
     def scoring(self, modality: str) -> Scoring | None:
         """How cosines of this modality with texts become probabilities; None where nothing says so."""
@@ -291,10 +269,10 @@ class Space:
         IdentityError when the card has no vectors of any modality that this space has here.
         """
         if card is None:
-            card = (not self.card.probes and shipped_card(self.specs.values())) or self.card
+            card = (not self.card.probes and read_shipped_card(self.specs.values())) or self.card
         elif not isinstance(card, SpaceCard):
             card = read_card(card)
-        with self._exact(checked=False) as exact:
+        with self.exact(checked=False) as exact:
             common = [modality for modality in exact.modalities if modality in card.probes]
             found = {modality: exact.tower(modality).card.identity for modality in common}
             return verify(exact.encode, self.id, found, card)
@@ -308,13 +286,16 @@ class Space:
         """
         require_new(folder)
         plugins = {spec.name: _declared_by(spec) for spec in self.specs.values()}
-        with self._exact() as exact:
-            card = replace(exact.card, probes=probed(exact.encode, exact.modalities))
+        with self.exact() as exact:
+            card = replace(exact.card, probes=encode_probes(exact.encode, exact.modalities))
         write_folder(folder, Saved(card, plugins, self.projections))
 
-    def _exact(self, *, checked: bool = True) -> Space:
-        """The same space on the CPU, in float32; unchecked, with encoders that needn't be as declared."""
-        self._require_open()
+    def exact(self, *, checked: bool = True) -> Space:
+        """Make the same space on the CPU, in float32, where all machines agree to thousandths of a degree.
+
+        Unchecked, its encoders needn't be as their plugins declare them.
+        """
+        self._members.require_open()
         specs = [
             spec if checked or missing_packages(spec) else replace(spec, identity=None)
             for spec in self.specs.values()
@@ -323,41 +304,25 @@ class Space:
 
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
-        if modality not in self.specs:
-            raise UnknownModalityError(
-                f"space {self.name!r} has no encoder for {modality!r}",
-                remedy=f"it has {', '.join(self.specs)}; `mmencode list` shows other spaces",
-            )
-        return self.specs[modality]
+        return self._members.spec(modality)
 
     def close(self) -> None:
         """Let the encoders go, with their memory; using the space afterwards raises ClosedError.
 
         Threads that still work on items which were given up are told to stop, and do where they run Python.
         """
-        with self._lock:
-            self._closed = True
-            self._towers.clear()
+        self._members.close()
         self._bank.clear()
         self._stragglers.stop()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        self._require_open()
-        way = self._way or Way(Space, (self.name, tuple(self.specs.values())), packed(self.projections))
+        self._members.require_open()
+        way = self._way or Way(Space, (self.name, tuple(self.specs.values())), pack(self.projections))
         return Way.go, (way, self.id, {"runtime": self.runtime, "limits": self.limits, "fast": self.fast})
 
     def __copy__(self) -> Space:
-        other = Space(
-            self.name,
-            self.specs.values(),
-            projections=self.projections,
-            runtime=self.runtime,
-            limits=self.limits,
-            fast=self.fast,
-        )
-        with self._lock:
-            other._towers, other._closed = dict(self._towers), self._closed
-            other._card, other._id, other._way = self._card, self._id, self._way
+        other = Space.__new__(Space)
+        vars(other).update(vars(self), _members=self._members.copy(), _bank=Bank(), _stragglers=Stragglers())
         return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Space:
@@ -373,23 +338,22 @@ class Space:
         return f"<Space {self.name!r}: {', '.join(self.specs)}; {self.runtime!r}>"
 
     @contextmanager
-    def _job(
+    def _call(
         self,
         modality: str,
         items: Iterable[Any],
         on_error: OnError,
         progress: bool,
-        total: int | None,
         chunk: int | Auto = sys.maxsize,
-    ) -> Iterator[Job]:
-        """What the engine is to do, with a progress bar for as long as it does it."""
+    ) -> Iterator[Call]:
+        """Begin a call of the engine, with a progress bar for as long as it takes."""
         check_on_error(on_error)
         self.runtime.after_fork()
-        towers = self._replicas(modality)
-        with _progress(progress, f"encode {modality}", total) as advance:
-            yield Job(
+        towers, drawn = self._members.towers(modality), as_drawn(items)
+        with _progress(progress, f"encode {modality}", drawn) as advance:
+            yield Call(
                 towers,
-                as_drawn(items),
+                drawn,
                 self.runtime,
                 self.limits,
                 on_error,
@@ -400,8 +364,25 @@ class Space:
                 stragglers=self._stragglers,
             )
 
-    def _embeddings(self, job: Job, modality: str, part: engine.Part[Vectors]) -> Embeddings:
-        _require_as_loaded(job)
+    def _deliver(
+        self,
+        kind: type[Lane[Vectors, Any]],
+        modality: str,
+        items: Iterable[Any],
+        chunk: int | Auto,
+        on_error: OnError,
+        progress: bool,
+    ) -> Iterator[Part[Vectors]]:
+        """Run a call of the engine and yield its parts, each as soon as it is complete."""
+        with (
+            self._call(modality, items, on_error, progress, chunk) as call,
+            closing(engine.run(call, kind)) as parts,
+        ):
+            for part in join_deliveries(parts):
+                call.require_as_loaded()
+                yield part
+
+    def _embeddings(self, modality: str, part: Part[Vectors]) -> Embeddings:
         return Embeddings(
             part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
         )
@@ -412,48 +393,7 @@ class Space:
         Of several devices the first one's. Nothing of it may be changed: every vector goes through it. Raises
         UnknownModalityError, ClosedError, and whatever loading raises.
         """
-        return self._replicas(modality)[0]
-
-    def _replicas(self, modality: str) -> tuple[Tower, ...]:
-        """The loaded towers of a modality, one for each device; the lock makes them load once."""
-        self.spec(modality)  # or the error that there is none
-        with self._lock:
-            self._require_open()
-            if modality not in self._towers:
-                self.runtime.after_fork()
-                spec, given = self._members[modality], self.projections.get(modality)
-                with loads.one(spec.name):
-                    self._towers[modality] = tuple(
-                        load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
-                    )
-            return self._towers[modality]
-
-    def _require_open(self) -> None:
-        if self._closed:
-            raise ClosedError(f"space {self.name!r} is closed", remedy="load it again")
-
-    def _make_card(self) -> SpaceCard:
-        dims, towers = set(), []
-        for modality, spec in self._members.items():
-            if spec.identity is not None and spec.dim is not None:
-                dims.add(spec.dim)
-                towers.append(tower_card(spec, spec.identity))
-            else:
-                tower = self.tower(modality)
-                dims.add(tower.dim)
-                towers.append(tower.card)
-        if len(dims) != 1:
-            raise EncoderError(
-                f"the encoders of space {self.name!r} have widths {sorted(dims)}",
-                remedy="give all of them one dim, or projections that lead to one",
-            )
-        return SpaceCard(name=self.name, dim=dims.pop(), towers=tuple(towers))
-
-
-def _require_as_loaded(job: Job) -> None:
-    """Raise IdentityError for vectors that some other network gave than the one of the card."""
-    for tower in job.towers:
-        tower.require_as_loaded()
+        return self._members.towers(modality)[0]
 
 
 def _declared_by(spec: EncoderSpec) -> str:
@@ -468,19 +408,13 @@ def _declared_by(spec: EncoderSpec) -> str:
         ) from unknown
 
 
-def _led(spec: EncoderSpec, projection: Projection) -> EncoderSpec:
-    """The spec of an encoder with a projection in place of whatever the spec names."""
-    identity = spec.identity and replace(spec.identity, projection=known(projection))
-    return replace(spec, projection="", identity=identity, dim=projection.dim or spec.dim)
-
-
 @contextmanager
-def _progress(shown: bool, title: str, total: int | None) -> Iterator[Advance]:
-    """A progress bar on a terminal's standard error, and nothing anywhere else."""
+def _progress(shown: bool, title: str, items: Iterable[Any]) -> Iterator[Advance]:
+    """Show a progress bar on a terminal's standard error, and nothing anywhere else."""
     if not shown:
         yield lambda done, failed: None
         return
     from ..engine.progress import bar
 
-    with bar(title, total) as advance:
+    with bar(title, len(items) if isinstance(items, Sized) else None) as advance:
         yield advance

@@ -1,4 +1,4 @@
-"""Whether a space still gives the vectors that it gave: a few generated items, encoded again."""
+"""Verification of a space: its probes, a few generated items, are encoded again and compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from ..card import Probes, SpaceCard
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
-from ..engine.probes import probes
+from ..engine.generated import generated_items
 from ..errors import IdentityError
 from ..plugins.spec import Identity
 
@@ -21,14 +21,14 @@ Encode = Callable[[str, list[object]], Embeddings]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What encoding a card's probes again gave.
+    """The comparison of a space's vectors of the probes with those of a card.
 
-    space, card   the ids of the space that was asked, and of the card
-    angles        for each modality the largest angle to the card's vectors, in degrees
-    changes       for each of these what isn't as the card says: "weights", "tokenizer" ...
+    space, card   the ids of the space that was verified, and of the card
+    angles        by modality, the largest angle to the card's vectors, in degrees
+    changes       by modality, the parts of the encoder's identity that differ: "weights", "tokenizer" ...
     skipped       modalities of the card that couldn't be compared: their packages aren't installed, or only
-                  their plugin knows what items of them are
-    tolerance     the largest angle that counts as none, in degrees
+                  their plugin knows how to make items
+    tolerance     the largest angle that counts as no change, in degrees
     """
 
     space: str
@@ -40,10 +40,10 @@ class Verification:
 
     @property
     def same(self) -> bool:
-        """Whether all that was compared is as the card says."""
-        return not any(self._changed(modality) for modality in self.angles)
+        """Whether all compared modalities are as the card says."""
+        return not any(self._differs(modality) for modality in self.angles)
 
-    def _changed(self, modality: str) -> bool:
+    def _differs(self, modality: str) -> bool:
         within = self.angles[modality] <= self.tolerance
         return not within or bool(self.changes[modality])
 
@@ -51,17 +51,19 @@ class Verification:
         lines = [f"{self.space} against the card of {self.card}"]
         for modality, angle in self.angles.items():
             verdict = "same"
-            if self._changed(modality):
+            if self._differs(modality):
                 verdict = "; ".join([f"CHANGED, {self.tolerance:g} is allowed", *self.changes[modality]])
             lines.append(f"  {modality:8} {angle:8.4f} degrees at most: {verdict}")
         lines += [f"  {modality:8} not compared" for modality in self.skipped]
         return "\n".join(lines)
 
 
-def probed(encode: Encode, modalities: Iterable[str]) -> Probes:
-    """The vectors of each modality's probes; none for one that only a plugin knows."""
+def encode_probes(encode: Encode, modalities: Iterable[str]) -> Probes:
+    """Encode the probes of each modality, and round; a modality that only a plugin knows has no probes."""
     rows = {
-        modality: encode(modality, items).vectors for modality in modalities if (items := probes(modality))
+        modality: encode(modality, items).vectors
+        for modality in modalities
+        if (items := generated_items(modality))
     }
     return {
         modality: tuple(tuple(round(value, _DIGITS) for value in row.tolist()) for row in vectors)
@@ -69,37 +71,40 @@ def probed(encode: Encode, modalities: Iterable[str]) -> Probes:
     }
 
 
-def verify(encode: Encode, space: str, found: Mapping[str, Identity], card: SpaceCard) -> Verification:
-    """Encode the card's probes of the modalities found and measure the angles.
+def verify(encode: Encode, space: str, identities: Mapping[str, Identity], card: SpaceCard) -> Verification:
+    """Encode the probes of some modalities again, and measure the angles to the card's vectors.
 
-    IdentityError when there are none of these.
+    identities   by modality, those of the encoders here; IdentityError when there are none
     """
-    if not found:
+    if not identities:
         raise IdentityError(
             f"the card of {card.id} has no vectors to compare with",
-            remedy="take the card of a folder that Space.save wrote, of a space with these modalities",
+            remedy="take the card of a folder that Space.save wrote, with a modality of this space",
         )
     declared = {tower.modality: tower.identity for tower in card.towers}
     angles, changes = {}, {}
-    for modality, identity in found.items():
+    for modality, identity in identities.items():
         expected = np.array(card.probes[modality], np.float32)
-        angles[modality] = _largest_angle(encode(modality, probes(modality)).vectors, expected)
+        angles[modality] = largest_angle(encode(modality, generated_items(modality)).vectors, expected)
         changes[modality] = _differences(identity, declared[modality])
-    skipped = tuple(tower.modality for tower in card.towers if tower.modality not in found)
+    skipped = tuple(tower.modality for tower in card.towers if tower.modality not in identities)
     return Verification(space, card.id, angles, changes, skipped)
 
 
 def _differences(one: Identity, other: Identity) -> tuple[str, ...]:
-    """The fields that differ from another's, of which the first cards don't say the architecture."""
+    """The names of fields in which two identities differ; older cards don't state the architecture."""
     fields, others = asdict(one), asdict(other)
     if not other.architecture:
         del fields["architecture"]
     return tuple(name for name in fields if fields[name] != others[name])
 
 
-def _largest_angle(found: Vectors, expected: Vectors) -> float:
-    """In degrees; from the chord, since the cosine of a small angle says little. 180 for other shapes."""
-    if found.shape != expected.shape:
+def largest_angle(vectors: Vectors, expected: Vectors) -> float:
+    """The largest angle between rows, in degrees; 180 for different shapes.
+
+    It is computed from the chord, since the cosine of a small angle lacks precision.
+    """
+    if vectors.shape != expected.shape:
         return 180.0
-    chords = np.linalg.norm(found.astype(np.float64) - expected, axis=1)
+    chords = np.linalg.norm(vectors.astype(np.float64) - expected, axis=1)
     return float(np.degrees(2 * np.arcsin(np.clip(chords / 2, 0, 1))).max())

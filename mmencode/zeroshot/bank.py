@@ -1,9 +1,9 @@
-"""The vectors of prompts: each text goes through the text tower once for all classifiers of a space."""
+"""A cache of prompts' vectors: each text goes through the text tower once for all classifiers of a space."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,20 +11,20 @@ import numpy as np
 
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.unit import SHORTEST, scale_to_unit
 from ..errors import LabelError
 from ..isolation.guarding import Guard
 from ..plugins.spec import TEXT
+from .contract import LabelSpace
 
-Encode = Callable[..., Embeddings]
 _AT_ONCE = 2**14  # prompts whose vectors are gathered at once: 32 MiB at 512 numbers each
-_SMALLEST = 1e-6  # a shorter mean of unit vectors is the rounding of opposite ones
 
 
 class Bank:
-    """The vectors of the texts that a space's classifiers have asked for, those used last.
+    """Keeps the vectors of the texts that a space's classifiers used last.
 
     It holds at most `numbers` float32 numbers: by default 256 MiB, which is 131 072 texts of 512 numbers.
-    A text that had to go is encoded again when it is asked for.
+    A text that was dropped is encoded again when it is needed.
     """
 
     def __init__(self, numbers: int = 2**26) -> None:
@@ -37,33 +37,35 @@ class Bank:
         return len(self._vectors)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel empty: what is asked for is encoded where it is needed."""
+        """Pickle as an empty bank: texts are encoded again where they are needed."""
         return Bank, (self._numbers,)
 
     def clear(self) -> None:
-        """Let all vectors go."""
+        """Drop the vectors of all texts."""
         with self._guard:
             self._vectors.clear()
 
-    def means(self, encode: Encode, names: Sequence[str], groups: Sequence[Sequence[str]]) -> Embeddings:
-        """The mean of each group's vectors, normalised again, `[groups, dim]`; `names` are for messages."""
+    def means(self, space: LabelSpace, names: Sequence[str], groups: Sequence[Sequence[str]]) -> Embeddings:
+        """Encode groups of texts and average each: unit vectors `[groups, dim]`; `names` are for messages."""
         parts: list[Vectors] = []
         with self._guard:
             for start, stop in _chunks([len(group) for group in groups]):
                 texts = [text for group in groups[start:stop] for text in group]
-                vectors = self._encoded(encode, texts)
+                vectors = self._encode(space, texts)
                 parts.append(mean_rows(vectors, groups[start:stop], names[start:stop]))
         return Embeddings(np.concatenate(parts), space=self._space, modality=TEXT)
 
-    def _encoded(self, encode: Encode, texts: Sequence[str]) -> Vectors:
-        """The vectors of the texts, `[texts, dim]`; those that aren't here are encoded, each once."""
+    def _encode(self, space: LabelSpace, texts: Sequence[str]) -> Vectors:
+        """Take the vectors of texts from the bank, or encode each once: `[texts, dim]`."""
         distinct = list(dict.fromkeys(texts))
         found = {text: self._vectors[text] for text in distinct if text in self._vectors}
         missing = [text for text in distinct if text not in found]
         if missing:
-            encoded = encode(TEXT, missing)
+            encoded = space.encode(TEXT, missing)
             self._space = encoded.space
-            found |= zip(missing, map(np.copy, encoded.vectors), strict=True)  # rows that can go one by one
+            found |= zip(
+                missing, map(np.copy, encoded.vectors), strict=True
+            )  # copies, so that a dropped row frees its memory
         self._keep(found)
         return np.stack([found[text] for text in texts])
 
@@ -77,9 +79,9 @@ class Bank:
 
 
 def mean_rows(vectors: Vectors, groups: Sequence[Sequence[Any]], names: Sequence[str]) -> Vectors:
-    """The mean of each group's rows of `[n, dim]`, which follow each other, normalised again.
+    """Average each group's rows of `[n, dim]`, where groups follow each other, to unit vectors.
 
-    A single row stays as it is. Raises LabelError for a group whose vectors cancel each other out.
+    A single row stays as it is, bit for bit. Raises LabelError for a group whose vectors cancel out.
     """
     starts = np.cumsum([0, *map(len, groups)])
     means = np.stack([vectors[start:stop].mean(axis=0) for start, stop in pairwise(starts)])
@@ -90,19 +92,18 @@ def mean_rows(vectors: Vectors, groups: Sequence[Sequence[Any]], names: Sequence
 
 
 def unit_means(means: Vectors, names: Sequence[str]) -> Vectors:
-    """Means of unit vectors, brought to unit length; LabelError for one that points nowhere."""
-    lengths = np.linalg.norm(means, axis=1, keepdims=True)
-    nowhere = np.flatnonzero(~(lengths[:, 0] > _SMALLEST))
+    """Bring means of unit vectors to unit length; LabelError, by name, for one without a direction."""
+    nowhere = np.flatnonzero(~(np.linalg.norm(means, axis=1) > SHORTEST))
     if len(nowhere):
         raise LabelError(
             f"the vectors that stand for {names[nowhere[0]]!r} cancel each other out: their mean is zero",
             remedy="use fewer or other prompts or examples for it",
         )
-    return np.asarray(means / lengths, np.float32)
+    return scale_to_unit(means)
 
 
 def _chunks(sizes: Sequence[int]) -> list[tuple[int, int]]:
-    """Ranges of groups with about as many members in each as may be gathered at once."""
+    """Divide groups into ranges (start, stop) of no more members than are gathered at once."""
     ends, total = [0], 0
     for place, size in enumerate(sizes):
         if total and total + size > _AT_ONCE:

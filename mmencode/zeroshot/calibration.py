@@ -6,30 +6,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..embeddings.array_types import Flags, Numbers
 from ..errors import FitError
 from ..plugins.spec import Scoring
-from .fitting import Numbers, fit_platt, fit_temperature, fit_threshold, sigmoid, softmax
-from .results import Flags
+from .fitting import fit_platt, fit_temperature, fit_threshold
+from .links import sigmoid, softmax
 
-LEAST = 10  # items; with fewer, each held-out part has one or none
+LEAST = 10  # labelled items: two for each held-out part
 LEAST_NONE = 5
 FOLDS = 5
-_BINS = 15  # as many as in Guo et al.
+_BINS = 15  # of confidence, as in Guo et al.
 _TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How scores of a modality become probabilities, and how well that works on items not fitted to.
+    """The fit that turns scores of a modality into probabilities, and its error on held-out items.
 
-    count            labelled items with a label; `nones` have none
-    folds            parts, each of which was measured with a scale fitted to the others
-    scoring          what was fitted to all
+    count            the number of items with a label; `nones`: of items that are none of the labels
+    folds            the parts, each of which was measured with a scale fitted to the others
+    scoring          the scale that was fitted to all items
     threshold        the score below which an item is none of the labels, None without such items; with
                      multi_label the score whose probability is one half
     error            expected calibration error on held-out items, of 1; `error_before` is that of the
                      encoder's own scale on the same items, None where it has none
-    loss             the same of the mean negative log likelihood, in nats; `loss_before`
+    loss             mean negative log likelihood on held-out items, in nats; `loss_before` as above
     accepted         share of the held-out items with a label whose best score reached the threshold
     rejected         share of the held-out items without one whose best score did not
     """
@@ -61,7 +62,7 @@ class Calibration:
         return "; ".join(lines)
 
 
-def calibration(
+def fit_calibration(
     modality: str,
     scores: Numbers,
     targets: Flags,
@@ -70,22 +71,22 @@ def calibration(
     multi_label: bool,
     rejecting: bool,
 ) -> Calibration:
-    """Fit a scale to scores `[n, labels]` and whether item i has label j; measure it by cross-validation.
+    """Fit a scale to scores `[n, labels]`, by the labels that items have; measure it by cross-validation.
 
-    With `rejecting`, rows without a label choose a threshold. FitError for too few items, and for scores
-    that say nothing about the labels.
+    `targets[i, j]` says whether item i has label j. With `rejecting`, items without one give a threshold.
+    FitError for too few items, and for scores that say nothing about the labels.
     """
     nones: Flags = (targets.sum(axis=1) == 0) & rejecting
     known, truth = scores[~nones], targets[~nones]
     _require_enough(known, int(nones.sum()), multi_label=multi_label)
     fit = fit_platt if multi_label else fit_temperature
-    final = _better_than_chance(fit(known, truth), len(known))
+    final = _require_better_than_chance(fit(known, truth), len(known))
     held = np.empty_like(known)
-    for part in _folds(truth):
+    for part in _divide(truth):
         held[part] = _probabilities(known[part], fit(known[~part], truth[~part]))
-    error, loss = _measured(held, truth, multi_label)
-    was = None if before is None else _measured(_probabilities(known, before), truth, multi_label)
-    found = _rejection(scores, nones) if nones.any() else (None, None, None)
+    error, loss = _measure(held, truth, multi_label)
+    was = None if before is None else _measure(_probabilities(known, before), truth, multi_label)
+    found = _fit_rejection(scores, nones) if nones.any() else (None, None, None)
     return Calibration(
         modality=modality,
         count=len(known),
@@ -102,7 +103,7 @@ def calibration(
     )
 
 
-def _better_than_chance(scoring: Scoring, count: int) -> Scoring:
+def _require_better_than_chance(scoring: Scoring, count: int) -> Scoring:
     if scoring.scale > 0:
         return scoring
     raise FitError(
@@ -111,18 +112,19 @@ def _better_than_chance(scoring: Scoring, count: int) -> Scoring:
     )
 
 
-def _measured(probabilities: Numbers, targets: Flags, multi_label: bool) -> tuple[float, float]:
-    """Expected calibration error and mean negative log likelihood."""
-    error = calibration_error(probabilities, targets, multi_label=multi_label)
+def _measure(probabilities: Numbers, targets: Flags, multi_label: bool) -> tuple[float, float]:
+    """Measure the expected calibration error and the mean negative log likelihood."""
+    error = measure_calibration_error(probabilities, targets, multi_label=multi_label)
     return error, _loss(probabilities, targets, multi_label=multi_label)
 
 
-def calibration_error(
+def measure_calibration_error(
     probabilities: Numbers, targets: Flags, *, bins: int = _BINS, multi_label: bool = False
 ) -> float:
-    """Expected calibration error: how far confidence lies from the share of hits, over bins of equal width.
+    """Measure the expected calibration error: by how much confidence misses the share of hits, over bins.
 
-    Of the best label of each item (Guo et al. 2017), or with `multi_label` of every pair of item and label.
+    It is that of the best label of each item (Guo et al. 2017), or with `multi_label` of every pair of item
+    and label. Bins have equal width.
     Bins are open at their lower end, as theirs are.
     """
     if multi_label:
@@ -137,15 +139,15 @@ def calibration_error(
     return float(np.abs(gaps).sum() / len(confidence))
 
 
-def _rejection(scores: Numbers, nones: Flags) -> tuple[float, float, float]:
-    """A threshold for the best score, and the shares accepted and rejected with those of other folds.
+def _fit_rejection(scores: Numbers, nones: Flags) -> tuple[float, float, float]:
+    """Fit a threshold of the best score; measure the shares accepted and rejected by cross-validation.
 
-    The highest score tells what is none of the labels from what is one (Hendrycks et al., "Scaling
+    The highest score tells items with a label from those without (Hendrycks et al., "Scaling
     Out-of-Distribution Detection for Real-World Settings", ICML 2022).
     """
     highest = scores.max(axis=1)
     threshold = fit_threshold(highest, nones)
-    folds = _folds(np.stack([nones, ~nones], axis=1))
+    folds = _divide(np.stack([nones, ~nones], axis=1))
     rejected = np.zeros(len(scores), bool)
     for part in folds:
         rejected[part] = highest[part] < fit_threshold(highest[~part], nones[~part])
@@ -170,8 +172,8 @@ def _require_enough(known: Numbers, nones: int, *, multi_label: bool) -> None:
         )
 
 
-def _folds(targets: Flags) -> list[Flags]:
-    """Up to five parts of the rows, with every label spread over them."""
+def _divide(targets: Flags) -> list[Flags]:
+    """Divide the rows into five parts, with the items of every label spread over them."""
     order = np.lexsort(targets.T)
     numbers = np.empty(len(targets), int)
     numbers[order] = np.arange(len(targets)) % FOLDS

@@ -1,4 +1,4 @@
-"""Heads from a few labelled examples, on the same vectors as those from prompts."""
+"""Few-shot heads are fitted to labelled examples, on the vectors that zero-shot heads score, too."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..embeddings.array_types import Vectors
+from ..embeddings.array_types import Flags, Positions, Vectors
 from ..errors import FitError, LabelError
 from ..plugins.packages import import_package
 from ..plugins.spec import Scoring
 from .bank import unit_means
 from .heads import Head
-from .results import Flags
 
 Method = Literal["blend", "mean", "probe"]
-PRIOR = 4.0
-_STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # C of the regression, the inverse of its penalty
+PRIOR = 4.0  # examples that the prompts of a label count as much as
+_STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # scikit-learn's C, the inverse of the penalty
 _ITERATIONS = 1000  # as Radford et al.
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Examples:
-    """Vectors `[n, dim]`, and whether example i has label j, `[n, labels]`, the null class last."""
+    """Vectors `[n, dim]` of examples, and targets `[n, labels]`: whether example i has label j.
+
+    The null class, where there is one, comes last.
+    """
 
     names: tuple[str, ...]
     vectors: Vectors
@@ -32,18 +34,18 @@ class Examples:
     multi_label: bool
 
     @property
-    def counts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """How many there are of each label."""
-        found: np.ndarray[Any, np.dtype[np.int64]] = self.targets.sum(axis=0)
-        return found
+    def counts(self) -> Positions:
+        """The number of examples of each label."""
+        counts: Positions = self.targets.sum(axis=0)
+        return counts
 
     def without(self) -> list[str]:
         """The labels that have no example."""
         return [name for name, count in zip(self.names, self.counts.tolist(), strict=True) if not count]
 
 
-def head_of(examples: Examples, prompts: Head, method: Method, prior: float) -> Head:
-    """The head that a method makes of examples and of the labels' prompts.
+def fit_head(examples: Examples, prompts: Head, method: Method, prior: float) -> Head:
+    """Fit a head to examples and to the labels' prompts by a method.
 
     Raises ValueError for an unknown method, LabelError and FitError as the methods do.
     """
@@ -52,14 +54,14 @@ def head_of(examples: Examples, prompts: Head, method: Method, prior: float) -> 
     if not examples.targets.any():
         raise FitError("there are no labelled examples", remedy="give one or more, with labels")
     if method == "probe":
-        return _linear_probe(examples, prompts.space)
+        return _fit_linear_probe(examples, prompts.space)
     if method == "mean":
-        return Head(_means(examples), None, prompts.space, None)
+        return Head(_average(examples), None, prompts.space, None)
     return Head(_blend(examples, prompts.weights, prior), None, prompts.space, None)
 
 
-def _means(examples: Examples) -> Vectors:
-    """The mean of each label's examples, normalised again.
+def _average(examples: Examples) -> Vectors:
+    """Average each label's examples to unit vectors.
 
     Mensink et al., "Distance-Based Image Classification: Generalizing to New Classes at Near-Zero Cost",
     2013. LabelError for a label without examples.
@@ -80,13 +82,13 @@ def _raw_means(examples: Examples) -> Vectors:
 
 
 def _blend(examples: Examples, prompts: Vectors, prior: float) -> Vectors:
-    """(prior * prompts + n * mean of the n examples) / (prior + n), for each label.
+    """Blend prompts and examples of each label: (prior * prompts + n * mean of the n examples) / (prior + n).
 
     That is the posterior mean of a normal distribution whose prior, here the prompts, counts as much as
     `prior` examples (Gelman et al., "Bayesian Data Analysis", 3rd edition, section 2.5). Items and prompts
     of two modalities lie apart by about the same vector for all labels (Liang et al., "Mind the Gap", NeurIPS
-    2022); prompts are moved by its mean over the labels with examples, so that a label with more examples
-    gains nothing by that alone.
+    2022). Prompts are moved by the mean of that vector over the labels with examples: a label with more
+    examples would otherwise lie nearer to all items for that alone.
     """
     if not (np.isfinite(prior) and prior > 0):
         raise ValueError(f"prior is {prior!r}: make it a positive number of examples")
@@ -100,15 +102,15 @@ def _blend(examples: Examples, prompts: Vectors, prior: float) -> Vectors:
     return blended
 
 
-def _linear_probe(examples: Examples, space: str) -> Head:
-    """Logistic regression on the vectors, as Radford et al. (2021) evaluate representations.
+def _fit_linear_probe(examples: Examples, space: str) -> Head:
+    """Fit a logistic regression to the vectors, as Radford et al. (2021) evaluate representations.
 
-    The penalty is the best of five by cross-validation, where every label has two examples at least; else it
-    is C = 10. Of several labels by themselves, each has a regression of its own.
+    The penalty is the best of five by cross-validation where every label has two examples or more, otherwise
+    C = 10. With multi_label, each label has a regression of its own.
     """
     if examples.multi_label:
         _require_both(examples)
-        lines = [_fitted(examples.vectors, column, [name]) for name, column in _columns(examples)]
+        lines = [_regress(examples.vectors, column, [name]) for name, column in _columns(examples)]
         weights, offsets = (np.concatenate(parts) for parts in zip(*lines, strict=True))
         return Head(weights, offsets, space, Scoring(kind="sigmoid", scale=1.0))
     missing = examples.without()
@@ -119,8 +121,8 @@ def _linear_probe(examples: Examples, space: str) -> Head:
             else f"a linear probe needs two labels or more, not {examples.names[0]!r} alone",
             remedy='give some, or use method="blend"',
         )
-    weights, offsets = _fitted(examples.vectors, examples.targets.argmax(axis=1), examples.names)
-    if len(weights) == 1:  # of two labels, scikit-learn has the second one's against the first's
+    weights, offsets = _regress(examples.vectors, examples.targets.argmax(axis=1), examples.names)
+    if len(weights) == 1:  # of two labels, scikit-learn has weights of the second against the first
         weights = np.concatenate([-weights, weights]) / np.float32(2)
         offsets = np.concatenate([-offsets, offsets]) / np.float32(2)
     return Head(weights, offsets, space, Scoring(kind="softmax", scale=1.0))
@@ -140,8 +142,8 @@ def _require_both(examples: Examples) -> None:
             )
 
 
-def _fitted(vectors: Vectors, places: Any, names: Sequence[str]) -> tuple[Vectors, Vectors]:
-    """Weights `[labels, dim]` and offsets `[labels]`; a row less for two labels."""
+def _regress(vectors: Vectors, places: Any, names: Sequence[str]) -> tuple[Vectors, Vectors]:
+    """Fit weights `[labels, dim]` and offsets `[labels]`; both have one row for two labels."""
     need = "a linear probe needs scikit-learn", "pip install 'mmencode[fewshot]'"
     linear_model = import_package("sklearn.linear_model", *need)
     model_selection = import_package("sklearn.model_selection", *need)

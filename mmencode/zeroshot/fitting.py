@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ..embeddings.array_types import Flags, Numbers
 from ..errors import FitError
 from ..plugins.spec import Scoring
-from .results import Flags
-
-Numbers = np.ndarray[Any, np.dtype[np.float64]]
+from .links import sigmoid, softmax
 
 _DOUBLINGS, _HALVINGS, _STEPS = 40, 40, 100
 _TINY = 1e-12
 
 
 def fit_temperature(scores: Numbers, targets: Flags) -> Scoring:
-    """The scale of a softmax that makes the labels of items most likely; 0 where no scale beats chance.
+    """Fit the scale of a softmax that makes the labels of items most likely; 0 where no scale beats chance.
 
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017; the scale is one over their
-    temperature. Each target gives up 1 / (n + 1) of its weight to all labels alike, as Platt's targets do,
-    since items that are all right would otherwise ask for an infinite scale.
+    temperature. Each target gives up 1 / (n + 1) of its weight to all labels alike, as Platt's targets do:
+    the best scale of items that are all classified rightly would be infinite otherwise.
     """
     given_up = 1 / (len(scores) + 1)
     wanted = (1 - given_up) * targets + given_up / targets.shape[1]
@@ -45,7 +42,7 @@ def fit_temperature(scores: Numbers, targets: Flags) -> Scoring:
 
 
 def fit_platt(scores: Numbers, targets: Flags) -> Scoring:
-    """The scale and bias of a sigmoid for each (item, label) pair by itself; scale 0 where none helps.
+    """Fit scale and bias of a sigmoid to each (item, label) pair by itself; scale 0 where none helps.
 
     Platt, "Probabilistic Outputs for Support Vector Machines", 1999, with his targets; by Newton's method
     with a line search (Lin, Lin and Weng, "A note on Platt's probabilistic outputs", 2007).
@@ -63,7 +60,7 @@ def fit_platt(scores: Numbers, targets: Flags) -> Scoring:
 
 
 def _newton(inputs: Numbers, wanted: Numbers) -> Numbers:
-    """Weights of the logistic regression of `wanted`, which may be shares, on `inputs`."""
+    """Fit the weights of a logistic regression of `wanted`, probabilities, on `inputs`."""
     weights = np.zeros(inputs.shape[1])
     weights[-1] = _logit(float(wanted.mean()))
     loss = _cross_entropy(inputs @ weights, wanted)
@@ -82,10 +79,10 @@ def _newton(inputs: Numbers, wanted: Numbers) -> Numbers:
 
 
 def fit_threshold(highest: Numbers, nones: Flags) -> float:
-    """The score with the most accepted of the others plus rejected of `nones`, as shares of each.
+    """Fit the threshold of the highest score that best tells items with a label from `nones`, those without.
 
-    It lies halfway between two scores (the point of Youden's index; Youden 1950). FitError when no score
-    is better than to accept everything.
+    It maximises the share of accepted items with a label plus that of rejected ones without (Youden's index;
+    Youden 1950), and lies halfway between two scores. FitError when none is better than to accept everything.
     """
     order = np.argsort(highest, kind="stable")
     sorted_scores, sorted_nones = highest[order], nones[order]
@@ -99,19 +96,6 @@ def fit_threshold(highest: Numbers, nones: Flags) -> float:
         )
     place = int(gained.argmax())
     return float((sorted_scores[place] + sorted_scores[place + 1]) / 2)
-
-
-def softmax(logits: Numbers) -> Numbers:
-    """In float64, for fitting."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Numbers = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return found
-
-
-def sigmoid(logits: Numbers) -> Numbers:
-    """1 / (1 + exp(-x)) in a form that overflows nowhere."""
-    found: Numbers = 0.5 * (1 + np.tanh(0.5 * logits))
-    return found
 
 
 def _cross_entropy(logits: Numbers, wanted: Numbers) -> float:

@@ -1,4 +1,4 @@
-"""What scores vectors: a vector for each label, and how its scores become probabilities."""
+"""A head scores vectors: a weight vector for each label, and the scale from scores to probabilities."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 from ..card import require_same_space
 from ..embeddings.array_types import Positions, Vectors
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.search import require_embeddings
 from ..plugins.spec import Scoring
 
-_ONE = 1e-4  # the distance up to which unit vectors are one: what float32 makes of one text in two batches
+_ONE = 1e-4  # closer unit vectors count as equal: one text in two batches differs by so much in float32
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Head:
-    """Scores are `vectors @ weights.T + offsets`.
+    """Scores vectors for each label: `vectors @ weights.T + offsets`.
 
     weights  `[labels, dim]`, and one row more for a null class
     offsets  `[labels]`, those of a linear probe; None for cosines
     space    the id of the space that the weights belong to
     scoring  from scores to probabilities, where that is known
-    firsts   the place of the first label with the same weights, `[labels]`, where some have the same: a
-             product gives them scores that differ in the last bits
+    firsts   the place of the first label with the same weights, `[labels]`, where some labels share them: a
+             product gives equal rows scores that differ in the last bits, so the first score is used for all
     """
 
     weights: Vectors
@@ -33,15 +34,11 @@ class Head:
     firsts: Positions | None = None
 
     def scores(self, embeddings: Embeddings) -> Vectors:
-        """`[n, labels]`.
+        """Score vectors for each label, `[n, labels]`.
 
         SpaceMismatchError for vectors of another space, ValueError for ones not finite or not of unit length.
         """
-        if not isinstance(embeddings, Embeddings):
-            raise TypeError(
-                f"a {type(embeddings).__name__} doesn't say what space it belongs to: pass the Embeddings "
-                "that encode() gives"
-            )
+        require_embeddings(embeddings, "the argument")
         require_same_space(embeddings.space, self.space, "compared")
         embeddings.require_unit()
         scores: Vectors = embeddings.vectors @ self.weights.T
@@ -50,10 +47,11 @@ class Head:
         return scores if self.firsts is None else scores[:, self.firsts]
 
 
-def twins(vectors: Vectors) -> Positions:
-    """The places of the rows of `[n, dim]` that are the first pair's vector but for rounding; none without.
+def find_twins(vectors: Vectors) -> Positions:
+    """Find two rows of `[n, dim]` that are equal but for rounding, and all rows equal to these; their places.
 
-    Rows that lie near to each other lie so on any line, too: on one of random direction, few others do.
+    Rows that are near each other are so in their projections on any line, too. On a line of random direction
+    few other rows are, so that only neighbours on it need to be compared.
     """
     along = vectors.astype(np.float64) @ np.random.default_rng(0).normal(size=vectors.shape[1])
     order = np.argsort(along, kind="stable")
@@ -69,8 +67,8 @@ def twins(vectors: Vectors) -> Positions:
     return np.empty(0, np.int64)
 
 
-def equal_firsts(vectors: Vectors) -> Positions | None:
-    """For each row the place of the first one that equals it; None where all differ."""
+def find_equal_firsts(vectors: Vectors) -> Positions | None:
+    """Find the place of the first row that equals each row; None where all differ."""
     places: dict[bytes, int] = {}
     found = np.array([places.setdefault(row.tobytes(), place) for place, row in enumerate(vectors)], np.int64)
     return None if len(places) == len(vectors) else found

@@ -1,4 +1,4 @@
-"""What the labels are: their names, and the prompts or examples that stand for each."""
+"""Labels of a classifier: their names, and the prompts or examples that stand for each."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ..arguments.lists import strings
+from ..arguments.lists import to_strings
 from ..errors import LabelError
 from ..errors.suggestions import did_you_mean
 from ..inputs.batches import as_items
 from ..plugins.spec import TEXT
-from .templates import PLACE, templates_of
+from .templates import PLACE, find_templates
 
 Duplicates = Literal["refuse", "keep"]
-KEPT = 'pass duplicates="keep" (--duplicates keep on the command line) if they are meant'
+KEEP_REMEDY = 'pass duplicates="keep" (--duplicates keep on the command line) if they are meant'
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Labels:
-    """Labels as they were described.
+    """The labels of a classifier, and the texts or items that describe them.
 
-    names      what results call them
-    by         the modality of what stands for them
+    names      the names that results have
+    by         the modality of the items that describe them
     items      the prompts or examples of each; None where templates make prompts of names
     others     synonyms of each, which go into the templates, too
     templates  None for the prompt of the modality that is classified
-    null       prompts or examples of nothing in particular
-    distinct   whether no two may be the same; else the first of them comes first
+    null       prompts or examples of the null class, of nothing in particular
+    distinct   whether equal labels are refused; otherwise the first of equal ones is ranked first
     """
 
     names: tuple[str, ...]
@@ -41,9 +41,9 @@ class Labels:
     distinct: bool = True
 
     def groups(self, template: str) -> tuple[Sequence[Any], ...]:
-        """What stands for each label and, last, for the null class where there is one.
+        """The prompts or examples of each label and, last, of the null class where there is one.
 
-        `template` takes the place of templates that weren't given.
+        `template` is used where no templates were given.
         """
         null = (self.null,) if len(self.null) else ()
         if self.items is not None:
@@ -54,9 +54,9 @@ class Labels:
         return (*prompts, *null)
 
     def place(self, name: object) -> int:
-        """The place of a label, by its exact name; LabelError for none, with the nearest, and for two."""
+        """Find the place of a label by its exact name; LabelError for none, and for a name of two labels."""
         if name not in self.names:
-            raise LabelError(f"{name!r} is none of the labels", remedy=_meant(name, self.names))
+            raise LabelError(f"{name!r} is none of the labels", remedy=_suggest(name, self.names))
         count = self.names.count(str(name))
         if count > 1:
             raise LabelError(
@@ -66,7 +66,7 @@ class Labels:
         return self.names.index(name)
 
 
-def described(
+def describe_labels(
     labels: Sequence[str] | Mapping[str, Sequence[Any]],
     templates: str | Sequence[str] | None = None,
     *,
@@ -75,12 +75,12 @@ def described(
     null: Sequence[Any] = (),
     duplicates: Duplicates = "refuse",
 ) -> Labels:
-    """Labels as `Space.classifier` takes them, checked; LabelError says which one is wrong."""
+    """Check the arguments of `Space.classifier`, and make labels of them; LabelError names a wrong label."""
     if duplicates not in get_args(Duplicates):
         raise ValueError(f"duplicates is {duplicates!r}: make it one of {', '.join(get_args(Duplicates))}")
     distinct = duplicates == "refuse"
-    names = _names(labels, distinct=distinct)
-    items = _items(labels, by) if isinstance(labels, Mapping) else None
+    names = _check_names(labels, distinct=distinct)
+    items = _check_items(labels, by) if isinstance(labels, Mapping) else None
     if items is None and by != TEXT:
         raise TypeError(f'with by="{by}", labels must be a mapping from each label to its items')
     if items is not None and (templates is not None or (synonyms is not None and len(synonyms))):
@@ -89,9 +89,9 @@ def described(
         names=names,
         by=by,
         items=items,
-        others=_others(names, {} if synonyms is None else synonyms),
-        templates=None if templates is None else templates_of(templates),
-        null=_listed(null, by, "null"),
+        others=_check_synonyms(names, {} if synonyms is None else synonyms),
+        templates=None if templates is None else find_templates(templates),
+        null=_as_list(null, by, "null"),
         distinct=distinct,
     )
     _require_prompts(found.null, by, "the null class")
@@ -104,10 +104,10 @@ def _prompts(templates: Sequence[str], words: Sequence[str]) -> list[str]:
     return [template.replace(PLACE, word) for word in words for template in templates]
 
 
-def _names(labels: Sequence[str] | Mapping[str, Any], *, distinct: bool) -> tuple[str, ...]:
-    names = tuple(strings(labels.keys() if isinstance(labels, Mapping) else labels, "labels"))
+def _check_names(labels: Sequence[str] | Mapping[str, Any], *, distinct: bool) -> tuple[str, ...]:
+    names = tuple(to_strings(labels.keys() if isinstance(labels, Mapping) else labels, "labels"))
     if not names:
-        raise LabelError("labels must be at least one", remedy="name some")
+        raise LabelError("labels must be one or more, and the list is empty", remedy="name some")
     for name in names:
         _require_word(name)
     if distinct:
@@ -126,7 +126,7 @@ def _require_word(name: str) -> None:
 
 
 def _is_mark(character: str) -> bool:
-    """Whether it is punctuation, a separator, a control character or a lone accent."""
+    """Whether a character is punctuation, a separator, a control character or a lone accent."""
     return unicodedata.category(character)[0] in "PZCM"
 
 
@@ -135,25 +135,26 @@ def _require_once(names: Sequence[str]) -> None:
     for name in names:
         if fold(name) in first:
             other = first[fold(name)]
-            twice = "is there twice" if other == name else f"is {other!r} but for case and spaces"
+            twice = "is there twice" if other == name else f"differs from {other!r} only in case and spaces"
             raise LabelError(
-                f"labels must be distinct: {name!r} {twice}", remedy=f"leave one of them out, or {KEPT}"
+                f"labels must be distinct: {name!r} {twice}",
+                remedy=f"leave one of them out, or {KEEP_REMEDY}",
             )
         first[fold(name)] = name
 
 
 def fold(word: str) -> str:
-    """The word without what makes no difference: case, spaces, and how its characters are composed."""
+    """Drop the differences of a word that don't count: case, spaces, and how its characters are composed."""
     return " ".join(unicodedata.normalize("NFKC", word).casefold().split())
 
 
-def _items(labels: Mapping[str, Sequence[Any]], by: str) -> tuple[Sequence[Any], ...]:
-    return tuple(_group(items, by, f"label {name!r}") for name, items in labels.items())
+def _check_items(labels: Mapping[str, Sequence[Any]], by: str) -> tuple[Sequence[Any], ...]:
+    return tuple(_check_group(items, by, f"label {name!r}") for name, items in labels.items())
 
 
-def _group(items: Any, by: str, whose: str) -> Sequence[Any]:
+def _check_group(items: Any, by: str, whose: str) -> Sequence[Any]:
     try:
-        found = _listed(items, by, "they")
+        found = _as_list(items, by, "they")
     except TypeError as cause:
         raise TypeError(f"{whose} must have a list of items of {by!r}; {cause}") from cause
     if not len(found):
@@ -164,8 +165,8 @@ def _group(items: Any, by: str, whose: str) -> Sequence[Any]:
     return found
 
 
-def _listed(items: Any, by: str, what: str) -> Sequence[Any]:
-    return strings(items, what) if by == TEXT else as_items(by, items)
+def _as_list(items: Any, by: str, what: str) -> Sequence[Any]:
+    return to_strings(items, what) if by == TEXT else as_items(by, items)
 
 
 def _require_prompts(items: Sequence[Any], by: str, whose: str) -> None:
@@ -173,7 +174,9 @@ def _require_prompts(items: Sequence[Any], by: str, whose: str) -> None:
         raise LabelError(f"{whose} has a blank prompt", remedy="leave it out")
 
 
-def _others(names: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+def _check_synonyms(
+    names: Sequence[str], synonyms: Mapping[str, Sequence[str]]
+) -> tuple[tuple[str, ...], ...]:
     if not isinstance(synonyms, Mapping):
         raise TypeError(
             f"synonyms must be a mapping from labels to other names, not a {type(synonyms).__name__}: write "
@@ -183,9 +186,9 @@ def _others(names: Sequence[str], synonyms: Mapping[str, Sequence[str]]) -> tupl
     for name, words in synonyms.items():
         if name not in names:
             raise LabelError(
-                f"there are synonyms for {name!r}, which is none of the labels", remedy=_meant(name, names)
+                f"there are synonyms for {name!r}, which is none of the labels", remedy=_suggest(name, names)
             )
-        given[name] = strings(words, f"synonyms[{name!r}]")
+        given[name] = to_strings(words, f"synonyms[{name!r}]")
         for word in given[name]:
             _require_word(word)
         _require_new(name, given[name])
@@ -210,11 +213,11 @@ def _require_different(names: Sequence[str], groups: Sequence[Sequence[str]]) ->
         if other != name:
             raise LabelError(
                 f"labels {other!r} and {name!r} have the same prompts, so that nothing tells them apart",
-                remedy=f"leave one of them out, give it other prompts, or {KEPT}",
+                remedy=f"leave one of them out, give it other prompts, or {KEEP_REMEDY}",
             )
 
 
-def _meant(name: object, names: Sequence[str]) -> str:
+def _suggest(name: object, names: Sequence[str]) -> str:
     by_fold = {fold(known): known for known in names}
     suggestion = did_you_mean(fold(str(name)), by_fold, lambda folded: repr(by_fold[folded]))
     some = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")

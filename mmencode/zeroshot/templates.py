@@ -1,10 +1,10 @@
-"""Sets of templates by name, and one's own."""
+"""Templates that make prompts of labels: sets by name, and the user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..arguments.lists import strings
+from ..arguments.lists import to_strings
 from ..errors import LabelError, UnknownNameError
 from ..errors.suggestions import did_you_mean
 
@@ -22,21 +22,23 @@ _SOUNDS = (
 )
 
 
-def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
-    """The templates of a set, or one's own, each with "{label}" in it.
+def find_templates(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Look up a set of templates by name, or check the user's own: each has "{label}" in it.
 
     "openai" are the 80 for ImageNet (Radford et al., "Learning Transferable Visual Models From Natural
     Language Supervision", 2021) and "simple" the seven of them that its authors found to suffice, both as
-    open_clip has them; "sounds" are eight of our own for recordings.
+    open_clip has them; "sounds" are eight of mmencode's own for recordings.
 
-    Raises UnknownNameError for another name, LabelError for templates that are no templates.
+    Raises UnknownNameError for another name, LabelError for no templates, two equal ones, and one without
+    "{label}".
     """
     if isinstance(given, str):
-        return _named(given)
-    templates = tuple(strings(given, "templates"))
+        return _find_set(given)
+    templates = tuple(to_strings(given, "templates"))
     if not templates:
         raise LabelError(
-            "templates must be at least one", remedy="leave them out for the modality's own prompt"
+            "templates must be one or more, and the list is empty",
+            remedy="leave it out for the modality's own prompt",
         )
     for template in templates:
         if PLACE not in template:
@@ -51,7 +53,7 @@ def templates_of(given: str | Sequence[str]) -> tuple[str, ...]:
     return templates
 
 
-def _named(name: str) -> tuple[str, ...]:
+def _find_set(name: str) -> tuple[str, ...]:
     if name == "sounds":
         return _SOUNDS
     if name not in SETS:

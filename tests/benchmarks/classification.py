@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from common import machine, ratios, table
 
 from mmencode import Embeddings, Encoder, EncoderSpec, Space
-from mmencode.zeroshot import Bank, Classifier, Source, described
+from mmencode.zeroshot import Bank, Classifier, describe_labels
 
 LABELS = [f"label {number}" for number in range(1000)]
 ITEMS, DIM = 10_000, 512
@@ -73,15 +73,24 @@ def random_rows(count: int, seed: int) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def encode(modality: str, batch: Sequence[str]) -> Embeddings:
-    """Random vectors for prompts."""
-    return Embeddings(random_rows(len(batch), len(batch)), space=SPACE, modality=modality)
+class RandomSpace:
+    """Encodes prompts as random vectors."""
+
+    specs: Mapping[str, EncoderSpec] = {}
+
+    def encode(
+        self, modality: str, batch: Sequence[str], *, on_error: str = "raise", progress: bool = False
+    ) -> Embeddings:
+        """Draw a random unit vector for each prompt."""
+        return Embeddings(random_rows(len(batch), len(batch)), space=SPACE, modality=modality)
+
+    def scoring(self, modality: str) -> None:
+        """Give no scale for probabilities."""
 
 
 def times(rounds: int) -> list[tuple[str, ...]]:
     """The time of each step, as a multiple of that of the bare matrix product."""
-    source = Source(encode, {}, lambda modality: None, Bank())
-    classifier = Classifier(source, described(LABELS, "openai"))
+    classifier = Classifier(RandomSpace(), Bank(), describe_labels(LABELS, "openai"))
     items = Embeddings(random_rows(ITEMS, 0), space=SPACE, modality="image")
     weights = classifier.label_embeddings("image").vectors
     assert np.array_equal(classifier.rank(items).scores, items.vectors @ weights.T)

@@ -25,9 +25,9 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 import mmencode
-from mmencode.engine.engine import _batches
-from mmencode.engine.job import Job, Prepared
+from mmencode.engine.call import Prepared
 from mmencode.engine.runtime import Runtime, move
+from mmencode.engine.windows import cut_batches
 from mmencode.inputs import Limits, reader
 from mmencode.plugins.spec import EncoderSpec
 from mmencode.spaces.space import Space
@@ -140,12 +140,11 @@ def floors(space: Space, modality: str, items: Sequence[Any], name: str) -> dict
         with ThreadPoolExecutor(runtime.workers) as pool:
             return list(pool.map(prepare, enumerate(items), chunksize=4))
 
-    job = Job((tower,), items, runtime, Limits(), "raise", lambda done, failed: None, 2**30)
     batches = [
         move(
             tower.encoder.collate([item.tensors for item in batch if item.tensors]), tower.device, tower.dtype
         )
-        for batch in _batches(job, prepare_all())
+        for batch in cut_batches(prepare_all(), tower.budget, runtime)
     ]
 
     @torch.inference_mode()

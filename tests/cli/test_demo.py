@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -126,8 +126,7 @@ def test_demo_without_a_default_space_names_the_extra(run, install, tmp_path):
 
 @pytest.mark.parametrize("package", ["skimage", "sklearn"])
 def test_demo_without_the_photographs_names_the_extra(run, monkeypatch, tmp_path, package):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(photographs, "find_spec", lambda name: None if name == package else find(name))
+    monkeypatch.setitem(sys.modules, package, None)
     result = run("demo", "-o", tmp_path, code=1)
     assert f"come with {package}" in result.stderr
     assert "pip install 'mmencode[demo]'" in result.stderr

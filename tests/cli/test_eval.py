@@ -43,7 +43,7 @@ def labels(table):
 
 def test_folder_of_classes_is_measured_as_the_python_call_measures_it(run, classes):
     document = json.loads(run("eval", "zero-shot", classes, *QUICK, "--json").stdout)
-    data = evaluation.labelled_folder(classes)
+    data = evaluation.read_labelled_folder(classes)
     expected = evaluation.zero_shot(
         mmencode.load("fake"),
         "image",
@@ -89,7 +89,7 @@ def test_templates_depths_samples_and_seeds_are_taken(run_json, labels):
 
 def test_pairs_are_measured_as_the_python_call_measures_them(run_json, labels):
     document = run_json("eval", "retrieval", labels, "--template", "a {label}", *QUICK)
-    read = evaluation.paired_table(labels, template="a {label}")
+    read = evaluation.read_paired_table(labels, template="a {label}")
     expected = evaluation.retrieval(
         mmencode.load("fake"), read.pairs, sampling=evaluation.Sampling(resamples=100), origin=read.origin
     )
@@ -156,9 +156,9 @@ def test_columns_of_a_folder_are_exit_code_two(run, classes):
 @pytest.mark.parametrize(
     ("kind", "options", "said"),
     [
-        ("zero-shot", ("--column", "colour"), "it has no column 'colour'"),
-        ("retrieval", ("--column", "colour"), "it has no column 'colour'"),
-        ("retrieval", ("--file-column", "colour"), "it has no column 'colour'"),
+        ("zero-shot", ("--column", "colour"), "the table has no column 'colour'"),
+        ("retrieval", ("--column", "colour"), "the table has no column 'colour'"),
+        ("retrieval", ("--file-column", "colour"), "the table has no column 'colour'"),
         ("zero-shot", ("-k", 4), "k is 4, and there are 3 classes"),
         ("retrieval", ("-k", 4), "k is 4, and there are 3 candidates"),
         ("zero-shot", ("--column", "kind"), "there is one class, 'pet'"),

@@ -13,7 +13,7 @@ import pytest
 import mmencode.cli
 import mmencode.testing
 from mmencode.cli.output import QuietCommand
-from mmencode.plugins.prints import Aside, print_aside
+from mmencode.plugins.prints import RedirectedOutput, redirect_output
 from mmencode.testing import Check, FakeText, fake_specs
 
 SPECS = [replace(spec, aliases=("default",)) for spec in fake_specs()]
@@ -48,7 +48,7 @@ def test_what_an_encoder_prints_is_kept_out_of_the_results(run, noisy):
     assert "building" in result.stderr
     assert "preprocessing one" in result.stderr
     assert "forward" in result.stderr
-    assert isinstance(sys.stdout, Aside) is False
+    assert isinstance(sys.stdout, RedirectedOutput) is False
 
 
 def test_what_an_encoder_prints_while_it_is_checked_is_kept_out_too(run, noisy, monkeypatch):
@@ -80,6 +80,6 @@ def test_results_are_printed_through_output_alone():
 
 def test_the_standard_output_comes_back_when_a_command_fails():
     before = sys.stdout
-    with pytest.raises(ZeroDivisionError), print_aside():
+    with pytest.raises(ZeroDivisionError), redirect_output():
         raise ZeroDivisionError
     assert sys.stdout is before

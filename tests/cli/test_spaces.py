@@ -95,7 +95,7 @@ def test_projection_that_nobody_fitted_is_exit_code_one(run, install, tmp_path):
     save_projection(Linear(torch.eye(8), torch.zeros(8)), tmp_path / "random.safetensors")
     option = f"image=other,{tmp_path / 'random.safetensors'}"
     result = run("compose", "mine", "-e", "text=fake/text", "-e", option, "-o", tmp_path / "mine", code=1)
-    assert "nobody says into which space" in result.stderr
+    assert "doesn't say into which space it leads" in result.stderr
 
 
 def test_unknown_names_and_files_are_exit_code_one_with_the_remedy(run, tmp_path):

@@ -123,8 +123,8 @@ corpora = st.lists(
 def test_symbols_that_are_sure_stand_whatever_follows(corpus, word, rest):
     """For any vocabulary that training makes: of few letters, so that everything joins with everything."""
     merges = Merges(trained(corpus))
-    assert merges.joined(list(word)) == naive(list(word), dict(merges.ranks))
-    sure = merges.joined(list(word), open_ended=True)
+    assert merges.join(list(word)) == naive(list(word), dict(merges.ranks))
+    sure = merges.join(list(word), open_ended=True)
     whole = naive(list(word + rest), dict(merges.ranks))
     assert whole[: len(sure)] == sure
 
@@ -140,13 +140,13 @@ def test_a_pair_has_a_higher_rank_than_those_that_its_symbols_are_made_by():
 @pytest.mark.parametrize("word", ["x", "ab", "!", "日", "🙂", "the", "a\n"])
 def test_work_on_a_long_text_is_bounded_by_the_context(word, monkeypatch):
     """Counted in symbols that are joined, whatever the machine: one text of 100 000 characters."""
-    looked, joined = [], Merges.joined
+    looked, joined = [], Merges.join
 
     def count(self, symbols, **options):
         looked.append(len(symbols))
         return joined(self, symbols, **options)
 
-    monkeypatch.setattr(Merges, "joined", count)
+    monkeypatch.setattr(Merges, "join", count)
     BytePairs(OURS).ids((word * 100_000)[:100_000], 76)
     assert sum(looked) < 40_000
 

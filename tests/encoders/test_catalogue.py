@@ -24,7 +24,7 @@ def test_every_name_is_one_of_the_librarys_and_only_newer_libraries_have_more(li
     gone, new = catalogue.compare(library)
     assert not gone
     installed = version(catalogue.LIBRARIES[library].distribution)
-    assert not new or Version(installed) > Version(catalogue.recorded(library))
+    assert not new or Version(installed) > Version(catalogue.version_in_catalogue(library))
 
 
 @pytest.mark.parametrize("library", ["openclip", "torchaudio"])

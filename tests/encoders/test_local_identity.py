@@ -120,7 +120,7 @@ def test_published_and_local_weights_of_timm_are_one_space(vit, monkeypatch):
         model.load_state_dict(load_file(vit))
         return model
 
-    monkeypatch.setattr(timm_encoders, "_published", published)
+    monkeypatch.setattr(timm_encoders, "_load_published", published)
     prints = [loaded(f"timm/{name}")[0] for name in ("test_vit.r160_in1k", f"test_vit/{vit}")]
     assert prints[0] == prints[1]
     assert loaded(f"timm/test_vit.r160_in1k/{vit}")[0] == prints[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 
 import numpy as np
 import open_clip
@@ -131,7 +132,7 @@ def test_config_of_another_kind_or_with_code_from_a_hub_is_refused(folders, tmp_
 
 
 def test_missing_transformers_is_named(folders, monkeypatch):
-    monkeypatch.setattr("mmencode.encoders.openclip.source.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingPackageError, match="pip install transformers"):
         openclip.text(f"local-dir:{folders / 'roberta'}")
 

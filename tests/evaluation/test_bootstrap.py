@@ -54,20 +54,20 @@ keys = st.lists(st.text(max_size=5), unique=True, min_size=1, max_size=30)
 @given(keys, st.integers(1, 40), st.integers(0, 99), st.randoms())
 def test_sample_has_its_size_and_is_the_same_in_any_order(names, size, seed, random):
     sampling = Sampling(size, seed)
-    chosen = sampling.chosen(names)
+    chosen = sampling.draw(names)
     assert len(chosen) == min(size, len(names))
     assert chosen == sorted(set(chosen))
     shuffled = random.sample(names, len(names))
-    assert {names[place] for place in chosen} == {shuffled[place] for place in sampling.chosen(shuffled)}
+    assert {names[place] for place in chosen} == {shuffled[place] for place in sampling.draw(shuffled)}
 
 
 def test_another_seed_draws_another_sample():
     names = [str(number) for number in range(100)]
-    assert Sampling(50, 0).chosen(names) != Sampling(50, 1).chosen(names)
+    assert Sampling(50, 0).draw(names) != Sampling(50, 1).draw(names)
 
 
 def test_without_a_size_all_are_taken():
-    assert Sampling().chosen(["a", "b"]) == [0, 1]
+    assert Sampling().draw(["a", "b"]) == [0, 1]
 
 
 @pytest.mark.parametrize("wrong", [{"sample": 0}, {"sample": -1}, {"resamples": 99}])

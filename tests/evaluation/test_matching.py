@@ -101,7 +101,7 @@ def test_pair_that_stands_there_twice_counts_once_and_is_said(space, pairs, orig
     twice = Origin(keys=(*origin.keys, origin.keys[0]))
     found = retrieval(space, [*pairs, pairs[0]], sampling=QUICK, origin=twice)
     assert found.counts["pairs"] == 24
-    assert found.left_out == (LeftOut("0.png: both", "the pair stands there before"),)
+    assert found.left_out == (LeftOut("0.png: both", "an earlier pair is the same"),)
 
 
 def test_bad_items_and_blank_captions_are_left_out_with_reasons_and_nothing_shifts(space, pairs, origin):
@@ -147,7 +147,7 @@ def test_all_candidates_hold_a_right_answer(space, pairs, origin):
 
 @pytest.mark.parametrize("pair", ["ab", ("a.png",), ("a.png", 3), ("a.png", "b", "c"), 7])
 def test_what_is_no_pair_is_refused(space, pair):
-    with pytest.raises(InputError, match="no pair of an item and a text") as caught:
+    with pytest.raises(InputError, match="the pair isn't an item and a text") as caught:
         retrieval(space, [("a.png", "b"), pair])
     assert caught.value.index == 1
 

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_acc
 
 from mmencode import similarity
 from mmencode.errors import InputError, LabelError
-from mmencode.evaluation import LeftOut, Origin, Sampling, labelled_folder, retrieval, zero_shot
+from mmencode.evaluation import LeftOut, Origin, Sampling, read_labelled_folder, retrieval, zero_shot
 from mmencode.testing import sample_items
 
 QUICK = Sampling(resamples=100)
@@ -119,14 +119,14 @@ def test_digest_tells_the_same_data_from_other(space, photos, tmp_path):
         )
         return found.digest
 
-    data = labelled_folder(photos)
+    data = read_labelled_folder(photos)
     here = digest(data)
-    assert digest(labelled_folder(photos.rename(tmp_path / "elsewhere"))) == here
-    data = labelled_folder(tmp_path / "elsewhere")
+    assert digest(read_labelled_folder(photos.rename(tmp_path / "elsewhere"))) == here
+    data = read_labelled_folder(tmp_path / "elsewhere")
     assert digest(data, labels=("n01", *data.labels[1:])) != here
     assert digest(data, classes=[*set(data.labels), "zebra"]) != here
     (tmp_path / "elsewhere" / "n01" / "1.png").unlink()
-    assert digest(labelled_folder(tmp_path / "elsewhere")) != here
+    assert digest(read_labelled_folder(tmp_path / "elsewhere")) != here
 
 
 def test_usual_depths_that_are_too_large_are_left_out_and_said(space, items):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsing import Parsed
 
-from mmencode.pages.document import data_block, document, escaped
+from mmencode.pages.document import data_block, document, escape_html
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()))
 
@@ -18,7 +18,7 @@ ANY = st.text(st.characters(codec=None, exclude_categories=()))
 @settings(deadline=None)
 @given(ANY)
 def test_any_words_are_only_words(words):
-    page = Parsed(f'<p title="{escaped(words)}">{escaped(words)}</p>')
+    page = Parsed(f'<p title="{escape_html(words)}">{escape_html(words)}</p>')
     assert page.skeleton == [("p", ("title",))]
     assert page.elements[0][1]["title"] == page.words
 
@@ -26,16 +26,16 @@ def test_any_words_are_only_words(words):
 @settings(deadline=None)
 @given(ANY)
 def test_any_words_can_be_written_as_utf_8(words):
-    assert "\0" not in escaped(words).encode("utf-8").decode()
+    assert "\0" not in escape_html(words).encode("utf-8").decode()
 
 
 def test_ordinary_words_of_any_language_stay_as_they_are():
     words = "Füße, 東京\u3000駅\n\tשלום 👍🏽"
-    assert escaped(words) == words
+    assert escape_html(words) == words
 
 
 def test_file_name_that_is_not_utf_8_is_spelt_out():
-    assert escaped("caf\udce9.png") == "caf\\udce9.png"
+    assert escape_html("caf\udce9.png") == "caf\\udce9.png"
 
 
 @settings(deadline=None)

@@ -5,14 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsing import Parsed
 
-from mmencode.pages import Item, Preview, gallery_page
+from mmencode.pages import GalleryItem, Preview, gallery_page
 
 ANY = st.text(st.characters(codec=None, exclude_categories=()), min_size=1)
 VALUES = st.one_of(ANY, st.floats(), st.binary(), st.lists(ANY, max_size=2))
 
 
 def item(key="a.png", score=0.5, metadata=None, **preview):
-    return Item(key=key, modality="image", score=score, metadata=metadata or {}, preview=Preview(**preview))
+    return GalleryItem(
+        key=key, modality="image", score=score, metadata=metadata or {}, preview=Preview(**preview)
+    )
 
 
 @settings(max_examples=50, deadline=None)

@@ -8,8 +8,8 @@ import soundfile
 from PIL import Image
 
 from mmencode import Embeddings
-from mmencode.pages import Item, Preview, gallery_page, map_page, previews, survey
-from mmencode.pages.previews import thumbnail
+from mmencode.pages import GalleryItem, Preview, gallery_page, make_previews, map_page, survey
+from mmencode.pages.previews import make_thumbnail
 
 EVIL = "\"><script>document.title='run'</script><img src=x onerror=document.title='run'>"
 
@@ -43,7 +43,7 @@ def plan(blobs, media):
     """A map of three groups and an outlier, the first of whose rows has a picture."""
     keys = [EVIL, *blobs.keys[1:]]
     rows = Embeddings(blobs.vectors, space="fake@1", modality="image", keys=keys)
-    return map_page(survey(rows, by=["modality"]), title="map", thumbnails={120: thumbnail(media[0][1])})
+    return map_page(survey(rows, by=["modality"]), title="map", thumbnails={120: make_thumbnail(media[0][1])})
 
 
 DRAWN = """(() => {
@@ -69,10 +69,10 @@ def quiet(chromium, path):
 
 def test_gallery_shows_pictures_and_players_and_nothing_runs(chromium, shown, media):
     items = [
-        Item(key=EVIL, modality=modality, score=0.5, metadata={EVIL: EVIL}, preview=preview)
-        for (modality, _), preview in zip(media, previews(media), strict=True)
+        GalleryItem(key=EVIL, modality=modality, score=0.5, metadata={EVIL: EVIL}, preview=preview)
+        for (modality, _), preview in zip(media, make_previews(media), strict=True)
     ]
-    items.append(Item(key=EVIL, modality="text", preview=Preview(words=EVIL)))
+    items.append(GalleryItem(key=EVIL, modality="text", preview=Preview(words=EVIL)))
     path = shown(gallery_page(items, title="a red square", about=EVIL, notes=[EVIL]))
     quiet(chromium, path)
     assert chromium.run("document.title") == "a red square"
@@ -165,7 +165,7 @@ def test_map_of_20_000_points_answers_at_once(chromium, shown):
     vectors = np.random.default_rng(0).normal(size=(20_000, 3)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     from mmencode.pages import Layout, Survey
-    from mmencode.pages.groups import grouped
+    from mmencode.pages.groups import group_values
 
     modalities = ("image",) * 20_000
     shown(
@@ -175,7 +175,7 @@ def test_map_of_20_000_points_answers_at_once(chromium, shown):
                 keys=tuple(f"photos/{row}.jpg" for row in range(20_000)),
                 modalities=modalities,
                 layout=Layout("pca", np.float64(vectors[:, :2]), (0.3, 0.3)),
-                groupings=(grouped("modality", modalities),),
+                groupings=(group_values("modality", modalities),),
                 outliers=(),
             ),
             title="many",

@@ -41,7 +41,7 @@ def test_what_is_no_name_is_an_error_before_anything_runs(site, monkeypatch, wor
     site.add("mmencode-birds", EVIL)
     monkeypatch.setenv("MMENCODE_PLUGINS", words)
     with pytest.raises(
-        PluginError, match=r"MMENCODE_PLUGINS has the word .*no name of a distribution"
+        PluginError, match=r"MMENCODE_PLUGINS has the word .*isn't the name of a distribution"
     ) as refused:
         discover()
     assert "\x1b" not in str(refused.value)
@@ -86,5 +86,7 @@ def test_every_command_ends_once_the_plugin_is_barred_that_ended_it(site):
 def test_a_mistake_in_the_variable_is_one_line_on_the_command_line(site):
     done = site.command("list", MMENCODE_PLUGINS="!x")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: MMENCODE_PLUGINS has the word '!x', which is no name")
+    assert done.stderr.startswith(
+        "error: MMENCODE_PLUGINS has the word '!x', which isn't the name of a distribution"
+    )
     assert "Traceback" not in done.stderr

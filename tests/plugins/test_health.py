@@ -7,7 +7,7 @@ import sys
 import pytest
 from distributions import hook, spec
 
-from mmencode.plugins.health import ailments, find
+from mmencode.plugins.health import find_faults, find_module
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def ailing(site, found):
         site.add("mmencode-birds", hook(spec(name, modality, **fields)))
         plugin = found()["mmencode-birds"]
         assert plugin.error is None, plugin.cause
-        faults = list(ailments(plugin))
+        faults = list(find_faults(plugin))
         assert not {name for name in sys.modules if name.startswith("birdsong")}
         return faults
 
@@ -99,8 +99,8 @@ def test_other_words_are_modalities(ailing, modality):
 
 
 def test_a_module_is_found_where_it_would_be_imported_from():
-    assert find("mmencode.encoders.timm").origin.endswith("timm.py")
-    assert find("mmencode.nothing") is None
+    assert find_module("mmencode.encoders.timm").origin.endswith("timm.py")
+    assert find_module("mmencode.nothing") is None
 
 
 def test_the_doctor_finds_a_target_that_is_not_there(site):

@@ -317,7 +317,7 @@ threading.Thread(target=end.wait).start()
     sys.modules["mmencode_birds"].end.set()
     assert plugin.notes == (
         "sets BIRDS_HOME in the environment",
-        "changes where modules are looked for",
+        "changes where modules are searched for",
         THREAD,
     )
     assert os.environ.pop("BIRDS_HOME") == "nest"

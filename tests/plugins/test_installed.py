@@ -31,7 +31,7 @@ def test_a_distribution_written_by_hand_is_found_as_one_that_pip_wrote(site, fou
         ("Metadata-Version: 2.1\nVersion: 1\n", "its METADATA has no Name"),
         (
             "Name: UNKNOWN; rm -rf\nVersion: 1\n",
-            "its METADATA gives it the name 'UNKNOWN; rm -rf', which is none",
+            "its METADATA gives it the name 'UNKNOWN; rm -rf', which isn't valid",
         ),
         (NAMED, "its METADATA has no Version"),
         (NAMED.encode() + b"Version: 1.0\nAuthor: Ren\xe9\n", "its METADATA isn't UTF-8"),

@@ -20,7 +20,7 @@ from media import labelled
 
 import mmencode
 from mmencode.errors import FitError
-from mmencode.spaces.alignment import Method, key_of, split
+from mmencode.spaces.alignment import FitMethod, key_of, split
 from mmencode.spaces.recall import Recall, recall
 
 ENCODER = "offline/efficientnet-lite0"
@@ -48,7 +48,7 @@ def pairs_of(folder: Path, columns: tuple[str, ...]) -> list[Pair]:
     return list(zip(photos, labels, strict=True))
 
 
-def aligned(space: mmencode.Space, pairs: list[Pair], method: Method) -> dict[str, Any]:
+def aligned(space: mmencode.Space, pairs: list[Pair], method: FitMethod) -> dict[str, Any]:
     """What a fit gives from held-out photographs to their texts, also where it is no better than chance."""
     found: dict[str, Any] = mmencode.align(ENCODER, space, pairs, method=method, force=True).report["forward"]
     return found

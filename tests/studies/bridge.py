@@ -18,11 +18,11 @@ from media import labelled
 from timm.data import ImageNetInfo
 
 import mmencode
-from mmencode.spaces.alignment import Method
+from mmencode.spaces.alignment import FitMethod
 from mmencode.spaces.recall import recall
 
 COLUMNS = ("photo to text", "text to photo", "sound to text", "text to sound")
-VARIANTS: dict[str, tuple[Method, bool]] = {
+VARIANTS: dict[str, tuple[FitMethod, bool]] = {
     "linear": ("ridge", False),
     "linear, gap-corrected": ("ridge", True),
     "orthogonal": ("procrustes", False),

@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as arrays
 from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import FitError, LabelError, SpaceMismatchError
 from mmencode.plugins.spec import Scoring
-from mmencode.zeroshot.calibration import calibration, calibration_error
-from mmencode.zeroshot.fitting import fit_platt, fit_temperature, fit_threshold, softmax
+from mmencode.zeroshot.calibration import fit_calibration, measure_calibration_error
+from mmencode.zeroshot.fitting import fit_platt, fit_temperature, fit_threshold
+from mmencode.zeroshot.links import softmax
 
 LABELS = ["cat", "dog", "red car"]
 TEXTS = [f"{label}{mark}" for mark in ("", ".", "!", " a", "s") for label in LABELS]
@@ -86,16 +87,16 @@ def test_calibration_error_is_that_of_guo_et_al():
         inside = (confidence > low) & (confidence <= high)
         if inside.any():
             expected += abs(confidence[inside].mean() - hits[inside].mean()) * inside.mean()
-    assert calibration_error(chances, targets) == pytest.approx(expected)
+    assert measure_calibration_error(chances, targets) == pytest.approx(expected)
 
 
 def test_probabilities_that_are_always_right_and_sure_have_no_error():
-    assert calibration_error(np.eye(3), np.eye(3, dtype=bool)) == 0
+    assert measure_calibration_error(np.eye(3), np.eye(3, dtype=bool)) == 0
 
 
 def test_fitted_temperature_mends_an_encoder_that_is_too_sure():
     scores, targets = drawn(10.0, count=400)
-    found = calibration(
+    found = fit_calibration(
         "image", scores, targets, Scoring(kind="softmax", scale=100.0), multi_label=False, rejecting=True
     )
     assert found.error_before > 0.3
@@ -113,7 +114,7 @@ def test_error_is_measured_on_items_that_the_scale_was_not_fitted_to(monkeypatch
 
     monkeypatch.setattr("mmencode.zeroshot.calibration.fit_temperature", fit)
     scores, targets = drawn(10.0, count=50)
-    calibration("image", scores, targets, None, multi_label=False, rejecting=False)
+    fit_calibration("image", scores, targets, None, multi_label=False, rejecting=False)
     everything, *parts = sorted(seen, key=len, reverse=True)
     assert len(parts) == 5
     left_out = [everything - part for part in parts]

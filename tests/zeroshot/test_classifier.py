@@ -132,12 +132,12 @@ def test_threads_that_ask_at_once_share_one_encoding(space, texts):
 def test_bank_keeps_no_more_than_its_bound_and_those_used_last(space):
     bank = Bank(numbers=8 * 3)
     for text in ("a", "b", "c", "a", "d"):
-        bank.means(space.encode, ["x"], [[text]])
+        bank.means(space, ["x"], [[text]])
     assert list(bank._vectors) == ["c", "a", "d"]
 
 
 def test_bank_smaller_than_one_classifier_still_gives_all_its_vectors(space):
-    found = Bank(numbers=8).means(space.encode, LABELS, [[label] for label in LABELS])
+    found = Bank(numbers=8).means(space, LABELS, [[label] for label in LABELS])
     np.testing.assert_array_equal(found.vectors, space.encode("text", LABELS).vectors)
 
 
@@ -204,11 +204,12 @@ def test_what_knows_no_space_cannot_be_ranked(space):
 
 
 def test_prompts_that_cancel_each_other_out_are_refused():
-    def opposite(modality, texts):
-        return Embeddings(np.array([[1, 0], [-1, 0]], np.float32), space="s@1", modality="text")
+    class Opposite:
+        def encode(self, modality, texts):
+            return Embeddings(np.array([[1, 0], [-1, 0]], np.float32), space="s@1", modality="text")
 
     with pytest.raises(LabelError, match="'cat' cancel each other out"):
-        Bank().means(opposite, ["cat"], [["a", "b"]])
+        Bank().means(Opposite(), ["cat"], [["a", "b"]])
 
 
 def test_null_class_takes_what_fits_no_label_better(space):

@@ -10,8 +10,8 @@ from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import LabelError
 from mmencode.spaces.space import Space
 from mmencode.testing import FakeText, fake_specs, sample_items
-from mmencode.zeroshot import described
-from mmencode.zeroshot.heads import equal_firsts, twins
+from mmencode.zeroshot import describe_labels
+from mmencode.zeroshot.heads import find_equal_firsts, find_twins
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def english(monkeypatch):
 )
 def test_labels_that_are_one_vector_are_refused_and_named(english, labels, named):
     classifier = english.classifier(labels)
-    with pytest.raises(LabelError, match=f"{len(named)} labels are one vector") as raised:
+    with pytest.raises(LabelError, match=f"{len(named)} labels have one vector") as raised:
         classifier.classify("image", sample_items("image", 2))
     assert all(repr(name) in raised.value.fact for name in named)
     assert repr("cat") not in raised.value.fact
@@ -54,7 +54,7 @@ def test_the_null_class_is_one_of_those_that_are_told_apart(english):
 
 def test_examples_of_two_labels_that_are_one_picture_are_refused(space):
     picture, other = sample_items("image", 2)
-    with pytest.raises(LabelError, match=r"2 labels are one vector.*'a', 'c'"):
+    with pytest.raises(LabelError, match=r"2 labels have one vector.*'a', 'c'"):
         space.classifier({"a": [picture], "b": [other], "c": [picture]}, by="image").classify("text", ["x"])
 
 
@@ -66,7 +66,7 @@ def test_labels_that_only_their_examples_tell_apart_are_taken_by_them(english):
 
 
 def test_labels_without_examples_that_are_one_vector_are_refused_in_a_blend(english):
-    with pytest.raises(LabelError, match="2 labels are one vector"):
+    with pytest.raises(LabelError, match="2 labels have one vector"):
         english.classifier(["cat", "猫", "狗"]).with_examples("text", ["cat"], ["cat"])
 
 
@@ -83,20 +83,20 @@ def test_labels_that_are_meant_to_be_the_same_are_kept_and_the_first_comes_first
 @pytest.mark.parametrize("labels", [["cat", "cat"], ["cat", " CAT"], {"cat": ["a"], "puss": ["a"]}])
 def test_refusals_by_name_say_how_to_keep_them(labels):
     with pytest.raises(LabelError, match=r"duplicates=.keep. \(--duplicates keep on the command line\)"):
-        described(labels)
-    assert described(labels, duplicates="keep").names == tuple(labels)
+        describe_labels(labels)
+    assert describe_labels(labels, duplicates="keep").names == tuple(labels)
 
 
 def test_the_published_names_of_imagenet_are_taken_as_they_are():
     names = open_clip.IMAGENET_CLASSNAMES
     with pytest.raises(LabelError, match="is there twice"):
-        described(names)
-    assert described(names, duplicates="keep").names == tuple(names)
+        describe_labels(names)
+    assert describe_labels(names, duplicates="keep").names == tuple(names)
 
 
 def test_another_word_for_duplicates_is_refused():
     with pytest.raises(ValueError, match="duplicates is 'yes': make it one of refuse, keep"):
-        described(["cat"], duplicates="yes")
+        describe_labels(["cat"], duplicates="yes")
 
 
 def test_examples_of_a_name_that_two_labels_have_are_refused(space):
@@ -110,21 +110,21 @@ def test_rows_that_differ_by_rounding_are_found_wherever_they_stand(count):
     random = np.random.default_rng(count)
     rows = random.normal(size=(count, 64)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    assert not len(twins(rows))
+    assert not len(find_twins(rows))
     first, second = sorted(random.choice(count, 2, replace=False).tolist())
     rows[second] = rows[first] + np.float32(1e-7)
-    assert twins(rows).tolist() == [first, second]
+    assert find_twins(rows).tolist() == [first, second]
 
 
 def test_rows_that_lie_near_but_apart_are_no_twins():
     rows = np.tile(np.eye(1, 64, dtype=np.float32), (300, 1))
     rows[:, 1] = np.arange(300) * 1e-3
-    assert not len(twins(rows / np.linalg.norm(rows, axis=1, keepdims=True)))
+    assert not len(find_twins(rows / np.linalg.norm(rows, axis=1, keepdims=True)))
 
 
 def test_equal_rows_have_the_place_of_the_first():
-    assert equal_firsts(np.eye(3)[[0, 1, 0, 2, 1]]).tolist() == [0, 1, 0, 3, 1]
-    assert equal_firsts(np.eye(3)) is None
+    assert find_equal_firsts(np.eye(3)[[0, 1, 0, 2, 1]]).tolist() == [0, 1, 0, 3, 1]
+    assert find_equal_firsts(np.eye(3)) is None
 
 
 def test_what_is_not_of_unit_length_is_not_ranked(space):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mmencode.embeddings.embeddings import Embeddings
 from mmencode.errors import FitError, LabelError, MissingPackageError, SpaceMismatchError
-from mmencode.zeroshot.fewshot import Examples, head_of
+from mmencode.zeroshot.fewshot import Examples, fit_head
 from mmencode.zeroshot.heads import Head
 
 LABELS = ["a", "b", "c"]
@@ -121,7 +121,7 @@ def test_more_examples_that_say_nothing_new_favour_no_label(count):
     targets = np.repeat(np.eye(3, dtype=bool), [count, 1, 2], axis=0)
     head = Head(prompts, None, "s@1", None)
     examples = Examples(tuple(LABELS), prompts[targets.argmax(axis=1)], targets, False)
-    np.testing.assert_allclose(head_of(examples, head, "blend", 4.0).weights, prompts, atol=1e-6)
+    np.testing.assert_allclose(fit_head(examples, head, "blend", 4.0).weights, prompts, atol=1e-6)
 
 
 @pytest.mark.parametrize("prior", [0, -1, np.nan, np.inf])

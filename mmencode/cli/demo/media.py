@@ -10,7 +10,7 @@ from .sections import Collection
 
 def media(collection: Collection, names: Names[str]) -> dict[str, str]:
     """Make a data URI of each named item: a small JPEG of an image, the whole file of a sound."""
-    from ...pages.previews import sound, thumbnail
+    from ...pages.previews import embed_sound, make_thumbnail
 
-    show = thumbnail if collection.modality == IMAGE else sound
+    show = make_thumbnail if collection.modality == IMAGE else embed_sound
     return {name: show(item) for name, item in collection.items.items() if name in names}

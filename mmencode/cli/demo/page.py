@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..._atomic import file_aside
-from ...pages.document import document, escaped, shown_score
+from ...pages.document import document, escape_html, format_score
 from ..options import require_no_link
 from .media import media
 from .sections import Collection, Ranked, Section
@@ -44,10 +44,10 @@ def write(
     asked = {name for section in sections for name, _ in section.rows}
     uris = {name: uri for collection in collections for name, uri in media(collection, asked).items()}
     body = _BODY.format(
-        introduction=escaped(_INTRODUCTION),
-        notes="\n".join(f'<p class="note">{escaped(note)}</p>' for note in notes),
+        introduction=escape_html(_INTRODUCTION),
+        notes="\n".join(f'<p class="note">{escape_html(note)}</p>' for note in notes),
         sections="\n".join(_section(section, uris) for section in sections),
-        space=escaped(space),
+        space=escape_html(space),
     )
     style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     require_no_link(folder)
@@ -65,7 +65,7 @@ def _section(section: Section, uris: Mapping[str, str]) -> str:
         for name, best in section.rows
     )
     return (
-        f"<section>\n<h2>{escaped(section.title)}</h2>\n<p>{escaped(section.about)}</p>\n"
+        f"<section>\n<h2>{escape_html(section.title)}</h2>\n<p>{escape_html(section.about)}</p>\n"
         f'<div class="{"labelled" if asked_items else "found"}">\n{cards}\n</div>\n</section>'
     )
 
@@ -73,17 +73,17 @@ def _section(section: Section, uris: Mapping[str, str]) -> str:
 def _card_of_item(name: str, best: Ranked, uris: Mapping[str, str]) -> str:
     """The HTML of an item with its labels, each with a bar as long as its score."""
     lines = "".join(
-        f'<li><span>{escaped(label)}</span><span class="score">{shown_score(score)}</span>'
+        f'<li><span>{escape_html(label)}</span><span class="score">{format_score(score)}</span>'
         f'<i style="width:{100 * max(0.0, min(1.0, score)):.0f}%"></i></li>'
         for label, score in best
     )
-    return f'<article id="{escaped(name)}">{_figure(name, uris)}<ol>{lines}</ol></article>'
+    return f'<article id="{escape_html(name)}">{_figure(name, uris)}<ol>{lines}</ol></article>'
 
 
 def _card_of_sentence(sentence: str, best: Ranked, uris: Mapping[str, str]) -> str:
     """The HTML of a sentence with the items that were found for it."""
-    figures = "".join(_answer(name, shown_score(score), uris) for name, score in best)
-    return f"<article><h3>{escaped(sentence)}</h3><div>{figures}</div></article>"
+    figures = "".join(_answer(name, format_score(score), uris) for name, score in best)
+    return f"<article><h3>{escape_html(sentence)}</h3><div>{figures}</div></article>"
 
 
 def _answer(name: str, score: str, uris: Mapping[str, str]) -> str:
@@ -93,14 +93,14 @@ def _answer(name: str, score: str, uris: Mapping[str, str]) -> str:
     """
     if uris[name].startswith("data:image/"):
         return _figure(name, uris, score)
-    return f'<p><a href="#{escaped(name)}">{escaped(name)}</a> <span class="score">{score}</span></p>'
+    return f'<p><a href="#{escape_html(name)}">{escape_html(name)}</a> <span class="score">{score}</span></p>'
 
 
 def _figure(name: str, uris: Mapping[str, str], score: str = "") -> str:
     uri = uris[name]
     shown = (
-        f'<img src="{uri}" alt="{escaped(name)}">'
+        f'<img src="{uri}" alt="{escape_html(name)}">'
         if uri.startswith("data:image/")
         else f'<audio controls src="{uri}"></audio>'
     )
-    return f"<figure>{shown}<figcaption>{escaped(name)} <b>{score}</b></figcaption></figure>"
+    return f"<figure>{shown}<figcaption>{escape_html(name)} <b>{score}</b></figcaption></figure>"

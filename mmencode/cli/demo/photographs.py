@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
-from ...errors import MissingPackageError
+from ...plugins.packages import find_package
 from ...plugins.spec import IMAGE
 from .sections import Collection
 
@@ -64,9 +63,5 @@ def collection() -> Collection:
 
 
 def _folder(package: str) -> Path:
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingPackageError(
-            f"the demo's photographs come with {package}, which isn't installed", remedy=INSTALL
-        )
-    return Path(spec.submodule_search_locations[0])
+    spec = find_package(package, f"the demo's photographs come with {package}", INSTALL)
+    return Path(str(spec.origin)).parent

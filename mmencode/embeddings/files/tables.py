@@ -89,7 +89,7 @@ def _record_of(table: Any) -> Record:
     )
 
 
-def unpacked_size(metadata: Any) -> int:
+def size_once_unpacked(metadata: Any) -> int:
     """The size in bytes that a Parquet file's groups of rows declare to unpack to.
 
     The metadata of columns isn't asked for: on some damaged files, that makes pyarrow end the process.
@@ -122,7 +122,7 @@ def read_parquet(file: BinaryIO, source: str, kind: str) -> Record:
     with import_pyarrow("pyarrow.parquet").ParquetFile(file, read_dictionary=["key"]) as content:
         dim = _require_schema(content.schema_arrow, kind, source)
         require_bounded(content.metadata.num_rows * (4 * dim + _ROW), size_of(file))
-        require_bounded(unpacked_size(content.metadata), size_of(file))
+        require_bounded(size_once_unpacked(content.metadata), size_of(file))
         return _record_of(content.read(list(_COLUMNS)))
 
 

@@ -1,4 +1,4 @@
-"""What the built-in families' libraries publish, one file for each, so that listing it imports none of them.
+"""Catalogues of the checkpoints that timm, open_clip and torchaudio publish, to list them without an import.
 
 `python -m mmencode.encoders.catalogue` writes the files anew, `--check` compares them with the libraries.
 """

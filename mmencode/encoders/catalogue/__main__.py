@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from ..._atomic import file_aside
-from ...arguments.lists import lines
+from ...arguments.lists import split_lines
 
 FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Where one catalogue comes from: a distribution, the names of all it publishes, and a name's width."""
+    """The library that one catalogue is written from: its distribution, names, and the width of each."""
 
     distribution: str
     names: Callable[[], Iterable[str]]
@@ -30,28 +30,28 @@ class Library:
 
 
 def openclip_names() -> list[str]:
-    """Every pretrained tag of every architecture."""
+    """List every pretrained tag of every architecture of open_clip."""
     import open_clip
 
     return [f"{architecture}/{tag}" for architecture, tag in open_clip.list_pretrained()]
 
 
 def openclip_dim(name: str) -> int:
-    """The width that the architecture's settings give to both towers."""
+    """Read the width that an architecture of open_clip gives to both towers."""
     import open_clip
 
     return int(open_clip.get_model_config(name.partition("/")[0])["embed_dim"])
 
 
 def timm_names() -> list[str]:
-    """Every pretrained tag of every architecture."""
+    """List every pretrained tag of every architecture of timm."""
     import timm
 
     return list(timm.list_pretrained())
 
 
 def timm_dim(name: str) -> int | None:
-    """The width before the classifier, which is the architecture's."""
+    """Find the width of features before the classifier of a timm model; None where it pools nothing."""
     return _timm_width(name.partition(".")[0])
 
 
@@ -67,14 +67,14 @@ def _timm_width(architecture: str) -> int | None:
 
 
 def torchaudio_names() -> list[str]:
-    """Every wav2vec 2.0, HuBERT and WavLM bundle."""
+    """List every wav2vec 2.0, HuBERT and WavLM bundle of torchaudio."""
     from torchaudio import pipelines
 
     return [name for name, value in vars(pipelines).items() if isinstance(value, pipelines.Wav2Vec2Bundle)]
 
 
 def torchaudio_dim(name: str) -> int:
-    """The width of the bundle's transformer."""
+    """Read the width of the transformer of a torchaudio bundle."""
     from torchaudio import pipelines
 
     return int(getattr(pipelines, name)._params["encoder_embed_dim"])
@@ -90,7 +90,7 @@ LIBRARIES = {
 def write(key: str, folder: Path = FOLDER) -> None:
     """Write the catalogue of one library: its version, then a name, a tab and the dim on each line."""
     library = LIBRARIES[key]
-    listed = [f"# {library.distribution} {_installed(library)}"]
+    listed = [f"# {library.distribution} {_version_installed(library)}"]
     for name in sorted(library.names()):
         dim = library.dim(name)
         listed.append(name if dim is None else f"{name}\t{dim}")
@@ -98,27 +98,28 @@ def write(key: str, folder: Path = FOLDER) -> None:
         aside.write_text("\n".join(listed) + "\n", "utf-8")
 
 
-def recorded(key: str) -> str:
-    """The version of the library that its catalogue was written from."""
+def version_in_catalogue(key: str) -> str:
+    """Read from a catalogue the version of the library that it was written from."""
     header, _, _ = (FOLDER / f"{key}.tsv").read_text("utf-8").partition("\n")
     return header.rpartition(" ")[2]
 
 
 def compare(key: str) -> tuple[set[str], set[str]]:
-    """The names that only the catalogue has, and those that only the installed library has."""
-    rows = lines((FOLDER / f"{key}.tsv").read_text("utf-8"))[1:]
+    """Find the names that only the catalogue has, and those that only the installed library has."""
+    rows = split_lines((FOLDER / f"{key}.tsv").read_text("utf-8"))[1:]
     listed, published = {row.partition("\t")[0] for row in rows}, set(LIBRARIES[key].names())
     return listed - published, published - listed
 
 
-def _installed(library: Library) -> str:
+def _version_installed(library: Library) -> str:
     return version(library.distribution).partition("+")[0]  # without the build: cu130, cpu
 
 
 def _check(key: str) -> bool:
-    """Say what differs; whether nothing does."""
+    """Print the names that differ between catalogue and library, and tell whether there are none."""
     gone, new = compare(key)
-    print(f"{key}: written from {recorded(key)}, {_installed(LIBRARIES[key])} is installed")
+    installed = _version_installed(LIBRARIES[key])
+    print(f"{key}: written from {version_in_catalogue(key)}, {installed} is installed")
     for sign, names in (("-", gone), ("+", new)):
         for name in sorted(names):
             print(f"  {sign} {name}")
@@ -126,7 +127,7 @@ def _check(key: str) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the catalogues named, or all; with --check compare them, and give 1 when one differs."""
+    """Write the named catalogues, or all; with --check compare them, and return 1 when one differs."""
     parser = argparse.ArgumentParser(prog="python -m mmencode.encoders.catalogue", description=__doc__)
     parser.add_argument("library", nargs="*", help=f"{', '.join(LIBRARIES)}; all when none is named")
     parser.add_argument("--check", action="store_true", help="compare with the installed libraries instead")

@@ -1,8 +1,9 @@
-"""Every open_clip architecture: its image and its text tower, one space for each set of weights.
+"""Encoders of every open_clip architecture: image and text tower, one space for each set of weights.
 
 The name is `openclip/<architecture>/<weights>`; the weights are a pretrained tag, `hf-hub:org/repo`, or the
 path of a local checkpoint. `openclip/local-dir:<folder>` is a folder that open_clip saved. What is local is
-read without asking any hub. Where it lies is no part of the identity: a tag and a copy of its file are one.
+read without asking any hub. The place of a file is no part of the identity: a tag and a copy of its file are
+one space.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from .text import OpenClipText
 
 
 def image(variant: str) -> OpenClipImage:
-    """The image tower of one set of weights; UnknownNameError or WeightsError when there is none."""
+    """Build the image tower of one set of weights; UnknownNameError or WeightsError when there is none."""
     source = find(variant)
     encoder = OpenClipImage(source.model())
     encoder.architecture = source.architecture("image")
@@ -21,7 +22,7 @@ def image(variant: str) -> OpenClipImage:
 
 
 def text(variant: str) -> OpenClipText:
-    """The text tower of one set of weights; UnknownNameError or WeightsError when there is none."""
+    """Build the text tower of one set of weights; UnknownNameError or WeightsError when there is none."""
     source = find(variant)
     encoder = OpenClipText(source.model(), source.tokenizer())
     encoder.architecture = source.architecture("text")

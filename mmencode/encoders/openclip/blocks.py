@@ -1,4 +1,4 @@
-"""open_clip's transformer blocks with less work: the same weights, the same numbers but for rounding."""
+"""Faster transformer blocks for open_clip: the same weights, and the same numbers up to rounding."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 class Attention(nn.Module):
-    """What the `nn.MultiheadAttention` of an open_clip block computes, with ordinary linear layers.
+    """Multi-head attention as the `nn.MultiheadAttention` of an open_clip block, of ordinary linear layers.
 
-    These can be packed (see `mmencode.engine.packing`), and queries can be fewer than keys. They lie in the
-    memory of what it replaces, and are called as the block calls that.
+    Linear layers can be packed (see `mmencode.engine.packing`), and queries can be fewer than keys. The
+    weights share the memory of the module that this one replaces, and the block calls it in the same way.
     """
 
     def __init__(self, plain: nn.MultiheadAttention) -> None:
         super().__init__()
         width = plain.embed_dim
         self.heads = plain.num_heads
-        # On "meta" no weights are drawn, from a generator that is the user's: all of them come from `plain`.
+        # On "meta" no initial weights are drawn from the user's generator; all of them come from `plain`.
         self.queries = nn.Linear(width, width, device="meta")
         self.keys_values = nn.Linear(width, 2 * width, device="meta")
         self.output = nn.Linear(width, width, device="meta")
@@ -39,7 +39,7 @@ class Attention(nn.Module):
         need_weights: bool = False,
         attn_mask: Tensor | None = None,
     ) -> tuple[Tensor, None]:
-        """Queries `[b, q, width]` and keys `[b, t, width]`, which are the values, too, to `[b, q, width]`."""
+        """Attend from queries `[b, q, width]` to keys, which are the values, too, `[b, t, width]`."""
         b, t, width = keys.shape
         shape = (b, -1, self.heads, width // self.heads)
         q = self.queries(queries).view(shape).transpose(1, 2)  # [b, heads, q, width / heads]
@@ -51,9 +51,10 @@ class Attention(nn.Module):
 
 
 def quicken(transformer: Any) -> None:
-    """Give the blocks of an open_clip `Transformer` the attention above, where they have the usual one.
+    """Replace the attention of an open_clip `Transformer`'s blocks by the faster `Attention`.
 
-    Gain, with packing and `pooled`: 1.20 times for captions, 1.14 for images (tests/benchmarks/gains.py).
+    Blocks of other kinds keep theirs. Gain, with packing and `outputs_at`: 1.20 times for captions, 1.14 for
+    images (tests/benchmarks/gains.py).
     """
     for block in transformer.resblocks:
         usual = type(block) is ResidualAttentionBlock and type(block.attn) is nn.MultiheadAttention
@@ -62,18 +63,18 @@ def quicken(transformer: Any) -> None:
 
 
 def is_quick(transformer: Any) -> bool:
-    """Whether the last block can be computed for one token only."""
+    """Whether the last block of a transformer can be computed for one token only."""
     return type(transformer.resblocks[-1]) is ResidualAttentionBlock and isinstance(
         transformer.resblocks[-1].attn, Attention
     )
 
 
-def pooled(transformer: Any, hidden: Tensor, places: Tensor, mask: Tensor | None) -> Tensor:
-    """The outputs `[b, width]` of a transformer at one place of each row of hidden `[b, t, width]`.
+def outputs_at(transformer: Any, hidden: Tensor, places: Tensor, mask: Tensor | None) -> Tensor:
+    """Compute a transformer's outputs `[b, width]` at one place of each row of hidden `[b, t, width]`.
 
-    In the last block only that place asks for anything, so attention's queries and the feed-forward net are
-    computed for it alone. mask `[t, t]` is added to the scores. Gain: 1.08 times for captions, 1.06 for
-    images (tests/benchmarks/gains.py).
+    In the last block attention's queries and the feed-forward net are computed for that place alone. The mask
+    `[t, t]` is added to the attention scores. Gain: 1.08 times for captions, 1.06 for images
+    (tests/benchmarks/gains.py).
     """
     *blocks, last = transformer.resblocks
     for block in blocks:

@@ -16,8 +16,8 @@ from torchvision.transforms import Compose, PILToTensor
 from ...encoder import Encoder, Tensors
 from ...isolation.copying import structural_copy
 from ...plugins.spec import Scoring
-from ..pixels import fit_to_crop, fit_to_squeeze, normalised
-from .blocks import is_quick, pooled, quicken
+from ..pixels import fit_to_crop, fit_to_squeeze, normalise
+from .blocks import is_quick, outputs_at, quicken
 
 
 class OpenClipImage(Encoder):
@@ -40,16 +40,16 @@ class OpenClipImage(Encoder):
         size = settings.size
         self._size = (size, size) if isinstance(size, int) else tuple(size)
         self.resolution = min(self._size)
-        # The last layer norm of a tower with an attentional pooler (CoCa) belongs to what that gives.
+        # In a tower with an attentional pooler (CoCa) the last layer norm applies to the pooler's outputs.
         self._norm = not any(isinstance(child, AttentionalPooler) for child in self.tower.children())
 
     def preprocess(self, item: Image.Image) -> Tensors:
-        """Pixels `[3, h, w]`, uint8, resized and cropped, not yet normalised."""
+        """Resize and crop an image to uint8 pixels `[3, h, w]`, which are normalised on the device."""
         return {"pixels": self._transform(self._fit(item))}
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`, as open_clip's `encode_image` gives them."""
-        pixels = self._normalised(tensors["pixels"])
+        """Compute features `[b, width]` as open_clip's `encode_image` does."""
+        pixels = self._normalise(tensors["pixels"])
         if self._quick:
             return _first_token(self.tower, pixels)
         output = self.tower(pixels)
@@ -57,35 +57,35 @@ class OpenClipImage(Encoder):
         return features
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Patches of a transformer, or places of a convolutional map, `[b, rows * columns, hidden]`.
+        """Compute patches of a transformer or places of a feature map, `[b, rows * columns, hidden]`.
 
-        They are open_clip's own `forward_intermediates` of the last layer, after the tower's last layer norm
-        where it has one for them; class and register tokens are left out, so that the rest fills `grid`.
+        They are the last layer's outputs in open_clip's `forward_intermediates`, after the tower's last layer
+        norm where that applies. Class and register tokens are left out, so that the rest fills `grid`.
         """
-        tokens = self._map(self._normalised(tensors["pixels"])).flatten(2).transpose(1, 2)
+        tokens = self._map(self._normalise(tensors["pixels"])).flatten(2).transpose(1, 2)
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        return normalised(pixels, self._mean, self._std, next(self.tower.parameters()).dtype)
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        return normalise(pixels, self._mean, self._std, next(self.tower.parameters()).dtype)
 
     @property
     def scoring(self) -> Scoring | None:
-        """The scale and bias that the model was trained with; those with a bias are of SigLIP's kind.
+        """The scale and bias that the model was trained with: a sigmoid where there is a bias, as in SigLIP.
 
-        None where the checkpoint lacks what its architecture has of them: initial values say nothing.
+        None where the checkpoint lacks one that its architecture has, since initial values mean nothing.
         """
         return self._scoring
 
     @cached_property
     def grid(self) -> tuple[int, int]:
-        """The rows and columns of the tokens, found by one forward pass when first asked for."""
+        """The rows and columns of the tokens, found by one forward pass at the first access."""
         weight: nn.Parameter = next(self.tower.parameters())
         with torch.inference_mode():
             found = self._map(torch.zeros(1, 3, *self._size, dtype=weight.dtype, device=weight.device))
         return int(found.shape[2]), int(found.shape[3])
 
     def _map(self, pixels: Tensor) -> Tensor:
-        """The last layer's outputs as a map `[b, hidden, rows, columns]`."""
+        """Compute the last layer's outputs as a map `[b, hidden, rows, columns]`."""
         found = self.tower.forward_intermediates(
             pixels,
             indices=1,
@@ -98,7 +98,7 @@ class OpenClipImage(Encoder):
 
 
 def _prepare(tower: Any) -> bool:
-    """Quicken open_clip's own transformer; whether only its class token counts in the end."""
+    """Speed up open_clip's own transformer, and tell whether only its class token is pooled."""
     if not isinstance(tower, VisionTransformer):
         return False
     quicken(tower.transformer)
@@ -106,10 +106,10 @@ def _prepare(tower: Any) -> bool:
 
 
 def _first_token(tower: Any, pixels: Tensor) -> Tensor:
-    """Features `[b, width]` of a VisionTransformer that pools at its class token."""
+    """Compute features `[b, width]` of a VisionTransformer that pools at its class token."""
     hidden = tower._embeds(pixels)  # [b, t, hidden]
     first = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
-    features: Tensor = tower.ln_post(pooled(tower.transformer, hidden, first, None))
+    features: Tensor = tower.ln_post(outputs_at(tower.transformer, hidden, first, None))
     return features if tower.proj is None else features @ tower.proj
 
 

@@ -1,4 +1,4 @@
-"""From settings and a file to a whole open_clip model, with the weights as they are and nothing guessed."""
+"""Builds a whole open_clip model from settings and a file of weights, and guesses nothing."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _POSITION_IDS = "text.transformer.embeddings.position_ids"  # of older versions 
 
 
 class _Undrawn(TorchFunctionMode):
-    """Draws no initial weights: most of a large model's loading time, and the checkpoint replaces them all.
+    """Skips drawing initial weights, most of a large model's loading time; the checkpoint replaces them all.
 
-    That it does is sure, since it must have every tensor but the scales, which nobody draws.
+    It surely does, since it must have every tensor but the scales, which aren't drawn.
     """
 
     def __torch_function__(
@@ -50,11 +50,12 @@ class _Undrawn(TorchFunctionMode):
 
 
 def load(settings: Mapping[str, Any], path: Path, name: str, *, own: bool, resize: bool = False) -> Any:
-    """The model that the settings describe, in float32, its text tower apart, filled from a file.
+    """Build the model that the settings describe, in float32 and with a separate text tower, from a file.
 
-    `own` settings are open_clip's; others are held against the file before anything is built. With `resize`
-    positions of another image size or context are interpolated, as open_clip does unasked. Where the file
-    lacks the scale or bias that training gives, `logit_scale` is None.
+    With `own`, the settings are open_clip's; others are first checked to describe no larger model than the
+    file has weights for. With `resize`, position embeddings of another image size or context are
+    interpolated, as open_clip does unasked. Where the file lacks the scale or bias that training gives,
+    `logit_scale` is None.
     """
     if path.suffix == _BIG_VISION:
         return _of_big_vision(settings, path)
@@ -62,7 +63,7 @@ def load(settings: Mapping[str, Any], path: Path, name: str, *, own: bool, resiz
         sketch(lambda: _build(settings), shapes_of(path), repr(name))
     state = read_state(path)
     model = _build(settings)
-    state = _converted(model, state)
+    state = _convert(model, state)
     if resize:
         resize_pos_embed(state, model)
         resize_text_pos_embed(state, model)
@@ -83,7 +84,7 @@ def _build(settings: Mapping[str, Any]) -> Any:
 
 
 def _of_big_vision(settings: Mapping[str, Any], path: Path) -> Any:
-    """SigLIP's weights as its authors publish them."""
+    """Build a model from SigLIP's weights in the form that its authors publish."""
     require_file(path)
     require_stored(path)
     model = _build(settings)
@@ -91,8 +92,8 @@ def _of_big_vision(settings: Mapping[str, Any], path: Path) -> Any:
     return model.eval()
 
 
-def _converted(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state by this model's names: Apple's and older ones are open_clip's to translate."""
+def _convert(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a state's tensors to this model's names; open_clip translates Apple's and older checkpoints."""
     state = convert_state_dict(model, _without_trainers_prefix(state))
     state = convert_to_custom_text_state_dict(state)
     expected = model.state_dict()
@@ -105,7 +106,7 @@ def _converted(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _without_trainers_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What is behind `model.` or another prefix, where all image towers are behind one."""
+    """Take off `model.` or another prefix that stands before every tensor of the image tower."""
     prefixes = {name.partition("visual.")[0] for name in state if "visual." in name}
     if len(prefixes) != 1 or prefixes == {""}:
         return state
@@ -114,7 +115,7 @@ def _without_trainers_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _remedy(model: Any, state: Mapping[str, Tensor]) -> str:
-    """What to do about weights that don't fit; about positions alone there is more to say."""
+    """The remedy for weights that don't fit, which names ?resize where only position embeddings differ."""
     expected = model.state_dict()
     unequal = {
         name for name, value in state.items() if name in expected and value.shape != expected[name].shape

@@ -1,4 +1,4 @@
-"""What an open_clip model is built from: its settings, checked where they come from elsewhere."""
+"""Settings of open_clip models, checked where they come from a file or a hub."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Tower = Literal["image", "text"]
 
 FILE = "open_clip_config.json"
 _PLACES = {"image": ("vision_cfg", CLIPVisionCfg), "text": ("text_cfg", CLIPTextCfg)}
-# Without influence on vectors, or known by other words: the tokenizer's own, the settings of another library.
+# No influence on vectors, or recorded elsewhere: in the tokenizer's identity, in another library's settings.
 _ELSEWHERE = {
     *("patch_dropout", "timm_drop", "timm_drop_path", "timm_model_pretrained"),
     *("hf_model_pretrained", "hf_model_name", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs"),
 }
-# Larger ones would take all memory for one item, whatever the weights are.
+# Larger sizes would take all memory for one item, whatever the weights are.
 _MOST = {"image_size": 2**12, "context_length": 2**16}
 _WAYS = {
     "mode": ("RGB",),
@@ -34,8 +34,8 @@ _WAYS = {
 _TOKENIZER = {"clean", "strip_sep_token", "language"}
 
 
-def described(path: Path) -> Settings:
-    """The content of an open_clip_config.json; WeightsError unless its `model_cfg` describes a model."""
+def read_config(path: Path) -> Settings:
+    """Read the file open_clip_config.json; WeightsError unless its `model_cfg` describes a model."""
     config = read_object(
         path, "put it there: open_clip saves it with the weights, and hubs keep it beside them"
     )
@@ -44,7 +44,7 @@ def described(path: Path) -> Settings:
 
 
 def require_model(config: Mapping[str, Any], origin: str) -> None:
-    """WeightsError unless settings from elsewhere describe a model, of which nothing else is fetched."""
+    """Raise WeightsError unless settings describe a model for which nothing more would be fetched."""
     found = config.get("model_cfg")
     model: Settings = found if isinstance(found, dict) else {}
     vision, text = model.get("vision_cfg"), model.get("text_cfg")
@@ -74,9 +74,9 @@ def require_model(config: Mapping[str, Any], origin: str) -> None:
 
 
 def architecture(settings: Mapping[str, Any], tower: Tower) -> str:
-    """What one tower computes, in words: a digest of its settings that aren't open_clip's defaults.
+    """Describe one tower for its identity, by a digest of its settings that aren't open_clip's defaults.
 
-    So a checkpoint with its settings beside it and the architecture of open_clip's own are one.
+    So a checkpoint with its settings beside it and open_clip's own architecture of that name are equal.
     """
     key, kind = _PLACES[tower]
     defaults, own = asdict(kind()), settings[key]
@@ -97,7 +97,7 @@ def architecture(settings: Mapping[str, Any], tower: Tower) -> str:
 
 
 def _hugging_face(name: str) -> Settings:
-    """The config.json of a text tower of transformers, from a folder or, once fetched, the hub's cache."""
+    """Read the config.json of a text tower of transformers, from a folder or from the hub's cache."""
     from transformers import PretrainedConfig
 
     found: Settings = PretrainedConfig.get_config_dict(name, local_files_only=True)[0]
@@ -105,7 +105,7 @@ def _hugging_face(name: str) -> Settings:
 
 
 def preparation(settings: Mapping[str, Any], origin: str) -> Settings:
-    """How images are prepared, by a `preprocess_cfg` or a published tag; WeightsError for nonsense."""
+    """Check the image preprocessing of a `preprocess_cfg` or a published tag; WeightsError for nonsense."""
     names = set(asdict(PreprocessCfg()))
     given = {name: value for name, value in settings.items() if name in names and value is not None}
     for name in ("mean", "std"):

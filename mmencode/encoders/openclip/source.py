@@ -1,4 +1,4 @@
-"""Where open_clip's models come from: a name, a file or a folder becomes a model and its tokenizer."""
+"""Finds the weights and the tokenizer of an open_clip model by a name, a file or a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,19 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import DEFAULT_CONTEXT_LENGTH, HFTokenizer, SimpleTokenizer
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from ...errors import MissingPackageError, MmencodeError, UnknownNameError, WeightsError
+from ...errors import MmencodeError, UnknownNameError, WeightsError
 from ...errors.causes import describe_error
 from ...errors.suggestions import did_you_mean
 from ...inputs.settings import read_object, require_file
 from ...inputs.tokenizers import require_tokenizer
+from ...plugins.packages import find_package
 from . import model as openclip_model
-from .settings import FILE, Settings, Tower, architecture, described, preparation, require_model
+from .settings import FILE, Settings, Tower, architecture, preparation, read_config, require_model
 
 _FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz")
 _FOLDER, _HUB = "local-dir:", "hf-hub:"
 _OPTIONS = re.compile(r"(?P<rest>.*)\?(?P<options>[\w=.&-]+)")
-_NAMES = (  # the first is meant, as open_clip has it
+_NAMES = (  # the first one that is there is used, as in open_clip
     *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
     *("open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "pytorch_model.pth"),
     "model.pth",
@@ -39,13 +39,13 @@ _PIXELS = ("mean", "std", "interpolation", "resize_mode")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One set of weights.
+    """The source of one set of weights: a published tag, a repository of a hub, or local files.
 
-    name      the architecture, or as open_clip writes a folder or a repository
-    weights   the tag, the repository or the file, for messages
-    folder    of the local files: nothing else is read then, and no hub is asked; None where a hub may be
-    options   `force_preprocess_cfg`, how images are prepared where that isn't open_clip's default
-    resize    whether positions of another size are interpolated
+    name      the architecture, or `local-dir:<folder>` or `hf-hub:<org/repo>`
+    weights   the tag, the repository or the file
+    folder    the one of the local files, which alone are read then; None where a hub may be asked
+    options   `force_preprocess_cfg`: image preprocessing, where it isn't open_clip's default
+    resize    whether position embeddings of another size are interpolated
     """
 
     name: str
@@ -55,7 +55,7 @@ class Source:
     resize: bool = False
 
     def model(self) -> Any:
-        """The whole model in float32, its text tower apart, so that all kinds have `visual` and `text`.
+        """Build the whole model in float32, with the towers `visual` and `text` whatever its class.
 
         Raises WeightsError when the weights can't be obtained, are damaged or of another architecture.
         """
@@ -64,7 +64,7 @@ class Source:
             if self.name.startswith(_HUB):
                 prepared = preparation(self._hub_config().get("preprocess_cfg") or {}, self.name)
             own = not self.name.startswith((_HUB, _FOLDER))
-            file = Path(self.weights) if self.folder is not None else Path(self._fetched())
+            file = Path(self.weights) if self.folder is not None else Path(self._fetch())
             model = openclip_model.load(settings, file, self.name, own=own, resize=self.resize)
             prepared["size"] = model.visual.image_size
             set_model_preprocess_cfg(model, merge_preprocess_dict(PreprocessCfg(), prepared))
@@ -83,7 +83,7 @@ class Source:
         return model
 
     def tokenizer(self) -> Any:
-        """The tokenizer that the weights were trained with; WeightsError when it can't be obtained."""
+        """Load the tokenizer that the weights were trained with; WeightsError when it can't be obtained."""
         remedy = "load it once where there is a network, or copy that machine's cache (HF_HOME)"
         if self.folder is not None:
             remedy = f"put its files, tokenizer.json and tokenizer_config.json, beside {self.weights}"
@@ -109,20 +109,20 @@ class Source:
             ) from cause
 
     def architecture(self, tower: Tower) -> str:
-        """What one tower computes, for its identity; where the weights lie is no part of that."""
+        """Describe one tower for its identity, in which the place of the weights plays no part."""
         return architecture(self._settings(), tower) + (", positions resized" if self.resize else "")
 
     def _settings(self) -> Settings:
         if self.name.startswith(_HUB):
             settings: Settings = self._hub_config()["model_cfg"]
         elif self.name.startswith(_FOLDER):
-            settings = described(Path(self.name.removeprefix(_FOLDER)) / FILE)["model_cfg"]
+            settings = read_config(Path(self.name.removeprefix(_FOLDER)) / FILE)["model_cfg"]
         else:
             settings = open_clip.get_model_config(self.name)
         return settings if self.folder is None else _local_text(settings, self.folder)
 
     def _warn_of_activations(self, settings: Mapping[str, Any]) -> None:
-        """Say so where a tag was trained with other activations than its architecture has."""
+        """Warn where a tag was trained with other activations than its architecture has."""
         trained = bool(get_pretrained_cfg(self.name, self.weights).get("quick_gelu"))
         if trained != bool(settings.get("quick_gelu")):
             this, other = ("with", "without") if trained else ("without", "with")
@@ -138,17 +138,17 @@ class Source:
         require_model(config, self.name)
         return config
 
-    def _fetched(self) -> str:
-        """The weights in the hub's or open_clip's cache."""
+    def _fetch(self) -> str:
+        """Give the path of the weights in a cache, into which they are fetched if they aren't there."""
         if self.name.startswith(_HUB):
             return str(open_clip.factory.download_pretrained_from_hf(self.name.removeprefix(_HUB)))
         return str(open_clip.factory.download_pretrained(get_pretrained_cfg(self.name, self.weights)))
 
 
 def find(variant: str) -> Source:
-    """The source that the name of a space stands for, behind `openclip/`.
+    """Find the source of weights by the name of a space without its `openclip/`.
 
-    Raises UnknownNameError with the nearest names, WeightsError when a local file isn't what it must be.
+    Raises UnknownNameError with the nearest names, WeightsError for a local file that can't be used.
     """
     if variant.startswith(_FOLDER):
         place, options = _split(variant.removeprefix(_FOLDER))
@@ -170,7 +170,7 @@ def find(variant: str) -> Source:
 
 
 def _split(written: str) -> tuple[str, dict[str, Any]]:
-    """A path, and the options behind its question mark: `resize`, `preprocess=<tag>`."""
+    """Split a path from the options after its question mark: `resize`, `preprocess=<tag>`."""
     found = _OPTIONS.fullmatch(written)
     if found is None or os.path.exists(written):
         return written, {}
@@ -190,9 +190,9 @@ def _split(written: str) -> tuple[str, dict[str, Any]]:
 
 
 def _file(name: str, path: Path, *, preprocess: str = "", resize: bool = False) -> Source:
-    """A local checkpoint, with the preparation of images that it says, or that its architecture leaves open.
+    """The source of a local checkpoint, with the image preprocessing that it was trained with.
 
-    open_clip itself gives every local file that of OpenAI's CLIP (open_clip#1068).
+    open_clip itself gives every local file the preprocessing of OpenAI's CLIP (open_clip#1068).
     """
     if not path.is_file():
         require_file(path, "check the path of the checkpoint")  # which says what it is instead
@@ -200,13 +200,13 @@ def _file(name: str, path: Path, *, preprocess: str = "", resize: bool = False) 
         name=name,
         weights=str(path),
         folder=path.parent,
-        options={"force_preprocess_cfg": _prepared(name, path, preprocess)},
+        options={"force_preprocess_cfg": _find_preparation(name, path, preprocess)},
         resize=resize,
     )
 
 
-def _prepared(name: str, path: Path, tag: str) -> Settings:
-    """By the tag that is named, the settings beside the file, or the published weights where these agree."""
+def _find_preparation(name: str, path: Path, tag: str) -> Settings:
+    """Find a file's preprocessing by the tag, the settings beside it, or published weights that agree."""
     published = {
         known: preparation(get_pretrained_cfg(name, known), known)
         for known in open_clip.list_pretrained_tags_by_model(name)
@@ -231,7 +231,7 @@ def _prepared(name: str, path: Path, tag: str) -> Settings:
 
 
 def _folder(folder: Path, *, preprocess: str = "", resize: bool = False) -> Source:
-    """A folder as open_clip saves it: open_clip_config.json, weights, and a tokenizer where it names one."""
+    """The source of a folder that open_clip saved: open_clip_config.json, weights, perhaps a tokenizer."""
     if not folder.is_dir():
         raise WeightsError(
             f"there is no folder {str(folder)!r}",
@@ -241,7 +241,7 @@ def _folder(folder: Path, *, preprocess: str = "", resize: bool = False) -> Sour
         raise UnknownNameError(
             f"the folder {str(folder)!r} says itself how images are prepared", remedy="leave ?preprocess out"
         )
-    prepared = preparation(described(folder / FILE).get("preprocess_cfg") or {}, str(folder / FILE))
+    prepared = preparation(read_config(folder / FILE).get("preprocess_cfg") or {}, str(folder / FILE))
     return Source(
         name=f"{_FOLDER}{folder}",
         weights=str(_weights_in(folder)),
@@ -252,7 +252,7 @@ def _folder(folder: Path, *, preprocess: str = "", resize: bool = False) -> Sour
 
 
 def _weights_in(folder: Path) -> Path:
-    """The weights by one of the names that open_clip and hubs give them, or else the only ones there."""
+    """Find a folder's weights by a name that open_clip or a hub gives them, or take the only ones there."""
     found = sorted(
         path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pth", ".pt")
     )
@@ -271,7 +271,7 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _local_text(settings: Settings, folder: Path) -> Settings:
-    """The settings with a text tower of transformers built from the folder's config.json, if there is one."""
+    """Point settings with a text tower of transformers to the folder's config.json; keep others."""
     text = settings["text_cfg"]
     name = text.get("hf_model_name")
     if not name:
@@ -292,7 +292,7 @@ def _local_text(settings: Settings, folder: Path) -> Settings:
 
 
 def _hub_tokenizer(settings: Mapping[str, Any], folder: Path | None) -> Any:
-    """A tokenizer of transformers: from the folder, where there is one, and never with code of its own."""
+    """Load a tokenizer of transformers, from the folder if one is given, and never with code of its own."""
     _require_transformers()
     if folder is not None:
         if not (folder / "tokenizer.json").exists():
@@ -308,11 +308,8 @@ def _hub_tokenizer(settings: Mapping[str, Any], folder: Path | None) -> Any:
 
 
 def _require_transformers() -> None:
-    if find_spec("transformers") is None:
-        raise MissingPackageError(
-            "these weights need the package transformers, for their text tower or their tokenizer",
-            remedy="pip install transformers",
-        )
+    need = "the text tower or the tokenizer of these weights needs the package transformers"
+    find_package("transformers", need, "pip install transformers")
 
 
 def _require_architecture(name: str) -> None:

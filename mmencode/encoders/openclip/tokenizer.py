@@ -1,4 +1,4 @@
-"""The two tokenizers of open_clip, read without locks, so that they also say which ids are the text's own."""
+"""The two kinds of open_clip's tokenizers, used without locks, with the place of the text's own ids."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..byte_pairs import BytePairs
 
 
 class Tokenized(NamedTuple):
-    """A text as ids `[context]`, padded as open_clip does it; its own are `ids[start:end]`.
+    """A text as ids `[context]`, padded as open_clip does it; the text's own are `ids[start:end]`.
 
-    Its own are also the marks that the tokenizer puts at its start and end; `words` counts those without
-    them. `cut` says that it was longer.
+    The text's own include the tokenizer's marks of start and end, which `words` doesn't count. `cut` says
+    whether the text was longer than the context.
     """
 
     ids: Tensor
@@ -29,18 +29,18 @@ class Tokenized(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads texts as one tokenizer does, in any number of threads; `identity` says which one that is."""
+    """Tokenizes texts as one tokenizer does, in any number of threads; `identity` tells tokenizers apart."""
 
     @property
     def identity(self) -> str:
-        """The kind of the tokenizer, and a digest of all that ids depend on."""
+        """The kind of the tokenizer, and a digest of everything that ids depend on."""
 
     def read(self, text: str) -> Tokenized:
-        """The ids of a text."""
+        """Tokenize a text to ids of the whole context."""
 
 
 def reader(tokenizer: Any) -> Reader:
-    """How a tokenizer reads a text; WeightsError when it is of a kind that isn't read here."""
+    """Make the reader for a tokenizer of open_clip; WeightsError for a kind that has none."""
     kind = type(tokenizer)
     if kind not in _READERS:
         raise WeightsError(
@@ -51,7 +51,7 @@ def reader(tokenizer: Any) -> Reader:
 
 
 class _Pairs:
-    """By open_clip's own byte pairs, padded with zeros; zero is also the id of an exclamation mark."""
+    """Reads by open_clip's own byte pairs, padded with zeros; zero is also the id of an exclamation mark."""
 
     def __init__(self, tokenizer: SimpleTokenizer) -> None:
         if tokenizer.reduction_fn is not None:
@@ -77,15 +77,15 @@ class _Pairs:
 
 
 class _HuggingFace:
-    """By a tokenizer of transformers; what open_clip's wrapper does, which drops the attention mask.
+    """Reads by a tokenizer of transformers, as open_clip's wrapper does, but keeps the attention mask.
 
-    The ids alone don't tell the text's own: SigLIP pads with the end token. The tokenizer of the tokenizers
-    library itself is used, whose settings nobody changes after this: it is safe in threads, which that of
-    transformers isn't.
+    The ids alone don't tell the text's own from padding: SigLIP pads with the end token. The tokenizer of the
+    tokenizers library is used directly, and its settings aren't changed after construction: threads can share
+    that, but not the one of transformers.
     """
 
     def __init__(self, tokenizer: HFTokenizer) -> None:
-        from tokenizers import Tokenizer  # it comes with transformers, which not all need
+        from tokenizers import Tokenizer  # comes with transformers, which few checkpoints need
 
         plain = tokenizer.tokenizer
         if not plain.is_fast:
@@ -142,7 +142,7 @@ class _HuggingFace:
         return Tokenized(ids, own[0], own[-1] + 1, cut, words)
 
     def _as_clips(self, found: list[int], cut: bool, words: int) -> Tokenized:
-        """CLIPS puts a class token behind the padding; it isn't the text's own."""
+        """Pad ids as CLIPS does, with a class token after the padding, which isn't the text's own."""
         start, end, mark, padding = self._marks
         own = [start, *found, end]
         ids = [*own, *[padding] * (self._context - 1 - len(own)), mark]

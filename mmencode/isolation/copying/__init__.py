@@ -1,4 +1,4 @@
-"""Copies of networks that share the memory of their parameters, and nothing else that an encoder changes."""
+"""Copies of networks that share the memory of their parameters, and no other state that changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the memory that a copy shares with others is still as it was."""
+"""Watch over parameters that a copy shares with its original, to find those changed meanwhile."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """Where a parameter lies, how often torch says that it was changed in place, and one of its numbers.
+    """A parameter's address, torch's count of its changes in place, and the bits of one of its numbers.
 
-    A change by a fused optimiser, or through `.data`, isn't counted, and shows in the number.
+    Changes by a fused optimiser, or through `.data`, aren't counted, but show in the number.
     """
 
     place: int
@@ -25,18 +25,18 @@ class _Mark:
 
 
 class Borrowed:
-    """The parameters of a copy that lie in memory which somebody else holds as well, as they were.
+    """The parameters of a copy whose memory is shared with its original, with marks to tell a change by.
 
-    Made as soon as the copy is; `settle` comes when all has been moved, cast and packed, and leaves out what
-    has memory of its own by then.
+    It is made right after the copy. `watch` is called once the copy has been moved, cast and packed, and
+    drops the parameters that have memory of their own by then.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._marks = {name: _mark(each) for name, each in module.named_parameters()}
         self._watched: dict[str, tuple[Tensor, Any]] = {}
 
-    def settle(self, module: nn.Module) -> None:
-        """Watch what is shared from now on."""
+    def watch(self, module: nn.Module) -> None:
+        """Drop the parameters that aren't shared any more, and watch the others from now on."""
         held = [*module.parameters(), *module.buffers()]
         own = Counter(each.untyped_storage()._cdata for each in held if _is_ordinary(each))
         self._watched = {
@@ -48,8 +48,8 @@ class Borrowed:
             and _holders(each) > own[each.untyped_storage()._cdata]
         }
 
-    def changed(self) -> str | None:
-        """The name of a parameter that isn't as it was; None when all of them are."""
+    def find_changed(self) -> str | None:
+        """The name of a shared parameter that has been changed; None when no parameter was."""
         for name, (parameter, number) in self._watched.items():
             mark = self._marks[name]
             if _version(parameter) != mark.version or number.item() != mark.bits:
@@ -64,7 +64,7 @@ def _mark(parameter: Tensor) -> _Mark:
 
 
 def _is_ordinary(tensor: Tensor) -> bool:
-    """Whether it has memory with numbers in it that one can look at."""
+    """Whether a tensor is a plain one with strided memory whose numbers can be read."""
     plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
     return plain and tensor.numel() > 0 and not tensor.is_meta and tensor.element_size() in _WORDS
 
@@ -74,15 +74,15 @@ def _version(tensor: Tensor) -> int:
 
 
 def _number(tensor: Tensor) -> Any:
-    """One of its numbers as bits, in the same memory; of a tensor on the CPU as numpy's, read in no time."""
+    """A view of the bits of the middle number; of NumPy on the CPU, where that is read faster."""
     middle = tensor.detach()[tuple(size // 2 for size in tensor.shape)].view(_WORDS[tensor.element_size()])
     return middle.numpy() if middle.device.type == "cpu" else middle
 
 
 def _holders(tensor: Tensor) -> int:
-    """How many tensors lie in the memory of this one."""
+    """Count the tensors that share the memory of this one."""
     count = getattr(torch._C, "_storage_Use_Count", None)
-    if count is None:  # then assume that somebody else has it
+    if count is None:  # without the count, assume that it is shared
         return 2**31
     storage = tensor.untyped_storage()
-    return int(count(storage._cdata)) - 1  # the object that stands for the memory in Python counts, too
+    return int(count(storage._cdata)) - 1  # without the storage object itself

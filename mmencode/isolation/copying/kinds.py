@@ -1,4 +1,4 @@
-"""What kinds of value a network is made of, and what each of them holds."""
+"""The kinds of value that a network consists of, and the values that each kind holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Values of these types hold nothing that could have to be new.
+# Values of these types hold no other values, so that a copy may share them.
 ATOMS = frozenset(
     {
         *(type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type(...), type),
@@ -31,10 +31,10 @@ REFERENCES = (weakref.ref, *weakref.ProxyTypes)
 
 
 def parts(value: Any, *, keys: bool = True) -> Iterable[Any]:
-    """All that a value holds; without the keys of a dict where these aren't asked for."""
+    """Every value that a value holds directly; the keys of a dict only with `keys`."""
     kind = type(value)
     if issubclass(kind, CONTAINERS):
-        return _contained(value, kind, keys)
+        return _members(value, kind, keys)
     if kind is types.MethodType:
         return value.__self__, value.__func__
     if kind is types.FunctionType:
@@ -46,7 +46,7 @@ def parts(value: Any, *, keys: bool = True) -> Iterable[Any]:
     if kind is CACHED:
         return (value.__wrapped__,)
     if issubclass(kind, torch.jit.ScriptModule):
-        return ()  # what it holds, it holds outside of Python
+        return ()  # its content lies outside of Python
     if issubclass(kind, nn.Module):
         return [part for name, part in attributes(value).items() if not is_idle(name, part)]
     if issubclass(kind, Tensor) or is_object(kind):
@@ -55,23 +55,23 @@ def parts(value: Any, *, keys: bool = True) -> Iterable[Any]:
 
 
 def is_idle(name: str, part: Any) -> bool:
-    """Whether an attribute is one of the containers that torch keeps in every module, and empty: most are."""
+    """Whether an attribute is one of the containers that torch keeps in every module, and is empty."""
     return name in _INTERNAL and type(part) in (dict, OrderedDict, set) and not part
 
 
-def _contained(value: Any, kind: type, keys: bool) -> Iterable[Any]:
+def _members(value: Any, kind: type, keys: bool) -> Iterable[Any]:
     if issubclass(kind, dict):
         held = [*dict.values(value), *(dict.keys(value) if keys else ())]
         held += [value.default_factory] if issubclass(kind, defaultdict) else []
     else:
         held = list(value)
-    if ATOMS.issuperset(map(type, held)):  # a vocabulary, most of the time
+    if ATOMS.issuperset(map(type, held)):  # mostly a vocabulary
         held = []
     return held if kind in CONTAINERS else [*held, *attributes(value).values()]
 
 
 def content(cell: types.CellType) -> list[Any]:
-    """What a closure's cell holds; nothing before the variable is bound."""
+    """The value in a closure's cell, as a list; an empty one before the variable is bound."""
     try:
         return [cell.cell_contents]
     except ValueError:
@@ -79,7 +79,7 @@ def content(cell: types.CellType) -> list[Any]:
 
 
 def referent(reference: Any) -> Any:
-    """What a weak reference, or a proxy, refers to; None when that is gone."""
+    """The object that a weak reference or proxy refers to; None when it is gone."""
     try:
         return reference() if type(reference) is weakref.ref else reference.__init__.__self__
     except ReferenceError:
@@ -87,7 +87,7 @@ def referent(reference: Any) -> Any:
 
 
 def attributes(value: Any) -> dict[str, Any]:
-    """What an object holds, in its dict and in slots."""
+    """The attributes of an object, from its dict and its slots."""
     found = dict(getattr(value, "__dict__", {}))
     for name in copyreg._slotnames(type(value)):  # type: ignore[attr-defined]
         try:
@@ -98,9 +98,9 @@ def attributes(value: Any) -> dict[str, Any]:
 
 
 def is_object(kind: type) -> bool:
-    """Whether objects of a class are copied attribute by attribute, where they hold what must be new.
+    """Whether objects of a class are copied attribute by attribute, where they hold modules or tensors.
 
-    Not those that pickle in a way of their own, as loggers do, nor those that do something when they go.
+    Classes that define their own pickling, as loggers do, or a `__del__`, are shared instead.
     """
     if issubclass(kind, _OPAQUE):
         return False
@@ -111,11 +111,11 @@ def is_object(kind: type) -> bool:
         return False
     try:
         blank(kind)
-    except TypeError:  # it is no Python class
+    except TypeError:  # a class of an extension
         return False
     return True
 
 
 def blank(kind: type) -> Any:
-    """An object of a class, without its attributes."""
+    """Make an object of a class without its attributes, by no code of the class."""
     return types.SimpleNamespace() if kind is types.SimpleNamespace else object.__new__(kind)

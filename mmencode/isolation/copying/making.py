@@ -33,33 +33,39 @@ from .reach import Reach
 M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")
 
-_BASES: tuple[Any, ...] = (tuple, frozenset, OrderedDict, defaultdict, *MUTABLE)  # the special come first
+_BASES: tuple[Any, ...] = (
+    tuple,
+    frozenset,
+    OrderedDict,
+    defaultdict,
+    *MUTABLE,
+)  # subclasses before their bases
 
 
 def structural_copy(module: M) -> M:
-    """A network of the same form whose modules are new, and whose parameters lie in the same memory.
+    """Copy a network into new modules whose parameters share the memory of the original's.
 
-    What is done to the copy (mode, dtype, device, packed layers, gradients) isn't done to the original, and
-    no second copy of the weights is needed. Buffers and other tensors are copied, since a forward pass may
-    change them; so are the weights of embeddings with `max_norm`, which change them, too. Modules that stand
-    in several places, and tied parameters, are still one.
+    Changes to the copy (mode, dtype, device, packed layers, gradients) don't reach the original, and the
+    weights take no memory twice. Buffers and other tensors are copied, since a forward pass may change them,
+    and so are the weights of embeddings with `max_norm`, which a forward pass changes as well. Modules that
+    occur in several places, and tied parameters, stay one.
 
-    What modules hold in attributes goes with them: lists, dicts and other containers, bound methods, hooks,
-    partials, closures, weak references, and objects that hold modules or tensors. All else is shared:
-    tokenizers, locks, and objects whose class says itself how it is copied. A scripted module is copied with
-    its weights.
+    The values in the attributes of modules are copied with them: lists, dicts and other containers, bound
+    methods, hooks, partials, closures, weak references, and objects that hold modules or tensors. Everything
+    else is shared: tokenizers, locks, and objects whose class defines how it is copied. A scripted module is
+    copied with its weights.
 
     Raises EncoderError for parameters that are sharded over several processes.
     """
-    return _made(_Copy(module), module)
+    return _make_whole(_Copy(module), module)
 
 
 def snapshot(module: M) -> M:
-    """As `structural_copy`, but in memory of its own, which no change of the original's weights reaches."""
-    return _made(_Copy(module, apart=True), module)
+    """Copy a network with its weights, by the rules of `structural_copy`."""
+    return _make_whole(_Copy(module, apart=True), module)
 
 
-def _made(whole: _Copy, module: M) -> M:
+def _make_whole(whole: _Copy, module: M) -> M:
     with torch.inference_mode(False), torch.no_grad():
         found: M = whole.new(module)
         whole.fill()
@@ -67,7 +73,7 @@ def _made(whole: _Copy, module: M) -> M:
 
 
 class _Copy:
-    """The copy of one network under way."""
+    """The copy of one network while it is made: the new object for each old one."""
 
     def __init__(self, root: nn.Module, *, apart: bool = False) -> None:
         self._reach = Reach(root)
@@ -81,7 +87,7 @@ class _Copy:
         }
 
     def new(self, value: Any) -> Any:
-        """What stands in the copy in a value's place; it may have to be filled yet."""
+        """The object that replaces a value in the copy; its content may not be filled in yet."""
         key = id(value)
         if key not in self._reach.touched:
             return value
@@ -90,12 +96,12 @@ class _Copy:
         return self._new[key]
 
     def fill(self) -> None:
-        """Put into everything that was made what belongs there."""
+        """Fill in the content of all objects that were made."""
         while self._unfilled:
             self._unfilled.pop()()
 
     def _to_fill(self, shell: T, fill: Callable[[], object]) -> T:
-        """The shell now and its content later: thus circles of references come to an end."""
+        """Return an empty object now and fill it later, so that circles of references end."""
         self._unfilled.append(fill)
         return shell
 
@@ -123,26 +129,26 @@ class _Copy:
             return _deep(module)
         if compiler is not None and issubclass(kind, compiler.OptimizedModule):
             inner = self.new(module._orig_mod)
-            self.fill()  # the compiler looks into it
+            self.fill()  # since the compiler reads the inner module
             return kind(inner, module.dynamo_ctx)
         shell, held = object.__new__(kind), attributes(module)
-        held.pop("_compiled_call_impl", None)  # left by module.compile(), and computes with the original
+        held.pop("_compiled_call_impl", None)  # left by module.compile(), and bound to the original
         held |= {name: part.copy() for name, part in held.items() if is_idle(name, part)}
         return self._to_fill(shell, lambda: self._give(shell, held))
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         kind = type(tensor)
         if is_lazy(tensor):
-            return copy.deepcopy(tensor)  # which has no numbers yet
+            return copy.deepcopy(tensor)  # it has no numbers yet
         if kind.__module__.startswith("torch.distributed"):
             raise EncoderError(
-                f"the network has a {kind.__name__}, of which each process holds a part only",
+                f"the network has a {kind.__name__}, of which each process holds a part",
                 remedy="gather the parameters into an ordinary network, and make the encoder of that",
             )
         if not isinstance(tensor, nn.Parameter):
             return tensor if tensor.is_mkldnn else tensor.detach().clone()
         bare = tensor.detach().clone() if self._apart or id(tensor) in self._changing else tensor.detach()
-        trained = tensor.requires_grad and not bare.is_inference()  # which torch refuses to set
+        trained = tensor.requires_grad and not bare.is_inference()  # on which torch refuses to set it
         if issubclass(kind, nn.Parameter):
             made = Tensor._make_subclass(kind, bare, trained)
         else:  # a tensor of another type that is marked as a parameter
@@ -162,7 +168,7 @@ class _Copy:
         return shell
 
     def _pour(self, base: Any, value: Any, shell: Any) -> None:
-        """Put what a container holds into its copy, past whatever a subclass makes of that."""
+        """Put the members of a container into its copy by the base class, whatever a subclass overrides."""
         if base is defaultdict:
             shell.default_factory = self.new(value.default_factory)
         if issubclass(base, dict):
@@ -174,7 +180,7 @@ class _Copy:
             base.__init__(shell, map(self.new, base.__iter__(value)))
 
     def _function(self, old: types.FunctionType) -> types.FunctionType:
-        """A function of the same code, over cells that hold what is new."""
+        """A function with the same code over the copy's cells."""
         closure = old.__closure__ and tuple(self.new(cell) for cell in old.__closure__)
         made = types.FunctionType(old.__code__, old.__globals__, old.__name__, None, closure)
         made.__qualname__, made.__module__, made.__doc__ = old.__qualname__, old.__module__, old.__doc__
@@ -204,8 +210,8 @@ class _Copy:
     def _method(self, old: types.MethodType) -> types.MethodType:
         return types.MethodType(self.new(old.__func__), self.new(old.__self__))
 
-    def _cached(self, old: Any) -> Any:
-        """The same cache, empty."""
+    def _cache(self, old: Any) -> Any:
+        """An empty cache with the same parameters."""
         return functools.lru_cache(**old.cache_parameters())(self.new(old.__wrapped__))
 
     def _reference(self, old: Any) -> Any:
@@ -218,7 +224,7 @@ _CALLABLES: dict[Any, Callable[[_Copy, Any], Any]] = {
     types.CellType: _Copy._cell,
     types.MethodType: _Copy._method,
     functools.partial: _Copy._partial,
-    CACHED: _Copy._cached,
+    CACHED: _Copy._cache,
     **dict.fromkeys(REFERENCES, _Copy._reference),
 }
 
@@ -226,7 +232,7 @@ _CALLABLES: dict[Any, Callable[[_Copy, Any], Any]] = {
 def _deep(module: Any) -> Any:
     try:
         return copy.deepcopy(module)
-    except Exception as cause:  # what torch can't copy, it says in many ways
+    except Exception as cause:  # torch raises many types where it can't copy
         raise EncoderError(
             f"a {type(module).__name__} can't be copied: {describe_error(cause)}",
             remedy="have the target build the network anew each time, or make the encoder of an eager one",

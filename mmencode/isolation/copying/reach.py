@@ -1,4 +1,4 @@
-"""What lies within reach of a network, and what of it a copy needs anew."""
+"""Find every value that a network holds, and mark those that a copy of it must replace."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from .kinds import ATOMS, MUTABLE, REFERENCES, is_object, parts, referent
 
 
 class Reach:
-    """All values that a network holds, however far off; `touched` has the ids of those that must be new.
+    """The values that a network holds, directly or not, and in `touched` the ids that a copy must replace.
 
-    These are modules and tensors, the containers that modules hold, and whatever holds any of them, so that
-    no part of the copy leads back into the original. A container inside another object, a tokenizer's
-    vocabulary, say, is that object's own affair.
+    These are modules and tensors, the containers that modules hold, and every value that holds one of them,
+    so that no part of the copy leads back into the original. A container inside another object, such as a
+    tokenizer's vocabulary, is shared with that object.
     """
 
     def __init__(self, root: nn.Module) -> None:
-        self.values: dict[int, Any] = {}  # by id, and alive, so that no id comes twice
+        self.values: dict[int, Any] = {}  # by id; kept alive, so that no id is used twice
         self._holders: dict[int, list[int]] = defaultdict(list)
         self.touched: set[int] = set()
         self._mark(self._find(root))
 
     def _find(self, root: nn.Module) -> list[int]:
-        """Look at everything; the ids of what must be new for its own sake."""
+        """Walk through all values, and return the ids of those that must be replaced whatever they hold."""
         fresh: list[int] = []
         waiting: list[tuple[Any, bool]] = [(root, True)]
-        reached: dict[int, bool] = {}  # whether without passing through an object that is no module
+        reached: dict[
+            int, bool
+        ] = {}  # by id, whether a path to it passes through modules and containers only
         while waiting:
             value, own = waiting.pop()
             key, kind = id(value), type(value)
@@ -47,7 +49,7 @@ class Reach:
         return fresh
 
     def _mark(self, fresh: list[int]) -> None:
-        """Mark these and all that holds them; a weak reference where what it refers to is marked."""
+        """Mark these values, all that hold them, and weak references to marked values."""
         references = [key for key, value in self.values.items() if type(value) in REFERENCES]
         while fresh:
             key = fresh.pop()

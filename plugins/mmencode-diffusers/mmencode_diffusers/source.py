@@ -12,11 +12,8 @@ import diffusers
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
+from mmencode.checkpoints import describe_error, matters, read_object, settings_digest, shapes_of, sketch
 from mmencode.errors import UnknownNameError, WeightsError
-from mmencode.errors.causes import describe_error
-from mmencode.inputs.building import sketch
-from mmencode.inputs.settings import matters, read_object, settings_digest
-from mmencode.inputs.weights import shapes_of
 
 CONFIG, WEIGHTS, SUBFOLDER = "config.json", "diffusion_pytorch_model.safetensors", "vae"
 LARGEST = 2**13  # pixels of a side: more would take all memory for one image

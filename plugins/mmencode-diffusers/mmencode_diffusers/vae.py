@@ -12,16 +12,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from mmencode import Encoder
+from mmencode import Encoder, Tensors
+from mmencode.checkpoints import structural_copy
 from mmencode.encoders.pixels import fit_to_crop
 from mmencode.errors import EncoderError
-from mmencode.isolation.copying import structural_copy
 
 from .source import find, model
 
 SIZE = 256
-
-Tensors = dict[str, Tensor]
 
 
 class Vae(Encoder):

@@ -10,9 +10,9 @@ import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from mmencode import Encoder, LabelAnchored, Waveform
+from mmencode import Encoder, LabelAnchored, Tensors, Waveform
+from mmencode.encoder import pad_rows
 
 from . import anchors, frontend
 from .sources import YAMNET, read
@@ -24,8 +24,6 @@ _HALVING = (0, 3, 7, 11, 23)  # the convolutions with stride 2
 _AT_ONCE = 32  # patches; more leave the processor's cache, and a long recording would take all memory
 _SILENT = 0.95
 _LEAST_WEIGHT = 1e-3
-
-Tensors = dict[str, Tensor]
 
 
 class YamNet(Encoder):
@@ -67,9 +65,7 @@ class YamNet(Encoder):
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
         """The tag scores of each patch `[b, patches, 521]`, and the mask `[b, patches]`."""
-        scores = pad_sequence(self._scores(tensors), batch_first=True)
-        steps = torch.arange(scores.shape[1], device=scores.device)
-        return scores, steps < tensors["counts"][:, None]
+        return pad_rows(self._scores(tensors))
 
     def _scores(self, tensors: Tensors) -> list[Tensor]:
         """For each item `[its patches, 521]`."""

@@ -11,10 +11,10 @@ from safetensors.torch import load
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
-from torch.nn.utils.rnn import pad_sequence
 
-from mmencode import Encoder, pooling
-from mmencode.inputs.text import require_tokens
+from mmencode import Encoder, Tensors, pooling
+from mmencode.checkpoints import require_tokens
+from mmencode.encoder import pad_rows
 
 from .sources import MINILM, TOKENIZER, read
 
@@ -26,8 +26,6 @@ _TOO_LONG = (
     f"a text is longer than {_TOKENS} tokens: MiniLM reads the first {_TOKENS} and leaves out the rest; "
     "split long texts to keep them whole. Said once for each time the encoder is loaded"
 )
-
-Tensors = dict[str, Tensor]
 
 
 class Layer(nn.Module):
@@ -86,11 +84,9 @@ class MiniLM(Encoder):
         return {"ids": torch.tensor(encoding.ids)}
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """Token ids `[b, t]` padded to the longest item, and the mask `[b, t]` of those that count."""
-        ids = [item["ids"] for item in items]
-        lengths = torch.tensor([len(row) for row in ids])
-        padded = pad_sequence(ids, batch_first=True)
-        return {"ids": padded, "mask": torch.arange(padded.shape[1]) < lengths[:, None]}
+        """Pad token ids to the longest item, `[b, t]`, with the mask of those that count."""
+        ids, mask = pad_rows([item["ids"] for item in items])
+        return {"ids": ids, "mask": mask}
 
     def cost(self, tensors: Tensors) -> int:
         """The number of tokens."""

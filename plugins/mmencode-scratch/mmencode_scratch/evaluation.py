@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mmencode import Projection
+from mmencode import Projection, Recall
 from mmencode.errors import MissingPackageError
-from mmencode.spaces.recall import Recall, recall
+from mmencode.evaluation import recall
 
 from .definitions import Side, Split
 from .text import ScratchText

@@ -14,16 +14,18 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from mmencode import Encoder, pooling
-from mmencode._atomic import folder_aside
+from mmencode import Encoder, Tensors, pooling
+from mmencode.checkpoints import (
+    describe_error,
+    folder_aside,
+    read_object,
+    read_state,
+    require_tokenizer,
+    require_tokens,
+)
+from mmencode.encoder import pad_rows
 from mmencode.errors import WeightsError
-from mmencode.errors.causes import describe_error
-from mmencode.inputs.settings import read_object
-from mmencode.inputs.text import require_tokens
-from mmencode.inputs.tokenizers import require_tokenizer
-from mmencode.inputs.weights import read_state
 
 from .transformer import Transformer, sinusoids
 
@@ -38,8 +40,6 @@ _MOST = {
     "inner": 2**16,
     "tokens": 2**14,
 }
-
-Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,9 @@ class ScratchText(Encoder):
         return {"ids": torch.tensor(encoding.ids)}
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """Token ids `[b, t]` padded to the longest item, and the mask `[b, t]` of those that count."""
-        ids = [item["ids"] for item in items]
-        lengths = torch.tensor([len(row) for row in ids])
-        padded = pad_sequence(ids, batch_first=True)
-        return {"ids": padded, "mask": torch.arange(padded.shape[1]) < lengths[:, None]}
+        """Pad token ids to the longest item, `[b, t]`, with the mask of those that count."""
+        ids, mask = pad_rows([item["ids"] for item in items])
+        return {"ids": ids, "mask": mask}
 
     def cost(self, tensors: Tensors) -> int:
         """The number of tokens."""

@@ -16,9 +16,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from mmencode import Linear
+from mmencode import Linear, Tensors
 
-from .text import ScratchText, Shape, Tensors
+from .text import ScratchText, Shape
 
 _BUCKET = 16  # batches whose texts are sorted by length, so that little is padding
 _MEASURED = 256

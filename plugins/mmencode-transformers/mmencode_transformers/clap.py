@@ -15,11 +15,11 @@ from torch.nn.functional import interpolate, normalize
 from transformers import AutoFeatureExtractor
 from transformers.audio_utils import spectrogram, window_function
 
+from mmencode import Scoring, Tensors
 from mmencode.errors import WeightsError
-from mmencode.plugins.spec import Scoring
 
 from .loading import configuration, described, extractor, load, require_kind, require_whole, trained
-from .recordings import Samples, Tensors, Windowed
+from .recordings import Samples, Windowed
 from .sources import Checkpoint, find
 from .text import context
 from .towers import TowerText

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import AutoImageProcessor
 
-from mmencode.plugins.spec import Scoring
+from mmencode import Scoring, Tensors
 
 from .image import ImageTower
 from .loading import configuration, extractor, load, require_kind, require_whole, trained
@@ -17,8 +17,6 @@ from .words import Words
 
 _FAMILY = "transformers/clip/"
 _KINDS = ("clip", "siglip", "siglip2")
-
-Tensors = dict[str, Tensor]
 
 
 class ClipImage(ImageTower):

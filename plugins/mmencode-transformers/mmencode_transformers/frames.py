@@ -10,8 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmencode import Tensors
+from mmencode.encoder import windows
+
 from .loading import described
-from .recordings import Samples, Tensors, Windowed, consecutive, in_parts, in_rows
+from .recordings import Samples, Windowed, in_parts, in_rows
 from .text import POOLINGS
 
 
@@ -59,7 +62,7 @@ class Spectrogram(Windowed):
 
     def cut(self, samples: Samples) -> list[Samples]:
         """Windows one after the other."""
-        return consecutive(samples, self._shape.length, self._shape.least)
+        return windows.cut(samples, self._shape.length, self._shape.least)
 
     def inputs(self, window: Samples) -> Tensors:
         """The spectrogram, and how many time steps the window fills."""

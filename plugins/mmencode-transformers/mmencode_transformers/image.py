@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor
 
-from mmencode import Encoder
+from mmencode import Encoder, Tensors
 from mmencode.encoders.pixels import fit_to_crop, fit_to_resize, fit_to_squeeze
 
 from .loading import configuration, described, drop, extractor, load, require_kind, require_whole
@@ -19,8 +19,6 @@ from .text import option
 
 FAMILY = "transformers/image/"
 _KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
-
-Tensors = dict[str, Tensor]
 
 
 class ImageTower(Encoder):

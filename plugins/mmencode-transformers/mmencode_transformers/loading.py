@@ -14,10 +14,8 @@ from transformers import AutoConfig, AutoModel
 from transformers.models.auto.auto_factory import _get_model_class
 from transformers.utils import logging as transformers_logging
 
+from mmencode.checkpoints import Bounded, State, describe_error
 from mmencode.errors import WeightsError
-from mmencode.errors.causes import describe_error
-from mmencode.inputs.building import Bounded
-from mmencode.inputs.weights import State
 
 from .sources import Checkpoint
 from .weights import state_of
@@ -76,7 +74,7 @@ def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: State) -> tup
     """The model filled from tensors, of which transformers reads no file itself."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:
-        chosen = _get_model_class(config, kind._model_mapping)
+        chosen = _get_model_class(config, kind._model_mapping)  # type: ignore[no-untyped-call]
         with _ONE_AT_A_TIME, _quiet(), Bounded(shapes, repr(checkpoint.name)):
             model, report = chosen.from_pretrained(
                 None,

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from mmencode import pooling
+from mmencode.checkpoints import fill
 from mmencode.errors import WeightsError
-from mmencode.inputs.weights import fill
 
 from .sources import Checkpoint
 from .weights import state_of

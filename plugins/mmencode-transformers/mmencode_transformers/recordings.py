@@ -8,11 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from mmencode import Encoder, Waveform
+from mmencode import Encoder, Tensors, Waveform
+from mmencode.encoder import pad_rows
 
-Tensors = dict[str, Tensor]
 Samples = np.ndarray[tuple[int], np.dtype[np.float32]]
 
 
@@ -24,12 +23,6 @@ def in_parts(compute: Callable[[Tensors], Tensor], tensors: Tensors) -> Tensor:
     windows = {key: value.split(_AT_ONCE) for key, value in tensors.items() if key != "counts"}  # type: ignore[no-untyped-call]
     parts = (dict(zip(windows, values, strict=True)) for values in zip(*windows.values(), strict=True))
     return torch.cat([compute(part) for part in parts])
-
-
-def consecutive(samples: Samples, length: int, least: int = 1) -> list[Samples]:
-    """Windows one after the other; a last one below `least` is left out, unless it is the only one."""
-    windows = [samples[start : start + length] for start in range(0, len(samples), length)]
-    return windows[:-1] if len(windows) > 1 and len(windows[-1]) < least else windows
 
 
 class Windowed(Encoder):
@@ -73,7 +66,4 @@ def in_rows(windows: Tensor, mask: Tensor, counts: Tensor) -> tuple[Tensor, Tens
     """Frames `[windows, t, width]` with their mask as one row for each item, and the mask of that."""
     numbers = counts.tolist()
     items = zip(windows.split_with_sizes(numbers), mask.split_with_sizes(numbers), strict=True)
-    rows = [frames[own] for frames, own in items]  # [frames, width] each
-    lengths = torch.tensor([len(row) for row in rows], device=windows.device)
-    padded = pad_sequence(rows, batch_first=True)
-    return padded, torch.arange(padded.shape[1], device=windows.device) < lengths[:, None]
+    return pad_rows([frames[own] for frames, own in items])

@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
+from mmencode import Tensors
 from mmencode.errors import UnknownNameError, WeightsError
 
 from .modules import Head, head
 from .sources import Checkpoint, find, modules_of
-from .text import Tensors, TextEncoder, context, text_model
+from .text import TextEncoder, context, text_model
 from .words import Words
 
 _FAMILY, _RETRIEVAL = "transformers/sentence/", "transformers/retrieval/"

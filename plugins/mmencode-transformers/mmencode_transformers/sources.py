@@ -12,9 +12,15 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
+from mmencode.checkpoints import (
+    describe_error,
+    matters,
+    read_object,
+    read_settings,
+    require_file,
+    settings_digest,
+)
 from mmencode.errors import UnknownNameError, WeightsError
-from mmencode.errors.causes import describe_error
-from mmencode.inputs.settings import matters, read_object, read_settings, require_file, settings_digest
 
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
 _SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]

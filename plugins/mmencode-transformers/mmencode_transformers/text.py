@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import AutoModel
 from transformers.models.auto.modeling_auto import (
@@ -13,7 +12,8 @@ from transformers.models.auto.modeling_auto import (
     AutoModelForTextEncoding,
 )
 
-from mmencode import Encoder, pooling
+from mmencode import Encoder, Tensors, pooling
+from mmencode.encoder import pad_rows
 from mmencode.errors import UnknownNameError, WeightsError
 
 from .loading import configuration, drop, load, require_whole
@@ -27,8 +27,6 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "max": pooling.max,
     "last": pooling.last_token,
 }
-
-Tensors = dict[str, Tensor]
 
 
 class TextEncoder(Encoder):
@@ -57,9 +55,9 @@ class TextEncoder(Encoder):
         return {"ids": ids}
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """Ids and mask `[b, t]`, padded to the longest."""
-        rows = [item["ids"] for item in items]
-        return self.words.join(rows, [torch.ones_like(row, dtype=torch.bool) for row in rows])
+        """Pad ids to the longest row, `[b, t]`, with the mask of what is no padding."""
+        ids, mask = pad_rows([item["ids"] for item in items], self.words.padding)
+        return {"ids": ids, "mask": mask}
 
     def cost(self, tensors: Tensors) -> int:
         """The number of tokens."""

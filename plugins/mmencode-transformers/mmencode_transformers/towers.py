@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from mmencode import Encoder
+from mmencode import Encoder, Tensors
 
 from .words import Words
-
-Tensors = dict[str, Tensor]
 
 
 class TowerText(Encoder):
@@ -38,8 +37,12 @@ class TowerText(Encoder):
         return {"ids": ids, "mask": mask}
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """Ids and mask `[b, t]`."""
-        return self._words.join([item["ids"] for item in items], [item["mask"] for item in items])
+        """Pad ids and mask to the longest row, `[b, t]`."""
+        padding = {"ids": self._words.padding, "mask": False}
+        return {
+            key: pad_sequence([item[key] for item in items], batch_first=True, padding_value=value)
+            for key, value in padding.items()
+        }
 
     def cost(self, tensors: Tensors) -> int:
         """The number of tokens."""

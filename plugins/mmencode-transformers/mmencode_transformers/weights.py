@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mmencode.checkpoints import State, read_object, read_state
 from mmencode.errors import WeightsError
-from mmencode.inputs.settings import read_object
-from mmencode.inputs.weights import State, read_state
 
 from .sources import Checkpoint
 
@@ -18,7 +17,7 @@ _FILES = ("model.safetensors", "pytorch_model.bin")
 def state_of(checkpoint: Checkpoint) -> State:
     """All tensors by name; WeightsError for what is missing, damaged, or no file of this folder.
 
-    Trainers' prefixes are taken off; see `mmencode.inputs.weights.read_state`.
+    Trainers' prefixes are taken off; see `mmencode.checkpoints.read_state`.
     """
     for name in _FILES:
         path, index = checkpoint.folder / name, checkpoint.folder / f"{name}.index.json"

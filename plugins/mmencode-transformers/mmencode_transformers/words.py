@@ -12,13 +12,10 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.normalizers import Lowercase, Sequence
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer
 
+from mmencode.checkpoints import describe_error, require_tokenizer, require_tokens
 from mmencode.errors import WeightsError
-from mmencode.errors.causes import describe_error
-from mmencode.inputs.text import require_tokens
-from mmencode.inputs.tokenizers import require_tokenizer
 
 from .loading import SAFELY
 from .sources import Checkpoint
@@ -117,13 +114,6 @@ class Words:
         """How many tokens a prompt puts before a text, marks at the start included."""
         ids = self._tokenizer.encode(prompt).ids
         return len(ids) - (bool(ids) and ids[-1] in self.plain.all_special_ids)
-
-    def join(self, rows: list[Tensor], masks: list[Tensor]) -> dict[str, Tensor]:
-        """Ids and mask `[b, t]`, padded behind to the longest row."""
-        return {
-            "ids": pad_sequence(rows, batch_first=True, padding_value=self.padding),
-            "mask": pad_sequence(masks, batch_first=True, padding_value=False),
-        }
 
 
 def _load(checkpoint: Checkpoint) -> Any:

@@ -1,4 +1,4 @@
-"""A few generated items for each modality, always the same, to look at what an encoder does with them."""
+"""A few generated items for each modality, always the same, to see what an encoder makes of them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _TEXTS = (
 )
 
 
-def probes(modality: str) -> list[Any]:
-    """Safe items as `Encoder.preprocess` takes them; none for a modality that only a plugin knows."""
+def generated_items(modality: str) -> list[Any]:
+    """Make safe items as `Encoder.preprocess` takes them; none for a modality that only a plugin knows."""
     return {TEXT: _texts, IMAGE: _images, AUDIO: _sounds}.get(modality, list)()
 
 

@@ -1,8 +1,8 @@
-"""One call of a space: what is to be encoded, with what, and the items on their way."""
+"""One call of a space: what is to be encoded and with what, and the items and rows on their way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -21,18 +21,17 @@ Advance = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Record:
-    """What became of a call so far: `worked` once anything was computed."""
+    """A note, kept during one call, of whether any item of it was computed yet."""
 
     worked: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Job:
-    """One call: what to encode with what, and whom to tell; `advance(done, failed)` is called as it goes.
+class Call:
+    """One call of a space; `advance(done, failed)` is called as it goes.
 
     There is a tower for each device, all alike. A part of the result never reaches over a multiple of
-    `chunk` items; with `live` one also ends where the source of the items pauses. A job that isn't `judged`
-    takes each failure for the item's own.
+    `chunk` items; with `live` one also ends where the source of the items pauses.
     """
 
     towers: tuple[Tower, ...]
@@ -44,22 +43,31 @@ class Job:
     chunk: int
     fast: bool = False
     live: bool = False
-    judged: bool = True
     record: Record = field(default_factory=Record)
     stragglers: Stragglers = field(default_factory=Stragglers)
 
     @property
     def tower(self) -> Tower:
-        """Any of them."""
+        """The tower on the first device, whose copies on other devices give the same vectors."""
         return self.towers[0]
+
+    @property
+    def total(self) -> int | None:
+        """The number of items; None where their iterable doesn't say."""
+        return len(self.items) if isinstance(self.items, Sized) else None
+
+    def require_as_loaded(self) -> None:
+        """Raise IdentityError where a network was changed since it was loaded, and its vectors with it."""
+        for tower in self.towers:
+            tower.require_as_loaded()
 
 
 @dataclass(slots=True)
 class Prepared:
-    """One item after preprocessing: its tensors, or why there are none; `source` says what it was.
+    """One item after preprocessing: its tensors, or the error that it has instead.
 
-    `nbytes` is the memory that its tensors take, `elements` how many numbers they hold: the work that it is,
-    whatever type these travel in.
+    `source` describes the item in messages. `nbytes` is the memory that its tensors take; `elements` is how
+    many numbers they hold, which is the work that it is, whatever type these travel in.
     """
 
     index: int
@@ -73,7 +81,7 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Window:
-    """Consecutive items that are computed together; after one that `ends`, what there is is delivered."""
+    """Consecutive prepared items that are computed together; one that `ends` completes a delivery."""
 
     items: list[Prepared]
     ends: bool
@@ -81,9 +89,9 @@ class Window:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Part(Generic[T]):
-    """What became of consecutive items: a row for each at `positions`, an error for each other one.
+    """The result of consecutive items: rows at `positions` of the input, an error for each other item.
 
-    What there is up to a part that `ends` is delivered at once.
+    All parts up to one that `ends` are delivered together.
     """
 
     count: int

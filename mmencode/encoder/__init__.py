@@ -1,0 +1,10 @@
+"""The contract of an encoder, for its author to implement, with helpers: identity, padding, windows."""
+
+from __future__ import annotations
+
+from . import windows
+from .contract import Encoder, Tensors
+from .identity import digest, identify, identify_projection, known
+from .padding import pad_rows
+
+__all__ = ["Encoder", "Tensors", "digest", "identify", "identify_projection", "known", "pad_rows", "windows"]
