@@ -27,10 +27,11 @@ ROOMS = sorted(
 
 # TODO rooms whose words aren't mended yet; a room that is done leaves this list.
 LEFT: set[str] = {
-    *("cli",),
-    *("evaluation", "inputs", "pages", "spaces"),
-    *("testing", "mmencode_diffusers", "mmencode_offline", "mmencode_scratch"),
-    *("mmencode_transformers",),
+    "inputs",
+    "mmencode_diffusers",
+    "mmencode_offline",
+    "mmencode_scratch",
+    "mmencode_transformers",
 }
 
 # First words that point outside the sentence, or begin a fragment of one.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..inputs.tables import FILES, Row, read_rows
+from ..inputs.tables import FILES, TableRow, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def content_key(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], list[str]]:
+def read_table(path: str | os.PathLike[str]) -> tuple[list[TableRow], list[str]]:
     """Read all rows of a table, and the columns that any row has, in order; InputError without rows."""
     rows = list(read_rows(path))
     if not rows:
@@ -74,12 +74,12 @@ def require_column(name: str, columns: Sequence[str], path: str | os.PathLike[st
     )
 
 
-def blank(value: Any) -> bool:
+def is_empty_cell(value: Any) -> bool:
     """Whether a cell of a table holds nothing."""
     return value is None or (isinstance(value, str | bytes) and not value.strip())
 
 
-def key_in_table(item: Any, modality: str, path: str | os.PathLike[str], number: int) -> str:
+def make_key(item: Any, modality: str, path: str | os.PathLike[str], number: int) -> str:
     """Make the key of an item that a row of a table names; a file's is its path as the table has it."""
     if isinstance(item, bytes):
         return content_key(item)

@@ -23,8 +23,8 @@ from ..embeddings.array_types import Vectors
 from ..engine.call import OnError
 from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
-from ..inputs.owning import kept
-from ..inputs.tables import FILES, located, read_pairs
+from ..inputs.owning import own_each
+from ..inputs.tables import FILES, item_in_folder, read_pairs
 from ..isolation.fence import own_numbers
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec
@@ -153,10 +153,10 @@ def iterate_pairs(
     if isinstance(pairs, str | os.PathLike):
         folder = Path(pairs).parent
         for item, partner in read_pairs(pairs, columns):
-            yield located(item, modality, folder), located(partner, to, folder)
+            yield item_in_folder(item, modality, folder), item_in_folder(partner, to, folder)
     else:
         require_list(pairs, "pairs", of=" of (item, partner) tuples")
-        for number, pair in enumerate(kept(pairs)):
+        for number, pair in enumerate(own_each(pairs)):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise FitError(f"pair {number} is {pair!r:.100}", remedy="give (item, partner) tuples")
             yield pair[0], pair[1]
@@ -176,12 +176,12 @@ def _encode_pairs(
             raise error.at(start + (error.index or 0)) from error.__cause__
         both = np.intersect1d(part.positions, found.positions)
         rows = np.isin(part.positions, both), np.isin(found.positions, both)
-        keys = [key_of(items[place], modality, start + place) for place in both.tolist()]
+        keys = [hash_item(items[place], modality, start + place) for place in both.tolist()]
         yield part.rows[rows[0]], found.vectors[rows[1]], keys
         start += len(chunk)
 
 
-def key_of(item: Any, modality: str, number: int) -> bytes:
+def hash_item(item: Any, modality: str, number: int) -> bytes:
     """Hash the content of an item, so that items of equal content come into one fold.
 
     An item without content to compare, such as a file object that was read, is known by its number.

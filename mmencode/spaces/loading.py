@@ -1,4 +1,4 @@
-"""Spaces by their names or folders, and the shared one behind `mmencode.encode`."""
+"""Loading of spaces by their names or folders, and the shared ones that `mmencode.encode` uses."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ def load(
     compile: bool = False,
     trust: Trust | None = None,
 ) -> Space:
-    """Make ready the space of that name or alias, of that folder, or the default one.
+    """Load a space by its name or alias, from the folder of a saved one, or the default space.
 
     Encoders are built when first used. A folder is what `Space.save` wrote; a string names one only where no
-    installed space is called that. The folder says where its encoders' weights lie; where they lie elsewhere
-    now, `space` is one, or names one, whose encoders have them. They must be the same.
+    installed space has that name. The folder says where its encoders' weights lie; if they lie elsewhere now,
+    pass a `space`, or its name, whose encoders have the same weights.
 
-    Its card chooses encoders, and the rest of a family's name says what is fetched: where it names such
-    encoders, pass trust="names" if you trust whoever made the folder. Local checkpoints need no trust.
+    The card in a folder chooses encoders. Where it names a member of a family, such as a checkpoint on a hub,
+    its words decide what is fetched: pass trust="names" if you trust whoever made the folder. Local
+    checkpoints need no trust.
 
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
@@ -59,10 +60,10 @@ def load(
     if trust not in (None, "names"):
         raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
     runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
-    return _loaded(name, space, trust, runtime=runtime, limits=limits, fast=fast)
+    return _load(name, space, trust, runtime=runtime, limits=limits, fast=fast)
 
 
-def _loaded(
+def _load(
     name: str | os.PathLike[str] | None,
     moved: str | os.PathLike[str] | Space | None = None,
     trust: Trust | None = None,
@@ -71,13 +72,13 @@ def _loaded(
     limits: Limits | None,
     fast: bool,
 ) -> Space:
-    specs, saved = _found(name, moved)
+    specs, saved = _find(name, moved)
     if saved is not None and trust is None:
         _require_declared(specs, moved, os.path.join(os.fsdecode(name or ""), CARD))
     way = None  # a space whose weights lie elsewhere travels by its specs, which say where
     if moved is None:
         place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else specs[0].space_name
-        way = Way(_loaded, (place, None, trust))
+        way = Way(_load, (place, None, trust))
     return Space(
         specs[0].space_name,
         specs,
@@ -90,10 +91,10 @@ def _loaded(
     )
 
 
-def _found(
+def _find(
     name: str | os.PathLike[str] | None, moved: str | os.PathLike[str] | Space | None = None
 ) -> tuple[tuple[EncoderSpec, ...], Saved | None]:
-    """The encoders of a space, and what its folder holds if it has one."""
+    """Find the encoders of a space by its name or folder, and the content of the folder, if it has one."""
     if name is None or isinstance(name, str):
         name = registry().default_space() if name is None else name
         try:
@@ -111,16 +112,16 @@ def _found(
                 ) from None
     saved = read_folder(name)
     if moved is not None:
-        saved = replace(saved, card=_moved(saved.card, moved))
+        saved = replace(saved, card=_relocate(saved.card, moved))
     return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
 
 
 def _require_declared(
     specs: Sequence[EncoderSpec], given: str | os.PathLike[str] | Space | None, card: str
 ) -> None:
-    """TrustError for members of families that the caller didn't name: their names are the card's words.
+    """Raise TrustError for members of families that a card names, and the caller doesn't.
 
-    Those that name a whole path are read as any local checkpoint is: bounded, and running nothing.
+    Absolute paths are let through, since a local checkpoint is read with bounds and runs nothing.
     """
     own = {spec.name for spec in _specs_of(given)} if given is not None and not _is_folder(given) else set()
     named = {
@@ -131,7 +132,7 @@ def _require_declared(
     if named:
         listed = ", ".join(f"{name!r} for {modality}" for modality, name in named.items())
         raise TrustError(
-            f"the card of a folder says by names of encoders what is to be fetched: {listed:.500}",
+            f"the card of a saved space names encoders that would be fetched: {listed:.500}",
             culprit=card,
             remedy='if you trust whoever made it, say so: load(folder, trust="names"), '
             'Index.open(path, trust="names"), or --trust on the command line',
@@ -139,16 +140,16 @@ def _require_declared(
 
 
 def _is_folder(space: str | os.PathLike[str] | Space) -> bool:
-    """Whether it is a saved space, whose own card chooses encoders."""
-    return not isinstance(space, Space) and _found(space)[1] is not None
+    """Whether a space is given by the folder of a saved one, whose card chooses the encoders."""
+    return not isinstance(space, Space) and _find(space)[1] is not None
 
 
 def _specs_of(space: str | os.PathLike[str] | Space) -> Sequence[EncoderSpec]:
-    return tuple(space.specs.values()) if isinstance(space, Space) else _found(space)[0]
+    return tuple(space.specs.values()) if isinstance(space, Space) else _find(space)[0]
 
 
-def _moved(card: SpaceCard, to: str | os.PathLike[str] | Space) -> SpaceCard:
-    """The card with the places that the encoders of another space have, where they are of its families."""
+def _relocate(card: SpaceCard, to: str | os.PathLike[str] | Space) -> SpaceCard:
+    """Replace the places of a card's encoders by those of another space's encoders of the same families."""
     specs = _specs_of(to)
     places = {(spec.modality, spec.name.removesuffix(spec.variant) + "*"): spec.variant for spec in specs}
     towers = tuple(
@@ -204,7 +205,7 @@ class Shared:
             return self._load(name)
 
     def cache_clear(self) -> None:
-        """Forget all of them."""
+        """Forget all spaces that `encode` has loaded."""
         self._load.cache_clear()
 
 

@@ -48,7 +48,7 @@ class YamNet(Encoder):
 
     def preprocess(self, item: Waveform) -> Tensors:
         """Log-mel patches `[patches, 96, 64]`."""
-        return {"patches": torch.from_numpy(self._log_mel(item.resampled(frontend.RATE).samples))}
+        return {"patches": torch.from_numpy(self._log_mel(item.resample(frontend.RATE).samples))}
 
     def collate(self, items: list[Tensors]) -> Tensors:
         """All patches `[patches, 96, 64]`, one item's after the other's, and how many each has, `[b]`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mmencode.checkpoints import State, read_object, read_state
+from mmencode.checkpoints import StateDict, read_object, read_state
 from mmencode.errors import WeightsError
 
 from .sources import Checkpoint
@@ -14,7 +14,7 @@ from .sources import Checkpoint
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def state_of(checkpoint: Checkpoint) -> State:
+def state_of(checkpoint: Checkpoint) -> StateDict:
     """All tensors by name; WeightsError for what is missing, damaged, or no file of this folder.
 
     Trainers' prefixes are taken off; see `mmencode.checkpoints.read_state`.
@@ -32,7 +32,7 @@ def state_of(checkpoint: Checkpoint) -> State:
     )
 
 
-def _joined(checkpoint: Checkpoint, index: Path) -> State:
+def _joined(checkpoint: Checkpoint, index: Path) -> StateDict:
     """The tensors that an index assigns to shards, each from its own."""
     places = read_object(index).get("weight_map")
     if not isinstance(places, dict) or not all(_is_shard(file) for file in places.values()):
