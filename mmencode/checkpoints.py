@@ -12,13 +12,13 @@ from .inputs.building import Bounded, sketch
 from .inputs.settings import matters, read_object, read_settings, require_file, settings_digest
 from .inputs.text import require_tokens
 from .inputs.tokenizers import require_tokenizer
-from .inputs.weights import Shapes, State, fill, read_state, shapes_of
+from .inputs.weights import Shapes, StateDict, fill, read_state, shapes_of
 from .isolation.copying import structural_copy
 
 __all__ = [
     "Bounded",
     "Shapes",
-    "State",
+    "StateDict",
     "describe_error",
     "fill",
     "folder_aside",

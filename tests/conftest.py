@@ -21,16 +21,15 @@ from mmencode.plugins.spec import EncoderSpec
 if TYPE_CHECKING:
     from mmencode.spaces.space import Space
 
+# The processes of pytest-xdist share the cores. In each, torch takes all of them unless it is told before it
+# is imported, which another conftest.py may do.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if _PROCESSES > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Share the cores among the processes of pytest-xdist, for torch takes all of them in each."""
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if workers > 1:
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import textwrap
@@ -64,6 +65,7 @@ class Words:
         return f"{self.path}:{self.line}: {textwrap.shorten(self.text, 200)}"
 
 
+@functools.cache
 def spoken() -> list[Words]:
     """All strings of the packages but docstrings, programs and parts of pages: what people may act on."""
     found = [words for package in PACKAGES for path in sorted(package.rglob("*.py")) for words in _of(path)]

@@ -102,7 +102,7 @@ def built_in(name, folder):
 
 @needs_bfloat16
 @pytest.mark.parametrize(
-    "name", ["test_vit", "test_resnet", "test_convnext", "test_efficientnet", "resnet18"]
+    "name", ["test_vit", "test_resnet", "test_convnext", "test_efficientnet", "resnet18.a1_in1k"]
 )
 def test_timm_keeps_its_direction_in_what_auto_takes(name, tmp_path):
     name, items = built_in(name, tmp_path), sample_items("image", 12)

@@ -13,16 +13,22 @@ import remedies
 from packaging.requirements import Requirement
 from remedies import GAP, ROOT, spoken
 
-WORDS = spoken()
 OF_LIBRARIES = {"allow_pickle", "multiprocessing_context"}  # parameters of NumPy's and torch's
 
 
-def found(pattern, *, within=WORDS):
-    """Each match of a pattern with the words that it stands in."""
-    return [(match, words) for words in within for match in re.finditer(pattern, words.text)]
+def found(pattern, *, within=""):
+    """Each match of a pattern with the words that it stands in, of files whose path has `within`."""
+    return [
+        (match, words)
+        for words in spoken()
+        if within in words.path
+        for match in re.finditer(pattern, words.text)
+    ]
 
 
-CALLS = [(code, words) for words in WORDS for code in remedies.code_in(words.text)]
+def calls():
+    """The code in what messages say, each piece with the words that it stands in."""
+    return [(code, words) for words in spoken() for code in remedies.code_in(words.text)]
 
 
 def faults_of(calls):
@@ -30,7 +36,7 @@ def faults_of(calls):
 
 
 def test_strings_of_the_source_are_found_whole():
-    texts = {words.text for words in WORDS}
+    texts = {words.text for words in spoken()}
     assert "pip install 'mmencode[arrow]'" in texts
     assert any("load(name, limits=Limits(" + GAP + "=" + GAP in text for text in texts)
 
@@ -87,9 +93,7 @@ def test_every_option_that_a_message_names_is_one():
         "--index-url",
         "--force-reinstall",
     }  # pip's, pytest's, a module's
-    named = found(
-        r"(?<![\w-])--[a-z][a-z-]+", within=[words for words in WORDS if "mmencode/cli" in words.path]
-    )
+    named = found(r"(?<![\w-])--[a-z][a-z-]+", within="mmencode/cli")
     named += found(r"(?<![\w-])--[a-z][a-z-]+(?= on the command line)")
     assert len(named) > 10
     wrong = [f"{words}: {match[0]}" for match, words in named if match[0] not in known]
@@ -99,7 +103,7 @@ def test_every_option_that_a_message_names_is_one():
 def test_every_function_that_a_message_names_takes_what_it_is_given():
     for library in ("pandas", "pyarrow"):
         pytest.importorskip(library)
-    named = [entry for entry in CALLS if not remedies.SLOW.search(entry[0])]
+    named = [entry for entry in calls() if not remedies.SLOW.search(entry[0])]
     assert len(named) > 40
     assert faults_of(named) == []
 
@@ -108,7 +112,7 @@ def test_every_function_that_a_message_names_takes_what_it_is_given():
 def test_libraries_have_the_functions_that_messages_name():
     for library in ("timm", "open_clip", "torchaudio", "diffusers"):
         pytest.importorskip(library)
-    named = [entry for entry in CALLS if remedies.SLOW.search(entry[0])]
+    named = [entry for entry in calls() if remedies.SLOW.search(entry[0])]
     assert named
     assert faults_of(named) == []
 
@@ -166,4 +170,4 @@ def test_a_command_runs_as_it_stands(tmp_path, monkeypatch):
 
 
 def test_sources_that_are_walked_are_all_of_them():
-    assert {Path(words.path).parts[0] for words in WORDS} == {"mmencode", "plugins"}
+    assert {Path(words.path).parts[0] for words in spoken()} == {"mmencode", "plugins"}

@@ -18,7 +18,7 @@ from mmencode import Waveform
 from mmencode.encoder import Encoder
 from mmencode.engine.runtime import Runtime
 from mmencode.errors import InputError
-from mmencode.inputs.owning import kept, own
+from mmencode.inputs.owning import own, own_each
 from mmencode.plugins.spec import EncoderSpec
 from mmencode.spaces.space import Space
 from mmencode.testing import fake_specs
@@ -389,17 +389,18 @@ def test_index_has_the_row_of_each_item_of_a_source_that_goes_on(tmp_path):
 
 
 def test_what_is_drawn_long_before_it_is_read_is_copied_or_refused():
-    copied = list(kept(reused_array()))
+    copied = list(own_each(reused_array()))
     np.testing.assert_array_equal(copied, arrays())
-    pairs = list(kept((buffer, "text") for buffer in reused_array()))
+    pairs = list(own_each((buffer, "text") for buffer in reused_array()))
     np.testing.assert_array_equal([array for array, _ in pairs], arrays())
     listed = [np.zeros(2)] * 3
-    assert all(one is listed[0] for one in kept(listed))
+    assert all(one is listed[0] for one in own_each(listed))
     assert (
-        len(list(kept(Image.open(io.BytesIO(b)) for b in [encoded(Image.new("L", (2, 2)), "PNG")] * 3))) == 3
+        len(list(own_each(Image.open(io.BytesIO(b)) for b in [encoded(Image.new("L", (2, 2)), "PNG")] * 3)))
+        == 3
     )
     with pytest.raises(InputError, match="same object again") as caught:
-        list(kept(seeking("GIF")))
+        list(own_each(seeking("GIF")))
     assert caught.value.index == 1
 
 

@@ -84,7 +84,7 @@ class TorchaudioEncoder(Encoder):
 
     def preprocess(self, item: Waveform) -> Tensors:
         """Cut a recording into windows, `samples` `[n]` in order, with their `lengths` `[windows]`."""
-        samples = torch.tensor(item.resampled(self._rate).samples)  # [n]
+        samples = torch.tensor(item.resample(self._rate).samples)  # [n]
         if self._policy == "first":
             samples = samples[: self._window]
         cut = windows.cut(samples, self._window, self._least)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import EncoderError, Fault, InputError, MmencodeError
 from ..errors.causes import describe_error, fault_of, out_of_memory
-from ..inputs.limits import raising
+from ..inputs.limits import limit_remedy
 
 DOUBTFUL: tuple[Fault, ...] = ("encoder", "process", "time")  # what may be no fault of the items at all
 _LONG = 10_000  # characters or bytes of an exception's arguments that a kept error keeps
@@ -38,7 +38,7 @@ def make_late(index: int, source: str, seconds: float) -> InputError:
     return InputError(
         f"reading and preprocessing it takes more than {seconds:g} s",
         source=source,
-        remedy=f"leave it out, or {raising('wait')}",
+        remedy=f"leave it out, or {limit_remedy('wait')}",
         index=index,
         fault="time",
     )
@@ -115,7 +115,7 @@ def _remedy_of_all(fault: Fault, cause: BaseException | None) -> str:
     if fault == "process":
         return _relief(cause)
     if fault == "time":
-        return f"if the encoder is only slow, {raising('wait')}; else tell its author"
+        return f"if the encoder is only slow, {limit_remedy('wait')}; else tell its author"
     if cause is None:
         return "fetch its weights again: they may hold NaN; or tell the encoder's author"
     return "tell the encoder's author"

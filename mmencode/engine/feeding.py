@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..inputs.owning import is_fixed, own, weight
+from ..inputs.owning import is_fixed, own, size_in_bytes
 from .deferring import Deferred
 from .threads import Stragglers
 
@@ -127,7 +127,7 @@ class Feed(Generic[T]):
         """Note that the consumer has the results of a task, and guess by them what the next one will take."""
         self._under_way -= len(results)
         self._seconds = max(1e-6, task.seconds / len(results)) if task.seconds else self._seconds
-        held = sum(map(self._work.weigh, results)) + sum(map(weight, task.items))
+        held = sum(map(self._work.weigh, results)) + sum(map(size_in_bytes, task.items))
         self._nbytes = held / len(results)
 
     def _most(self) -> int:

@@ -16,7 +16,7 @@ from ..card import json_digest
 from ..embeddings.array_types import Numbers, Positions, Vectors
 from ..errors import InputError
 from ..inputs.batches import as_batch
-from ..inputs.owning import kept
+from ..inputs.owning import own_each
 from ..plugins.spec import TEXT
 from ..spaces.space import Space
 from ..zeroshot import Classifier, Duplicates
@@ -70,7 +70,7 @@ def zero_shot(
     their number, and when no item can be encoded; LabelError for classes that can't be told apart; ValueError
     for a k below 1 and for items and labels of different numbers; TypeError for tables and unordered sets.
     """
-    items = list(kept(as_batch(modality, items)))
+    items = list(own_each(as_batch(modality, items)))
     own = to_list(labels, "labels")
     if len(items) != len(own):
         raise ValueError(f"{len(items)} items have {len(own)} labels: give one for each")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..inputs.tables import FILES, located, read_pairs
+from ..inputs.tables import FILES, item_in_folder, read_pairs
 from ..zeroshot import Duplicates
 from ..zeroshot.labels import KEEP_REMEDY
 from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
@@ -110,7 +110,7 @@ def read_labelled_table(
     renamed = _rename(dict.fromkeys(sorted(given)), names, duplicates)
     own, classes = _labels(given, renamed, duplicates)
     return Labelled(
-        tuple(located(item, modality, Path(path).parent) for item, _ in found.values()),
+        tuple(item_in_folder(item, modality, Path(path).parent) for item, _ in found.values()),
         own,
         Origin(f"{path}, columns {items!r} and {labels!r}", tuple(found), tuple(left_out)),
         classes,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..inputs.tables import FILES, Row, read_rows
+from ..inputs.tables import FILES, TableRow, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def content_key(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def read_table(path: str | os.PathLike[str]) -> tuple[list[Row], list[str]]:
+def read_table(path: str | os.PathLike[str]) -> tuple[list[TableRow], list[str]]:
     """Read all rows of a table, and the columns that any row has, in order; InputError without rows."""
     rows = list(read_rows(path))
     if not rows:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..inputs.tables import located
+from ..inputs.tables import item_in_folder
 from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
 
 Pair = tuple[Any, str]
@@ -55,7 +55,7 @@ def read_paired_table(
                 left_out.append(LeftOut(f"row {number}", f"it has no {empty!r}"))
                 continue
             prompted = template.replace(SLOT, read_word(caption, path, number))
-            pairs.append((located(row[items], modality, Path(path).parent), prompted))
+            pairs.append((item_in_folder(row[items], modality, Path(path).parent), prompted))
             keys.append(key_in_table(row[items], modality, path, number))
     source = f"{path}, columns {', '.join(map(repr, [items, *names]))}"
     source += f" as {template!r}" if template != SLOT else ""

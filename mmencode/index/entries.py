@@ -11,7 +11,7 @@ from typing import Any
 
 from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
-from ..inputs.owning import kept
+from ..inputs.owning import own_each
 from ..plugins.spec import TEXT
 from .columns import plain_metadata
 from .stamps import ContentStamp, stamp_of_bytes, stamp_of_file, stamp_of_status
@@ -55,7 +55,7 @@ def make_entries(
     """Join items, keys and metadata; ValueError where their numbers differ, or a key comes twice."""
     seen: set[str] = set()
     ends = object()
-    sides = [kept(items), *(side for side in (keys, metadata) if side is not None)]
+    sides = [own_each(items), *(side for side in (keys, metadata) if side is not None)]
     for place, parts in enumerate(zip_longest(*sides, fillvalue=ends)):
         if any(part is ends for part in parts):
             raise ValueError(

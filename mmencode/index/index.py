@@ -16,7 +16,7 @@ from ..engine.call import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, StoreError
 from ..inputs import Limits
-from ..inputs.batches import as_column, as_drawn, check_on_error, require_many
+from ..inputs.batches import as_column, as_iterable, check_on_error, require_many
 from ..spaces.loading import Trust, load
 from ..spaces.space import Space
 from .columns import Metadata, Owner
@@ -141,7 +141,7 @@ class Index:
         check_on_error(on_error)
         require_many(modality, items)
         sides = as_column(keys, "keys"), as_column(metadata, "metadata")
-        entries = make_entries(modality, as_drawn(items), *sides)
+        entries = make_entries(modality, as_iterable(items), *sides)
         return self._fill(modality, entries, on_error=on_error, retry=retry, progress=progress)
 
     def add_embeddings(self, embeddings: Embeddings, *, metadata: Iterable[Metadata] | None = None) -> Added:

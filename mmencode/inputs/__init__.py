@@ -18,24 +18,27 @@ from .waveform import Waveform
 __all__ = ["Limits", "Waveform", "reader"]
 
 Reader = Callable[[Any, Limits], Any]
-_READERS: dict[str, Reader] = {TEXT: text.read, IMAGE: image.read, AUDIO: audio.read}
 
 
 def reader(modality: str, least: int = 0) -> Reader:
-    """The reader of a modality; items of a modality that only a plugin knows go to it as they are.
+    """The function that makes a safe value of an item of this modality.
 
-    With `least`, images may be decoded at a smaller scale, to no fewer pixels on their shorter side.
+    Items of a modality that a plugin declares are passed on as they are. With `least`, a JPEG may be decoded
+    at a reduced scale, as long as its shorter side keeps that many pixels.
     """
-    if modality == IMAGE and least:
-        return partial(_read_media, partial(image.read, least=least))
-    found = _READERS.get(modality, _as_it_is)
-    return partial(_read_media, found) if modality in (IMAGE, AUDIO) else found
+    if modality == TEXT:
+        return text.read
+    if modality == IMAGE:
+        return partial(_read_media, partial(image.read, least=least) if least else image.read)
+    if modality == AUDIO:
+        return partial(_read_media, audio.read)
+    return _pass_on
 
 
 def _read_media(read: Reader, item: Any, limits: Limits) -> Any:
-    """Read an item that may be an object which stands for a path."""
+    """Read an item, which may be an `os.PathLike` object of any class."""
     return read(as_path(item), limits)
 
 
-def _as_it_is(item: Any, limits: Limits) -> Any:
+def _pass_on(item: Any, limits: Limits) -> Any:
     return item

@@ -1,4 +1,4 @@
-"""Audio: from a path, bytes, a file or `(waveform, rate)` to a mono float32 `Waveform`."""
+"""The reader of audio makes a mono float32 `Waveform` of a path, bytes, a file or `(waveform, rate)`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _BLOCK_VALUES = 2**18
 
 
 def read(item: Any, limits: Limits) -> Waveform:
-    """A mono recording, the mean of its channels, from 1 sample to `limits.seconds` long.
+    """Read a recording and mix it to mono, from 1 sample to `limits.seconds` long.
 
-    Arrays and tensors come as `(waveform, rate)`: `[n]` or `[channels, n]`, floats from -1 to 1, or integers
-    which are scaled by their range. Values on the scale of another type are refused: floats beyond 16 or that
-    are whole numbers, integers of 32 and 64 bits that use no more than half of them.
+    Arrays and tensors are passed as `(waveform, rate)`: `[n]` or `[channels, n]`, floats from -1 to 1, or
+    integers, which are divided by the range of their type. Values on the scale of another type are refused:
+    floats beyond 16 or that are whole numbers, integers of 32 and 64 bits that use at most half of the bits.
 
-    Of files the first bytes choose the reader: wav, flac, ogg, opus and mp3, whatever else libsndfile reads,
+    A file's first bytes choose its decoder: wav, flac, ogg, opus, mp3 and the other formats of libsndfile,
     and m4a, webm, wma and amr where PyAV is installed. Raises InputError for everything else, for samples
     that aren't finite, for channels that cancel each other, and for truncated files.
     """
@@ -69,12 +69,12 @@ def _from_pair(waveform: Any, rate: Any, limits: Limits) -> Waveform:
     with mix.room(count, channels, int(rate)):
         samples = _as_array(waveform, source)
         require_scale(samples, source)
-        mixed = _mixed(samples, mix, int(rate))
+        mixed = _mix(samples, mix, int(rate))
     return waveform_from(mixed, int(rate), source)
 
 
 def _require_shape(shape: tuple[int, ...], source: str) -> None:
-    """Raise InputError for what isn't [n] or [channels, n]."""
+    """Raise InputError unless the shape is [n] or [channels, n]."""
     if len(shape) == 1 or (len(shape) == 2 and 0 < shape[0] <= min(MAX_CHANNELS, max(1, shape[1]))):
         return
     if len(shape) == 2 and shape[0] > shape[1] > 0:
@@ -101,8 +101,8 @@ def _as_array(waveform: Any, source: str) -> np.ndarray[Any, Any]:
     return array
 
 
-def _mixed(waveform: np.ndarray[Any, Any], mix: Mix, rate: int) -> Samples:
-    """The mean of the channels in float32, piece by piece, so that many channels take no more memory."""
+def _mix(waveform: np.ndarray[Any, Any], mix: Mix, rate: int) -> Samples:
+    """Average the channels in float32, block by block, so that many channels take no more memory."""
     if waveform.ndim == 1 and waveform.dtype == np.float32:
         return waveform
     channels = waveform.reshape(-1, waveform.shape[-1])  # [channels, n]

@@ -1,4 +1,4 @@
-"""What callers pass as batches, and what they may ask for."""
+"""Batches as callers pass them: columns and sequences are taken, single items and tables refused by name."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ _SHOWN = 8  # names of columns in a message
 
 
 def check_on_error(on_error: str) -> None:
-    """ValueError for a word that says nothing."""
+    """Raise ValueError unless `on_error` is "raise" or "skip"."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f'on_error is {on_error!r}: make it "raise" or "skip"')
 
 
 def as_batch(modality: str, batch: Any) -> Iterable[Any]:
-    """The batch as what items are drawn from, each when it is needed: its source may use it again."""
+    """The batch as an iterable, whose items are taken one by one, so that an iterator may reuse its buffers.
+
+    Raises TypeError for a single item and for a table.
+    """
     require_many(modality, batch)
-    return as_drawn(batch)
+    return as_iterable(batch)
 
 
 def as_items(modality: str, batch: Any) -> Sequence[Any]:
-    """The batch as a sequence."""
+    """The batch as a sequence; TypeError for a single item and for a table."""
     drawn = as_batch(modality, batch)
     items: Any = drawn if isinstance(drawn, Sequence) or _is_array(drawn) else list(drawn)
     return items  # type: ignore[no-any-return]
 
 
-def as_drawn(batch: Any) -> Iterable[Any]:
-    """What items are drawn from: of a column its values, of anything else that itself."""
+def as_iterable(batch: Any) -> Iterable[Any]:
+    """The values of a column of a table library (pandas, polars, Arrow), or the batch itself."""
     column = column_of(batch)
     drawn: Iterable[Any] = batch if column is None else column
     return drawn
@@ -43,36 +46,36 @@ def as_drawn(batch: Any) -> Iterable[Any]:
 
 def as_pairs(pairs: Any) -> Sequence[Any]:
     """The (modality, item) pairs as a sequence; TypeError for a table, and for what is no iterable."""
-    what = _unordered(pairs)
+    what = _describe_unordered(pairs)
     if what is not None:
         raise TypeError(
             f"the pairs are one {what}, not a sequence of (modality, item) pairs: "
             'encode_mixed([("text", "a dog")]) encodes one; zip(modalities, items) pairs two columns'
         )
-    drawn: Any = as_drawn(pairs)
+    drawn: Any = as_iterable(pairs)
     return drawn if isinstance(drawn, Sequence) else list(drawn)
 
 
 def as_column(value: Any, what: str) -> Iterable[Any] | None:
-    """What stands beside a batch, keys or metadata, one for each item.
+    """Keys or metadata that are passed beside a batch, one for each item; `what` names them in errors.
 
-    TypeError for a table, for one value, and for what has no order.
+    Raises TypeError for a table, a single value, and a set, which has no order.
     """
     if value is None:
         return None
-    found = _unordered(value)
+    found = _describe_unordered(value)
     if found is not None:
         rows = "as frame.to_dict('records') and table.to_pylist() give them"
         wanted = f"the rows in a list, {rows}" if what == "metadata" else "a list or one column"
         raise TypeError(f"{what} is one {found}: give {wanted}, one for each item in the items' order")
-    return as_drawn(value)
+    return as_iterable(value)
 
 
-def _unordered(value: Any) -> str | None:
-    """What a value is that doesn't hold several others in an order of its own; None for one that does."""
+def _describe_unordered(value: Any) -> str | None:
+    """Describe a value that isn't an ordered collection: a table, a set, a single value; None for others."""
     kind, names = type(value).__name__, columns_of(value)
     if names is not None:
-        return f"{kind} with {_listed(names)}"
+        return f"{kind} with {_list_columns(names)}"
     if isinstance(value, Set) and not isinstance(value, KeysView | ItemsView):
         return f"{kind}, which has no order"
     if getattr(value, "ndim", 1) == 0:
@@ -81,10 +84,10 @@ def _unordered(value: Any) -> str | None:
 
 
 def require_many(modality: str, batch: Any) -> None:
-    """TypeError for what is one item, or a table, rather than many items."""
+    """Raise TypeError for a single item or a table in place of a sequence of items."""
     if type(batch) is list and modality != AUDIO:
         return
-    found = _single(modality, batch)
+    found = _describe_single(modality, batch)
     if found is not None:
         what, instead = found
         raise TypeError(
@@ -93,10 +96,10 @@ def require_many(modality: str, batch: Any) -> None:
         )
 
 
-def _single(modality: str, batch: Any) -> tuple[str, str] | None:
-    """What the batch is one of, and what may have been meant; None for a batch."""
+def _describe_single(modality: str, batch: Any) -> tuple[str, str] | None:
+    """Describe a batch that is a single item, and suggest what to pass instead; None for a true batch."""
     if type(batch) is list:
-        return _one_clip(modality, batch)
+        return _describe_single_clip(modality, batch)
     kind = type(batch).__name__
     names = columns_of(batch)
     if modality == AUDIO and names is not None and {"array", "sampling_rate"} <= {*names}:
@@ -105,11 +108,11 @@ def _single(modality: str, batch: Any) -> tuple[str, str] | None:
         one = (
             f"encode({modality!r}, {selection(batch, 'batch', names[0])}) one of its columns" if names else ""
         )
-        return f"{kind} with {_listed(names)}", one
+        return f"{kind} with {_list_columns(names)}", one
     if is_source(batch):
         lines = "[line.rstrip('\\n') for line in file] are the lines of a file"
         return kind, lines if isinstance(batch, TextIOBase) else ""
-    if isinstance(batch, Set) and not isinstance(batch, KeysView | ItemsView):  # which keep their dict's
+    if isinstance(batch, Set) and not isinstance(batch, KeysView | ItemsView):  # whose order is their dict's
         return kind, "a set has no order: sorted(batch) has one"
     if isinstance(batch, AsyncIterable):
         return kind, "[item async for item in batch] are its items"
@@ -119,11 +122,18 @@ def _single(modality: str, batch: Any) -> tuple[str, str] | None:
         return f"clip, {kind}", ""
     if isinstance(batch, Mapping) or not isinstance(batch, Iterable):
         return kind, ""
-    return _one_array(modality, batch, kind) if _is_array(batch) else _one_clip(modality, batch)
+    return (
+        _describe_single_array(modality, batch, kind)
+        if _is_array(batch)
+        else _describe_single_clip(modality, batch)
+    )
 
 
-def _one_array(modality: str, batch: Any, kind: str) -> tuple[str, str] | None:
-    """The same of arrays: of text and objects those of one dimension are batches, of pixels those of four."""
+def _describe_single_array(modality: str, batch: Any, kind: str) -> tuple[str, str] | None:
+    """Describe an array that is a single item, not a batch.
+
+    Arrays of texts or objects are batches when they have one dimension, arrays of pixels when they have four.
+    """
     if column_of(batch) is not None:
         return None
     if batch.ndim == 0:
@@ -137,15 +147,15 @@ def _one_array(modality: str, batch: Any, kind: str) -> tuple[str, str] | None:
     return None
 
 
-def _one_clip(modality: str, batch: Any) -> tuple[str, str] | None:
-    """The same of a recording with its rate, in either order: no rate is an item."""
+def _describe_single_clip(modality: str, batch: Any) -> tuple[str, str] | None:
+    """Describe a pair of samples and their rate, in either order, that was passed as a batch of two."""
     if modality != AUDIO or not isinstance(batch, tuple | list) or len(batch) != 2:
         return None
     single = sorted(map(dimensions_of, batch)) in ([0, 1], [0, 2])
     return ("clip, samples and their rate", "") if single else None
 
 
-def _listed(names: Sequence[Any]) -> str:
+def _list_columns(names: Sequence[Any]) -> str:
     shown = ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
     return f"the columns {shown}" if names else "no columns"
 
@@ -155,7 +165,7 @@ def _is_array(batch: Any) -> bool:
 
 
 def modality_of(pair: Any, place: int) -> str:
-    """What a (modality, item) pair says; InputError for what is none."""
+    """The modality of a (modality, item) pair; InputError for anything else."""
     if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str):
         return pair[0]
     raise InputError(

@@ -1,4 +1,4 @@
-"""How large a model is that somebody's settings describe, found out before it takes memory or time."""
+"""Settings of checkpoints are checked to describe a model no larger than the weights, before it is built."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from torch.overrides import TorchFunctionMode
 from ..errors import WeightsError
 from .weights import Shapes
 
-# Beside its weights a model makes masks and tables of positions, and initial values on the way.
+# Besides its weights a model makes masks, position tables and temporary initial values.
 _MORE_TENSORS, _MORE_NUMBERS = 2_000, 2**26
 _TIMES = 8
 
 
 class Bounded(TorchFunctionMode):
-    """Raises WeightsError in a `with` block that makes many more or larger tensors than a checkpoint has.
+    """A context that raises WeightsError when more or larger tensors are made than a checkpoint can fill.
 
-    Settings of 200 000 layers, or of a width of a milliard, end where they exceed what the file could fill.
+    It stops settings that ask for 200 000 layers, or a width of a billion, before memory runs out. `shapes`
+    are those of the checkpoint's tensors, `what` names the settings in the error.
     """
 
     def __init__(self, shapes: Shapes, what: str) -> None:
@@ -33,22 +34,25 @@ class Bounded(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Count what a function makes out of nothing."""
+        """Call a torch function, and count the tensor if it is one that allocates a new tensor."""
         made = func(*args, **(kwargs or {}))
-        if isinstance(made, Tensor) and func in _MAKERS:
+        if isinstance(made, Tensor) and func in _ALLOCATORS:
             self._tensors += 1
             self._total += made.numel()
             if self._tensors > self._most_tensors or self._total > self._most_numbers:
                 raise WeightsError(
                     f"the settings of {self._what} describe a far larger model than its weights: over "
                     f"{self._tensors} tensors, {self._total} numbers",
-                    remedy="put the settings there that belong to the weights",
+                    remedy="put the settings there that belong to these weights",
                 )
         return made
 
 
 def sketch(build: Callable[[], nn.Module], shapes: Shapes, what: str) -> Mapping[str, Tensor]:
-    """The state of the model that `build` makes, without memory for it; WeightsError when it is too large."""
+    """The state dict of the model that `build` makes, on the meta device, so that it takes no memory.
+
+    Raises WeightsError when the model is far larger than a checkpoint with these `shapes`.
+    """
     with torch.device("meta"), Bounded(shapes, what):
         return build().state_dict()
 
@@ -60,7 +64,7 @@ def _numbers(shape: tuple[int, ...]) -> int:
     return total
 
 
-_MAKERS = {
+_ALLOCATORS = {
     *(torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn, torch.arange, torch.eye),
     *(torch.linspace, torch.tensor, torch.randint, torch.normal, torch.empty_strided),
 }

@@ -1,4 +1,4 @@
-"""Images: from a path, bytes, a file, `PIL.Image`, array or tensor to an upright RGB `PIL.Image`."""
+"""The reader of images makes an upright RGB `PIL.Image` of a path, bytes, a file, an image or an array."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from ..errors import InputError
 from ..errors.causes import message_of
 from . import pictures
 from .gate import common_gate
-from .limits import Limits, raising
+from .limits import Limits, limit_remedy
 from .source import describe, is_source, read_bytes
 from .turns import Turns
 
-_ORIENTATION = 0x0112
 _CHANNELS = (1, 3, 4)
-# Pillow decodes lazily, and one lazy image may stand twice in a batch, or two share a file.
+# Pillow decodes lazily and without locks, and an image may stand twice in a batch, or two share a file.
 _turns = Turns()
 
 
 def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
-    """An RGB image, its EXIF orientation applied, alpha laid over white, the first frame of an animation.
+    """Read an image as RGB: EXIF orientation applied, alpha composited over white, first frame only.
 
     With `least`, a JPEG is decoded at a half, a quarter or an eighth of its size as long as its shorter side
     keeps that many pixels: several times as fast for large ones, and not quite the same image.
 
     Arrays are `[h, w]` or `[h, w, 1|3|4]`, tensors `[h, w]` or `[1|3|4, h, w]`; both uint8, or float from 0
-    to 1, where what resizing takes a little beyond is clipped. Images of Pillow's mode "I" are of 8 bits if
-    no value is over 255, else of 16. Raises InputError for everything else.
+    to 1, where a slight overshoot, as resizing leaves it, is clipped. Pillow's mode "I" counts as 8 bits if
+    no value is over 255, else as 16. Raises InputError for everything else.
     """
     source = describe(item)
     if isinstance(item, ImageFile.ImageFile):
@@ -52,7 +51,7 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
 
 
 def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
-    """An image of Pillow's, perhaps not loaded yet, as RGB."""
+    """Convert a Pillow image to RGB, loading it if need be, within the limits on pixels and memory."""
     pictures.require_pixels(image.size, source, limits)
     pictures.require_header(image, source, limits)
     need = pictures.memory_of(image.size, image.mode)
@@ -60,7 +59,7 @@ def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
         raise InputError(
             f"it takes about {need} bytes of memory as RGB, and the limit is {limits.memory}",
             source=source,
-            remedy=raising("memory", need),
+            remedy=limit_remedy("memory", need),
             fault="limit",
         )
     try:
@@ -70,13 +69,15 @@ def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:
     except InputError:
         raise
     except Exception as cause:  # whatever a decoder raises, the item is at fault
-        raise pictures.closed(image, cause, source) or pictures.undecodable(cause, source) from cause
+        raise pictures.file_closed_error(image, cause, source) or pictures.decoding_error(
+            cause, source
+        ) from cause
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation in an image's metadata, whose other values may be odd enough for Pillow to fail."""
+    """The EXIF orientation of an image, 1 to 8, read by ourselves where Pillow fails on the other tags."""
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        found = image.getexif().get(pictures.ORIENTATION_TAG, 1)
     except Exception:
         exif = image.info.get("exif")
         found = pictures.orientation_of(exif) if isinstance(exif, bytes) else 1
@@ -100,7 +101,7 @@ def _channels_last(tensor: torch.Tensor, source: str) -> np.ndarray[Any, Any]:
     raise InputError(
         f"the tensor's shape is {tuple(array.shape)}",
         source=source,
-        remedy=_reshaping(tuple(array.shape), 0, "permute(2, 0, 1) puts the channels first"),
+        remedy=_reshaping_remedy(tuple(array.shape), 0, "permute(2, 0, 1) puts the channels first"),
     )
 
 
@@ -109,7 +110,7 @@ def _from_array(array: np.ndarray[Any, Any], source: str, limits: Limits) -> Ima
         raise InputError(
             f"the array's shape is {array.shape}",
             source=source,
-            remedy=_reshaping(array.shape, 2, "transpose(1, 2, 0) puts the channels last"),
+            remedy=_reshaping_remedy(array.shape, 2, "transpose(1, 2, 0) puts the channels last"),
         )
     pictures.require_pixels((array.shape[1], array.shape[0]), source, limits)
     if array.ndim == 3 and array.shape[2] == 1:
@@ -119,8 +120,8 @@ def _from_array(array: np.ndarray[Any, Any], source: str, limits: Limits) -> Ima
     return _decode(Image.fromarray(np.ascontiguousarray(array)), source, limits)
 
 
-def _reshaping(shape: tuple[int, ...], axis: int, swap: str) -> str:
-    """What to do about a shape whose channels, 1, 3 or 4, don't stand on their axis."""
+def _reshaping_remedy(shape: tuple[int, ...], axis: int, swap: str) -> str:
+    """The remedy for an array whose channels, 1, 3 or 4 of them, aren't on the expected axis."""
     layout = "tensors are [h, w] or [1|3|4, h, w]" if axis == 0 else "arrays are [h, w] or [h, w, 1|3|4]"
     if len(shape) == 4 and shape[0] == 1:
         return f"{layout}, and this is a batch of one: pass item[0]"

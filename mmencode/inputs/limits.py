@@ -1,4 +1,4 @@
-"""How much one item may ask of the machine."""
+"""Limits on what decoding one item may cost."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ PIXELS = 2**14 * (2**13 + 2**12)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """The largest item that is accepted; larger ones raise InputError before they are decoded.
+    """The largest items that are accepted; InputError refuses larger ones before they are decoded.
 
     bytes        of a file or byte string, still encoded: 256 MiB
-    pixels       of a picture: 16 384 x 12 288, what the largest sensors of phones give
+    pixels       of a picture: 16 384 x 12 288, what the largest phone sensors produce
     scans        of a progressive JPEG, each of which costs a pass over the whole picture: 500, and of a large
-                 one no more than pass over 20 times `pixels` in all
-    memory       bytes that decoding one item may take, by an estimate from its header: 2 GiB, as much as the
-                 largest pictures of phones take. A picture of more than 250 pixels for each byte of its file
-                 may take an eighth of it, since it is blank or made to cost much, unless `pixels` is raised;
-                 so may a recording of more than 250 samples
+                 picture only as many as together pass over 20 times `pixels`
+    memory       bytes that decoding one item may take, estimated from its header: 2 GiB, enough for the
+                 largest phone pictures. A picture of more than 250 pixels for each byte of its file is blank
+                 or a decompression bomb, and may take an eighth of it, unless `pixels` is raised; likewise
+                 a recording of more than 250 samples for each byte
     seconds      of a recording: ten minutes
     samples      of a recording, over all its channels: 2^28
-    characters   of a text; what an encoder doesn't take in is its own, smaller limit
-    wait         the most seconds that reading and preprocessing one item may take: one minute. Then the item
-                 is given up, not the work: its thread ends when that does
+    characters   of a text: 100 000; an encoder may truncate a text far earlier
+    wait         seconds that reading and preprocessing one item may take: one minute. After that the item is
+                 an error; its thread goes on in the background until the decoder returns
 
-    Raises ValueError for what isn't positive, and for anything but whole numbers; seconds may be fractions,
-    and `math.inf` is no limit on them.
+    Raises ValueError for values that aren't positive whole numbers; `seconds` and `wait` may be fractions, or
+    `math.inf` for no limit.
     """
 
     bytes: int = 2**28
@@ -47,8 +47,8 @@ class Limits:
                 raise ValueError(f"Limits.{field.name} is {value!r}: make it a positive {kind}")
 
 
-def raising(name: str, number: int | None = None) -> str:
-    """The words that tell how one of the limits is raised, in Python and on the command line, and to what."""
+def limit_remedy(name: str, number: int | None = None) -> str:
+    """The remedy that tells how to raise a limit to `number`, in Python and on the command line."""
     value = "..." if number is None else number
     return (
         f"raise the limit if you trust it: load(name, limits=Limits({name}={value})), "

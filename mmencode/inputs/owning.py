@@ -1,4 +1,4 @@
-"""Items that are drawn ahead, while their source may go on to use the same buffer, frame or file again."""
+"""Items that are taken ahead of their turn are copied, since an iterator may reuse one buffer for all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from PIL import Image, ImageFile
 
 from ..errors import InputError
 from .audio import Waveform
+from .pictures import ORIENTATION_TAG
 from .source import describe
 
-# By their exact types: what a subclass does is its author's business.
+# Exact types only: a subclass may be mutable.
 _NEVER_CHANGE = frozenset(
     (
         *(str, bytes, int, float, complex, bool, type(None), range),
@@ -28,28 +29,27 @@ _NEVER_CHANGE = frozenset(
 _SOURCES = (list, tuple, deque, range, np.ndarray, np.memmap, torch.Tensor)
 _ARRAYS = (np.ndarray, np.memmap)
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
-_LOADED = ("JPEG", "PNG")  # pictures whose copies, once they are decoded, are all that they are
-_ORIENTATION = 0x0112
+_LOADED = ("JPEG", "PNG")  # formats whose decoded pixels are all that encoding needs
 _DEPTH = 8
 _RECENT = 256
 _END = object()
 
 
 def is_fixed(items: Any) -> bool:
-    """Whether the items lie there already, so that drawing one doesn't change another."""
+    """Whether the items are all in memory already, so that taking one can't change another."""
     return type(items) in _SOURCES
 
 
 def own(item: Any) -> tuple[Any, bool]:
-    """The item, or a copy where its source could change it; False when it could and can't be copied.
+    """Return the item, or a copy if somebody else could change it; False beside it if it can't be copied.
 
-    A picture or a file that nobody but the caller of this function refers to can't be changed by anybody, so
-    that it is read later, by another thread. Whoever calls this mustn't have a name for the item.
+    A picture or a file that has no other reference than the caller's argument can't be changed by anybody, so
+    it isn't copied. For that the caller must not bind the item to a name: `own(next(source))`.
     """
     if type(item) in _NEVER_CHANGE:
         return item, True
     try:
-        if _holders(item) <= _ALONE and _is_private(item):
+        if _references(item) <= _UNSHARED and _is_private(item):
             return item, True
         return _copy(item, _DEPTH), True
     except BaseException as cause:  # an item's own code may do anything
@@ -58,10 +58,11 @@ def own(item: Any) -> tuple[Any, bool]:
         return item, False
 
 
-def kept(items: Iterable[Any]) -> Iterator[Any]:
-    """The items of a source of which many are drawn before the first is read, as they were when they came.
+def own_each(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield the items of an iterable, each as it was when it was taken, so that many can be taken ahead.
 
-    InputError where one comes again that can't be copied, since by then its source has changed it.
+    Raises InputError for an object that can't be copied and comes a second time: the iterable has changed
+    the first by then.
     """
     if is_fixed(items):
         yield from items
@@ -84,8 +85,8 @@ def kept(items: Iterable[Any]) -> Iterator[Any]:
         yield item
 
 
-def weight(item: Any) -> int:
-    """How many bytes an item holds before it is read, where that is plain to see; else 0."""
+def size_in_bytes(item: Any) -> int:
+    """The memory that an undecoded item takes: bytes, arrays and tensors; 0 for paths and all others."""
     kind = type(item)
     if kind in (bytes, bytearray):
         return len(item)
@@ -95,16 +96,16 @@ def weight(item: Any) -> int:
         except (RuntimeError, ValueError):  # a sparse tensor can't say, nor a view that was released
             return 0
     if kind is Waveform:
-        return weight(item.samples)
-    return sum(map(weight, item[:2])) if kind is tuple else 0
+        return size_in_bytes(item.samples)
+    return sum(map(size_in_bytes, item[:2])) if kind is tuple else 0
 
 
-class _CantCopy(Exception):
-    """There is no telling how such an item is copied."""
+class _NotCopyable(Exception):
+    """An item is of a type that can't be copied safely."""
 
 
 def _copy(item: Any, depth: int) -> Any:
-    """A copy that shares nothing that can change; _CantCopy for whatever isn't known through and through."""
+    """Copy an item deeply; raise _NotCopyable for any type but the known ones."""
     kind = type(item)
     if kind in _NEVER_CHANGE or issubclass(kind, np.generic):
         return item
@@ -122,17 +123,17 @@ def _copy(item: Any, depth: int) -> Any:
         return kind(_copy(part, depth - 1) for part in item)
     if depth and kind is dict:
         return {key: _copy(part, depth - 1) for key, part in item.items()}
-    raise _CantCopy
+    raise _NotCopyable
 
 
 def _is_plain(image: ImageFile.ImageFile) -> bool:
-    """Whether a picture from a file is decoded, and nothing of its file matters but the pixels."""
+    """Whether a picture is decoded and upright, so that a copy of its pixels is all that encoding needs."""
     decoded = image.format in _LOADED and not image.tile
-    return decoded and image.getexif().get(_ORIENTATION, 1) == 1
+    return decoded and image.getexif().get(ORIENTATION_TAG, 1) == 1
 
 
 def _is_private(item: Any) -> bool:
-    """Whether nobody can get at what this item reads from, but through the item."""
+    """Whether the file that an item reads from can be reached through the item only."""
     if type(item) is io.BytesIO:
         return True
     if type(item) is io.BufferedReader:
@@ -140,14 +141,14 @@ def _is_private(item: Any) -> bool:
     return isinstance(item, ImageFile.ImageFile) and bool(getattr(item, "_exclusive_fp", False))
 
 
-def _holders(item: Any) -> int:
-    """How many refer to an item, each name on the way here included."""
+def _references(item: Any) -> int:
+    """The reference count of an item, including the callers' own references; huge where Python has none."""
     return sys.getrefcount(item) if hasattr(sys, "getrefcount") else sys.maxsize
 
 
-def _with_one_holder(item: Any) -> int:
-    """The number of holders that `own` sees of an item that only its caller's call refers to."""
-    return _holders(item)
+def _references_of_argument(item: Any) -> int:
+    """The reference count that `own` sees of an item that nothing but its argument refers to."""
+    return _references(item)
 
 
-_ALONE = _with_one_holder(object())
+_UNSHARED = _references_of_argument(object())

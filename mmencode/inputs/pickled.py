@@ -1,4 +1,4 @@
-"""What torch.save wrote, looked at before torch reads it: tensors only, and no more than the file has bytes.
+"""Checkpoints of torch.save are checked before torch reads them: tensors only, no larger than the file.
 
 `torch.load(weights_only=True)` runs no code of a checkpoint, but it unpacks compressed entries of any size,
 and lets a pickle of some bytes ask for a tensor or a byte array of terabytes.
@@ -17,7 +17,7 @@ from ..errors import WeightsError
 from ..errors.causes import describe_error
 
 _LARGEST = 2**24  # bytes of a pickle: that of a state dict takes about 140 for each tensor
-_LEGACY = 4  # pickles before the storages: a number, a version, facts about the machine, the object
+_LEGACY = 4  # pickles before the storages: a magic number, a version, facts about the machine, the object
 _TENSORS = re.compile(
     r"collections OrderedDict|argparse Namespace|(builtins|__builtin__) set"
     r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)|torch\.serialization _get_layout"
@@ -31,12 +31,12 @@ REMEDY = (
 
 
 def require_tensors_only(path: Path) -> set[str]:
-    """WeightsError for a file that holds more than tensors, or would unpack to more than it is.
+    """Raise WeightsError for a file that holds more than tensors, or would unpack to more than its size.
 
-    Gives the names that its pickle uses, "module name". Nothing in it is run or unpacked.
+    Returns the globals that its pickle refers to, as "module name". Nothing in it is run or unpacked.
     """
     try:
-        names = set(_zipped(path) if zipfile.is_zipfile(path) else _legacy(path))
+        names = set(_globals_in_archive(path) if zipfile.is_zipfile(path) else _globals_in_legacy_file(path))
     except WeightsError:
         raise
     except Exception as cause:  # zipfile, struct and pickletools each fail in their own way
@@ -54,7 +54,7 @@ def require_tensors_only(path: Path) -> set[str]:
 
 
 def require_stored(path: Path) -> list[zipfile.ZipInfo]:
-    """The entries of a zip archive; WeightsError for a program, or what would unpack to more than it is."""
+    """The entries of a zip archive; WeightsError if it is compressed, or a program (TorchScript)."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     if any("/code/" in entry.filename for entry in entries):
@@ -71,25 +71,25 @@ def require_stored(path: Path) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def _zipped(path: Path) -> Iterator[str]:
+def _globals_in_archive(path: Path) -> Iterator[str]:
     entries = require_stored(path)
     names = [entry.filename for entry in entries if entry.filename.endswith("/data.pkl")]
     if len(names) != 1:
         raise WeightsError(f"{str(path)!r} is a zip archive, and no checkpoint of torch", remedy=REMEDY)
     with zipfile.ZipFile(path) as archive, archive.open(names[0]) as file:
-        yield from _globals(file)
+        yield from _globals_in_pickle(file)
 
 
-def _legacy(path: Path) -> Iterator[str]:
+def _globals_in_legacy_file(path: Path) -> Iterator[str]:
     with path.open("rb") as file:
         for _ in range(_LEGACY):
-            yield from _globals(file)
+            yield from _globals_in_pickle(file)
             if not file.peek(1):  # a pickle alone, which torch.save didn't write
                 return
 
 
-def _globals(file: IO[bytes]) -> Iterator[str]:
-    """The names that a pickle asks for, without running it."""
+def _globals_in_pickle(file: IO[bytes]) -> Iterator[str]:
+    """Yield the globals that a pickle refers to, without running it."""
     start = file.tell()
     for operation, argument, place in pickletools.genops(file):
         if place is not None and place - start > _LARGEST:
@@ -97,6 +97,4 @@ def _globals(file: IO[bytes]) -> Iterator[str]:
         if operation.name == "GLOBAL":
             yield str(argument)
         elif operation.name in _BY_NAME:
-            raise ValueError(
-                f"its pickle is of a protocol that torch.save doesn't write, with {operation.name}"
-            )
+            raise ValueError(f"its pickle uses {operation.name}, which torch.save doesn't write")

@@ -1,4 +1,4 @@
-"""The JSON files beside weights: read with limits, and made into a digest that tells them apart."""
+"""JSON settings beside weights are read within limits, and hashed by the entries that vectors depend on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 from ..errors import WeightsError
 from ..errors.causes import describe_error, message_of
 
-LARGEST = 2**24  # bytes of a file of settings: those with thousands of labels have one or two millions
-DEEPEST = 64  # objects and lists within each other
+LARGEST = 2**24  # bytes of a file of settings; with thousands of labels they have one or two million
+DEEPEST = 64  # levels of nested objects and lists
 _MISSING = "check the path"
-_IDLE = {
+_IRRELEVANT = {  # entries on which no vector depends
     *("_name_or_path", "_commit_hash", "transformers_version", "_diffusers_version", "architectures"),
     *("dtype", "torch_dtype", "attn_implementation", "_attn_implementation", "use_cache", "torchscript"),
     *("id2label", "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params"),
@@ -27,9 +27,9 @@ _IDLE = {
 
 
 def require_file(path: str | os.PathLike[str], remedy: str = _MISSING, most: int | None = None) -> int:
-    """WeightsError unless there is an ordinary file, of at most so many bytes; the bytes that it has.
+    """Raise WeightsError unless the path is a regular file of at most `most` bytes; return its size.
 
-    A pipe or a device would never end.
+    A pipe or a device is refused, since reading it might never end.
     """
     shown = os.fspath(path)
     try:
@@ -38,7 +38,7 @@ def require_file(path: str | os.PathLike[str], remedy: str = _MISSING, most: int
         where = "" if os.path.isabs(shown) else f"; it is relative to {os.getcwd()}"
         raise WeightsError(f"there is no file {shown!r}{where}", remedy=remedy) from None
     except OSError as cause:
-        raise WeightsError(f"{shown!r} can't be looked at: {message_of(cause)}", remedy=remedy) from cause
+        raise WeightsError(f"{shown!r} can't be accessed: {message_of(cause)}", remedy=remedy) from cause
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
         raise WeightsError(f"{shown!r} is {kind}, and no file", remedy="name the file itself")
@@ -48,10 +48,10 @@ def require_file(path: str | os.PathLike[str], remedy: str = _MISSING, most: int
 
 
 def read_settings(path: str | os.PathLike[str], remedy: str = "fetch it again") -> Any:
-    """What JSON a file of settings holds.
+    """Read a JSON file of settings.
 
-    Raises WeightsError, which names the file, when it isn't there, is no JSON, or is larger or deeper than
-    any settings are.
+    Raises WeightsError, which names the file, when it is missing, isn't JSON, has more than 16 MiB or more
+    than 64 nested levels.
     """
     require_file(path, remedy, LARGEST)
     shown = os.fspath(path)
@@ -61,13 +61,13 @@ def read_settings(path: str | os.PathLike[str], remedy: str = "fetch it again") 
         raise _too_deep(shown, remedy) from cause
     except (OSError, ValueError) as cause:
         raise WeightsError(f"{shown!r} can't be read: {describe_error(cause)}", remedy=remedy) from cause
-    if _depth(found) > DEEPEST:
+    if _nesting(found) > DEEPEST:
         raise _too_deep(shown, remedy)
     return found
 
 
 def read_object(path: str | os.PathLike[str], remedy: str = "fetch it again") -> dict[str, Any]:
-    """The JSON object in a file of settings; WeightsError, also when it holds something else."""
+    """Read a JSON file of settings that must hold an object; raises WeightsError as `read_settings`."""
     found = read_settings(path, remedy)
     if not isinstance(found, dict):
         raise WeightsError(f"{os.fspath(path)!r} holds no JSON object", remedy=remedy)
@@ -75,34 +75,35 @@ def read_object(path: str | os.PathLike[str], remedy: str = "fetch it again") ->
 
 
 def matters(name: str) -> bool:
-    """Whether vectors can depend on an entry of a config.json as Hugging Face's libraries write them.
+    """Whether vectors can depend on the entry of this name in a Hugging Face config.json.
 
-    Names, versions, types of the saved numbers, labels, and what is used in training only: they can't.
+    They don't depend on names, versions, saved dtypes, labels, and settings of training.
     """
-    return name not in _IDLE and not any(part in name for part in ("dropout", "layerdrop", "drop_path"))
+    return name not in _IRRELEVANT and not any(part in name for part in ("dropout", "layerdrop", "drop_path"))
 
 
 def settings_digest(settings: Any, counts: Callable[[str], bool] = lambda name: True) -> str:
-    """SHA-256 of settings as canonical JSON; `counts` says whether an entry of that name does, at any depth.
+    """The SHA-256 digest of settings as canonical JSON, of the entries whose names `counts` accepts.
 
-    For `Encoder.architecture`: so many heads, an epsilon or an activation change vectors and no weight.
+    `Encoder.architecture` returns it: a number of heads, an epsilon or an activation changes the vectors, but
+    no weight, so the digest of the weights doesn't tell them apart. `counts` is asked at every depth.
     """
-    canonical = json.dumps(_counting(settings, counts), sort_keys=True, separators=(",", ":"), default=str)
+    canonical = json.dumps(_select(settings, counts), sort_keys=True, separators=(",", ":"), default=str)
     return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
 
 
-def _counting(value: Any, counts: Callable[[str], bool]) -> Any:
+def _select(value: Any, counts: Callable[[str], bool]) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _counting(inner, counts) for name, inner in value.items() if counts(str(name))}
+        return {str(name): _select(inner, counts) for name, inner in value.items() if counts(str(name))}
     if isinstance(value, list | tuple):
-        return [_counting(inner, counts) for inner in value]
+        return [_select(inner, counts) for inner in value]
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)  # 1.0 and 1 are one setting
     return value
 
 
-def _depth(value: Any) -> int:
-    """How many objects and lists stand within each other, counted no further than needed."""
+def _nesting(value: Any) -> int:
+    """The depth of nested objects and lists, counted up to one more than DEEPEST."""
     depth, layer = 0, [value]
     while layer and depth <= DEEPEST:
         layer = [inner for outer in layer for inner in _inner(outer)]
@@ -116,4 +117,4 @@ def _inner(value: Any) -> list[Any]:
 
 
 def _too_deep(shown: str, remedy: str) -> WeightsError:
-    return WeightsError(f"{shown!r} has more than {DEEPEST} objects within each other", remedy=remedy)
+    return WeightsError(f"{shown!r} is nested deeper than {DEEPEST} levels", remedy=remedy)

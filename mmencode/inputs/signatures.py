@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, in words: for the messages about files that a reader doesn't take."""
+"""Signatures name a file's kind by its first bytes, for error messages about files that can't be decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import codecs
 import re
 from collections.abc import Mapping
 
-_LOOKED_AT = 4096  # bytes; where a signature lies further in, it isn't looked for
+_HEAD = 4096  # bytes in which signatures are looked for
 
 _LFS = "a Git LFS pointer, which stands for a file that was never fetched"
 _ANNEX = "a git-annex pointer, which stands for a file that was never fetched"
@@ -35,7 +35,7 @@ _REMEDIES: Mapping[str, str] = {
     "an archive of NumPy arrays": "load it and pass an array: numpy.load(path)[name]",
 }
 
-# Longer signatures stand before their own beginnings.
+# A longer signature comes before one that it begins with.
 _STARTS: tuple[tuple[bytes, str], ...] = (
     # Pictures
     (b"\xff\xd8\xff", "a JPEG picture"),
@@ -152,7 +152,7 @@ _FORM: Mapping[bytes, str] = {
     b"8SVX": "an IFF recording",
     b"ILBM": "an IFF picture",
 }
-_BRANDS: tuple[tuple[tuple[bytes, ...], str], ...] = (  # of ISO base media files, the telling ones first
+_BRANDS: tuple[tuple[tuple[bytes, ...], str], ...] = (  # of ISO base media, most specific first
     ((b"crx ",), "a camera's raw file (CR3)"),
     ((b"avif", b"avis"), "an AVIF picture"),
     ((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "a HEIC picture"),
@@ -190,7 +190,7 @@ _LINES: tuple[tuple[bytes, str], ...] = (
     (b"b'", _REPR),
     (b'b"', _REPR),
 )
-# How a picture or a sound begins that was read as text: in UTF-8 with replacements, or in Latin-1.
+# Beginnings of binary files that were saved after decoding as text (UTF-8 with replacements, or Latin-1).
 _DESTROYED = ("\ufffd", "\x89PNG", "\xff\xd8\xff", "\xff\xfb")
 _CONTROLS = re.compile(r"[\0-\x08\x0e-\x1f\x7f]")
 _NETPBM = re.compile(rb"P[1-6](\s|#)")
@@ -201,11 +201,11 @@ _PATTERNS = (
 
 
 def kind_of_bytes(content: bytes | bytearray | memoryview) -> str:
-    """What a file is by its first bytes, with its article, such as "an HTML page"; "" where nothing tells.
+    """Name the kind of a file by its first bytes, with an article, such as "an HTML page"; "" if unknown.
 
-    Only the beginning is looked at, so that this is no proof: the rest may be damaged, or something else.
+    The rest of the file isn't examined, and may be damaged.
     """
-    head = bytes(content[:_LOOKED_AT])
+    head = bytes(content[:_HEAD])
     if not head.strip(b"\0"):
         return _ZEROS if head else ""
     if _NETPBM.match(head):
@@ -214,8 +214,8 @@ def kind_of_bytes(content: bytes | bytearray | memoryview) -> str:
 
 
 def kind_of_string(text: str) -> str:
-    """What a string is that was passed as a path and is none, such as text in base64; "" for others."""
-    head = text[:_LOOKED_AT].lstrip()
+    """Name the kind of content that was passed as if it were a path, such as "text in base64", or ""."""
+    head = text[:_HEAD].lstrip()
     if head[:5].lower() == "data:":
         return _DATA_URI
     if head.startswith(("b'", 'b"')):
@@ -227,7 +227,7 @@ def kind_of_string(text: str) -> str:
 
 
 def remedy_for(kind: str, otherwise: str) -> str:
-    """What to do about a kind of file that no reader takes as it is; `otherwise` where that isn't known."""
+    """The remedy for a kind of file that can't be decoded as it is, or `otherwise` if the kind has none."""
     return _REMEDIES.get(kind, otherwise)
 
 
@@ -264,7 +264,7 @@ def _binary(head: bytes) -> str:
 
 
 def _base_media(head: bytes) -> str:
-    """By the brands of an ISO base media file, the major one and those that it is compatible with."""
+    """Name the kind of an ISO base media file by its major and compatible brands."""
     size = int.from_bytes(head[:4], "big")
     brands = [head[8:12], *(head[place : place + 4] for place in range(16, min(size, len(head)), 4))]
     for telling, kind in _BRANDS:
@@ -291,7 +291,7 @@ def _zip(head: bytes) -> str:
 
 
 def _text(head: bytes) -> str:
-    """By the first words, where the bytes are text in UTF-8 or UTF-16."""
+    """Name the kind of a file in UTF-8 or UTF-16 by its first words; "" for a binary file."""
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(head)  # the last character may be cut

@@ -1,4 +1,4 @@
-"""Where an item's bytes come from: a path, a byte string or a binary file object."""
+"""The encoded bytes of an item are read from its path, byte string or binary file object, within limits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 from ..errors import InputError
 from ..errors.causes import describe_error, fault_of, message_of
-from .limits import Limits, raising
+from .limits import Limits, limit_remedy
 from .signatures import kind_of_string, remedy_for
 
-_PIECE = 2**20  # bytes that are asked for at once
+_PIECE = 2**20  # bytes of one read
 _URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]+://")
-# A FIFO in a file's place would hang who opens it, a terminal would become one's own.
+# Without O_NONBLOCK opening a FIFO blocks; without O_NOCTTY a terminal can become the process's own.
 _OPENING = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")
 )
@@ -26,23 +26,23 @@ _PATHS = (PurePath, os.DirEntry)
 
 
 def describe(item: Any) -> str:
-    """How an item is called in messages: its path, or what kind of object it is.
+    """Name an item for messages: by its path, or by its type and size.
 
     Never raises, and runs none of the item's own code, which may hang.
     """
     kind = type(item)
     if issubclass(kind, (str, *_PATHS)):
         try:
-            return _shown(str.__str__(item) if issubclass(kind, str) else os.fspath(item))
+            return _show_path(str.__str__(item) if issubclass(kind, str) else os.fspath(item))
         except Exception:  # a subclass has a `__fspath__` of its own
             pass
     if issubclass(kind, (bytes, bytearray, memoryview)):
-        return f"{_name(kind)} of {_length(item)} bytes"
-    return f"{_name(kind)} object"
+        return f"{_type_name(kind)} of {_length(item)} bytes"
+    return f"{_type_name(kind)} object"
 
 
-def _name(kind: type) -> str:
-    """A type's name in full, by what `type` itself knows of it, for a metaclass may know otherwise."""
+def _type_name(kind: type) -> str:
+    """The qualified name of a type, read by `type` itself, since a metaclass may override it."""
     name = str(type.__dict__["__qualname__"].__get__(kind))
     module = type.__dict__["__module__"].__get__(kind)
     return f"{module}.{name}" if isinstance(module, str) and module != "builtins" else name
@@ -58,9 +58,9 @@ def _length(item: Any) -> int:
 
 
 def as_path(item: Any) -> Any:
-    """The path itself of an object that stands for one, so that messages can name it; else the item.
+    """The path of an `os.PathLike` object as str or bytes, which messages can name; other items as given.
 
-    InputError when the object's own code doesn't give it.
+    Raises InputError when the object's `__fspath__` fails.
     """
     kind = type(item)
     if not hasattr(kind, "__fspath__") or issubclass(kind, (str, *_PATHS)):
@@ -69,24 +69,24 @@ def as_path(item: Any) -> Any:
         return os.fspath(item)
     except BaseException as cause:  # somebody else's code
         raise InputError(
-            f"its path can't be had: {describe_error(cause)}",
+            f"its __fspath__ failed: {describe_error(cause)}",
             source=describe(item),
             remedy="pass its path as a str",
         ) from cause
 
 
-def _shown(path: str | bytes) -> str:
+def _show_path(path: str | bytes) -> str:
     text = os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
 
 
-def without_address(cause: Exception) -> str:
-    """A decoder's words without the address of our buffer, so that messages are the same every time."""
-    return re.sub(r"<[\w.]+ object at \w+>", "it", message_of(cause))
+def without_address(message: str) -> str:
+    """A decoder's message without the memory addresses in it, so that it is the same every time."""
+    return re.sub(r"<[\w.]+ object at \w+>", "it", message)
 
 
 def is_source(item: Any) -> bool:
-    """Whether `read_bytes` takes this item."""
+    """Whether an item is a path, a byte string or a file object, as `read_bytes` takes."""
     try:
         kinds = (str, os.PathLike, bytes, bytearray, memoryview)
         return issubclass(type(item), kinds) or callable(getattr(item, "read", None))
@@ -95,10 +95,10 @@ def is_source(item: Any) -> bool:
 
 
 def read_bytes(item: Any, limits: Limits) -> bytes:
-    """The encoded bytes of a path, byte string or binary file object, never more than `limits.bytes`.
+    """Read the encoded bytes of a path, byte string or binary file object, at most `limits.bytes`.
 
-    Raises InputError for what is missing, not a file, empty or too large. A file object is read from where
-    it stands to its end, however little each `read` gives, and left open.
+    Raises InputError for what is missing, not a file, empty or too large. A file object is read from its
+    current position to its end, however short each `read` is, and left open.
     """
     source = describe(item)
     if isinstance(item, (str, os.PathLike)):
@@ -121,14 +121,14 @@ def _read_path(item: str | os.PathLike[str], source: str, limits: Limits) -> byt
             remedy="download it yourself and pass the path or the bytes",
         )
     try:
-        _require_file(os.stat(path), source, limits)  # before it is opened, which does things to some devices
+        _require_file(os.stat(path), source, limits)  # before it is opened, which has effects on some devices
         with open(os.open(path, _OPENING), "rb", buffering=0) as file:
             _require_file(os.fstat(file.fileno()), source, limits)  # it may have been replaced meanwhile
-            return _drained(file.read, source, limits)
+            return _read_all(file.read, source, limits)
     except InputError:
         raise
     except (OSError, ValueError) as cause:
-        raise _unopened(path, cause, source) from cause
+        raise _opening_error(path, cause, source) from cause
 
 
 def _require_file(state: os.stat_result, source: str, limits: Limits) -> None:
@@ -136,10 +136,10 @@ def _require_file(state: os.stat_result, source: str, limits: Limits) -> None:
         kind = "a directory" if stat.S_ISDIR(state.st_mode) else "not a regular file"
         raise InputError(f"it is {kind}", source=source, remedy="pass the path of a file")
     if state.st_size > limits.bytes:
-        raise _too_large(source, limits, state.st_size)
+        raise _size_error(source, limits, state.st_size)
 
 
-def _unopened(path: str, cause: OSError | ValueError, source: str) -> InputError:
+def _opening_error(path: str, cause: OSError | ValueError, source: str) -> InputError:
     kind = kind_of_string(path)
     if kind and not isinstance(cause, PermissionError):
         fact, remedy = (
@@ -147,9 +147,9 @@ def _unopened(path: str, cause: OSError | ValueError, source: str) -> InputError
             remedy_for(kind, "pass the bytes themselves"),
         )
         return InputError(fact, source=source, remedy=remedy)
-    if isinstance(cause, (FileNotFoundError, NotADirectoryError, ValueError)):  # a path with NUL can't be
+    if isinstance(cause, (FileNotFoundError, NotADirectoryError, ValueError)):  # a null byte in it
         return InputError("there is no such file", source=source, remedy="check the path", fault="access")
-    if isinstance(cause, BlockingIOError):  # as /proc/kmsg
+    if isinstance(cause, BlockingIOError):  # such as /proc/kmsg
         return InputError("it has nothing to read now", source=source, remedy="pass a file", fault="access")
     return InputError(
         f"it can't be opened: {message_of(cause)}",
@@ -162,7 +162,7 @@ def _unopened(path: str, cause: OSError | ValueError, source: str) -> InputError
 def _read_buffer(item: bytes | bytearray | memoryview, source: str, limits: Limits) -> bytes:
     try:
         if (size := memoryview(item).nbytes) > limits.bytes:
-            raise _too_large(source, limits, size)
+            raise _size_error(source, limits, size)
         return bytes(item)
     except ValueError as cause:
         if isinstance(cause, InputError):
@@ -174,18 +174,18 @@ def _read_buffer(item: bytes | bytearray | memoryview, source: str, limits: Limi
 
 def _read_file(item: Any, source: str, limits: Limits) -> bytes:
     try:
-        content = _drained(item.read, source, limits)
+        content = _read_all(item.read, source, limits)
     except InputError:
         raise
     except Exception as cause:
-        closed = _asked(item, "closed") is True
+        closed = _ask(item, "closed") is True
         raise InputError(
             "the file is closed" if closed else f"reading it failed: {message_of(cause)}",
             source=source,
             remedy="open it again, and keep it open until it is read" if closed else "open it again",
             fault=fault_of(cause, "access"),
         ) from cause
-    if not content and (place := _asked(item, "tell")):
+    if not content and (place := _ask(item, "tell")):
         raise InputError(
             f"nothing is left to read: the file stands at its end, behind {place} bytes",
             source=source,
@@ -194,8 +194,8 @@ def _read_file(item: Any, source: str, limits: Limits) -> bytes:
     return content
 
 
-def _asked(item: Any, name: str) -> Any:
-    """What an attribute or a method without arguments of somebody's file object gives; None if it raises."""
+def _ask(item: Any, name: str) -> Any:
+    """Get a file object's attribute, or call its method without arguments; None if that raises."""
     try:
         found = getattr(item, name)
         return found() if callable(found) else found
@@ -203,17 +203,17 @@ def _asked(item: Any, name: str) -> Any:
         return None
 
 
-def _drained(read: Any, source: str, limits: Limits) -> bytes:
-    """All that `read` gives, piece by piece, until it gives nothing more."""
+def _read_all(read: Any, source: str, limits: Limits) -> bytes:
+    """Read piece by piece to the end; InputError beyond `limits.bytes`."""
     content = BytesIO()
-    while piece := _piece(read, source):
+    while piece := _read_piece(read, source):
         if content.tell() + len(piece) > limits.bytes:
-            raise _too_large(source, limits)
+            raise _size_error(source, limits)
         content.write(piece)
     return content.getvalue()
 
 
-def _piece(read: Any, source: str) -> bytes:
+def _read_piece(read: Any, source: str) -> bytes:
     piece = read(_PIECE)
     if isinstance(piece, bytes):
         return piece
@@ -221,7 +221,7 @@ def _piece(read: Any, source: str) -> bytes:
         return bytes(piece)
     if piece is None:
         raise InputError(
-            "it has no bytes now, and doesn't wait for more: read() gives None",
+            "it is in non-blocking mode and has no bytes now: read() gives None",
             source=source,
             remedy="pass it in blocking mode, or once all its bytes are there",
             fault="access",
@@ -241,10 +241,10 @@ def _piece(read: Any, source: str) -> bytes:
     )
 
 
-def _too_large(source: str, limits: Limits, size: int | None = None) -> InputError:
+def _size_error(source: str, limits: Limits, size: int | None = None) -> InputError:
     return InputError(
         f"it has more than {limits.bytes} bytes",
         source=source,
-        remedy=raising("bytes", size),
+        remedy=limit_remedy("bytes", size),
         fault="limit",
     )

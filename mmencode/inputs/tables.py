@@ -1,4 +1,4 @@
-"""Two columns of a file as pairs of items: CSV, JSON lines or Parquet."""
+"""Tables in files (CSV, JSON lines, Parquet) are read row by row, whole or as pairs of two columns."""
 
 from __future__ import annotations
 
@@ -16,44 +16,47 @@ from ..errors.causes import fault_of, message_of
 from ..plugins.packages import import_package
 
 FILES = ("image", "audio")  # modalities whose items a table holds as paths
-_LONGEST = 2**24  # bytes of a line
-_BATCH = 16  # rows of Parquet that are made at once, of which each may be as long as _PART
-_ROWS = 16  # rows of Parquet for each byte of the file, beside some that any file may have
-_TIMES, _PART, _SPARE = 64, 2**26, 2**28  # a file may take so many times its size, and so many bytes more
-Pair = tuple[Any, Any]
-Row = dict[str, Any]
+_LONGEST = 2**24  # bytes of one line
+_BATCH = 16  # rows of Parquet that are made at once
+_ROWS = 16  # rows of Parquet for each byte of the file, besides 2^16 that any file may have
+# A Parquet file may unpack to so many times its size, and so many bytes more: by its metadata, and in all.
+_TIMES, _PART, _SPARE = 64, 2**26, 2**28
+ItemPair = tuple[Any, Any]
+TableRow = dict[str, Any]
 
 
-def read_pairs(path: str | os.PathLike[str], columns: tuple[str, str] | None = None) -> Iterator[Pair]:
-    """The rows of two columns, by default the first two, one after another; values as they are.
+def read_pairs(path: str | os.PathLike[str], columns: tuple[str, str] | None = None) -> Iterator[ItemPair]:
+    """Read two columns of a table, by default the first two, as an iterator of pairs.
 
-    The file's ending says what it is: .csv, .jsonl or .parquet. Raises ValueError for another ending; while
-    it is read InputError, with the row's number from 0, where a row lacks a value, and MissingPackageError
-    without pyarrow.
+    The file's ending says its format: .csv, .jsonl or .parquet. Raises ValueError for another ending. The
+    iterator raises InputError, with the row's number from 0, where a row lacks one of the values, and
+    MissingPackageError for Parquet without pyarrow.
     """
     return _pairs(read_rows(path), Path(path), columns)
 
 
-def read_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
-    """The rows of a table, one after another, by column; values as they are, some of which may be empty.
+def read_rows(path: str | os.PathLike[str]) -> Iterator[TableRow]:
+    """Read the rows of a table as an iterator of dicts by column name; values may be empty.
 
-    Raises as `read_pairs`, but for values that a row lacks.
+    Raises the errors of `read_pairs`, except for missing values.
     """
     source = Path(path)
     reader = _READERS.get(source.suffix.lower())
     if reader is None:
-        raise ValueError(f"{source} is no table that can be read: make it one of {', '.join(_READERS)}")
+        raise ValueError(
+            f"{source} is no table that can be read: its ending must be one of {', '.join(_READERS)}"
+        )
     return _rows(reader, source)
 
 
-def located(item: Any, modality: str, folder: Path) -> Any:
-    """An item of a table in this folder: the path of a file is relative to it."""
-    if modality in FILES and isinstance(item, str) and "://" not in item:  # of a URL the reader says more
+def item_in_folder(item: Any, modality: str, folder: Path) -> Any:
+    """An item of a table; the path of an image or a recording is relative to the table's folder."""
+    if modality in FILES and isinstance(item, str) and "://" not in item:  # the reader refuses a URL
         return folder / item
     return item
 
 
-def _rows(reader: Callable[[Path], Iterator[Row]], source: Path) -> Iterator[Row]:
+def _rows(reader: Callable[[Path], Iterator[TableRow]], source: Path) -> Iterator[TableRow]:
     try:
         yield from reader(source)
     except MmencodeError:
@@ -67,7 +70,7 @@ def _rows(reader: Callable[[Path], Iterator[Row]], source: Path) -> Iterator[Row
         ) from cause
 
 
-def _pairs(rows: Iterator[Row], source: Path, columns: tuple[str, str] | None) -> Iterator[Pair]:
+def _pairs(rows: Iterator[TableRow], source: Path, columns: tuple[str, str] | None) -> Iterator[ItemPair]:
     for number, row in enumerate(rows):
         columns = columns or _first_two(row, source)
         for name in columns:
@@ -76,11 +79,13 @@ def _pairs(rows: Iterator[Row], source: Path, columns: tuple[str, str] | None) -
         yield row[columns[0]], row[columns[1]]
 
 
-def _first_two(row: Row, source: Path) -> tuple[str, str]:
+def _first_two(row: TableRow, source: Path) -> tuple[str, str]:
     names = list(row)
     if len(names) < 2:
         raise InputError(
-            f"it has the columns {names}, and pairs need two", source=str(source), remedy="add the other one"
+            f"it has the columns {names}, and pairs need two",
+            source=str(source),
+            remedy="add the missing column",
         )
     return names[0], names[1]
 
@@ -94,31 +99,31 @@ def _bad_row(source: Path, number: int, what: str) -> InputError:
     )
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _csv(path: Path) -> Iterator[TableRow]:
     reader = csv.DictReader(_lines(path))
     names = reader.fieldnames or []
     if twice := [name for place, name in enumerate(names) if name in names[:place]]:
         raise ValueError(f"two of its columns are called {twice[0]!r:.100}")
     for number, row in enumerate(reader):
-        if None in row:  # where csv puts what is too much
+        if None in row:  # where csv puts surplus values
             what = "has more values than the header has names; one with a comma in it needs quotes"
             raise _bad_row(path, number, what)
         yield row
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
+def _jsonl(path: Path) -> Iterator[TableRow]:
     for number, line in enumerate(line for line in _lines(path) if line.strip()):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as cause:
-            raise _bad_row(path, number, f"is no JSON: {message_of(cause)}") from cause
+            raise _bad_row(path, number, f"isn't JSON: {message_of(cause)}") from cause
         if not isinstance(row, dict):
-            raise _bad_row(path, number, "is no JSON object")
+            raise _bad_row(path, number, "isn't a JSON object")
         yield row
 
 
 def _lines(path: Path) -> Iterator[str]:
-    r"""The lines of a UTF-8 file, each with its end, which is \n or \r\n and nothing else."""
+    r"""Yield the lines of a UTF-8 file, each with its end, which is \n or \r\n and nothing else."""
     with open_regular(path) as file:
         mark = codecs.BOM_UTF8
         while line := file.readline(_LONGEST + 1):
@@ -128,7 +133,7 @@ def _lines(path: Path) -> Iterator[str]:
             mark = b""
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path) -> Iterator[TableRow]:
     need = "reading Parquet needs pyarrow", "pip install 'mmencode[arrow]'"
     arrow, parquet = import_package("pyarrow", *need), import_package("pyarrow.parquet", *need)
     try:
@@ -139,7 +144,9 @@ def _parquet(path: Path) -> Iterator[Row]:
             for batch in content.iter_batches(_BATCH):
                 left -= batch.nbytes
                 if left < 0:
-                    raise ValueError(f"its rows take more than {_TIMES * size + _SPARE} bytes, of {size}")
+                    raise ValueError(
+                        f"its rows unpack to more than {_TIMES * size + _SPARE} bytes, in a file of {size}"
+                    )
                 yield from batch.to_pylist()
     except arrow.ArrowException as cause:
         raise InputError(
@@ -148,16 +155,16 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _require_bounded(metadata: Any, size: int) -> None:
-    """ValueError for rows that are but runs of one value, of which a few bytes make any number."""
+    """Raise ValueError for a Parquet bomb: run-length encoding makes any number of rows of a few bytes."""
     if metadata.num_rows > _ROWS * size + 2**16:
-        raise ValueError(f"it says that it has {metadata.num_rows} rows, in {size} bytes")
-    # Its columns are left alone: of some damaged ones, pyarrow ends the process when it is asked about them.
+        raise ValueError(f"its metadata claims {metadata.num_rows} rows, in a file of {size} bytes")
+    # Column metadata isn't asked for: with some damaged files pyarrow aborts the process there.
     unpacked = sum(metadata.row_group(place).total_byte_size for place in range(metadata.num_row_groups))
     if unpacked > _TIMES * size + _PART:
-        raise ValueError(f"it says that it unpacks to {unpacked} bytes, of {size}")
+        raise ValueError(f"its metadata claims {unpacked} bytes unpacked, in a file of {size}")
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+_READERS: dict[str, Callable[[Path], Iterator[TableRow]]] = {
     ".csv": _csv,
     ".jsonl": _jsonl,
     ".parquet": _parquet,

@@ -1,4 +1,4 @@
-"""The files of a tokenizer, looked at before a library reads them: ordinary, and no bomb for texts."""
+"""Tokenizer files are checked before a library reads them: regular files, no settings that blow texts up."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _OTHERS = (
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt"),
     *("merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "chat_template.jinja"),
 )
-_LARGEST = 2**28  # bytes: real ones have some dozen millions
-_GROWTH, _WORD = 2**10, 2**10  # of real ones: below 10, and 100 characters
-_MAPPED = 2**7  # bytes of a replacement: Unicode's longest, an Arabic ligature, has 33
+_LARGEST = 2**28  # bytes; real ones have some tens of millions
+_GROWTH, _WORD = 2**10, 2**10  # characters; real ones have below 10, and 100
+_MAPPED = 2**7  # bytes of a replacement; Unicode's longest, an Arabic ligature's, has 33
 
 
 def require_tokenizer(folder: Path, remedy: str = "put the checkpoint's own tokenizer.json there") -> None:
-    """WeightsError unless the files of a tokenizer, as far as they are there, can be given to a library.
+    """Raise WeightsError for tokenizer files in a folder that aren't regular, are too large, or are bombs.
 
-    A normalizer may replace a letter by a million of them, again and again, and WordPiece looks for the
-    pieces of a word in a time that grows with the third power of its length.
+    A normalizer may replace a character by a million, several times over, and WordPiece splits a word in
+    time cubic in its length.
     """
     for name in (FILE, *_OTHERS):
         if (folder / name).exists():
@@ -36,8 +36,8 @@ def require_tokenizer(folder: Path, remedy: str = "put the checkpoint's own toke
         growth, longest = _growth(content.get("normalizer")), _longest_word(content.get("model"))
         if growth > _GROWTH or longest > _WORD:
             raise WeightsError(
-                f"{str(path)!r} makes up to {growth} characters of one, and looks for the pieces of words of "
-                f"{longest} characters",
+                f"{str(path)!r} lets its normalizer turn one character into {growth}, and splits words of up "
+                f"to {longest} characters",
                 remedy=f"{remedy}; {_GROWTH} and {_WORD} are the most",
             )
 
@@ -51,7 +51,7 @@ def _read(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _growth(normalizer: Any) -> int:
-    """How many characters the replacements of a normalizer, one after the other, can make of one."""
+    """The number of characters that a normalizer's replacements together can make of one."""
     grown, waiting = 1, [normalizer]
     while waiting and grown <= _GROWTH:
         found = waiting.pop()
@@ -65,7 +65,7 @@ def _growth(normalizer: Any) -> int:
 
 
 def _longest_mapped(charsmap: Any) -> int:
-    """The bytes of the longest of sentencepiece's replacements, which stand behind a table."""
+    """The length in bytes of the longest replacement in a precompiled charsmap of SentencePiece."""
     try:
         content = base64.b64decode(charsmap) if isinstance(charsmap, str) else b""
     except ValueError:

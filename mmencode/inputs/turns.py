@@ -1,4 +1,4 @@
-"""One thread at a time for each object, and no waiting for ever for the one that has it."""
+"""Locks by object identity: one thread at a time works on an object, and others wait for a bounded time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST = threading.TIMEOUT_MAX
 
 
 class Turns:
-    """A lock for each object that is in work, whatever its type; other objects are worked on meanwhile."""
+    """Locks for any objects, hashable or not, each kept only as long as a thread holds or awaits it."""
 
     def __init__(self) -> None:
         self._forget()
@@ -23,9 +23,9 @@ class Turns:
 
     @contextmanager
     def at(self, *objects: Any, seconds: float, source: str) -> Iterator[None]:
-        """Have these objects alone; InputError when another thread doesn't let go of one for so long.
+        """Lock these objects while the block runs; InputError if another thread keeps one for `seconds`.
 
-        None is no object.
+        None among them is passed over.
         """
         with ExitStack() as stack:
             for one in objects:
@@ -35,7 +35,7 @@ class Turns:
 
     @contextmanager
     def _turn(self, one: Any, seconds: float, source: str) -> Iterator[None]:
-        with self._mutex:  # for a moment only
+        with self._mutex:  # guards the dict only; nobody waits for an object while holding it
             lock, waiting = self._locks.get(id(one), (threading.Lock(), 0))
             self._locks[id(one)] = lock, waiting + 1
         try:
@@ -58,6 +58,6 @@ class Turns:
                     del self._locks[id(one)]
 
     def _forget(self) -> None:
-        """Threads that had a turn don't come along into a process that is forked."""
+        """Drop all locks, as a forked process must, in which the threads that hold them don't exist."""
         self._mutex = threading.Lock()
         self._locks: dict[int, tuple[threading.Lock, int]] = {}

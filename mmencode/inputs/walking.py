@@ -1,4 +1,4 @@
-"""The files of a folder that are of a modality, by their endings, and what was left out of it."""
+"""Folders are walked for the files of a modality, chosen by their endings, with a count of those left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from ..plugins.spec import AUDIO, IMAGE
 
-# Only a folder's files are chosen by their ending; what is named is read as what it is said to be.
+# Endings choose among a folder's files only; a file that is named itself is read whatever its ending.
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     IMAGE: (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".webp", ".gif", ".bmp"),
@@ -21,7 +21,7 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
         *(".pvf", ".paf", ".xi", ".htk"),
     ),
 }
-# What is read where another package is installed: its module, and how pip calls it.
+# Endings that another package reads: its module, and its name for pip.
 _HEIC, _JXL, _AV = ("pillow_heif", "pillow-heif"), ("pillow_jxl", "pillow-jxl-plugin"), ("av", "av")
 EXTRA_ENDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     IMAGE: {".heic": _HEIC, ".heif": _HEIC, ".hif": _HEIC, ".jxl": _JXL},
@@ -36,18 +36,19 @@ EXTRA_ENDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 
 
 def endings_of(modality: str) -> tuple[str, ...]:
-    """The endings of the files that are read here as this modality; none for one whose items are no files."""
+    """The file endings of a modality that can be read with the installed packages; none for text."""
     extra = EXTRA_ENDINGS.get(modality, {})
     return (*ENDINGS.get(modality, ()), *(ending for ending, way in extra.items() if find_spec(way[0])))
 
 
 class Walk:
-    """The files of a folder that are of a modality, in sorted order; iterated over once.
+    """An iterable over the paths of a folder's files of one modality, in sorted order; usable once.
 
-    Hidden files and folders are left out. So are links that lead out of the folder, or to what is taken by
-    its own name, unless `follow_links`, which takes all of them, and each folder once. `left_out` counts, by
-    the reason, what was there and isn't taken; what is of one of the `others`, modalities that are walked
-    for by themselves, doesn't count. `unlisted` has the path of each folder that can't be listed, and why.
+    Hidden files and folders are left out, and so are links that lead out of the folder or to a file that is
+    found by its own name; with `follow_links` all links are followed, and each folder is visited once.
+
+    `left_out` counts the files that were left out, by reason; files of the modalities in `others`, which are
+    walked separately, aren't counted. `unlisted` holds the path of each folder that can't be listed, and why.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Walk:
         self._follow = follow_links
         self._endings = endings_of(modality)
         self._missing = {
-            ending: f"with the ending {ending}, which pip install {package} lets be read"
+            ending: f"with the ending {ending}, which can be read after pip install {package}"
             for ending, (_, package) in EXTRA_ENDINGS.get(modality, {}).items()
             if ending not in self._endings
         }
@@ -70,10 +71,10 @@ class Walk:
 
     def __iter__(self) -> Iterator[str]:
         for root, names in self._folders():
-            yield from (os.path.join(root, name) for name in sorted(names) if self._takes(root, name))
+            yield from (os.path.join(root, name) for name in sorted(names) if self._accepts(root, name))
 
-    def _takes(self, root: str, name: str) -> bool:
-        """Whether this file is taken; if not, it is counted with the reason."""
+    def _accepts(self, root: str, name: str) -> bool:
+        """Decide whether a file is of the modality and allowed; count it by its reason if it isn't."""
         ending = os.path.splitext(name)[1].lower()
         if name.startswith("."):
             reason = "hidden"
@@ -84,12 +85,12 @@ class Walk:
         elif ending not in self._endings:
             reason = f"with the ending {ending}" if ending else "without an ending"
         else:
-            reason = "" if self._follow else self._link(os.path.join(root, name))
+            reason = "" if self._follow else self._reason_for_link(os.path.join(root, name))
         self.left_out.update([reason] * bool(reason))
         return not reason
 
-    def _link(self, path: str) -> str:
-        """Why a link isn't taken; "" for what is none, and for one to something hidden within the folder."""
+    def _reason_for_link(self, path: str) -> str:
+        """The reason to leave a link out; "" for other files, and for links to hidden files of the folder."""
         if not os.path.islink(path):
             return ""
         inside = os.path.relpath(os.path.realpath(path), self._real).split(os.sep)
@@ -99,13 +100,15 @@ class Walk:
         return "" if hidden else "links within the folder"
 
     def _folders(self) -> Iterator[tuple[str, list[str]]]:
-        """Each folder once, with its file names."""
+        """Yield each folder once, with the names of its files."""
         seen: set[tuple[int, int]] = set()
-        for root, folders, names in os.walk(self.folder, followlinks=self._follow, onerror=self._failed):
+        for root, folders, names in os.walk(
+            self.folder, followlinks=self._follow, onerror=self._note_failure
+        ):
             try:
                 state = os.stat(root)
-            except OSError as error:  # it went away since it was listed
-                self._failed(error)
+            except OSError as error:  # it was removed since it was listed
+                self._note_failure(error)
                 continue
             if (state.st_dev, state.st_ino) in seen:
                 folders.clear()
@@ -113,7 +116,9 @@ class Walk:
             seen.add((state.st_dev, state.st_ino))
             links = [] if self._follow else [name for name in folders if self._is_link(root, name)]
             hidden = [name for name in folders if name.startswith(".")]
-            self.left_out.update([self._link(os.path.join(root, name)) or "hidden" for name in links])
+            self.left_out.update(
+                [self._reason_for_link(os.path.join(root, name)) or "hidden" for name in links]
+            )
             self.left_out.update(["hidden folders"] * len(hidden))
             folders[:] = sorted(set(folders) - {*links, *hidden})
             yield root, names
@@ -121,12 +126,12 @@ class Walk:
     def _is_link(self, root: str, name: str) -> bool:
         return not name.startswith(".") and os.path.islink(os.path.join(root, name))
 
-    def _failed(self, error: OSError) -> None:
+    def _note_failure(self, error: OSError) -> None:
         self.unlisted.append((str(error.filename), f"it can't be listed: {error.strerror}"))
 
 
 def summary(left_out: Mapping[str, int], most: int = 8) -> str:
-    """What was left out in one line, the largest numbers first."""
+    """A line that counts the files left out by reason, largest counts first, at most `most` reasons."""
     ranked = sorted(left_out.items(), key=lambda entry: (-entry[1], entry[0]))
     said = [f"{count} {reason}" for reason, count in ranked[:most]]
     rest = sum(count for _, count in ranked[most:])

@@ -1,4 +1,4 @@
-"""A recording as encoders get it, checked where it is made, and resampled at a bounded cost."""
+"""Waveforms, the recordings that encoders receive, are checked when made, and resampled at bounded cost."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..errors import InputError
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 MAX_RATE = 1_000_000
-LOUDEST = 16.0  # 24 dB over full scale: no recording of floats goes there, integers that became floats do
-_MOST = 2**28  # samples that resampling may make, where they are more than eight times as many as before
-_FILTERS = 2**22  # numbers in a bank of filters for resampling
-_PITCH = Fraction(1, 10_000)  # what a simple ratio may move it by
+LOUDEST = 16.0  # 24 dB over full scale; louder floats are integers that were cast to float
+_LARGEST = 2**28  # that resampling may produce, or eight times the samples before if that is more
+MOST_COEFFICIENTS = 2**22  # coefficients of a filter bank for resampling
+_PITCH_CHANGE = Fraction(1, 10_000)  # relative change of pitch that a simpler ratio may cause
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Waveform:
-    """A recording as encoders get it: finite float32 samples `[n]`, one channel, n > 0; rate in Hz.
+    """A mono recording of finite float32 samples `[n]`, n > 0, with their rate in Hz.
 
-    Full scale is -1 to 1. Recordings of floats may go over that, but not beyond 16: what does is on the scale
-    of integers. Raises InputError for anything else, so that who gets a Waveform can rely on it.
+    Full scale is -1 to 1. Samples may exceed it, up to 16; beyond that they are on the scale of integers.
+    Raises InputError for anything else, so that every Waveform is valid.
     """
 
     samples: Samples
@@ -35,43 +35,45 @@ class Waveform:
     def __post_init__(self) -> None:
         require_rate(self.rate, _SOURCE)
         object.__setattr__(self, "rate", int(self.rate))
-        object.__setattr__(self, "samples", _checked(self.samples))
+        object.__setattr__(self, "samples", _require_samples(self.samples))
 
     @property
     def seconds(self) -> float:
         """The length in seconds."""
         return len(self.samples) / self.rate
 
-    def resampled(self, rate: int) -> Waveform:
-        """The same recording at another rate, by torchaudio's windowed sinc interpolation.
+    def resample(self, rate: int) -> Waveform:
+        """Convert to another rate by torchaudio's windowed sinc interpolation; returns a new Waveform.
 
-        A ratio that would take a large bank of filters is replaced by one near it, which moves the pitch by
-        less than a thousandth; those of usual rates are exact. Raises InputError where samples at a tiny rate
-        would become more than 2^28.
+        Ratios of usual rates are exact. One that needs a large filter bank is approximated, which changes
+        the pitch by less than a thousandth. Raises InputError where a recording at a tiny rate would become
+        more than 2^28 samples.
         """
-        require_rate(rate, "Waveform.resampled(rate)")
+        require_rate(rate, "Waveform.resample(rate)")
         if rate == self.rate:
             return self
         count = len(self.samples) * rate // self.rate
-        if count > max(_MOST, 8 * len(self.samples)):
+        if count > max(_LARGEST, 8 * len(self.samples)):
             raise InputError(
-                f"at {rate} Hz its {len(self.samples)} samples become {count}, and {_MOST} are the most",
+                f"at {rate} Hz its {len(self.samples)} samples become {count}, and {_LARGEST} are the most",
                 source=f"a recording of {self.seconds:.0f} s at {self.rate} Hz",
                 remedy="cut it into shorter ones, or check its rate",
                 fault="limit",
             )
-        from torchaudio.functional import resample  # imported only where it is needed: it takes its time
+        from torchaudio.functional import resample  # imported here because it is slow to import
 
-        ratio = _ratio(rate, self.rate)
+        ratio = ratio_near(rate, self.rate)
         samples = resample(torch.from_numpy(self.samples), ratio.denominator, ratio.numerator).numpy()
         return Waveform(np.clip(samples, -LOUDEST, LOUDEST), rate)  # interpolation may overshoot a little
+
+    resampled = resample  # the former name, kept for one release
 
 
 _SOURCE = "Waveform(samples, rate)"
 
 
 def waveform_from(samples: Samples, rate: int, source: str) -> Waveform:
-    """A Waveform whose errors name where its samples came from."""
+    """Make a Waveform of samples; its InputError names `source`, the item that they came from."""
     try:
         return Waveform(samples, rate)
     except InputError as error:
@@ -80,7 +82,7 @@ def waveform_from(samples: Samples, rate: int, source: str) -> Waveform:
 
 
 def require_rate(rate: Any, source: str) -> None:
-    """Raise InputError for what is no rate in Hz."""
+    """Raise InputError unless the rate is an int from 1 to 1 000 000 Hz."""
     if type(rate) is bool or not isinstance(rate, (int, np.integer)):
         shown = f"{rate!r}" if isinstance(rate, (bool, float, str, np.generic)) else type(rate).__name__
         raise InputError(f"the rate is {shown}", source=source, remedy="pass it in Hz, as an int")
@@ -89,12 +91,12 @@ def require_rate(rate: Any, source: str) -> None:
 
 
 def divisor(peak: float) -> int:
-    """The full scale of the narrowest integers of 16, 24 or 32 bits that reach so far."""
+    """The full scale of the narrowest integer type, of 16, 24 or 32 bits, that can hold this peak."""
     return next((scale for scale in (2**15, 2**23) if peak <= scale), 2**31)
 
 
-def too_loud(low: float, high: float, source: str) -> InputError:
-    """An error for floats on the scale of integers, with what to divide them by."""
+def loudness_error(low: float, high: float, source: str) -> InputError:
+    """The InputError for floats on the scale of integers, with the divisor in its remedy."""
     scale = divisor(max(-low, high))
     remedy = f"samples / {scale} for {scale.bit_length()}-bit values"
     if low >= 0 and 128 < high < 256:
@@ -106,7 +108,7 @@ def too_loud(low: float, high: float, source: str) -> InputError:
     )
 
 
-def _checked(samples: Any) -> Samples:
+def _require_samples(samples: Any) -> Samples:
     if not isinstance(samples, np.ndarray):
         raise InputError(
             f"the samples are {type(samples).__name__}, no numpy array",
@@ -132,7 +134,7 @@ def _checked(samples: Any) -> Samples:
     if not (low >= -LOUDEST and high <= LOUDEST):
         finite = np.isfinite(samples)
         if finite.all():
-            raise too_loud(low, high, _SOURCE)
+            raise loudness_error(low, high, _SOURCE)
         first = int(np.argmin(finite))
         raise InputError(
             f"its sample {first} is {samples[first]}",
@@ -142,13 +144,13 @@ def _checked(samples: Any) -> Samples:
     return np.ascontiguousarray(samples)
 
 
-def _ratio(rate: int, before: int) -> Fraction:
-    """The ratio of two rates, or one near it, whose filter bank isn't large.
+def ratio_near(rate: int, before: int) -> Fraction:
+    """The ratio of two rates, or a simpler one near it where the exact one needs a large filter bank.
 
-    The bank has a filter for each step of the numerator, each about as long as the denominator.
+    A bank has one filter for each unit of the numerator, each about as long as the denominator.
     """
     exact = Fraction(rate, before)
     near = exact.limit_denominator(1000)
-    if near.numerator * near.denominator <= _FILTERS and abs(near / exact - 1) <= _PITCH:
+    if near.numerator * near.denominator <= MOST_COEFFICIENTS and abs(near / exact - 1) <= _PITCH_CHANGE:
         return near
-    return exact.limit_denominator(max(1, isqrt(_FILTERS * before // rate)))
+    return exact.limit_denominator(max(1, isqrt(MOST_COEFFICIENTS * before // rate)))

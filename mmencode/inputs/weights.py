@@ -1,6 +1,6 @@
-"""Weights out of files that nobody vouches for: tensors by name, of a module that they fit wholly.
+"""Weights are read from untrusted checkpoints as tensors by name, and must fit their module exactly.
 
-All families read checkpoints by these, plugins, too.
+Every family of encoders reads its checkpoints by these functions, plugins included.
 """
 
 from __future__ import annotations
@@ -23,34 +23,36 @@ from ..errors.causes import describe_error, message_of
 from .pickled import REMEDY, require_tensors_only
 from .settings import require_file
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
-_HEADER = 2**24  # bytes of a safetensors header: some hundred for each tensor
-_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")  # as timm takes them
-_STRANGERS = {
+_HEADER = 2**24  # bytes of a safetensors header, which has about a hundred for each tensor
+# Keys that trainers put a state dict under, in timm's order of preference.
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict")
+_NOT_WEIGHTS = {
     b"version https://git-lfs": ("a pointer of Git LFS, and not the weights", "fetch the file: git lfs pull"),
     b"<!doctype html": ("an HTML page", "fetch the weights again: the address gave a page"),
     b"<html": ("an HTML page", "fetch the weights again: the address gave a page"),
 }
-_NAMESPACE = threading.Lock()  # torch keeps the types that it trusts in one place for all threads
+# torch keeps its list of trusted types in one place for all threads.
+_NAMESPACE = threading.Lock()
 
 
-def read_state(path: str | os.PathLike[str], remedy: str = "check the path of the checkpoint") -> State:
-    """The tensors of a checkpoint by name: a safetensors file, or a state dict that torch.save wrote.
+def read_state(path: str | os.PathLike[str], remedy: str = "check the path of the checkpoint") -> StateDict:
+    """Read the tensors of a checkpoint by name: a safetensors file, or a state dict of torch.save.
 
-    What the file begins with says which. A state dict inside `{"state_dict": ...}`, `{"model": ...}` and the
-    like is taken out, averaged weights first, and so are the prefixes of `DataParallel` and `torch.compile`.
-    Tensors of a pickle are mapped, not read: copy them.
+    The first bytes say which it is. A state dict inside `{"state_dict": ...}`, `{"model": ...}` and the like
+    is unwrapped, averaged (EMA) weights first, and the prefixes of `DataParallel` and `torch.compile` are
+    taken off. Tensors of torch.save are memory-mapped: copy them before the file may change.
 
-    Raises WeightsError for what is missing, no file, damaged, or holds more than tensors. No code runs.
+    Raises WeightsError for a file that is missing, damaged, or holds more than tensors. No code of it runs.
     """
     source = Path(path)
     require_safe(source, remedy)
     try:
         if _is_safetensors(source):
             return _without_wrappers(load_file(source))
-        return _without_wrappers(_tensors(_loaded(source), source))
+        return _without_wrappers(_find_tensors(_load(source), source))
     except WeightsError:
         raise
     except Exception as cause:  # safetensors, zipfile, pickle and torch each fail in their own way
@@ -61,28 +63,28 @@ def read_state(path: str | os.PathLike[str], remedy: str = "check the path of th
 
 
 def require_safe(path: str | os.PathLike[str], remedy: str = "check the path of the checkpoint") -> None:
-    """WeightsError unless a file is an ordinary one, of tensors that take no more memory than its size."""
+    """Raise WeightsError unless a path is a regular file of tensors, which take no more than its size."""
     source = Path(path)
     size = require_file(source, remedy)
     if not size:
         raise WeightsError(f"{str(source)!r} is empty: 0 bytes", remedy=REMEDY)
-    beginning = _begins(source, 64).lstrip().lower()
-    for mark, (what, cure) in _STRANGERS.items():
+    beginning = _read_start(source, 64).lstrip().lower()
+    for mark, (what, cure) in _NOT_WEIGHTS.items():
         if beginning.startswith(mark):
             raise WeightsError(f"{str(source)!r} is {what}", remedy=cure)
     if _is_safetensors(source):
-        _header(source)
+        _read_header(source)
     else:
         require_tensors_only(source)
 
 
 def shapes_of(path: str | os.PathLike[str], remedy: str = "check the path of the checkpoint") -> Shapes:
-    """The shapes of a checkpoint's tensors, without their bytes; raises as `read_state`."""
+    """Read the shapes of a checkpoint's tensors without their data; raises as `read_state`."""
     source = Path(path)
     require_safe(source, remedy)
     if not _is_safetensors(source):
         return {name: tuple(tensor.shape) for name, tensor in read_state(source, remedy).items()}
-    header = _header(source)
+    header = _read_header(source)
     return {name: tuple(facts["shape"]) for name, facts in header.items() if name != "__metadata__"}
 
 
@@ -96,10 +98,10 @@ def fill(
     optional: Collection[str] = (),
     ignored: Collection[str] = (),
 ) -> set[str]:
-    """Copy tensors into a module that has just these, and give the `optional` names that there are none of.
+    """Copy a state dict into a module whose tensors it must match; return the `optional` names it lacks.
 
-    Tensors behind one common prefix, as trainers write them (`model.`), are taken without it; what is
-    `ignored` may be there, too. WeightsError, which begins with `origin`, says what is missing, too much, or
+    A common prefix of all names, such as a trainer's `model.`, is taken off; names in `ignored` are passed
+    over. Raises WeightsError, whose message begins with `origin`, for tensors that are missing, unexpected or
     of another shape.
     """
     expected = module.state_dict()
@@ -113,7 +115,7 @@ def fill(
 
 
 def reason(cause: BaseException) -> str:
-    """What a library says of weights that it can't read, without its advice to run what is in them."""
+    """The reason why a library failed to read weights, without its advice to unpickle them unsafely."""
     said = message_of(cause, 4000)
     if "weights_only" not in said:
         return describe_error(cause)
@@ -122,18 +124,18 @@ def reason(cause: BaseException) -> str:
 
 
 def require_numbers(module: nn.Module, name: str) -> None:
-    """WeightsError for the first tensor of an encoder's that isn't all numbers; -inf may stand in masks."""
+    """Raise WeightsError for NaN or infinity in an encoder; buffers may hold infinity, as masks do."""
     for tensors, numbers in ((module.named_parameters(), True), (module.named_buffers(), False)):
         for key, tensor in tensors:
-            if what := _broken(tensor.detach(), numbers):
+            if what := _find_non_finite(tensor.detach(), numbers):
                 raise WeightsError(
-                    f"the weights of encoder {name!r} are damaged: {key} has {what} among its numbers",
+                    f"the weights of encoder {name!r} are damaged: {key} contains {what}",
                     remedy="fetch the checkpoint again, or take one from before its training diverged",
                 )
 
 
-def _broken(tensor: Tensor, infinite: bool) -> str:
-    """Which of NaN and infinity a tensor has, found by its sum, which either of them spoils."""
+def _find_non_finite(tensor: Tensor, infinite: bool) -> str:
+    """Name the non-finite numbers in a tensor, if any; its sum, which they spoil, is checked first."""
     if not tensor.is_floating_point() or tensor.is_meta or tensor.element_size() < 2:
         return ""
     if tensor.sum().isfinite():
@@ -143,7 +145,7 @@ def _broken(tensor: Tensor, infinite: bool) -> str:
     return "infinity" if infinite and tensor.isinf().any() else ""
 
 
-def _begins(path: Path, count: int) -> bytes:
+def _read_start(path: Path, count: int) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(count)
@@ -154,21 +156,21 @@ def _begins(path: Path, count: int) -> bytes:
 
 
 def _is_safetensors(path: Path) -> bool:
-    beginning = _begins(path, 9)
+    beginning = _read_start(path, 9)
     return beginning[8:] == b"{" and int.from_bytes(beginning[:8], "little") < 2**40
 
 
-def _header(path: Path) -> dict[str, Any]:
-    """The header of a safetensors file, whose offsets safetensors itself checks."""
-    length = int.from_bytes(_begins(path, 8), "little")
+def _read_header(path: Path) -> dict[str, Any]:
+    """Read the header of a safetensors file, with checks of its length and shapes (not of the offsets)."""
+    length = int.from_bytes(_read_start(path, 8), "little")
     if length > min(_HEADER, path.stat().st_size - 8):
         raise WeightsError(
-            f"{str(path)!r} says that its header has {length} bytes; the file has {path.stat().st_size}, and "
+            f"{str(path)!r} claims a header of {length} bytes; the file has {path.stat().st_size}, and "
             f"{_HEADER} are the most",
             remedy=f"it is damaged or cut off: {REMEDY}",
         )
     try:
-        header = json.loads(_begins(path, 8 + length)[8:])
+        header = json.loads(_read_start(path, 8 + length)[8:])
         for name, facts in header.items():
             if name != "__metadata__" and not all(type(size) is int for size in facts["shape"]):
                 raise ValueError(f"the shape of {name!r:.100} is {facts['shape']!r:.100}")
@@ -179,22 +181,23 @@ def _header(path: Path) -> dict[str, Any]:
         ) from cause
 
 
-def _loaded(path: Path) -> Any:
-    """What torch.save wrote; its tensors are mapped where it is of today's form, an archive."""
+def _load(path: Path) -> Any:
+    """Load a file of torch.save by its weights-only unpickler, memory-mapped where it is a zip archive."""
     names = require_tensors_only(path)
-    mapped = _begins(path, 2) == b"PK"
+    mapped = _read_start(path, 2) == b"PK"
     if "argparse Namespace" not in names:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    with _NAMESPACE, torch.serialization.safe_globals([Namespace]):  # the arguments of many trainers
+    # Many trainers save their command-line arguments beside the tensors.
+    with _NAMESPACE, torch.serialization.safe_globals([Namespace]):
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 
-def _tensors(found: Any, path: Path) -> State:
-    """The tensors of a state dict, wherever in the object it is."""
+def _find_tensors(found: Any, path: Path) -> StateDict:
+    """Find the state dict in a loaded object, unwrapping the keys that trainers put around it."""
     if isinstance(found, Mapping):
         for wrapper in _WRAPPERS:
             if isinstance(found.get(wrapper), Mapping):
-                return _tensors(found[wrapper], path)
+                return _find_tensors(found[wrapper], path)
         state = {key: value for key, value in found.items() if isinstance(value, Tensor)}
         if state and all(type(key) is str for key in state):
             return state
@@ -204,8 +207,8 @@ def _tensors(found: Any, path: Path) -> State:
     )
 
 
-def _without_wrappers(state: State) -> State:
-    """Names without what torch.compile and DataParallel put before them."""
+def _without_wrappers(state: StateDict) -> StateDict:
+    """Take the prefixes of torch.compile and DataParallel off the names."""
     plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in state.items()}
     while plain and all(name.startswith("module.") for name in plain):
         plain = {name.removeprefix("module."): tensor for name, tensor in plain.items()}
@@ -213,7 +216,7 @@ def _without_wrappers(state: State) -> State:
 
 
 def _without_prefix(state: Mapping[str, Tensor], required: Collection[str]) -> dict[str, Tensor]:
-    """The state behind the only prefix that makes it have all the required names, if there is one."""
+    """Take a common prefix off the names if exactly one makes all required names present."""
     if not required or state.keys() >= set(required):
         return dict(state)
     sought = max(required, key=len)
@@ -225,8 +228,8 @@ def _without_prefix(state: Mapping[str, Tensor], required: Collection[str]) -> d
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def _differences(state: State, expected: Mapping[str, Tensor], required: Collection[str]) -> list[str]:
-    """What keeps a state from being the expected one, in words, the worst first."""
+def _differences(state: StateDict, expected: Mapping[str, Tensor], required: Collection[str]) -> list[str]:
+    """Describe how a state dict differs from the expected one: wrong shapes, missing and unexpected names."""
     wrong = []
     for name, tensor in state.items():
         other = expected.get(name)

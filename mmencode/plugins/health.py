@@ -15,12 +15,8 @@ from .discovery import Plugin
 from .spec import AUDIO, IMAGE, TEXT
 
 KNOWN = (TEXT, IMAGE, AUDIO)
-_DYNAMIC = {
-    "globals",
-    "vars",
-    "exec",
-    "setattr",
-}  # calls by which a module may bind names that aren't in its source
+# Calls by which a module may bind names that aren't in its source.
+_DYNAMIC = {"globals", "vars", "exec", "setattr"}
 LONGEST = 2**21  # characters of a module that is parsed
 LIKE = 0.85  # similarity to a known modality from which another is taken for a misspelling of it
 

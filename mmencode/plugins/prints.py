@@ -95,8 +95,7 @@ def redirect_output(thread: int | None = None) -> Iterator[RedirectedOutput]:
         yield redirected
     finally:
         redirected.release()
-        while (
-            isinstance(kept, RedirectedOutput) and kept.released
-        ):  # a block of another thread, which ended meanwhile
+        # Skip the streams of blocks in other threads that have ended meanwhile.
+        while isinstance(kept, RedirectedOutput) and kept.released:
             kept = kept.kept
         sys.stdout = kept

@@ -23,8 +23,8 @@ from ..embeddings.array_types import Vectors
 from ..engine.call import OnError
 from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
-from ..inputs.owning import kept
-from ..inputs.tables import FILES, located, read_pairs
+from ..inputs.owning import own_each
+from ..inputs.tables import FILES, item_in_folder, read_pairs
 from ..isolation.fence import own_numbers
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec
@@ -153,10 +153,10 @@ def iterate_pairs(
     if isinstance(pairs, str | os.PathLike):
         folder = Path(pairs).parent
         for item, partner in read_pairs(pairs, columns):
-            yield located(item, modality, folder), located(partner, to, folder)
+            yield item_in_folder(item, modality, folder), item_in_folder(partner, to, folder)
     else:
         require_list(pairs, "pairs", of=" of (item, partner) tuples")
-        for number, pair in enumerate(kept(pairs)):
+        for number, pair in enumerate(own_each(pairs)):
             if not isinstance(pair, tuple | list) or len(pair) != 2:
                 raise FitError(f"pair {number} is {pair!r:.100}", remedy="give (item, partner) tuples")
             yield pair[0], pair[1]

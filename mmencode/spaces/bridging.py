@@ -13,7 +13,7 @@ from ..arguments.lists import require_list
 from ..embeddings.array_types import Vectors
 from ..engine.runtime import Runtime
 from ..errors import FitError
-from ..inputs.owning import kept
+from ..inputs.owning import own_each
 from ..projection import Chain, IdentityProjection, Linear, Projection
 from .alignment import CHUNK, KEPT, FitMethod, Pairs, fit, key_of, split
 from .composition import EncoderLike, compose
@@ -125,7 +125,7 @@ def _encode_corpus(
     source: Space, target: Space, via: str, corpus: Iterable[Any], centre: Centre
 ) -> Iterator[tuple[Vectors, Vectors, list[bytes]]]:
     """Encode a corpus in both spaces, a chunk at a time, and add the source's vectors to `centre`."""
-    items, start = kept(corpus), 0
+    items, start = own_each(corpus), 0
     while chunk := list(islice(items, CHUNK)):
         ours, theirs = source.encode(via, chunk).vectors, target.encode(via, chunk).vectors
         centre.add(ours)

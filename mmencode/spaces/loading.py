@@ -59,10 +59,10 @@ def load(
     if trust not in (None, "names"):
         raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
     runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
-    return _loaded(name, space, trust, runtime=runtime, limits=limits, fast=fast)
+    return _load(name, space, trust, runtime=runtime, limits=limits, fast=fast)
 
 
-def _loaded(
+def _load(
     name: str | os.PathLike[str] | None,
     moved: str | os.PathLike[str] | Space | None = None,
     trust: Trust | None = None,
@@ -71,13 +71,13 @@ def _loaded(
     limits: Limits | None,
     fast: bool,
 ) -> Space:
-    specs, saved = _found(name, moved)
+    specs, saved = _find(name, moved)
     if saved is not None and trust is None:
         _require_declared(specs, moved, os.path.join(os.fsdecode(name or ""), CARD))
     way = None  # a space whose weights lie elsewhere travels by its specs, which say where
     if moved is None:
         place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else specs[0].space_name
-        way = Way(_loaded, (place, None, trust))
+        way = Way(_load, (place, None, trust))
     return Space(
         specs[0].space_name,
         specs,
@@ -90,10 +90,10 @@ def _loaded(
     )
 
 
-def _found(
+def _find(
     name: str | os.PathLike[str] | None, moved: str | os.PathLike[str] | Space | None = None
 ) -> tuple[tuple[EncoderSpec, ...], Saved | None]:
-    """The encoders of a space, and what its folder holds if it has one."""
+    """Find the encoders of a space by its name or folder, and the content of the folder, if it has one."""
     if name is None or isinstance(name, str):
         name = registry().default_space() if name is None else name
         try:
@@ -111,7 +111,7 @@ def _found(
                 ) from None
     saved = read_folder(name)
     if moved is not None:
-        saved = replace(saved, card=_moved(saved.card, moved))
+        saved = replace(saved, card=_relocate(saved.card, moved))
     return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
 
 
@@ -139,16 +139,16 @@ def _require_declared(
 
 
 def _is_folder(space: str | os.PathLike[str] | Space) -> bool:
-    """Whether it is a saved space, whose own card chooses encoders."""
-    return not isinstance(space, Space) and _found(space)[1] is not None
+    """Whether a space is given by the folder of a saved one, whose card chooses the encoders."""
+    return not isinstance(space, Space) and _find(space)[1] is not None
 
 
 def _specs_of(space: str | os.PathLike[str] | Space) -> Sequence[EncoderSpec]:
-    return tuple(space.specs.values()) if isinstance(space, Space) else _found(space)[0]
+    return tuple(space.specs.values()) if isinstance(space, Space) else _find(space)[0]
 
 
-def _moved(card: SpaceCard, to: str | os.PathLike[str] | Space) -> SpaceCard:
-    """The card with the places that the encoders of another space have, where they are of its families."""
+def _relocate(card: SpaceCard, to: str | os.PathLike[str] | Space) -> SpaceCard:
+    """Replace the places of a card's encoders by those of another space's encoders of the same families."""
     specs = _specs_of(to)
     places = {(spec.modality, spec.name.removesuffix(spec.variant) + "*"): spec.variant for spec in specs}
     towers = tuple(

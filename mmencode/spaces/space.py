@@ -26,7 +26,7 @@ from ..engine.threads import Stragglers
 from ..engine.towers import Tower
 from ..errors import InputError, UnknownNameError
 from ..inputs import Limits
-from ..inputs.batches import as_batch, as_drawn, as_pairs, check_on_error, modality_of, require_many
+from ..inputs.batches import as_batch, as_iterable, as_pairs, check_on_error, modality_of, require_many
 from ..plugins.packages import missing_packages
 from ..plugins.registry import registry
 from ..plugins.spec import TEXT, EncoderSpec, Scoring
@@ -103,7 +103,10 @@ class Space:
 
     @property
     def card(self) -> SpaceCard:
-        """What the vectors depend on; encoders whose plugin doesn't declare it are loaded to find out."""
+        """The identity of the space: all that vectors depend on.
+
+        Encoders whose plugin doesn't declare their identity are loaded to find it out.
+        """
         return self._members.card()
 
     def encode(
@@ -251,7 +254,7 @@ class Space:
         return Classifier(self, self._bank, found, multi_label=multi_label)
 
     def scoring(self, modality: str) -> Scoring | None:
-        """How cosines of this modality with texts become probabilities; None where nothing says so."""
+        """The conversion of a modality's cosines with texts into probabilities; None where there is none."""
         return self.tower(modality).encoder.scoring if modality in self.specs else None
 
     def search(self, queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
@@ -285,7 +288,7 @@ class Space:
         encoder that no plugin declares, EncoderError for a projection that can't be saved.
         """
         require_new(folder)
-        plugins = {spec.name: _declared_by(spec) for spec in self.specs.values()}
+        plugins = {spec.name: _distribution_of(spec) for spec in self.specs.values()}
         with self.exact() as exact:
             card = replace(exact.card, probes=encode_probes(exact.encode, exact.modalities))
         write_folder(folder, Saved(card, plugins, self.projections))
@@ -349,7 +352,7 @@ class Space:
         """Begin a call of the engine, with a progress bar for as long as it takes."""
         check_on_error(on_error)
         self.runtime.after_fork()
-        towers, drawn = self._members.towers(modality), as_drawn(items)
+        towers, drawn = self._members.towers(modality), as_iterable(items)
         with _progress(progress, f"encode {modality}", drawn) as advance:
             yield Call(
                 towers,
@@ -396,8 +399,8 @@ class Space:
         return self._members.towers(modality)[0]
 
 
-def _declared_by(spec: EncoderSpec) -> str:
-    """The distribution that declares an encoder of a space to be saved."""
+def _distribution_of(spec: EncoderSpec) -> str:
+    """The distribution that declares an encoder of a space to be saved; UnknownNameError for none."""
     try:
         return registry().distribution(spec.name)
     except UnknownNameError as unknown:

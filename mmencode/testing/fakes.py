@@ -81,7 +81,7 @@ class FakeAudio(Encoder):
 
     def preprocess(self, item: Waveform) -> Tensors:
         """The mean absolute change for each lag, `[8]`, never all zero."""
-        samples = np.pad(item.resampled(8000).samples, (0, DIM), mode="edge")
+        samples = np.pad(item.resample(8000).samples, (0, DIM), mode="edge")
         changes = [np.abs(samples[lag:] - samples[:-lag]).mean() for lag in range(1, DIM + 1)]
         return {"changes": torch.tensor(changes, dtype=torch.float32) + 0.01}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import struct
@@ -22,6 +23,7 @@ def chunk(name, content):
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
+@functools.cache
 def packed_zeros(count):
     """As zlib packs them, a mebibyte at a time, each to the same bytes."""
     pack = zlib.compressobj(9, zlib.DEFLATED, -15)

@@ -82,7 +82,7 @@ def test_channels_are_averaged(channels):
 def test_resampling_keeps_the_pitch(rate):
     time = np.arange(max(1, rate // 2)) / rate
     tone = np.sin(2 * np.pi * 440 * time).astype(np.float32)
-    found = Waveform(tone, rate).resampled(RATE)
+    found = Waveform(tone, rate).resample(RATE)
     assert found.rate == RATE
     assert abs(len(found.samples) - len(tone) * RATE / rate) <= 2
     if rate > 2 * 440:
@@ -92,14 +92,14 @@ def test_resampling_keeps_the_pitch(rate):
 
 def test_resampling_to_the_same_rate_changes_nothing():
     waveform = Waveform(TONE, RATE)
-    assert waveform.resampled(RATE) is waveform
+    assert waveform.resample(RATE) is waveform
     assert waveform.seconds == 1
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 50), st.integers(1, 400_000))
 def test_short_clips_of_any_rate_can_be_resampled(count, rate):
-    found = Waveform(np.ones(count, np.float32), rate).resampled(RATE)
+    found = Waveform(np.ones(count, np.float32), rate).resample(RATE)
     assert len(found.samples) >= 1
     assert np.isfinite(found.samples).all()
 

@@ -16,7 +16,7 @@ import torch
 from mmencode.arguments.columns import column_of, columns_of
 from mmencode.errors import InputError
 from mmencode.inputs import Waveform
-from mmencode.inputs.batches import as_drawn, as_items
+from mmencode.inputs.batches import as_items, as_iterable
 from mmencode.testing import sample_items
 
 TEXTS = ["a dog", "a cat", "a red car"]
@@ -107,7 +107,7 @@ def test_images_themselves_may_be_a_column(space, hold):
 
 def test_long_column_is_read_a_block_at_a_time():
     values = [str(number) for number in range(2500)]
-    column = as_drawn(pyarrow.chunked_array([values[:1100], values[1100:]]))
+    column = as_iterable(pyarrow.chunked_array([values[:1100], values[1100:]]))
     assert not isinstance(column, list)
     assert (len(column), column[0], column[-1], column[1100]) == (2500, "0", "2499", "1100")
     assert list(column) == values

@@ -44,7 +44,7 @@ FILES = {
         lambda: hostile.gif_with_a_large_frame(12000, 3),
         "bytes of memory",
     ),
-    "bmp with jumps": (lambda: hostile.packed_bmp(2**27, 1, 255, 255), "undone slowly"),
+    "bmp with jumps": (lambda: hostile.packed_bmp(2**27, 1, 255, 255), "decodes slowly"),
     "netpbm of 10^18": (lambda: b"P6\n1000000000 1000000000\n255\n" + bytes(99), "1000000000 x"),
     "plain netpbm": (lambda: b"P2\n14000 14000\n65535\n" + b"0 " * 99, "bytes of memory"),
 }

@@ -230,25 +230,23 @@ def test_netpbm_is_what_pillow_reads_slowly(content):
     np.testing.assert_array_equal(np.asarray(read(content, Limits())), np.asarray(read(expected, Limits())))
 
 
-def test_large_netpbm_is_read_by_pieces(monkeypatch):
-    values = np.random.default_rng(0).integers(0, 1024, (30, 40, 3))
-    content = b"P3 40 30 1023\n" + b" ".join(b"%d" % value for value in values.ravel())
-    expected = np.asarray(read(content, Limits()))
-    np.testing.assert_array_equal(expected, np.rint(values / 1023 * 255))
-    monkeypatch.setattr("mmencode.inputs.pictures.netpbm._PIECE", 100)
-    np.testing.assert_array_equal(np.asarray(read(content, Limits())), expected)
+def test_large_netpbm_is_read_by_pieces():
+    values = np.random.default_rng(0).integers(0, 1024, (600, 800, 3))
+    content = b"P3 800 600 1023\n" + " ".join(map(str, values.ravel().tolist())).encode()
+    assert len(content) > 2**22  # bytes of a piece
+    np.testing.assert_array_equal(np.asarray(read(content, Limits())), np.rint(values / 1023 * 255))
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"P2 2 1 9\n1 -1", "behind 1 of 2 samples"),
+        (b"P2 2 1 9\n1 -1", "only 1 of its 2 samples"),
         (b"P2 2 1 9\n1 10", "a sample of 10"),
         (b"P2 2 1 9\n1 99999999999999999999", "more than ten digits"),
-        (b"P1 2 1\n12", "behind 1 of 2 samples"),
-        (b"P6 2 1 1023\nabc", "behind 1 of 6 samples"),
-        (b"P5 2 1 70000\nabcd", "from 1 to 65535"),
-        (b"P5 2 x 255\nabcd", "no number"),
+        (b"P1 2 1\n12", "only 1 of its 2 samples"),
+        (b"P6 2 1 1023\nabc", "only 1 of its 6 samples"),
+        (b"P5 2 1 70000\nabcd", "not 1 to 65535"),
+        (b"P5 2 x 255\nabcd", "lacks a number"),
         (b"P5 2", "cut"),
     ],
 )
@@ -291,19 +289,19 @@ def test_floats_of_another_range_are_refused(item):
         read(item, Limits())
 
 
-def test_large_picture_of_any_mode_is_converted_by_pieces_to_the_same_pixels(monkeypatch):
+def test_large_picture_of_any_mode_is_converted_by_pieces_to_the_same_pixels():
     random = np.random.default_rng(0)
-    shades = random.integers(0, 256, (30, 40), np.uint8)
-    clear = Image.fromarray(random.integers(0, 256, (30, 40, 4), np.uint8))
+    shades = random.integers(0, 256, (1300, 1000), np.uint8)  # more than the 2^20 pixels of a piece
+    clear = Image.fromarray(random.integers(0, 256, (1300, 1000, 4), np.uint8))
     images = [
         Image.fromarray(shades.astype(np.uint16) * 200),
         Image.fromarray(shades / np.float32(255)),
         clear,
     ]
     images += [clear.convert("LA"), Image.fromarray(shades.astype(np.int32) * 257)]
-    whole = [np.asarray(read(image, Limits())) for image in images]
-    monkeypatch.setattr("mmencode.inputs.pictures.samples._PIECE", 90)
-    for image, expected in zip(images, whole, strict=True):
+    for image in images:
+        halves = [image.crop((0, top, 1000, top + 650)) for top in (0, 650)]
+        expected = np.concatenate([np.asarray(read(half, Limits())) for half in halves])
         np.testing.assert_array_equal(np.asarray(read(image, Limits())), expected)
 
 

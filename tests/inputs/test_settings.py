@@ -18,9 +18,9 @@ from mmencode.inputs.settings import matters, read_object, read_settings, settin
     [
         (b"{", "can't be read"),
         (b"\xff\xfe", "can't be read"),
-        (b"[" * 100_000, "objects within each other"),
-        (b"[" * 900 + b"]" * 900, "objects within each other"),
-        (b'{"a":' * 70 + b"1" + b"}" * 70, "objects within each other"),
+        (b"[" * 100_000, "nested deeper than 64 levels"),
+        (b"[" * 900 + b"]" * 900, "nested deeper than 64 levels"),
+        (b'{"a":' * 70 + b"1" + b"}" * 70, "nested deeper than 64 levels"),
         (b" " * (2**24 + 1), "16777217 bytes, and 16777216 are the most"),
     ],
 )

@@ -18,6 +18,8 @@ from mmencode.errors import InputError
 from mmencode.inputs import Limits, Waveform
 from mmencode.inputs.audio import read
 from mmencode.inputs.gate import common_gate
+from mmencode.inputs.recordings import flac
+from mmencode.inputs.waveform import MOST_COEFFICIENTS, ratio_near
 
 SIXTEEN = np.round(TONE * 32767).astype(np.int16)
 
@@ -293,14 +295,14 @@ def test_recordings_of_unknown_length_count_as_much_as_they_may_have(monkeypatch
     nbytes = []
     holding = common_gate.holding
     monkeypatch.setattr(common_gate, "holding", lambda *given: nbytes.append(given[0]) or holding(*given))
-    monkeypatch.setattr("mmencode.inputs.recordings.flac._total", lambda *_: None)  # nothing tells it before
+    monkeypatch.setattr(flac, "count_samples", lambda *_: None)  # nothing tells it before
     endless = made.without_total(encoded("FLAC"))
     assert len(read(endless, Limits(seconds=10)).samples) == len(TONE)
     assert nbytes == [10 * RATE * 8, len(TONE) * 8]
 
 
 def test_limits_hold_while_decoding(monkeypatch):
-    monkeypatch.setattr("mmencode.inputs.recordings.flac._total", lambda *_: None)  # nothing tells it before
+    monkeypatch.setattr(flac, "count_samples", lambda *_: None)  # nothing tells it before
     endless = made.silent_flac(60, rate=16000, total=0)
     for limits, words in (
         (Limits(seconds=30), "s long"),
@@ -331,38 +333,36 @@ def test_a_thousand_channels_are_read_in_small_blocks(monkeypatch):
 @settings(deadline=None, max_examples=15)
 @given(before=st.integers(1, 1_000_000), after=st.sampled_from([8000, 16000, 22050, 32000, 44100, 48000]))
 def test_any_rate_is_resampled_at_a_bounded_cost(before, after):
-    from mmencode.inputs.waveform import _FILTERS, _ratio
-
-    ratio = _ratio(after, before)
-    assert 0 < ratio.numerator * ratio.denominator <= _FILTERS
+    ratio = ratio_near(after, before)
+    assert 0 < ratio.numerator * ratio.denominator <= MOST_COEFFICIENTS
     assert abs(float(ratio) * before / after - 1) < 1e-3
     count = min(before, 2000)
-    found = Waveform(np.ones(count, np.float32), before).resampled(after)
+    found = Waveform(np.ones(count, np.float32), before).resample(after)
     assert abs(len(found.samples) - count * after / before) <= 1e-3 * len(found.samples) + 1
 
 
 def test_rates_that_people_use_are_resampled_exactly():
-    from mmencode.inputs.waveform import _ratio
-
     usual = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 176400, 192000)
     assert all(
-        _ratio(after, before) * before == after for before in usual for after in (8000, 16000, 32000, 48000)
+        ratio_near(after, before) * before == after
+        for before in usual
+        for after in (8000, 16000, 32000, 48000)
     )
 
 
 def test_a_tiny_rate_is_not_blown_up():
     slow = Waveform(np.broadcast_to(np.float32(0), 2**20).copy(), 1)
     with pytest.raises(InputError, match=r"at 48000 Hz its 1048576 samples become 50331648000") as caught:
-        slow.resampled(48000)
+        slow.resample(48000)
     assert caught.value.fault == "limit"
-    assert len(Waveform(np.zeros(60, np.float32), 1).resampled(48000).samples) == 60 * 48000
+    assert len(Waveform(np.zeros(60, np.float32), 1).resample(48000).samples) == 60 * 48000
     with pytest.raises(InputError, match="rate is 0 Hz"):
-        slow.resampled(0)
+        slow.resample(0)
 
 
 def test_interpolation_over_the_loudest_is_cut_off():
     loudest = 15.9 * np.sign(TONE)
-    found = Waveform(loudest, RATE).resampled(44100).samples
+    found = Waveform(loudest, RATE).resample(44100).samples
     assert np.abs(found).max() == 16
 
 

@@ -152,7 +152,7 @@ def test_what_is_no_file_is_not_opened(tmp_path, kind):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n", "git lfs pull"),
         (b"\n<!DOCTYPE html><html>Not found</html>", "HTML page"),
         (b"just text", "can't be read as a checkpoint"),
-        (struct.pack("<Q", 2**39) + b"{" + b" " * 99, "header has 549755813888 bytes"),
+        (struct.pack("<Q", 2**39) + b"{" + b" " * 99, "header of 549755813888 bytes"),
         (struct.pack("<Q", 8) + b'{"a": 1}', "header of"),
         (struct.pack("<Q", 40) + b'{"a":{"shape":[1.5],"dtype":"F32"}}     ', "header of"),
         (struct.pack("<Q", 60_000) + b'{"a":' + b"[" * 59_995, "header of"),
@@ -334,5 +334,5 @@ def test_numbers_of_any_size_are_numbers_and_masks_may_be_infinite():
     require_numbers(module, "x")
     with torch.no_grad():
         module.a.bias[1] = float("nan")
-    with pytest.raises(WeightsError, match=r"encoder 'x' are damaged: a.bias has NaN"):
+    with pytest.raises(WeightsError, match=r"encoder 'x' are damaged: a.bias contains NaN"):
         require_numbers(module, "x")

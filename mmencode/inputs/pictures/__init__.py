@@ -1,22 +1,23 @@
-"""Bytes of a file become an upright RGB image, after its header was seen to ask for no more than it may."""
+"""Picture files are decoded to upright RGB images, once their headers have been checked against limits."""
 
 from .decoding import FORMATS, decode, memory_of, require_header
-from .orientation import orientation_of, upright
-from .plugins import require_pixels
-from .refusals import closed, undecodable
+from .orientation import ORIENTATION_TAG, orientation_of, upright
+from .readers import require_pixels
+from .refusals import decoding_error, file_closed_error
 from .samples import cut, rgb, unit_range
 
 __all__ = [
     "FORMATS",
-    "closed",
+    "ORIENTATION_TAG",
     "cut",
     "decode",
+    "decoding_error",
+    "file_closed_error",
     "memory_of",
     "orientation_of",
     "require_header",
     "require_pixels",
     "rgb",
-    "undecodable",
     "unit_range",
     "upright",
 ]

@@ -1,4 +1,4 @@
-"""How large the frames of an AVIF really are (AV1 specification, 5.5): its boxes may say less."""
+"""AVIF's true frame sizes, read from its AV1 sequence headers (5.5): its boxes may claim smaller ones."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-_SEQUENCE = 1  # the type of the unit that says how large frames may be
+_SEQUENCE = 1  # the type of an open bitstream unit (OBU) with the maximum frame size
 _LOCATIONS = re.compile(rb"iloc([\0-\x02]).{3}", re.DOTALL)
 _CHUNKS = re.compile(rb"stco.{4}(.{4})(.{4})|co64.{4}(.{4})(.{8})", re.DOTALL)
-_MOST_ITEMS, _MOST_TABLES, _MOST_UNITS = 4096, 16, 64  # no picture has more; hostile files may
+_MOST_ITEMS, _MOST_TABLES, _MOST_UNITS = 4096, 16, 64  # real pictures have fewer; hostile files may have more
 
 
 def frame_sizes(content: bytes, body: bytes) -> Iterator[tuple[int, int]]:
-    """Width and height in each sequence header of the items and chunks that a box's body locates."""
-    for place in _places(body):
-        yield from _sequences(content, place)
+    """Yield the width and height of every sequence header in the items and chunks that a box locates."""
+    for place in _offsets(body):
+        yield from _sizes_at(content, place)
 
 
-def _places(body: bytes) -> Iterator[int]:
+def _offsets(body: bytes) -> Iterator[int]:
     for match in islice(_LOCATIONS.finditer(body), _MOST_TABLES):
-        yield from _items(body, match.end(), match[1][0])
+        yield from _item_offsets(body, match.end(), match[1][0])
     for match in islice(_CHUNKS.finditer(body), _MOST_TABLES):
         if any(match[1] or match[3]):
             yield int.from_bytes(match[2] or match[4], "big")
 
 
-def _items(body: bytes, place: int, version: int) -> Iterator[int]:
-    """Where in the file the first extent of each item begins (ISO/IEC 14496-12, 8.11.3)."""
-    numbers = _Reader(body, 8 * place)
+def _item_offsets(body: bytes, place: int, version: int) -> Iterator[int]:
+    """Yield the file offset of each item's first extent (iloc box, ISO/IEC 14496-12, 8.11.3)."""
+    numbers = _MsbFirstBits(body, 8 * place)
     offset, length, base, index = (8 * numbers.take(4) for _ in range(4))
     index = index if version else 0
     for _ in range(min(numbers.take(32 if version == 2 else 16), _MOST_ITEMS)):
@@ -45,14 +45,14 @@ def _items(body: bytes, place: int, version: int) -> Iterator[int]:
             yield start + at
 
 
-def _sequences(content: bytes, place: int) -> Iterator[tuple[int, int]]:
-    """The sizes in the units from here on, as long as they are units of AV1."""
+def _sizes_at(content: bytes, place: int) -> Iterator[tuple[int, int]]:
+    """Yield the frame sizes in the OBUs from an offset on, up to the first bytes that are no OBU."""
     for _ in range(_MOST_UNITS):
         if place + 2 >= len(content) or content[place] & 0x81 or not content[place] & 2:
             return
         kind, head = content[place] >> 3 & 15, 2 if content[place] & 4 else 1
         size = shift = 0
-        while place + head < len(content) and shift < 56:  # seven bits of the unit's length a byte
+        while place + head < len(content) and shift < 56:  # the unit's length in LEB128
             byte = content[place + head]
             size, shift, head = size | (byte & 127) << shift, shift + 7, head + 1
             if byte < 128:
@@ -65,8 +65,8 @@ def _sequences(content: bytes, place: int) -> Iterator[tuple[int, int]]:
 
 
 def _size(unit: bytes) -> tuple[int, int]:
-    bits = _Reader(unit, 4)  # behind the profile, and whether it is a still picture
-    if bits.take(1):  # reduced to what those need
+    bits = _MsbFirstBits(unit, 4)  # after the profile (3 bits) and the still-picture flag
+    if bits.take(1):  # a reduced still-picture header
         bits.take(5)
     else:
         _skip_timing(bits)
@@ -74,7 +74,7 @@ def _size(unit: bytes) -> tuple[int, int]:
     return bits.take(across) + 1, bits.take(down) + 1
 
 
-def _skip_timing(bits: _Reader) -> None:
+def _skip_timing(bits: _MsbFirstBits) -> None:
     delay = 0
     if bits.take(1):
         bits.take(64)
@@ -97,8 +97,8 @@ def _skip_timing(bits: _Reader) -> None:
             bits.take(4)
 
 
-class _Reader:
-    """Numbers out of bytes, the highest bits first; zeros behind their end."""
+class _MsbFirstBits:
+    """A reader of unsigned integers from a bit stream, most significant bit first; zeros past the end."""
 
     def __init__(self, content: bytes, place: int) -> None:
         self._content = content
@@ -106,15 +106,15 @@ class _Reader:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is left."""
+        """Whether all bits have been read."""
         return self._place >= 8 * len(self._content)
 
     def skip(self, count: int) -> None:
-        """Pass over so many bits."""
+        """Skip a number of bits."""
         self._place += max(0, count)
 
     def take(self, count: int) -> int:
-        """The next number, of so many bits."""
+        """Read the next `count` bits as an integer."""
         first, self._place = self._place, self._place + count
         piece = self._content[first // 8 : -(-self._place // 8)].ljust(
             -(-self._place // 8) - first // 8, b"\0"

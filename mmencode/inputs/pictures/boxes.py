@@ -1,4 +1,4 @@
-"""What AVIF, HEIC and other files in boxes (ISO/IEC 14496-12 and 23008-12) say of their pictures."""
+"""Headers of AVIF and HEIC, files made of boxes (ISO/IEC 14496-12 and 23008-12)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from .header import Header
 
 _SIZE = re.compile(rb"ispe.{4}(.{4})(.{4})", re.DOTALL)
 _TRACK = re.compile(rb"av01.{24}(.{2})(.{2})", re.DOTALL)  # a sequence's sample entry
-_DEEP = re.compile(
-    rb"av1C.{2}[\x40-\x7f\xc0-\xff]|hvcC.{17}[\xf9-\xff]", re.DOTALL
-)  # more than 8 bits a sample
+# More than 8 bits a sample.
+_DEEP = re.compile(rb"av1C.{2}[\x40-\x7f\xc0-\xff]|hvcC.{17}[\xf9-\xff]", re.DOTALL)
 _EXIF_ITEM = re.compile(rb"(infe[\x02\x03].{3}(?:.{4}|.{6}))Exif", re.DOTALL)
 _ALPHA = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 _AVIF = (b"avif", b"avis")
 _EITHER = (b"mif1", b"msf1", b"heif")
 
-# Bytes a pixel besides the picture: planes of the decoder, and what it hands over. Measured at 25 megapixels.
+# Bytes for each pixel besides the picture: the decoder's planes and its output, measured at 25 megapixels.
 _EACH = {"AVIF": 8, "HEIF": 4}
 _MORE = 3  # for more than 8 bits a sample, and for transparency
 
 
-def kind(content: bytes) -> str:
-    """ "AVIF", "HEIF", or "" by the brands; where these leave it open, by what codes the pictures."""
+def format_of(content: bytes) -> str:
+    """The format of a file by its brands, or by the codec if they allow both: "AVIF", "HEIF", or ""."""
     if content[4:8] != b"ftyp":
         return ""
     size = int.from_bytes(content[:4], "big")
@@ -39,29 +38,32 @@ def kind(content: bytes) -> str:
     return "AVIF" if any(b"av01" in content[at:end] for _, at, end in boxes(content, b"meta")) else "HEIF"
 
 
-def header(content: bytes) -> Header:
-    """The header: as many pixels are decoded as the largest picture in the file has, padding and all.
+def parse_header(content: bytes) -> Header:
+    """Parse the header, with `coded` the size of the largest picture in the file, padding included.
 
-    EXIF goes where it could keep the picture from being read: it says nothing of which way up that is.
+    EXIF items are disabled in `content`: a damaged one could keep the picture from being read, and its
+    orientation doesn't count in these formats.
     """
     sizes = [(0, 0)]
     deep = clear = False
     cleaned = content
     for name, start, end in boxes(content, b"meta", b"moov"):
         body = content[start:end]
-        for found in (_SIZE if name == b"meta" else _TRACK).finditer(body):
-            sizes.append((int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big")))
+        for match in (_SIZE if name == b"meta" else _TRACK).finditer(body):
+            sizes.append((int.from_bytes(match[1], "big"), int.from_bytes(match[2], "big")))
         sizes += frame_sizes(content, body)
         deep = deep or _DEEP.search(body) is not None
         clear = clear or _ALPHA in body
         if _EXIF_ITEM.search(body):
             cleaned = cleaned[:start] + _EXIF_ITEM.sub(rb"\1free", body) + cleaned[end:]
     coded = max(width * height for width, height in sizes)
-    return Header(content=cleaned, coded=coded, each=_EACH[kind(content) or "HEIF"] + _MORE * (deep + clear))
+    return Header(
+        content=cleaned, coded=coded, each=_EACH[format_of(content) or "HEIF"] + _MORE * (deep + clear)
+    )
 
 
 def boxes(content: bytes, *names: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The outermost boxes of these names, and where their bodies begin and end."""
+    """Yield the top-level boxes of these names, with the offsets where their bodies begin and end."""
     place = 0
     while place + 8 <= len(content):
         size, name, head = (

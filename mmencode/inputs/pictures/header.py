@@ -1,4 +1,4 @@
-"""What a file says of its picture before any of it is decoded."""
+"""Headers hold the facts about a picture that its file states, read before anything is decoded."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """How a picture's values are meant, where Pillow's mode doesn't say it.
+class SampleFormat:
+    """The meaning of a picture's sample values, where Pillow's mode doesn't tell it.
 
-    top          the value of full light; 0 where the mode tells it
-    loose        whether values far below `top` are of fewer bits: of 8 up to 255, of 16 up to 65 535
+    top          the value of white; 0 where the mode tells it
+    loose        whether a picture with values up to 255 is taken as 8-bit, up to 65 535 as 16-bit
     inverted     whether 0 is white
-    dtype        the type that Pillow's values are to be read as, where it takes them for another
-    transparent  the value that stands for nothing
-    key          likewise of colours of 16 bits a sample
+    dtype        the numpy type to reinterpret Pillow's values as, where Pillow takes a wrong one
+    transparent  the grey value that is transparent
+    key          the colour that is transparent, of 16 bits a sample
     """
 
     top: float = 0.0
@@ -28,17 +28,17 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a file says of its picture.
+    """The facts about a picture that its file states, for estimating the cost of decoding it.
 
-    content      the file without what decoding doesn't need
-    size         width and height as coded; zeros where Pillow finds them without spending anything
-    coded        how many pixels are decoded in all, where those are more than the picture's
-    fixed, each  the memory that decoding takes beside the picture: bytes, and bytes for each pixel decoded
-    scans        how many passes decoding makes over the whole picture
-    orientation  from 1 to 8, as EXIF has it
-    samples      how the values are meant
-    unpack       makes of `content` what its reader reads fast; None where it does as it is
-    layout       what it is in words, for messages about layouts that nobody reads
+    content      the file without the metadata that decoding doesn't need
+    size         width and height as coded; zeros where Pillow reads them at no cost
+    coded        the pixels that are decoded in all, where those are more than the picture's
+    fixed, each  the memory of decoding besides the picture: bytes, and bytes for each decoded pixel
+    scans        the passes of decoding over the whole picture
+    orientation  1 to 8, as in EXIF
+    samples      the meaning of the sample values
+    unpack       converts `content` to a form that Pillow reads fast; None where it does already
+    layout       the name of an unusual layout, for messages about pictures that can't be decoded
     """
 
     content: bytes
@@ -48,9 +48,9 @@ class Header:
     each: int = 0
     scans: int = 1
     orientation: int = 1
-    samples: Samples = Samples()
+    samples: SampleFormat = SampleFormat()
     unpack: Callable[[bytes], bytes] | None = None
     layout: str = ""
 
 
-Parser = Callable[[bytes], Header]
+HeaderParser = Callable[[bytes], Header]

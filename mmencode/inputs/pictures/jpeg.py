@@ -1,4 +1,4 @@
-"""What a JPEG says of itself (ITU T.81): its layout, its passes, and which way up it is."""
+"""Headers of JPEG (ITU T.81): layout, number of scans, and orientation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 _HIERARCHICAL = (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
-_ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that no segment follows
 _APPLICATION = range(0xE0, 0xF0)
-_NEEDED = (0xE0, 0xEE)  # JFIF's and Adobe's say how colours are coded; the other segments are metadata
+_NEEDED = (0xE0, 0xEE)  # JFIF and Adobe, which say how colours are coded; others are metadata
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_MOST_MARKERS = 2**18  # none has so many behind its header; counting scans ends there
+_MOST_MARKERS = 2**18  # at which counting scans stops; no real file has so many
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 
 
-def header(content: bytes) -> Header:
-    """The header, and the file without its metadata; damaged segments stay for the decoder to refuse."""
+def parse_header(content: bytes) -> Header:
+    """Parse the header, and drop the metadata; damaged segments are left for the decoder to refuse."""
     kept, frame, process = [content[:2]], b"", 0
     exif = xmp = b""
     place = 2
     while (place := content.find(b"\xff", place)) >= 0 and place + 4 <= len(content):
         marker = content[place + 1]
-        if marker in (0x00, 0xFF) or marker in _ALONE:  # padding, or what belongs nowhere
+        if marker in (0x00, 0xFF) or marker in _WITHOUT_LENGTH:  # padding, or a marker out of place
             place += 1 if marker == 0xFF else 2
             continue
         end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
@@ -48,15 +48,15 @@ def header(content: bytes) -> Header:
     return Header(
         content=b"".join((*kept, content[start:])),
         size=(int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big")),
-        fixed=_coefficients(frame) if several else 0,
-        scans=_scans(content, start) if several else 1,
+        fixed=_coefficient_bytes(frame) if several else 0,
+        scans=_count_scans(content, start) if several else 1,
         orientation=orientation_of(exif, xmp),
         layout=_layout(frame, process),
     )
 
 
-def _scans(content: bytes, place: int) -> int:
-    """How many scans there are to the end of the picture; those of pictures behind it aren't counted."""
+def _count_scans(content: bytes, place: int) -> int:
+    """Count the scans of the first picture; further pictures in the file don't count."""
     count = 0
     for _ in range(_MOST_MARKERS):
         match = _MARKER.search(content, place)
@@ -64,13 +64,13 @@ def _scans(content: bytes, place: int) -> int:
             break
         marker, place = content[match.start() + 1], match.end()
         count += marker == _SOS
-        if marker not in _ALONE:
+        if marker not in _WITHOUT_LENGTH:
             place += int.from_bytes(content[place : place + 2], "big")
     return max(1, count)
 
 
-def _coefficients(frame: bytes) -> int:
-    """The memory of all coefficients, two bytes each, which a decoder keeps between scans."""
+def _coefficient_bytes(frame: bytes) -> int:
+    """The memory in bytes of all DCT coefficients, two bytes each, which a decoder keeps between scans."""
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
     factors = [(pair >> 4, pair & 15) for pair in frame[7::3]]
     widest, highest = max((x for x, _ in factors), default=1), max((y for _, y in factors), default=1)
@@ -79,7 +79,7 @@ def _coefficients(frame: bytes) -> int:
 
 
 def _layout(frame: bytes, process: int) -> str:
-    """What is unusual about it, in words; "" for what every decoder reads."""
+    """The name of an unusual layout; "" for one that every decoder reads."""
     if len(frame) < 6:
         return ""
     if frame[0] != 8:

@@ -1,4 +1,4 @@
-"""Which way up a picture is, by its metadata; what isn't legible there counts as upright."""
+"""Orientation of a picture by its EXIF or XMP; unreadable metadata counts as upright."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 
 from PIL import Image
 
-_TAG = 0x0112
+ORIENTATION_TAG = 0x0112  # of EXIF and TIFF
 _FORMATS = {1: (1, False), 3: (2, False), 4: (4, False), 6: (1, True), 8: (2, True), 9: (4, True)}
 _ASCII = 2
 _XMP = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
-_LOOKED_AT = 2**20  # bytes of a packet of XMP
+_XMP_BYTES = 2**20  # of an XMP packet that are searched
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -24,23 +24,23 @@ _TURNS = {
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The image turned as its orientation says; itself where that says nothing."""
+    """Rotate or flip an image by its orientation, 1 to 8; other values leave it as it is."""
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def orientation_of(exif: bytes, xmp: bytes = b"") -> int:
-    """The orientation, 1 to 8, in a block of EXIF, else in a packet of XMP; 1 where neither tells."""
+    """The orientation, 1 to 8, by an EXIF block, else by an XMP packet; 1 where neither tells it."""
     while exif.startswith(b"Exif\0\0"):
         exif = exif[6:]
-    found = _of_exif(exif)
+    found = _orientation_of_exif(exif)
     if found is None:
-        match = _XMP.search(xmp, 0, _LOOKED_AT)
+        match = _XMP.search(xmp, 0, _XMP_BYTES)
         found = int(match[1]) if match else 1
     return found if found in _TURNS else 1
 
 
-def _of_exif(exif: bytes) -> int | None:
-    """The tag's first value, None where there is none that can be read."""
+def _orientation_of_exif(exif: bytes) -> int | None:
+    """The first value of the orientation tag; None if it is missing or unreadable."""
     order = {b"II": "little", b"MM": "big"}.get(exif[:2])
     if order is None:
         return None
@@ -52,7 +52,7 @@ def _of_exif(exif: bytes) -> int | None:
 
     start = number(4, 4)
     for place in range(start + 2, min(start + 2 + 12 * number(start, 2), len(exif) - 11), 12):
-        if number(place, 2) == _TAG:
+        if number(place, 2) == ORIENTATION_TAG:
             kind, count = number(place + 2, 2), number(place + 4, 4)
             size, signed = _FORMATS.get(kind, (1, False))
             value = place + 8 if count * size <= 4 else number(place + 8, 4)

@@ -1,4 +1,4 @@
-"""The words for files that aren't read as pictures: what they are instead, and what to do about it."""
+"""Errors for files that can't be decoded as pictures: what they are instead, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from PIL import Image, ImageFile
 from ...errors import InputError
 from ...errors.causes import describe_error, fault_of, message_of
 from ..signatures import kind_of_bytes, remedy_for
+from ..source import without_address
 
 _BY_PILLOW = re.compile(
     "a Windows (icon|cursor)|a macOS icon|a JPEG 2000|a Photoshop|a DDS|a QOI|an SGI|a Sun|an XPM|an IFF"
 )
 
 
-def unrecognised(content: bytes, source: str, formats: tuple[str, ...]) -> InputError:
-    """The error for bytes that no reader knows."""
+def unknown_format_error(content: bytes, source: str, formats: tuple[str, ...]) -> InputError:
+    """The InputError for bytes that no reader recognises."""
     kind = kind_of_bytes(content)
     what = kind or f"nothing known: it begins with {content[:8].hex(' ')}"
     return InputError(
@@ -26,15 +27,14 @@ def unrecognised(content: bytes, source: str, formats: tuple[str, ...]) -> Input
     )
 
 
-def undecodable(cause: Exception, source: str, layout: str = "") -> InputError:
-    """The error for what a decoder raised; `layout` says what the file is where that is unusual."""
-    # without addresses, so that the message is the same every time
-    said = re.sub(r"<[\w.]+ object at \w+>", "it", describe_error(cause))
+def decoding_error(cause: Exception, source: str, layout: str = "") -> InputError:
+    """The InputError for what a decoder raised; `layout` names the file's layout if it is unusual."""
+    said = without_address(describe_error(cause))
     remedy = "it may be truncated or damaged: fetch it again"
     if layout:
         said = f"it is {layout}; {said}"
     if layout and isinstance(cause, SyntaxError):
-        remedy = "save it anew, as PNG or with 8 bits a sample, or pass its pixels as an array"
+        remedy = "save it as PNG, or with 8 bits a sample, or pass its pixels as an array"
     return InputError(
         f"it can't be decoded as an image: {said}",
         source=source,
@@ -43,8 +43,8 @@ def undecodable(cause: Exception, source: str, layout: str = "") -> InputError:
     )
 
 
-def closed(image: Image.Image, cause: Exception, source: str) -> InputError | None:
-    """The error for an image whose file was closed before its pixels were read; None for other causes."""
+def file_closed_error(image: Image.Image, cause: Exception, source: str) -> InputError | None:
+    """The InputError for an image whose file was closed before it was decoded; None for other causes."""
     waiting = isinstance(image, ImageFile.ImageFile) and image.tile and image.fp is None
     if not waiting and not (
         isinstance(cause, (ValueError, AttributeError)) and "closed" in message_of(cause)

@@ -1,4 +1,4 @@
-"""Whatever samples a picture has, as RGB of eight bits; by pieces, so that it takes little more memory."""
+"""Conversion of any sample format to 8-bit RGB, piece by piece to bound the memory."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .header import Samples
+from .header import SampleFormat
 
 Array = np.ndarray[Any, Any]
-Box = tuple[int, int, int, int]
-_PLAIN = Samples()
-_PIECE = 2**20  # pixels
-_OVERSHOOT = 0.3  # how far beyond 0 to 1 resizing takes floats: bicubic by 9/32 at worst
-_FAINT = 64  # times darker than full light: no picture is
+Rectangle = tuple[int, int, int, int]
+_PLAIN = SampleFormat()
+_PIXELS_AT_ONCE = 2**20
+_OVERSHOOT = 0.3  # that resizing floats from 0 to 1 may produce; bicubic has 9/32 at worst
+_FAINT = 64  # times darker than white, as no real picture is
 
 
-def rgb(image: Image.Image, samples: Samples = _PLAIN, low: Image.Image | None = None) -> Image.Image:
-    """The image as RGB, transparency laid over white; `low` has the lower bytes of 16-bit colours.
+def rgb(image: Image.Image, samples: SampleFormat = _PLAIN, low: Image.Image | None = None) -> Image.Image:
+    """Convert an image to RGB, its transparency composited over white.
 
-    Raises ValueError for values that aren't of their range.
+    `low` holds the lower bytes of 16-bit colours, where a transparent colour has to be compared with them.
+    Raises ValueError for values out of range.
     """
     if image.mode.startswith(("I", "F")) or samples.dtype:
         image = _eight_bits(image, samples)
@@ -33,27 +34,27 @@ def rgb(image: Image.Image, samples: Samples = _PLAIN, low: Image.Image | None =
 
 
 def unit_range(values: Array) -> Array:
-    """Floats from 0 to 1, those a little beyond clipped, as resizing makes them; ValueError for others."""
+    """Clip floats to 0 to 1; ValueError for those further out than the overshoot of resizing."""
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):  # nor if they aren't numbers
+    if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):  # so written that NaN is refused, too
         raise ValueError(f"{low:g} to {high:g}, not 0 to 1")
     return values if low >= 0 and high <= 1 else values.clip(0, 1)
 
 
-def _pieces(image: Image.Image) -> Iterator[Box]:
+def _rectangles(image: Image.Image) -> Iterator[Rectangle]:
     width, height = image.size
-    across = min(width, _PIECE)
-    down = max(1, _PIECE // across)
+    across = min(width, _PIXELS_AT_ONCE)
+    down = max(1, _PIXELS_AT_ONCE // across)
     for top in range(0, height, down):
         for left in range(0, width, across):
             yield left, top, min(left + across, width), min(top + down, height)
 
 
-def _eight_bits(image: Image.Image, samples: Samples) -> Image.Image:
-    """Values from 0 to that of full light, as 0 to 255; Pillow's own conversion would clip them there."""
-    top = _checked_top(image, samples)
+def _eight_bits(image: Image.Image, samples: SampleFormat) -> Image.Image:
+    """Scale values so that white is 255; Pillow's own conversion would clip them at 255 instead."""
+    top = _require_white_level(image, samples)
     result = Image.new("L", image.size)
-    for box in _pieces(image):
+    for box in _rectangles(image):
         values = _values(image, box, samples)
         clear = None if samples.transparent is None else values == samples.transparent
         values = values.clip(0, 1) if image.mode == "F" else values
@@ -65,23 +66,24 @@ def _eight_bits(image: Image.Image, samples: Samples) -> Image.Image:
     return result
 
 
-def _values(image: Image.Image, box: Box, samples: Samples) -> Array:
+def _values(image: Image.Image, box: Rectangle, samples: SampleFormat) -> Array:
     values = np.asarray(cut(image, box))
     return values.view(samples.dtype) if samples.dtype else values
 
 
-def cut(image: Image.Image, box: Box) -> Image.Image:
-    """A piece of the image; Image.crop asks Pillow's own guard, whose limit isn't ours."""
+def cut(image: Image.Image, box: Rectangle) -> Image.Image:
+    """Cut a rectangle out of an image; Image.crop would apply Pillow's own limit on pixels."""
     size = box[2] - box[0], box[3] - box[1]
     return image if size == image.size else image.resize(size, Image.Resampling.NEAREST, box)
 
 
-def _checked_top(image: Image.Image, samples: Samples) -> float:
-    """The value of full light; ValueError when there are values beyond it, or none that comes near."""
+def _require_white_level(image: Image.Image, samples: SampleFormat) -> float:
+    """Determine the value of white; ValueError if values exceed it, or all are implausibly far below it."""
     if image.mode.startswith("I;16") and samples.top in (0, 65535):
         return 65535.0
     ranges = [
-        (values.min(), values.max()) for values in (_values(image, box, samples) for box in _pieces(image))
+        (values.min(), values.max())
+        for values in (_values(image, box, samples) for box in _rectangles(image))
     ]
     low, high = float(np.min(ranges)), float(np.max(ranges))
     said = f"values of mode {image.mode} go from {low:g} to {high:g}"
@@ -104,7 +106,7 @@ def _checked_top(image: Image.Image, samples: Samples) -> float:
 
 def _over_white(image: Image.Image) -> Image.Image:
     result = Image.new("RGB", image.size)
-    for box in _pieces(image):
+    for box in _rectangles(image):
         rgba = cut(image, box).convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         result.paste(Image.alpha_composite(white, rgba).convert("RGB"), box)
@@ -112,9 +114,9 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _without_key(image: Image.Image, low: Image.Image, key: tuple[int, int, int]) -> Image.Image:
-    """White where all 16 bits of a colour, of which `image` has the upper eight, are the key's."""
+    """Paint pixels of the transparent 16-bit colour white; `image` has its upper bytes, `low` its lower."""
     image = image if image.mode == "RGB" else image.convert("RGB")
-    for box in _pieces(image):
+    for box in _rectangles(image):
         upper, lower = np.array(cut(image, box)), np.asarray(cut(low, box))
         clear = ((upper == [value >> 8 for value in key]) & (lower == [value & 255 for value in key])).all(
             axis=2

@@ -1,11 +1,11 @@
-"""What a TIFF says of itself (TIFF 6.0, BigTIFF): its samples, its tiles, and which way up it is."""
+"""Headers of TIFF (TIFF 6.0, BigTIFF): the meaning of its samples, its tiles, and the orientation."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
 
-from .header import Header, Samples
+from .header import Header, SampleFormat
 from .orientation import orientation_of
 
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -15,21 +15,12 @@ _TILE_WIDTH, _TILE_LENGTH, _FORMAT = 322, 323, 339
 _NEEDED = {
     *(_WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS, _PLANAR, _FORMAT),
     *(_TILE_WIDTH, _TILE_LENGTH, 324, 325),  # where the tiles lie, and how long they are
-    *(
-        266,
-        273,
-        279,
-        292,
-        293,
-        317,
-        320,
-        332,
-        338,
-    ),  # fill order, strips, fax, predictor, colours, inks, alpha
+    # Fill order, strips, fax options, predictor, colour map, inks, extra samples (alpha).
+    *(266, 273, 279, 292, 293, 317, 320, 332, 338),
     *(347, *range(512, 522), 529, 530, 531, 532),  # JPEG's tables, YCbCr
     50674,  # LERC
 }
-_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 16: 8}  # of the types that are whole numbers
+_SIZES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 16: 8}  # in bytes, of the integer types
 _MOST_VALUES = 16
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _YCBCR = 0, 1, 6
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
@@ -39,30 +30,29 @@ _MEANINGS = {0: "white is zero", 1: "black is zero", 2: "RGB", 3: "palette", 5: 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A tag: the bytes that stand for it in the directory, and its first whole numbers."""
+    """An entry of a directory, with its tag, its bytes, and its first values if they are integers."""
 
     tag: int
     raw: bytes
     values: tuple[int, ...]
 
 
-def header(content: bytes) -> Header:
-    """The header, and the file with nothing but its first picture, without metadata.
+def parse_header(content: bytes) -> Header:
+    """Parse the header, and reduce the file to its first picture without metadata.
 
-    A directory that can't be read stays for the decoder to refuse.
+    A directory that can't be read is left for the decoder to refuse.
     """
     order = "<" if content[:2] == b"II" else ">"
     big = 43 in content[2:4]
     start = struct.unpack_from(f"{order}Q" if big else f"{order}L", content, 8 if big else 4)[0]
     entries = _entries(content, start, order, big)
-    tags = {
-        entry.tag: entry.values for entry in reversed(entries) if entry.values
-    }  # the first of equals counts
+    # Reversed, so that the first of equal tags counts.
+    tags = {entry.tag: entry.values for entry in reversed(entries) if entry.values}
     width, height = tags.get(_WIDTH, (0,))[0], tags.get(_LENGTH, (0,))[0]
-    fixed, coded = _spent(tags, width, height)
-    samples = _samples(tags)
+    fixed, coded = _size_when_decoded(tags, width, height)
+    samples = _sample_format(tags)
     return Header(
-        content=_bare(content, start, entries, order, big, samples.inverted),
+        content=_reduce(content, start, entries, order, big, samples.inverted),
         size=(width, height),
         coded=coded,
         fixed=fixed,
@@ -96,8 +86,10 @@ def _entry(content: bytes, place: int, order: str, big: bool) -> _Entry:
     return _Entry(tag, content[place : field + inline], values)
 
 
-def _bare(content: bytes, start: int, entries: list[_Entry], order: str, big: bool, inverted: bool) -> bytes:
-    """The file with the needed tags alone, black as zero, and no further pictures."""
+def _reduce(
+    content: bytes, start: int, entries: list[_Entry], order: str, big: bool, inverted: bool
+) -> bytes:
+    """Rewrite the first directory with the needed tags only, black as zero, and no next picture."""
     needed = [entry for entry in entries if entry.tag in _NEEDED]
     if not needed:
         return content
@@ -115,8 +107,8 @@ def _black_is_zero(raw: bytes, order: str, big: bool) -> bytes:
     return value + struct.pack(f"{order}H", _BLACK_IS_ZERO) + bytes(len(raw) - len(value) - 2)
 
 
-def _spent(tags: dict[int, tuple[int, ...]], width: int, height: int) -> tuple[int, int]:
-    """The bytes of one strip or tile, decoded, and how many pixels all of them have."""
+def _size_when_decoded(tags: dict[int, tuple[int, ...]], width: int, height: int) -> tuple[int, int]:
+    """The decoded size of one strip or tile in bytes, and the number of pixels of all of them."""
     across, down = tags.get(_TILE_WIDTH, (0,))[0], tags.get(_TILE_LENGTH, (0,))[0]
     coded = width * height
     if across and down:
@@ -125,26 +117,28 @@ def _spent(tags: dict[int, tuple[int, ...]], width: int, height: int) -> tuple[i
         across, down = width, min(tags.get(_ROWS, (height,))[0], height)
     bits = max(tags.get(_BITS, (1,)))
     samples = 1 if tags.get(_PLANAR) == (2,) else max(1, tags.get(_SAMPLES, (1,))[0])
-    unpacked = 4 if tags.get(_PHOTOMETRIC) == (_YCBCR,) else 0  # into four bytes for each pixel, besides
+    unpacked = 4 if tags.get(_PHOTOMETRIC) == (_YCBCR,) else 0  # libtiff converts to RGBA in a further buffer
     return across * down * (bits * samples // 8 + unpacked), coded
 
 
-def _samples(tags: dict[int, tuple[int, ...]]) -> Samples:
-    """How grey samples of other than eight bits are meant; Pillow takes them as they are."""
+def _sample_format(tags: dict[int, tuple[int, ...]]) -> SampleFormat:
+    """The meaning of grey samples of other than eight bits, which Pillow hands over unscaled."""
     bits, kind = tags.get(_BITS, (1,)), tags.get(_FORMAT, (_UNSIGNED,))[0]
     meaning = tags.get(_PHOTOMETRIC, (_BLACK_IS_ZERO,))[0]
     if len(bits) > 1 or meaning > 1 or tags.get(_SAMPLES, (1,))[0] > 1:
-        return Samples()
+        return SampleFormat()
     inverted = meaning == _WHITE_IS_ZERO
     if kind == _FLOAT:
-        return Samples(top=1.0, inverted=inverted)
+        return SampleFormat(top=1.0, inverted=inverted)
     if kind == _SIGNED:
         dtype = "int8" if bits[0] == 8 else ""
-        return Samples(top=2.0 ** (bits[0] - 1) - 1, loose=bits[0] > 8, inverted=inverted, dtype=dtype)
+        return SampleFormat(top=2.0 ** (bits[0] - 1) - 1, loose=bits[0] > 8, inverted=inverted, dtype=dtype)
     if bits[0] <= 8:
-        return Samples()
+        return SampleFormat()
     whole = bits[0] == 32
-    return Samples(top=2.0 ** bits[0] - 1, loose=whole, inverted=inverted, dtype="uint32" if whole else "")
+    return SampleFormat(
+        top=2.0 ** bits[0] - 1, loose=whole, inverted=inverted, dtype="uint32" if whole else ""
+    )
 
 
 def _orientation(

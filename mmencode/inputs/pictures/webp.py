@@ -1,14 +1,14 @@
-"""What a WebP says of itself (RFC 9649): the size of its canvas, which its decoder allocates at once."""
+"""Headers of WebP (RFC 9649): the size of the canvas, which the decoder allocates at once."""
 
 from __future__ import annotations
 
 from .header import Header
 
-_EACH = 12  # bytes a pixel: two canvases of the decoder, and what it hands over
+_EACH = 12  # bytes for each pixel: two canvases of the decoder, and its output
 
 
-def header(content: bytes) -> Header:
-    """The header; which way up the picture is stands in what Pillow makes of it."""
+def parse_header(content: bytes) -> Header:
+    """Parse the size of the canvas; the orientation is read from the opened picture later."""
     chunk, body = content[12:16], content[20:30].ljust(10, b"\0")
     width = height = 0
     if chunk == b"VP8X":

@@ -1,4 +1,4 @@
-"""Files of sound become one channel of samples, counted as they are decoded, under limits all the while."""
+"""Sound files are decoded to mono, with the limits enforced on the samples as they are decoded."""
 
 from .decoding import decode
 from .mix import Mix

@@ -1,4 +1,4 @@
-"""From the bytes of a file to one channel: parts by its format, each decoded by libsndfile in blocks."""
+"""Decoding of sound files: split a file into segments by its format, and let libsndfile decode each."""
 
 from __future__ import annotations
 
@@ -8,43 +8,44 @@ from io import SEEK_SET, BytesIO
 import soundfile
 
 from ...errors import Fault, InputError
-from ...errors.causes import fault_of
+from ...errors.causes import fault_of, message_of
 from ..limits import Limits
 from ..source import without_address
 from ..waveform import LOUDEST, Samples
 from . import media
-from .formats import behind_labels, parts_of
+from .formats import split, without_id3
 from .mix import Mix
-from .part import Part, damaged, truncated
-from .quiet import quietly
+from .quiet import run_quietly
 from .scale import FloatScale
+from .segment import Segment, damage_error, truncation_error
 
 _BLOCK = 2**16  # frames of a block, fewer where there are many channels
 _BLOCK_VALUES = 2**18
-_UNKNOWN = 2**62  # libsndfile's own word for a length that it doesn't know is nearly twice that
-_OUT_OF_MEMORY = 17  # libsndfile's number
-_MOST_PARTS = 1000
+_UNKNOWN = 2**62  # frames and more mean an unknown length; libsndfile's own mark is 2^63 - 1
+_OUT_OF_MEMORY = 17  # an error code of libsndfile
+_MOST_SEGMENTS = 1000
 
 
 def decode(content: bytes, source: str, limits: Limits) -> tuple[Samples, int]:
-    """The samples and the rate of a file; InputError for what is none, is truncated or passes a limit.
+    """Decode a sound file to mono samples and their rate; InputError if it isn't one, or beyond a limit.
 
-    Its first bytes choose its reader. Samples are counted as they are decoded, whatever a header says.
+    The first bytes choose the format. The limits hold for the samples as they are decoded, whatever a header
+    claims. A truncated file is refused.
     """
     mix = Mix(source, limits, len(content))
     try:
-        content = behind_labels(content)
-        if parts := parts_of(content, source):
-            _add_all(parts, mix, source)
+        content = without_id3(content)
+        if segments := split(content, source):
+            _add_all(segments, mix, source)
         else:
             media.add(content, mix, source)
         with mix.room(0, 1, mix.rate):
             return mix.samples(), mix.rate
     except InputError:
         raise
-    except Exception as cause:  # whatever a decoder raises at untrusted bytes, the item is at fault
+    except Exception as cause:  # a decoder may raise anything at untrusted bytes; the item is at fault
         raise InputError(
-            f"it can't be decoded as audio: {without_address(cause)}",
+            f"it can't be decoded as audio: {without_address(message_of(cause))}",
             source=source,
             remedy="fetch it again, or convert it to wav or flac",
             fault=_fault(cause),
@@ -57,29 +58,29 @@ def _fault(cause: Exception) -> Fault:
     return fault_of(cause, "content")
 
 
-def _add_all(parts: list[Part], mix: Mix, source: str) -> None:
-    if len(parts) > _MOST_PARTS:
+def _add_all(segments: list[Segment], mix: Mix, source: str) -> None:
+    if len(segments) > _MOST_SEGMENTS:
         raise InputError(
-            f"it is in {len(parts)} pieces, and {_MOST_PARTS} are the most",
+            f"it is {len(segments)} recordings in one file, and {_MOST_SEGMENTS} are the most",
             source=source,
             remedy="convert it to wav or flac, or fetch it again: it may be damaged",
         )
 
     def add() -> None:
-        for number, part in enumerate(parts, 1):
-            _add(part, number == len(parts), mix, source)
+        for number, segment in enumerate(segments, 1):
+            _add(segment, number == len(segments), mix, source)
 
-    if any(part.chatty for part in parts):
-        quietly(add)
+    if any(segment.chatty for segment in segments):
+        run_quietly(add)
     else:
         add()
 
 
 class _Content(BytesIO):
-    """Bytes that stay where they are when a damaged header points before their start."""
+    """A bytes file whose `seek` never raises, since libsndfile calls it from C."""
 
     def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
-        """What libsndfile asks for through a callback of C, out of which no exception can come."""
+        """Seek, or stay in place when a damaged header points before the start."""
         try:
             return super().seek(offset, whence)
         except (ValueError, OverflowError):
@@ -87,33 +88,35 @@ class _Content(BytesIO):
 
 
 class _File(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is read from its start to its end, and opened without waiting for others.
+    """A SoundFile that is read in sequence only, and opened without soundfile's global lock.
 
-    soundfile seeks after every block of a file that can seek, which makes decoders begin anew in the middle.
-    It opens one file at a time, so that a reason of libsndfile's is never another file's: one whose header
-    never ends would keep all others waiting.
+    soundfile seeks after every block of a seekable file, which makes decoders restart in the middle of it.
+    Its lock lets one file be opened at a time, so that libsndfile's error messages aren't mixed up; a file
+    whose header takes for ever to read would block all other threads.
     """
 
     _sf_error_lock = nullcontext()
 
     def seekable(self) -> bool:
-        """Whether to seek: never."""
+        """Claim that the file can't seek, so that soundfile never does."""
         return False
 
 
-def _add(part: Part, last: bool, mix: Mix, source: str) -> None:
-    with _File(_Content(part.content)) as file:
-        promised = file.frames if file.frames < (_UNKNOWN if part.most is None else part.most + 1) else None
-        expected = promised if part.frames is None else part.frames
-        # Here is known what decoding this part takes, and nothing of it is spent.
+def _add(segment: Segment, last: bool, mix: Mix, source: str) -> None:
+    with _File(_Content(segment.content)) as file:
+        promised = (
+            file.frames if file.frames < (_UNKNOWN if segment.most is None else segment.most + 1) else None
+        )
+        expected = promised if segment.frames is None else segment.frames
+        # The cost of this segment is known here, before any memory is allocated for it.
         with mix.room(expected, file.channels, file.samplerate, last):
-            count = _add_blocks(file, part.skipped, promised, mix, source)
-    if expected is not None and count < 0.98 * expected - part.slack:
-        raise truncated(f"{count} samples are there, and it says that it has {expected}", source)
+            count = _add_blocks(file, segment.skipped, promised, mix, source)
+    if expected is not None and count < 0.98 * expected - segment.slack:
+        raise truncation_error(f"it has {count} samples, and its header claims {expected}", source)
 
 
 def _add_blocks(file: soundfile.SoundFile, skipped: int, promised: int | None, mix: Mix, source: str) -> int:
-    """How many frames came, of all that there are or are promised."""
+    """Decode a segment block by block into the mix; return the number of frames."""
     scale = FloatScale()
     floats = file.subtype in ("FLOAT", "DOUBLE")
     rows = max(1, min(_BLOCK, _BLOCK_VALUES // file.channels))
@@ -132,5 +135,7 @@ def _add_blocks(file: soundfile.SoundFile, skipped: int, promised: int | None, m
     if floats:
         scale.require(source)
     elif not mix.peak <= LOUDEST:
-        raise damaged(f"its samples go up to {mix.peak:g}, and full scale is 1, so it is damaged", source)
+        raise damage_error(
+            f"its samples go up to {mix.peak:g}, and full scale is 1, so it is damaged", source
+        )
     return count

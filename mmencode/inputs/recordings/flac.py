@@ -1,4 +1,4 @@
-"""FLAC (RFC 9639): how many samples there are, by its last frame, since its header may not know it."""
+"""FLAC files (RFC 9639) get their number of samples from the last frame, since the header may lack it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from .part import Part, damaged, truncated
+from .segment import Segment, damage_error, truncation_error
 
 MAGIC = b"fLaC"
 _INFO = 34  # bytes of the metadata block that comes first
 _STARTS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
-_UNKNOWN = (0, 2**31 - 1, 2**31, 2**32 - 1, 2**36 - 1)  # samples, as programs write that don't know them
+_UNKNOWN = (0, 2**31 - 1, 2**31, 2**32 - 1, 2**36 - 1)  # placeholders for the number of samples
 _MOST_TRIES = 4096  # places that look like the start of a frame
 _LONGEST_HEADER = 16
-_SYNCS = (b"\xff\xf8", b"\xff\xf9")  # of frames that count frames, and that count samples
+_SYNCS = (b"\xff\xf8", b"\xff\xf9")  # of fixed and of variable block size
 _RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 
 
 class _Info(NamedTuple):
-    """What the first metadata block says."""
+    """The fields of the first metadata block (STREAMINFO) that are needed."""
 
-    smallest: int  # samples of a block
+    smallest: int  # block size in samples
     rate: int
     channels: int
-    total: int
+    total: int  # samples of each channel
 
 
-def parts(content: bytes, source: str) -> list[Part]:
-    """One part for each file, where several stand behind each other."""
+def split(content: bytes, source: str) -> list[Segment]:
+    """Split into segments, one for each of the files that are concatenated."""
     starts = sorted({place for start in _STARTS for place in _places(content, start)} | {0})
     ends = [*starts[1:], len(content)]
-    return [_part(content[start:end], source) for start, end in zip(starts, ends, strict=True)]
+    return [_segment(content[start:end], source) for start, end in zip(starts, ends, strict=True)]
 
 
 def _places(content: bytes, wanted: bytes) -> list[int]:
@@ -42,17 +42,19 @@ def _places(content: bytes, wanted: bytes) -> list[int]:
     return found
 
 
-def _part(content: bytes, source: str) -> Part:
+def _segment(content: bytes, source: str) -> Segment:
     if len(content) < 8 + _INFO:
-        raise truncated(f"a FLAC file's header has {8 + _INFO} bytes, and {len(content)} are there", source)
+        raise truncation_error(
+            f"a FLAC file's header has {8 + _INFO} bytes, and the file only {len(content)}", source
+        )
     info = _info(content)
-    frames = _total(content, _audio_start(content, source), info)
+    frames = count_samples(content, _audio_start(content, source), info)
     if frames is None or frames == info.total:
-        return Part(content)
+        return Segment(content)
     if frames < info.total and info.total not in _UNKNOWN:
-        raise truncated(f"{frames} samples are there, and it says that it has {info.total}", source)
-    said = (content[21] & 0xF0) << 32 | frames
-    return Part(content[:21] + said.to_bytes(5, "big") + content[26:])
+        raise truncation_error(f"it has {frames} samples, and its header claims {info.total}", source)
+    packed = (content[21] & 0xF0) << 32 | frames
+    return Segment(content[:21] + packed.to_bytes(5, "big") + content[26:])
 
 
 def _info(content: bytes) -> _Info:
@@ -62,18 +64,18 @@ def _info(content: bytes) -> _Info:
 
 
 def _audio_start(content: bytes, source: str) -> int:
-    """Where the metadata ends."""
+    """The offset where the metadata ends and the frames begin."""
     place = len(MAGIC)
     while place + 4 <= len(content):
         last, size = content[place] >> 7, int.from_bytes(content[place + 1 : place + 4], "big")
         place += 4 + size
         if last:
             return place
-    raise damaged("its metadata has no end", source)
+    raise damage_error("its metadata has no end", source)
 
 
-def _total(content: bytes, start: int, info: _Info) -> int | None:
-    """The samples up to the end of the last frame; None where no frame is found."""
+def count_samples(content: bytes, start: int, info: _Info) -> int | None:
+    """The number of samples up to the end of the last frame; None if no frame is found."""
     for place in islice(_last_places(content, start), _MOST_TRIES):
         end = _end_of_frame(content[place : place + _LONGEST_HEADER], info)
         if end is not None:
@@ -82,7 +84,7 @@ def _total(content: bytes, start: int, info: _Info) -> int | None:
 
 
 def _last_places(content: bytes, start: int) -> Iterator[int]:
-    """Where frames may begin, the last such place first."""
+    """Yield the offsets of possible frames, last one first."""
     places = [content.rfind(sync, start) for sync in _SYNCS]
     while (place := max(places)) >= 0:
         yield place
@@ -91,24 +93,24 @@ def _last_places(content: bytes, start: int) -> Iterator[int]:
 
 
 def _end_of_frame(header: bytes, info: _Info) -> int | None:
-    """The number of the sample behind a frame, by its header; None for what is none of this recording."""
+    """The number of samples up to the end of a frame; None if it isn't a frame of this recording."""
     if len(header) < 6:
         return None
     variable, block, rate = header[1] & 1, header[2] >> 4, header[2] & 15
     channels = (header[3] >> 4) + 1 if header[3] >> 4 < 8 else 2
-    number, place = _number(header)
+    number, place = _parse_number(header)
     if not block or rate == 15 or channels != info.channels or number is None or header[3] & 1:
         return None
-    count, place = _block(header, block, place)
-    own, place = _rate(header, rate, place)
+    count, place = _parse_block_size(header, block, place)
+    own, place = _parse_rate(header, rate, place)
     if own not in (0, info.rate) or place >= len(header) or _checksum(header[:place]) != header[place]:
         return None
     end = count + (number if variable else number * info.smallest)
     return end if end < 2**36 else None
 
 
-def _number(header: bytes) -> tuple[int | None, int]:
-    """The number of the frame or the sample, written like a long UTF-8, and where it ends."""
+def _parse_number(header: bytes) -> tuple[int | None, int]:
+    """Parse the frame or sample number, coded like UTF-8 of up to 7 bytes, and return the offset after it."""
     first = header[4]
     length = 1 if first < 0x80 else 8 - (first ^ 0xFF).bit_length()
     rest = header[5 : 4 + length]
@@ -122,16 +124,16 @@ def _number(header: bytes) -> tuple[int | None, int]:
     return number, 4 + length
 
 
-def _block(header: bytes, code: int, place: int) -> tuple[int, int]:
-    """How many samples a frame has."""
+def _parse_block_size(header: bytes, code: int, place: int) -> tuple[int, int]:
+    """Parse the block size in samples, and return the offset after it."""
     if code in (6, 7):
         width = code - 5
         return int.from_bytes(header[place : place + width], "big") + 1, place + width
     return (192 if code == 1 else 576 << code - 2 if code < 6 else 256 << code - 8), place
 
 
-def _rate(header: bytes, code: int, place: int) -> tuple[int, int]:
-    """The rate that a frame says; 0 for the file's."""
+def _parse_rate(header: bytes, code: int, place: int) -> tuple[int, int]:
+    """Parse the rate of a frame, 0 for the file's own, and return the offset after it."""
     if code < 12:
         return _RATES[code], place
     width = 1 if code == 12 else 2
@@ -139,7 +141,7 @@ def _rate(header: bytes, code: int, place: int) -> tuple[int, int]:
 
 
 def _checksum(header: bytes) -> int:
-    """CRC-8 with the polynomial x^8 + x^2 + x + 1."""
+    """The CRC-8 of a frame header, with the polynomial x^8 + x^2 + x + 1."""
     value = 0
     for byte in header:
         value ^= byte

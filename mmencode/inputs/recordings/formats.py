@@ -1,40 +1,40 @@
-"""Which reader a file is for, by its first bytes. libsndfile never guesses, nor looks for other files."""
+"""Formats of sound files, recognised by their first bytes, so that libsndfile doesn't have to guess."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from . import chunks, flac, mpeg, ogg
-from .part import Part
+from .segment import Segment
 
-# Formats of which libsndfile gets the file as it is, by the very bytes by which it recognises them. Left out
-# are those whose readers never end on some files (8SVX), print (SDS) or take much for theirs (MPC 2000).
+# Formats whose files libsndfile gets as they are, by the same magic bytes that it looks for itself. Left out
+# are those whose readers hang on some files (8SVX), print (SDS) or accept nearly anything (MPC 2000).
 _STARTS = (
     *(b"NIST", b"Creative", b"PVF1", b"Extended Ins", b"ALawSoundFil", b"2BIT", b"MATLAB 5"),
     *(b"fap ", b" paf"),
     b"\0\0\x03\xe8\0\0\0\1\0\0\0\1",
     b"\0\0\0\0\1\0\0\0\1\0\0\0",
 )
-_LARGEST_RATIO = 2**13  # samples for each byte of a file: a header that says more is wrong
+_LARGEST_RATIO = 2**13  # samples for each byte of a file; a header that claims more is wrong
 
-Parser = Callable[[bytes, str], list[Part]]
+Splitter = Callable[[bytes, str], list[Segment]]
 
 
-def behind_labels(content: bytes) -> bytes:
-    """A file without the ID3 tags before it, which some programs put before anything."""
+def without_id3(content: bytes) -> bytes:
+    """Take leading ID3 tags off a file, which some programs put before any format."""
     place = 0
-    while behind := mpeg.behind_id3(content, place):
-        place = behind
+    while end := mpeg.id3_end(content, place):
+        place = end
     return content[place:]
 
 
-def parts_of(content: bytes, source: str) -> list[Part]:
-    """What libsndfile decodes of a file, part by part; empty if it decodes nothing of it."""
-    parser = _parser(content)
-    return parser(content, source) if parser else []
+def split(content: bytes, source: str) -> list[Segment]:
+    """Split a file into the segments that libsndfile can decode; empty for a format that it can't."""
+    splitter = _splitter(content)
+    return splitter(content, source) if splitter else []
 
 
-def _parser(content: bytes) -> Parser | None:
+def _splitter(content: bytes) -> Splitter | None:
     head, kind = content[:4], content[8:12]
     if chunks.is_wav(content):
         return chunks.wav
@@ -47,16 +47,16 @@ def _parser(content: bytes) -> Parser | None:
     if head in (b".snd", b"dns."):
         return chunks.au
     if head == flac.MAGIC:
-        return flac.parts
+        return flac.split
     if head == ogg.MAGIC:
-        return ogg.parts
+        return ogg.split
     if content.startswith(_STARTS) or _is_ircam(head) or _is_htk(content):
-        return _whole
-    return mpeg.parts if mpeg.begins(content) else None
+        return _whole_file
+    return mpeg.split if mpeg.begins(content) else None
 
 
-def _whole(content: bytes, source: str) -> list[Part]:
-    return [Part(content, most=_LARGEST_RATIO * len(content))]
+def _whole_file(content: bytes, source: str) -> list[Segment]:
+    return [Segment(content, most=_LARGEST_RATIO * len(content))]
 
 
 def _is_ircam(head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What libsndfile doesn't read is named, and decoded by PyAV, which is FFmpeg, where that is installed."""
+"""Formats beyond libsndfile are decoded by PyAV (FFmpeg) where it is installed, else named in an error."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..signatures import kind_of_bytes, remedy_for
 from ..waveform import LOUDEST
 from . import ogg
 from .mix import Mix
-from .part import damaged, truncated
+from .segment import damage_error, truncation_error
 
-# FFmpeg's names of formats, by where in a file their mark stands and what it is. A format is never guessed,
-# since some are lists of other files.
+# FFmpeg's names of formats, by the offset and value of a magic number. FFmpeg isn't left to guess a format,
+# since some (playlists) make it open other files.
 _MARKS = (
     *((4, mark, "mov") for mark in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")),
     (0, b"\x1a\x45\xdf\xa3", "matroska"),
@@ -34,34 +34,34 @@ _MARKS = (
     (188, b"G", "mpegts"),
     (0, ogg.MAGIC, "ogg"),
 )
-# Formats that tell their length, which is believed where the file has a byte for so many seconds.
+# Formats that state their length, which is believed up to _SPARSEST seconds for each byte of the file.
 _COUNTED = ("mov", "matroska", "asf", "wv", "tta", "ape")
 _SPARSEST = 1 / 12
 _COMMON_RATE = 48_000  # Hz, of a stream that doesn't say its own before it is decoded
-_SLACK = 0.2  # seconds that encoders add, or cut off
-_BEGUN = ("WAV ", "AIFF", "FLAC", "CAF", "AU rec", "Wave64", "Creative")  # kinds that are read
+_SLACK = 0.2  # seconds by which encoders' padding may change the length
+_BEGUN = ("WAV ", "AIFF", "FLAC", "CAF", "AU rec", "Wave64", "Creative")  # kinds that libsndfile reads
 _READ = (
     "wav, flac, ogg, opus and mp3 are read; m4a, webm, wma, amr and aac are with PyAV: "
     "pip install 'mmencode[av]'"
 )
 
 
-def _nothing_else(url: str, flags: int, options: dict[str, str]) -> Any:
-    raise PermissionError(f"a recording asks for another file, {url}")
+def _refuse_to_open(url: str, flags: int, options: dict[str, str]) -> Any:
+    raise PermissionError(f"the recording refers to another file, {url}")
 
 
-_ALONE: dict[str, Any] = {"io_open": _nothing_else, "metadata_errors": "replace"}
+_ALONE: dict[str, Any] = {"io_open": _refuse_to_open, "metadata_errors": "replace"}
 
 
 def add(content: bytes, mix: Mix, source: str) -> None:
-    """Mix what PyAV decodes; InputError that names what it is where nothing does."""
+    """Decode a file by PyAV into the mix; InputError that names its kind where PyAV can't."""
     name = next((name for place, mark, name in _MARKS if content[place : place + len(mark)] == mark), None)
     kind = kind_of_bytes(content)
     if name is None or (name == "mpegts" and "transport" not in kind):
         _refuse(content, kind, source)
     kind = kind or f"of FFmpeg's format {name}"
     if name == "ogg":
-        kind += f" of {' and '.join(ogg.kinds(content, source)) or 'something unknown'}"
+        kind += f" of {' and '.join(ogg.other_codecs(content, source)) or 'something unknown'}"
     try:
         import av
     except Exception as cause:  # or one of its libraries
@@ -81,15 +81,15 @@ def add(content: bytes, mix: Mix, source: str) -> None:
             f"it can't be decoded as audio: it is {kind}, and FFmpeg says: {cause.strerror}",
             source=source,
             remedy="fetch it again; it may be truncated",
-            fault="process" if cause.errno == errno.ENOMEM else "content",  # others are its words for damage
+            fault="process" if cause.errno == errno.ENOMEM else "content",  # the other codes mean damage
         ) from cause
 
 
 def _refuse(content: bytes, kind: str, source: str) -> NoReturn:
     if "MP3" in kind or "layer" in kind:
-        raise damaged(f"it begins as {kind}, and has no frames that follow each other", source)
+        raise damage_error(f"it begins like {kind}, and has no consecutive frames", source)
     if any(word in kind for word in _BEGUN):
-        raise damaged(f"it begins as {kind}, and doesn't go on as one", source)
+        raise damage_error(f"it begins like {kind}, and isn't a valid one", source)
     what = kind or f"nothing known: it begins with {content[:8].hex(' ')}"
     raise InputError(f"it can't be decoded as audio: it is {what}", source=source, remedy=_remedy(kind))
 
@@ -105,7 +105,7 @@ def _remedy(kind: str) -> str:
 
 
 def _add(container: Any, kind: str, most: float, mix: Mix, source: str) -> None:
-    """Mix the first stream of sound, which may tell a length of so many seconds at most."""
+    """Decode the first audio stream into the mix; a stated length over `most` seconds isn't believed."""
     if not container.streams.audio:
         raise InputError(f"it is {kind} without sound", source=source, remedy="leave it out")
     stream = container.streams.audio[0]
@@ -117,21 +117,23 @@ def _add(container: Any, kind: str, most: float, mix: Mix, source: str) -> None:
         for block, own in _blocks(container, stream):
             mix.add(block, 0, own)
     if not mix.peak <= LOUDEST and not stream.codec_context.name.startswith("pcm_f"):
-        raise damaged(f"its samples go up to {mix.peak:g}, and full scale is 1, so it is damaged", source)
+        raise damage_error(
+            f"its samples go up to {mix.peak:g}, and full scale is 1, so it is damaged", source
+        )
     seconds = mix.count / mix.rate if mix.rate else 0.0
     if seconds < 0.98 * length - _SLACK:
-        raise truncated(f"{seconds:.1f} s are there, and it says that it has {length:.1f} s", source)
+        raise truncation_error(f"it has {seconds:.1f} s, and its header claims {length:.1f} s", source)
 
 
 def _length(container: Any, stream: Any) -> float:
-    """The seconds that a file says it has; 0 where it doesn't say it of its sound alone."""
+    """The stated length of the audio in seconds; 0 if only the container of a video states one."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return 0.0 if container.streams.video else (container.duration or 0) / 1e6
 
 
 def _blocks(container: Any, stream: Any) -> Iterator[tuple[np.ndarray[Any, Any], int]]:
-    """Float32 [channels, n] with its rate, whatever the codec gives."""
+    """Yield float32 blocks `[channels, n]` with their rate, converted from any sample format."""
     import av
 
     resampler, kind = None, None

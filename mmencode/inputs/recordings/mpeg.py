@@ -1,8 +1,8 @@
-"""MPEG audio (ISO/IEC 11172-3, 13818-3): frames are walked and counted, and only whole ones are decoded.
+"""MPEG audio, MP3 for one (ISO/IEC 11172-3, 13818-3): frames are counted, and only whole ones decoded.
 
-A file is frames and nothing else; what stands between, before and behind them are tags and damage. libmpg123
-takes the length from the size of the first frame, or from a frame that the encoder wrote as an index (Xing's,
-with LAME's additions); both may be wrong, and a second file behind the first is not seen at all.
+A file is a sequence of frames; anything between, before and after them is a tag or damage. libmpg123 takes
+the length from the size of the first frame, or from an index frame that the encoder wrote (Xing's, with
+LAME's additions). Both may be wrong, and it doesn't notice a second file after the first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .part import Part, damaged, truncated
+from .segment import Segment, damage_error, truncation_error
 
 _KILOBITS = {  # by version 1 or later, and layer
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -24,44 +24,44 @@ _KILOBITS = {  # by version 1 or later, and layer
 }
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version's bits
 _SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][^\xf0-\xff]")
-_SAME = 0xFFFE0C00  # the bits of a header that all frames of a stream have in common
+_COMMON_BITS = 0xFFFE0C00  # the bits of a header that all frames of a stream have in common
 _LONGEST_FRAME = 3456
-_CHAIN = 3  # frames that follow each other, where nothing else tells that they are frames
-_MOST_TRIES = 20_000  # places in all of a file that look like a frame, and aren't
-_FIRST_WITHIN = 2**16  # bytes before the first frame
-_SLACK = 4 * 1152  # samples that an encoder's delay takes
-_TURN = 4608  # samples after which the decoder's ring of 16 blocks of 32 is where it was, in whole frames
-# An empty tag in front of the first frame: without one, libsndfile looks for a resource fork in the working
-# directory (`._` and `.AppleDouble/`) before it takes a file for MPEG.
+_CHAIN = 3  # consecutive frames that make a sync pattern credible
+_MOST_TRIES = 20_000  # false sync patterns in a file
+_FIRST_WITHIN = 2**16  # bytes of a file within which its first frame begins
+_SLACK = 4 * 1152  # samples of encoder delay and padding
+_PERIOD = 4608  # samples: whole frames, and whole rounds of the decoder's ring buffer (16 blocks of 32)
+# An empty ID3 tag before the first frame. Without one, libsndfile looks for a resource fork in the working
+# directory (`._` and `.AppleDouble/`) before it recognises a file as MPEG.
 _TAG = b"ID3\x04\0\0\0\0\0\x20" + bytes(32)
 _OWN_TAGS = {b"TAG": 128, b"TAG+": 227}
 
 
-class _Header(NamedTuple):
-    """What the four bytes before a frame say."""
+class _FrameHeader(NamedTuple):
+    """The fields of a frame's four-byte header."""
 
-    same: tuple[int, bool]  # version, layer and rate; whether it has one channel
+    stream: tuple[int, bool]  # version, layer, rate; whether mono: the same in all frames
     layer: int
     rate: int
     samples: int
-    size: int  # with the header; 0 where a frame's size isn't said (free format)
-    side: int  # bytes from the header to where an index may stand
+    size: int  # in bytes, header included; 0 if the header doesn't tell it (free format)
+    side: int  # bytes of side information, after which an index may begin
 
 
 @dataclass(slots=True)
 class _Run:
-    """Frames of one kind, one behind the other."""
+    """Consecutive frames of one stream."""
 
-    header: _Header
-    index: tuple[int, int] | None = None  # where the encoder's own frame stands, which holds no sound
+    header: _FrameHeader
+    index: tuple[int, int] | None = None  # offset and size of the index frame, which holds no sound
     start: int = 0
     end: int = 0
     count: int = 0
-    smallest: tuple[int, int] = (0, 0)  # where the smallest frame stands, and its size
-    promised: int = 0  # frames, by the index
+    smallest: tuple[int, int] = (0, 0)  # offset and size of the smallest frame
+    promised: int = 0  # frames that the index claims
 
     def take(self, place: int, size: int) -> None:
-        """Take the next frame in."""
+        """Append the next frame."""
         if not self.count:
             self.start = place
         if not self.count or size < self.smallest[1]:
@@ -72,31 +72,31 @@ class _Run:
 
 @dataclass(slots=True)
 class _Walk:
-    """A way through the bytes of a file, frame by frame."""
+    """The state of a pass over a file, frame by frame."""
 
     content: bytes
     runs: list[_Run] = field(default_factory=list)
-    cut: bool = False  # whether the last frame isn't there whole
-    free: dict[int, int] = field(default_factory=dict)  # sizes of frames that don't say theirs
+    cut: bool = False  # whether the last frame is incomplete
+    free: dict[int, int] = field(default_factory=dict)  # sizes of free-format frames, by their common bits
     tries: int = 0
 
 
 def begins(content: bytes) -> bool:
-    """Whether frames begin with the first bytes, or a chain of them a little further in."""
+    """Whether a file begins with MPEG frames, or has a chain of them within its first 64 KiB."""
     return _first_frame(_Walk(content)) >= 0
 
 
-def parts(content: bytes, source: str) -> list[Part]:
-    """One part for each run of frames; the samples of all of them are the recording's."""
-    walk = _walked(content)
+def split(content: bytes, source: str) -> list[Segment]:
+    """Split a file into segments, one for each run of frames; together they are the recording."""
+    walk = _walk_frames(content)
     if not walk.runs:
-        raise damaged("it has no MPEG frames that follow each other", source)
+        raise damage_error("it has no consecutive MPEG frames", source)
     _require_whole(walk, source)
-    return [_part(content, run) for run in walk.runs if run.count]
+    return [_segment(content, run) for run in walk.runs if run.count]
 
 
 def _require_whole(walk: _Walk, source: str) -> None:
-    """Raise InputError where the last frame is cut, or an index promised more than there is."""
+    """Raise InputError if the last frame is incomplete, or there are fewer frames than an index claims."""
     count = promised = 0
     for run in walk.runs:
         if run.index:
@@ -104,29 +104,29 @@ def _require_whole(walk: _Walk, source: str) -> None:
                 break
             count, promised = 0, run.promised
         count += run.count
-    if count < 0.98 * promised - 1:  # some encoders count the index, or frames that they left out
-        raise truncated(f"{count} frames are there, and it says that it has {promised}", source)
-    if walk.cut and count != promised:  # where a whole number was promised and is there, the rest is no loss
-        raise truncated(
-            f"it ends within a frame, behind {sum(run.count for run in walk.runs)} others", source
+    if count < 0.98 * promised - 1:  # some encoders count the index frame, or dropped frames
+        raise truncation_error(f"it has {count} frames, and its index claims {promised}", source)
+    if walk.cut and count != promised:  # if all the claimed frames are there, nothing is lost
+        raise truncation_error(
+            f"it ends within a frame, after {sum(run.count for run in walk.runs)} whole ones", source
         )
     if walk.tries >= _MOST_TRIES:
-        raise damaged(f"more than {_MOST_TRIES} places in it look like frames, and aren't", source)
+        raise damage_error(f"it has more than {_MOST_TRIES} false starts of frames", source)
 
 
-def _walked(content: bytes) -> _Walk:
+def _walk_frames(content: bytes) -> _Walk:
     walk = _Walk(content)
     run: _Run | None = None
     place = _first_frame(walk)
     while 0 <= place < len(content):
         header = _header(content, place)
         size = _size(walk, place, header) if header else 0
-        if header and size and (run is not None and header.same == run.header.same):
-            index = _index(content, place, header)
-        elif header and size and _follow(walk, place, header):
-            index, run = _index(content, place, header), None
+        if header and size and (run is not None and header.stream == run.header.stream):
+            index = _index_count(content, place, header)
+        elif header and size and _frames_follow(walk, place, header):
+            index, run = _index_count(content, place, header), None
         else:
-            place, run = _beyond(walk, place, run)
+            place, run = _skip(walk, place, run)
             continue
         if place + size > len(content):
             walk.cut = True
@@ -142,13 +142,14 @@ def _walked(content: bytes) -> _Walk:
     return walk
 
 
-def _beyond(walk: _Walk, place: int, run: _Run | None) -> tuple[int, _Run | None]:
-    """Where to go on from a place where no frame is, and the run that goes on there: none behind damage.
+def _skip(walk: _Walk, place: int, run: _Run | None) -> tuple[int, _Run | None]:
+    """Skip a tag or damage: return the offset of the next frame, and the run that it continues, if any.
 
-    What a frame refers to in those before it isn't there behind damage, so that decoding begins anew.
+    A frame may refer to data in the frames before it (the bit reservoir). After damage those are missing, so
+    a new run begins, which is decoded afresh.
     """
     content = walk.content
-    if behind := _behind_tag(content, place):
+    if behind := _tag_end(content, place):
         return behind, run
     if run is not None and len(content) - place < 4 and content[place] == 0xFF:
         walk.cut = True
@@ -156,11 +157,11 @@ def _beyond(walk: _Walk, place: int, run: _Run | None) -> tuple[int, _Run | None
     return _next_frame(walk, place + 1, len(content), run), None
 
 
-def _behind_tag(content: bytes, place: int) -> int:
-    """Where a tag ends that begins there (ID3, APE, Lyrics3); 0 if none does."""
+def _tag_end(content: bytes, place: int) -> int:
+    """The end of the tag (ID3, APE, Lyrics3) that begins at an offset; 0 if none does."""
     head = content[place : place + 32]
     if head.startswith(b"ID3"):
-        return behind_id3(content, place)
+        return id3_end(content, place)
     if head.startswith(b"APETAGEX") and len(head) == 32:
         return place + 32 + int.from_bytes(head[12:16], "little")
     if head.startswith(b"LYRICSBEGIN"):
@@ -169,8 +170,8 @@ def _behind_tag(content: bytes, place: int) -> int:
     return next((place + size for start, size in reversed(_OWN_TAGS.items()) if head.startswith(start)), 0)
 
 
-def behind_id3(content: bytes, place: int) -> int:
-    """Where the ID3v2 tag ends that begins there (ID3v2.4, section 3.1); 0 if none does."""
+def id3_end(content: bytes, place: int) -> int:
+    """The end of the ID3v2 tag that begins at an offset (ID3v2.4, section 3.1); 0 if none does."""
     head = content[place : place + 10]
     if len(head) < 10 or not head.startswith(b"ID3") or head[3] == 0xFF or head[4] == 0xFF:
         return 0
@@ -179,79 +180,81 @@ def behind_id3(content: bytes, place: int) -> int:
 
 
 def _first_frame(walk: _Walk) -> int:
-    """Where the first frame stands; -1 if there is none."""
+    """The offset of the first frame; -1 if there is none."""
     header = _header(walk.content, 0)
-    if header and _follow(walk, 0, header):
+    if header and _frames_follow(walk, 0, header):
         return 0
     return _next_frame(walk, 1, _FIRST_WITHIN, None)
 
 
 def _next_frame(walk: _Walk, place: int, end: int, run: _Run | None) -> int:
-    """The first place from here on where frames of a run's kind, or of any, follow each other; or -1."""
+    """The next offset where consecutive frames begin, of the stream of `run` if one is given; else -1."""
     content = walk.content
     while (found := _SYNC.search(content, place, end)) and walk.tries < _MOST_TRIES:
         place = found.start()
         header = _header(content, place)
-        same = header and (run is None or header.same == run.header.same)
-        if header and same and _follow(walk, place, header, few=run is not None):
+        matches = header and (run is None or header.stream == run.header.stream)
+        if header and matches and _frames_follow(walk, place, header, few=run is not None):
             return place
         walk.tries += 1
         place += 1
     return -1
 
 
-def _follow(walk: _Walk, place: int, header: _Header, few: bool = True) -> bool:
-    """Whether frames of one kind follow each other from there on; with `few`, one will do if a tag or the end
-    stands behind it.
+def _frames_follow(walk: _Walk, place: int, header: _FrameHeader, few: bool = True) -> bool:
+    """Whether consecutive frames of one stream begin at an offset.
+
+    With `few`, a single frame is enough if a tag or the end of the file follows it.
     """
-    content, same = walk.content, header.same
+    content, stream = walk.content, header.stream
     for _ in range(_CHAIN):
         size = _size(walk, place, header)
         place += size
-        if few and size and (place == len(content) or _behind_tag(content, place)):
+        if few and size and (place == len(content) or _tag_end(content, place)):
             return True
         found = _header(content, place)
-        if not size or found is None or found.same != same:
+        if not size or found is None or found.stream != stream:
             return False
         header = found
     return True
 
 
-def _size(walk: _Walk, place: int, header: _Header) -> int:
-    """The length of a frame; that of free format is the way to the next one, once for all; 0 if unknown."""
+def _size(walk: _Walk, place: int, header: _FrameHeader) -> int:
+    """The size of a frame, 0 if unknown; that of free-format frames is measured once, to the next header."""
     if header.size:
         return header.size
     content = walk.content
     word = int.from_bytes(content[place : place + 4], "big")
-    if word & _SAME not in walk.free:
+    if word & _COMMON_BITS not in walk.free:
         own = content[place : place + 2]
         found = content.find(own, place + 24, place + _LONGEST_FRAME)
-        while found >= 0 and (int.from_bytes(content[found : found + 4], "big") ^ word) & (_SAME | 0xF000):
+        while found >= 0 and (int.from_bytes(content[found : found + 4], "big") ^ word) & (
+            _COMMON_BITS | 0xF000
+        ):
             found = content.find(own, found + 1, place + _LONGEST_FRAME)
-        walk.free[word & _SAME] = found - place - (word >> 9 & 1) if found >= 0 else 0
-    size = walk.free[word & _SAME]
+        walk.free[word & _COMMON_BITS] = found - place - (word >> 9 & 1) if found >= 0 else 0
+    size = walk.free[word & _COMMON_BITS]
     return size + (word >> 9 & 1) if size else 0
 
 
-def _index(content: bytes, place: int, header: _Header) -> int | None:
-    """The number of frames that an encoder's own frame tells, 0 if it doesn't; None for a frame of sound."""
+def _index_count(content: bytes, place: int, header: _FrameHeader) -> int | None:
+    """The number of frames that an index frame claims, 0 if it claims none; None for a frame of sound."""
     start = place + 4 + header.side
     if header.layer != 3 or content[start : start + 4] not in (b"Xing", b"Info"):
         return None
-    if content[place + 6 : start].strip(
-        b"\0"
-    ):  # libmpg123 takes it for sound then; the first two may be a CRC
+    # Where anything but zeros precedes it, libmpg123 takes the frame for sound. The first two may be a CRC.
+    if content[place + 6 : start].strip(b"\0"):
         return None
     return int.from_bytes(content[start + 8 : start + 12], "big") if content[start + 7] & 1 else 0
 
 
-def _header(content: bytes, place: int) -> _Header | None:
-    return _parsed(content[place : place + 4])
+def _header(content: bytes, place: int) -> _FrameHeader | None:
+    return _parse_header(content[place : place + 4])
 
 
 @functools.lru_cache(4096)
-def _parsed(head: bytes) -> _Header | None:
-    """None for what is no header."""
+def _parse_header(head: bytes) -> _FrameHeader | None:
+    """Parse a frame header; None for four bytes that aren't one."""
     if len(head) < 4:
         return None
     word = int.from_bytes(head, "big")
@@ -267,29 +270,31 @@ def _parsed(head: bytes) -> _Header | None:
     size = (samples // 8 // slot * kilobits * 1000 // hertz + padding) * slot if kilobits else 0
     if layer == 3 and size and size < 4 + side:
         return None
-    return _Header((word & _SAME, mono), layer, hertz, samples, size, side)
+    return _FrameHeader((word & _COMMON_BITS, mono), layer, hertz, samples, size, side)
 
 
-def _part(content: bytes, run: _Run) -> Part:
-    """A file of a run's frames; libmpg123 learns from its beginning how long it is at least."""
+def _segment(content: bytes, run: _Run) -> Segment:
+    """Build a file of a run's frames whose beginning doesn't make libmpg123 stop too early."""
     frames, samples = content[run.start : run.end], run.header.samples
     if run.index and run.promised:
-        return Part(_TAG + _true_index(content, run) + frames, slack=_SLACK, chatty=True)
-    # Silent frames, none larger than any other: libmpg123 divides the length by that of the first frame, and
-    # reads no further than it comes to so. After as many as these its filters stand where they began.
+        return Segment(_TAG + _correct_index(content, run) + frames, slack=_SLACK, chatty=True)
+    # libmpg123 divides the length of the file by the size of its first frame, and reads no more frames than
+    # that. So silent frames of the smallest size go first. After _PERIOD samples of them the state of the
+    # decoder's filters is the initial one, so that they don't change the sound.
     place, size = run.smallest
     silent = bytearray(size)
     silent[:4] = content[place : place + 4]
-    silent[1] |= 1  # without a checksum
-    before = _TURN // samples
+    silent[1] |= 1  # the protection bit: no CRC follows
+    before = _PERIOD // samples
     content = b"".join([_TAG, silent * before, frames])
-    return Part(content, frames=run.count * samples, skipped=_TURN, slack=_SLACK, chatty=True)
+    return Segment(content, frames=run.count * samples, skipped=_PERIOD, slack=_SLACK, chatty=True)
 
 
-def _true_index(content: bytes, run: _Run) -> bytes:
-    """The encoder's own frame, brought to the number of frames that there are if it tells of another.
+def _correct_index(content: bytes, run: _Run) -> bytes:
+    """The index frame, with its number of frames corrected if it is wrong.
 
-    What encoders fill the last frame up with isn't cut off then, since the end is that of something else.
+    The padding that it tells a decoder to cut off at the end is then set to 0, since the last frame isn't the
+    encoder's last.
     """
     place, size = run.index or (0, 0)
     index = bytearray(content[place : place + size])

@@ -1,4 +1,4 @@
-"""Ogg (RFC 3533): links of a chain, each with one stream of sound among others that are passed over."""
+"""Ogg files (RFC 3533) are chains of links, of each of which one audio stream is decoded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from . import flac
-from .part import Part, damaged, truncated
+from .segment import Segment, damage_error, truncation_error
 
 MAGIC = b"OggS"
 _HEADER = struct.Struct("<4sBBqIIIB")  # magic, version, flags, granule, stream, number, checksum, segments
@@ -15,11 +15,11 @@ _FIRST, _LAST = 2, 4  # flags of a page
 _CHECKSUM = slice(22, 26)
 _MOST_PAGES = 2**20
 
-# How the first packet of a stream begins that libsndfile decodes, and the samples that a packet has at most:
-# half of a block of 2^13, 120 ms at 48 kHz, and what FLAC's header can say.
+# The first bytes of the streams that libsndfile decodes, with the most samples that one packet can have: the
+# largest block of Vorbis, 120 ms at 48 kHz of Opus, and the largest block of FLAC.
 _FLAC = b"\x7fFLAC"
 _SOUND = ((b"\x01vorbis", 2**13), (b"OpusHead", 5760), (_FLAC, 2**16))
-_BEFORE_FLAC = 9  # bytes of the mapping before a FLAC file begins, which goes on in the packets that follow
+_BEFORE_FLAC = 9  # bytes of the Ogg mapping's header, after which the packets make up a FLAC file
 _OTHER = (
     (b"Speex   ", "Speex"),
     (b"\x80theora", "Theora"),
@@ -33,15 +33,15 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @dataclass(slots=True)
 class _Stream:
-    """One of the streams of a link."""
+    """A logical stream of a link, with its pages."""
 
-    first: bytes  # its first packet, or the start of that
+    first: bytes  # the first 16 bytes of its first packet
     pages: list[memoryview] = field(default_factory=list)
     packets: int = 0
-    open: bool = False  # whether its last packet goes on in a page to come
+    open: bool = False  # whether its last packet continues on a further page
 
     def take(self, page: memoryview) -> None:
-        """Take a page in."""
+        """Append a page, and count the packets that end on it."""
         self.pages.append(page)
         lengths = bytes(page[_HEADER.size : _HEADER.size + page[26]])
         self.packets += len(lengths) - lengths.count(255)
@@ -49,38 +49,38 @@ class _Stream:
 
     @property
     def most(self) -> int:
-        """The samples that it can have at most; 0 if it isn't decoded."""
+        """The largest number of samples that the stream can have; 0 if its codec isn't decoded."""
         each = next((most for start, most in _SOUND if self.first.startswith(start)), 0)
         return self.packets * each
 
 
-def parts(content: bytes, source: str) -> list[Part]:
-    """One part for each link of the chain; empty if none of them has a stream that libsndfile decodes."""
+def split(content: bytes, source: str) -> list[Segment]:
+    """Split a file into segments, one for each link that has a stream which libsndfile decodes."""
     links = _links(content, source)
     streams = [next((stream for stream in link.values() if stream.most), None) for link in links]
     found = [stream for stream in streams if stream]
     if any(stream.open for stream in found):
-        raise truncated("its last page ends within a packet", source)
-    return [part for stream in found for part in _parts(stream, source)]
+        raise truncation_error("its last page ends within a packet", source)
+    return [segment for stream in found for segment in _segments(stream, source)]
 
 
-def _parts(stream: _Stream, source: str) -> list[Part]:
-    if stream.first.startswith(_FLAC):  # libsndfile reads it as a file of its own only
+def _segments(stream: _Stream, source: str) -> list[Segment]:
+    if stream.first.startswith(_FLAC):  # libsndfile reads FLAC in its own container only
         bodies = (page[_HEADER.size + page[26] :] for page in stream.pages)
-        return flac.parts(b"".join(bodies)[_BEFORE_FLAC:], source)
-    return [Part(_closed(stream.pages), most=stream.most)]
+        return flac.split(b"".join(bodies)[_BEFORE_FLAC:], source)
+    return [Segment(_join_pages(stream.pages), most=stream.most)]
 
 
-def kinds(content: bytes, source: str) -> list[str]:
-    """What the streams that aren't decoded hold, in words."""
+def other_codecs(content: bytes, source: str) -> list[str]:
+    """The names of the codecs in a file that libsndfile doesn't decode."""
     firsts = [stream.first for link in _links(content, source) for stream in link.values()]
     return [name for start, name in _OTHER if any(first.startswith(start) for first in firsts)]
 
 
 def _links(content: bytes, source: str) -> list[dict[int, _Stream]]:
-    """The streams of each link by their numbers; a link begins where first pages follow others."""
+    """The streams of each link by serial number; a link begins where first pages follow other pages."""
     links: list[dict[int, _Stream]] = []
-    begun = False  # whether the link has pages that aren't the first ones of their streams
+    begun = False  # whether the link has pages other than first ones
     for page in _pages(content, source):
         flags, number = page[5], int.from_bytes(page[14:18], "little")
         if flags & _FIRST:
@@ -89,46 +89,46 @@ def _links(content: bytes, source: str) -> list[dict[int, _Stream]]:
                 begun = False
             links[-1][number] = _Stream(bytes(page[27 + page[26] : 27 + page[26] + 16]))
         elif not links or number not in links[-1]:
-            continue  # its first page is missing, so nobody can decode it
+            continue  # its first page is missing, so it can't be decoded
         else:
             begun = True
         links[-1][number].take(page)
     if not links:
-        raise damaged("its first page is missing, which says what it holds", source)
+        raise damage_error("its first page is missing, which names the codec", source)
     return links
 
 
 def _pages(content: bytes, source: str) -> list[memoryview]:
-    """Page after page, whatever stands between them. Raises InputError for one that isn't there whole."""
+    """List the pages, skipping other bytes between them; InputError if the last one is incomplete."""
     view, pages, place = memoryview(content), [], content.find(MAGIC)
     while place >= 0:
-        segments = content[place + 26] if place + _HEADER.size <= len(content) else 0
-        body = place + _HEADER.size + segments
-        end = body + sum(content[body - segments : body])
+        lacing = content[place + 26] if place + _HEADER.size <= len(content) else 0
+        body = place + _HEADER.size + lacing
+        end = body + sum(content[body - lacing : body])
         if body > len(content) or end > len(content):
-            raise truncated("its last page isn't whole", source)
+            raise truncation_error("its last page is incomplete", source)
         pages.append(view[place:end])
         if len(pages) > _MOST_PAGES:
-            raise damaged(f"it has more than {_MOST_PAGES} pages", source)
+            raise damage_error(f"it has more than {_MOST_PAGES} pages", source)
         place = end if content.startswith(MAGIC, end) else content.find(MAGIC, end)
         rest = content[end : end + len(MAGIC)]
         if place < 0 and rest and MAGIC.startswith(rest):
-            raise truncated("its last page isn't whole", source)
+            raise truncation_error("its last page is incomplete", source)
     return pages
 
 
-def _closed(pages: list[memoryview]) -> bytes:
-    """The pages of a stream, the last one marked as such, which recorders that were stopped leave out."""
+def _join_pages(pages: list[memoryview]) -> bytes:
+    """Join the pages of a stream, and set the end flag on the last one, which a stopped recorder doesn't."""
     last = bytearray(pages[-1])
-    whole = int.from_bytes(last[_CHECKSUM], "little") == _checksum(last)
-    if whole and not last[5] & _LAST:
+    intact = int.from_bytes(last[_CHECKSUM], "little") == _checksum(last)
+    if intact and not last[5] & _LAST:
         last[5] |= _LAST
         last[_CHECKSUM] = _checksum(last).to_bytes(4, "little")
     return b"".join([*pages[:-1], last])
 
 
 def _checksum(page: bytearray) -> int:
-    """Ogg's CRC-32, which is zlib's but for the order of bits and what it begins with."""
+    """The CRC-32 of a page: zlib's polynomial with the other bit order and initial value."""
     cleared = bytes(page[:22]) + bytes(4) + bytes(page[26:])
     mirrored = zlib.crc32(cleared.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)

@@ -1,8 +1,8 @@
-"""C code that prints on stderr is run where it can't: in a thread of its own, so that nobody else is hushed.
+"""Decoders that print on stderr run in a thread that can't write there, so that no other thread is silenced.
 
-libsndfile decodes MP3 by libmpg123, which prints a line for each damaged frame, and hands out no way to turn
-that off. Descriptor 2 is the whole process's, so moving it would take words from other threads. On Linux a
-thread can give up the right to write there, for itself alone and for good (seccomp(2)).
+libsndfile decodes MP3 by libmpg123, which prints a line for each damaged frame, and offers no way to turn
+that off. File descriptor 2 belongs to the whole process, so redirecting it would lose other threads' output.
+On Linux a thread can give up the right to write to it, for itself alone and for good (seccomp(2)).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 _STDERR = 2
-_SET_NO_NEW_PRIVS = 38  # prctl(2): what a thread without rights of its own must say before
-_MODE_FILTER, _SPEC_ALLOW = 1, 4  # seccomp(2): install a filter; without it old kernels slow the thread down
-_LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # instructions of its filters
+_SET_NO_NEW_PRIVS = 38  # prctl(2): required of unprivileged threads before they install a filter
+_MODE_FILTER, _SPEC_ALLOW = 1, 4  # seccomp(2): install a filter; no slow mitigations on old kernels
+_LOAD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06  # opcodes of classic BPF, in which filters are written
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EBADF
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in what a filter looks at
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data, which a filter examines
 
 
 class _Machine(NamedTuple):
@@ -41,16 +41,15 @@ _MACHINES = {
 }
 
 
-def quietly(task: Callable[[], Result]) -> Result:
-    """Run a task in a thread that can't write to stderr, and give what it gives, or raise what it raises.
+def run_quietly(task: Callable[[], T]) -> T:
+    """Run a task in a thread that can't write to stderr; return its result, or raise its error.
 
-    Where there is no such thread (not on Linux, or forbidden there), the task runs here. OSError when no
-    thread can be started.
+    Off Linux the task runs in the calling thread. Raises OSError when no thread can be started.
     """
     machine = _machine()
     if machine is None:
         return task()
-    future: Future[Result] = Future()
+    future: Future[T] = Future()
     try:
         threading.Thread(target=_run, args=(future, task, machine), daemon=True, name="quiet").start()
     except RuntimeError as cause:
@@ -60,7 +59,7 @@ def quietly(task: Callable[[], Result]) -> Result:
 
 def _run(future: Future[Any], task: Callable[[], Any], machine: _Machine) -> None:
     try:
-        _hush(machine)
+        _block_stderr(machine)
         future.set_result(task())
     except BaseException as failure:
         future.set_exception(failure)
@@ -72,8 +71,8 @@ def _machine() -> _Machine | None:
     return _MACHINES.get(platform.machine()) if linux else None
 
 
-def _hush(machine: _Machine) -> None:
-    """Take the right to write to stderr from this thread; a kernel that can't leaves it as it is."""
+def _block_stderr(machine: _Machine) -> None:
+    """Make write(2) and writev(2) to stderr fail in this thread; without effect on kernels that forbid it."""
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_JUMP_IF_EQUAL, 0, 6, machine.architecture),

@@ -1,4 +1,4 @@
-"""Samples of any type on the scale of -1 to 1, and an error for those whose scale isn't their type's."""
+"""Samples of any type are scaled to -1 to 1, and refused if their values are on another type's scale."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
-from ..waveform import LOUDEST, Samples, divisor, too_loud
+from ..waveform import LOUDEST, Samples, divisor, loudness_error
 
 Array = np.ndarray[Any, Any]
 
 _FLOAT_END = float(np.finfo(np.float32).max)
-_LOOKED_AT = 4096
+_HEAD = 4096  # samples checked first, which nearly always tell that they aren't all whole
 
 
 def to_float(samples: Array) -> Samples:
-    """Float32, integers divided by their range; what float32 can't hold becomes infinite."""
+    """Convert samples to float32, integers divided by the range of their type, too large floats to inf."""
     kind = samples.dtype
     if kind.kind == "f":
         with np.errstate(over="ignore"):  # refused later, as not finite
@@ -27,12 +27,12 @@ def to_float(samples: Array) -> Samples:
 
 
 def require_scale(samples: Array, source: str) -> None:
-    """Raise InputError for another type than floats or integers, and for values on the scale of another type.
+    """Raise InputError for types other than floats and integers, and for values on another type's scale.
 
-    Integers of 32 or 64 bits are refused when none uses more than half of these bits, as values of 16 bits in
-    an int32 array: a recording as quiet as that is silent. All zeros are silence, and multiples of 256 are 24
-    bits in the upper part of 32. Unsigned integers lie around the middle of their range, so those in its
-    lowest part are refused. Floats are refused beyond 16, and when they are whole numbers beyond 1.
+    Integers of 32 or 64 bits are refused when all of them fit into half of the bits, such as 16-bit values in
+    an int32 array: a recording that quiet would be silent. All zeros are accepted as silence, and multiples
+    of 256 in int32 as 24-bit values. Unsigned integers are centred on the middle of their range, so values in
+    its lowest part only are refused. Floats are refused beyond 16, and when they are integers beyond 1.
     """
     kind = samples.dtype
     if kind.kind not in "fiu":
@@ -46,7 +46,7 @@ def require_scale(samples: Array, source: str) -> None:
 
 
 class FloatScale:
-    """The range of floats, block by block, and whether they are integers that became floats."""
+    """The scale of float samples, tracked block by block: their range, and whether all are whole numbers."""
 
     def __init__(self, block: Array | None = None) -> None:
         self._low, self._high, self._whole = 0.0, 0.0, True
@@ -55,26 +55,26 @@ class FloatScale:
 
     @np.errstate(invalid="ignore")
     def see(self, block: Array) -> None:
-        """Take a block in."""
+        """Update the range with a block of samples."""
         if block.size:
             self._low = min(self._low, float(block.min()))
             self._high = max(self._high, float(block.max()))
             self._whole = self._whole and _whole(block)
 
     def require(self, source: str) -> None:
-        """Raise InputError for the scale of integers; what float32 can't hold is refused elsewhere."""
+        """Raise InputError for floats on the scale of integers; infinite ones are refused elsewhere."""
         peak = max(-self._low, self._high)
         if LOUDEST < peak <= _FLOAT_END or (self._whole and 1 < peak <= _FLOAT_END):
-            raise too_loud(self._low, self._high, source)
+            raise loudness_error(self._low, self._high, source)
 
 
 def _whole(block: Array) -> bool:
-    head = block.reshape(-1)[:_LOOKED_AT] if block.flags.c_contiguous else block[..., :_LOOKED_AT]
+    head = block.reshape(-1)[:_HEAD] if block.flags.c_contiguous else block[..., :_HEAD]
     return bool((head == np.rint(head)).all()) and bool((block == np.rint(block)).all())
 
 
 def _require_bits(samples: Array, low: int, high: int, source: str) -> None:
-    """Raise InputError for integers that use no more than half of the bits of their type."""
+    """Raise InputError for integers that use at most half of the bits of their type."""
     kind, half = samples.dtype, 4 * samples.dtype.itemsize
     full = 2 ** (2 * half - 1)
     if kind.kind == "u":
@@ -87,7 +87,7 @@ def _require_bits(samples: Array, low: int, high: int, source: str) -> None:
             )
     elif 0 < (peak := max(-low, high)) <= 2 ** (half - 1):
         if kind.itemsize == 4 and not (samples % 256).any():
-            return  # 24 bits, as they stand in 32
+            return  # 24-bit values, shifted to the upper bits of 32
         scale = divisor(peak)
         raise InputError(
             f"its {kind} samples go from {low} to {high}, and full scale of {kind} is {full}",

@@ -33,13 +33,8 @@ from .reach import Reach
 M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")
 
-_BASES: tuple[Any, ...] = (
-    tuple,
-    frozenset,
-    OrderedDict,
-    defaultdict,
-    *MUTABLE,
-)  # subclasses before their bases
+# The types of containers, subclasses before their bases.
+_BASES: tuple[Any, ...] = (tuple, frozenset, OrderedDict, defaultdict, *MUTABLE)
 
 
 def structural_copy(module: M) -> M:

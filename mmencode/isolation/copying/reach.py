@@ -28,9 +28,8 @@ class Reach:
         """Walk through all values, and return the ids of those that must be replaced whatever they hold."""
         fresh: list[int] = []
         waiting: list[tuple[Any, bool]] = [(root, True)]
-        reached: dict[
-            int, bool
-        ] = {}  # by id, whether a path to it passes through modules and containers only
+        # By id, whether a path to the value passes through modules and containers only.
+        reached: dict[int, bool] = {}
         while waiting:
             value, own = waiting.pop()
             key, kind = id(value), type(value)

@@ -65,7 +65,7 @@ class ItemChecks(Suite):
         """Rates are converted, not ignored."""
         self.only_for(AUDIO)
         waveform: Waveform = self.safe_items()[0]
-        raised = waveform.resampled(3 * waveform.rate)
+        raised = waveform.resample(3 * waveform.rate)
         found = self.encode([waveform, raised]).vectors
         assert found[0] @ found[1] > 0.98, f"cosine {found[0] @ found[1]:.3f} at three times the rate"
 

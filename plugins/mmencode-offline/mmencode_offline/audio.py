@@ -48,7 +48,7 @@ class YamNet(Encoder):
 
     def preprocess(self, item: Waveform) -> Tensors:
         """Compute log-mel patches `[patches, 96, 64]`."""
-        return {"patches": torch.from_numpy(self._log_mel(item.resampled(frontend.RATE).samples))}
+        return {"patches": torch.from_numpy(self._log_mel(item.resample(frontend.RATE).samples))}
 
     def collate(self, items: list[Tensors]) -> Tensors:
         """Join the patches of all items, `[patches, 96, 64]`, with `counts` `[b]` of each item's patches."""

@@ -156,11 +156,8 @@ def _fit(
     steps = epochs * math.ceil(len(train) / recipe.batch)
     optimiser = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
-    best, kept, waited = (
-        _loss_on_held_out(student, held_out, recipe, bag),
-        copy.deepcopy(student.state_dict()),
-        0,
-    )
+    best, waited = _loss_on_held_out(student, held_out, recipe, bag), 0
+    kept = copy.deepcopy(student.state_dict())
     for epoch in range(1, epochs + 1):
         student.train()
         for batch in _batches(train, recipe.batch):

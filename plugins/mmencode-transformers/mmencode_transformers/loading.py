@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 from transformers.models.auto.auto_factory import _get_model_class
 from transformers.utils import logging as transformers_logging
 
-from mmencode.checkpoints import Bounded, State, describe_error
+from mmencode.checkpoints import Bounded, StateDict, describe_error
 from mmencode.errors import WeightsError
 
 from .sources import Checkpoint
@@ -70,7 +70,7 @@ def load(checkpoint: Checkpoint, config: Any, kind: Any = AutoModel) -> tuple[An
     return model, missing
 
 
-def _build(checkpoint: Checkpoint, config: Any, kind: Any, state: State) -> tuple[Any, set[str]]:
+def _build(checkpoint: Checkpoint, config: Any, kind: Any, state: StateDict) -> tuple[Any, set[str]]:
     """Build a model and fill it with tensors, so that transformers itself reads no file of weights."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:

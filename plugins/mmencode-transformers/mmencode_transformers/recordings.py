@@ -48,7 +48,7 @@ class Windowed(Encoder):
 
     def preprocess(self, item: Waveform) -> Tensors:
         """Stack the tensors of a recording's windows."""
-        made = [self.inputs(window) for window in self.cut(item.resampled(self.rate).samples)]
+        made = [self.inputs(window) for window in self.cut(item.resample(self.rate).samples)]
         return {key: torch.stack([tensors[key] for tensors in made]) for key in made[0]}
 
     def collate(self, items: list[Tensors]) -> Tensors:

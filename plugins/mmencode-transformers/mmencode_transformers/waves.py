@@ -41,7 +41,7 @@ class WaveEncoder(Encoder):
 
     def preprocess(self, item: Waveform) -> Tensors:
         """Cut a recording into windows, `samples` `[n]` in order, with their `lengths` `[windows]`."""
-        samples = item.resampled(self._rate).samples
+        samples = item.resample(self._rate).samples
         cut = windows.cut(samples, _SECONDS * self._rate, self._least)
         padded = [np.pad(window, (0, max(0, self._least - len(window)))) for window in cut]
         return windows.tensors_of([self._input(window) for window in padded])

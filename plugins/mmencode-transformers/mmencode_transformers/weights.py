@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mmencode.checkpoints import State, read_object, read_state
+from mmencode.checkpoints import StateDict, read_object, read_state
 from mmencode.errors import WeightsError
 
 from .sources import Checkpoint
@@ -14,7 +14,7 @@ from .sources import Checkpoint
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def read_weights(checkpoint: Checkpoint) -> State:
+def read_weights(checkpoint: Checkpoint) -> StateDict:
     """Read a checkpoint's tensors by name; WeightsError for files that are missing, damaged, or elsewhere.
 
     Trainers' prefixes are taken off; see `mmencode.checkpoints.read_state`.
@@ -32,7 +32,7 @@ def read_weights(checkpoint: Checkpoint) -> State:
     )
 
 
-def _join_shards(checkpoint: Checkpoint, index: Path) -> State:
+def _join_shards(checkpoint: Checkpoint, index: Path) -> StateDict:
     """Read tensors from the shards that an index assigns them to."""
     places = read_object(index).get("weight_map")
     if not isinstance(places, dict) or not all(_is_shard(file) for file in places.values()):

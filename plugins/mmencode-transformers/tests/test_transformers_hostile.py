@@ -162,7 +162,7 @@ def test_settings_of_another_model_end_before_it_is_built(copied, change, words)
 def test_settings_that_are_nested_for_ever_are_named(copied):
     folder = copied()
     (folder / "config.json").write_text('{"a":' * 800 + "1" + "}" * 800)
-    refused(folder, "objects within each other")
+    refused(folder, "nested deeper than 64 levels")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_preprocessing_to_sizes_that_no_item_has_is_refused(copied, kind, make, 
 def test_tokenizer_that_multiplies_a_text_is_refused(copied, normalizer):
     folder = copied()
     rewrite(folder / "tokenizer.json", normalizer=normalizer)
-    refused(folder, "characters of one", "tokenizer.json")
+    refused(folder, "turn one character into", "tokenizer.json")
 
 
 def test_tokenizer_that_looks_for_pieces_of_endless_words_is_refused(copied):

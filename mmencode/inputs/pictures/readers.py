@@ -1,4 +1,4 @@
-"""Pillow's readers, and those that other packages bring, each by what it reads."""
+"""Readers of picture formats: Pillow's own and those of other packages, opened under our limit on pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image, ImageFile
 
 from ...errors import InputError
-from ..limits import Limits, raising
+from ..limits import Limits, limit_remedy
 
 _READERS: Mapping[str, tuple[str, str]] = {
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
@@ -33,28 +33,29 @@ _PACKAGES = {
     "AVIF": ("an AVIF picture", "pip install -U pillow"),
     "WEBP": ("a WebP picture", "pip install -U pillow"),
 }
-_GUARD = "_decompression_bomb_check"
-Guard = Callable[[tuple[int, int]], None]
+_BOMB_CHECK = "_decompression_bomb_check"
+SizeCheck = Callable[[tuple[int, int]], None]
 
 
-def opened(kind: str, content: bytes, source: str, limits: Limits) -> ImageFile.ImageFile:
-    """The picture, its header read by its own reader: never by PIL.Image.open, whose limits are the user's.
+def open_picture(kind: str, content: bytes, source: str, limits: Limits) -> ImageFile.ImageFile:
+    """Open a picture, not decoded yet, by the reader of its format.
 
-    Raises InputError where the package that has the reader isn't installed, and whatever the reader raises.
+    PIL.Image.open isn't used: its limit on pixels is the user's own. Raises InputError where the package with
+    the reader isn't installed, and whatever the reader raises.
     """
     module, name = _READERS[kind]
     try:
         found = import_module(module)
     except ImportError as cause:
-        raise _missing(kind, source) from cause
+        raise _missing_error(kind, source) from cause
     if not getattr(found, "SUPPORTED", True):  # Pillow, built without the library
-        raise _missing(kind, source)
-    guard = partial(require_pixels, source=source, limits=limits)
-    return _guarded(getattr(found, name), guard)(BytesIO(content))
+        raise _missing_error(kind, source)
+    check = partial(require_pixels, source=source, limits=limits)
+    return _with_size_check(getattr(found, name), check)(BytesIO(content))
 
 
 def require_pixels(size: tuple[int, int], source: str, limits: Limits) -> None:
-    """Raise InputError for a picture without pixels, or with more than the limit."""
+    """Raise InputError for a picture without pixels, or with more than `limits.pixels`."""
     width, height = size
     if width * height == 0:
         raise InputError(f"it has no pixels: {width} x {height}", source=source, remedy="leave it out")
@@ -62,52 +63,53 @@ def require_pixels(size: tuple[int, int], source: str, limits: Limits) -> None:
         raise InputError(
             f"it is {width} x {height}: {width * height} pixels, and the limit is {limits.pixels}",
             source=source,
-            remedy=f"scale it down, or {raising('pixels', width * height)}",
+            remedy=f"scale it down, or {limit_remedy('pixels', width * height)}",
             fault="limit",
         )
 
 
-def _missing(kind: str, source: str) -> InputError:
+def _missing_error(kind: str, source: str) -> InputError:
     what, remedy = _PACKAGES[kind]
     return InputError(
-        f"it is {what}, and nothing that is installed reads those",
+        f"it is {what}, and no installed package reads that format",
         source=source,
         remedy=remedy,
         fault="access",
     )
 
 
-def _guarded(reader: type[ImageFile.ImageFile], guard: Guard) -> type[ImageFile.ImageFile]:
-    """The reader with this guard against bombs in place of Pillow's, where it asks that one itself.
+def _with_size_check(reader: type[ImageFile.ImageFile], check: SizeCheck) -> type[ImageFile.ImageFile]:
+    """Make a subclass of a reader whose own calls of Pillow's decompression-bomb check call ours instead.
 
-    Pillow's knows one limit for the whole process, the user's: their other threads may count on it, so that
-    it stays as it is, and what the reader's methods see in place of PIL.Image is a module with our guard.
+    Pillow has one limit for the whole process, PIL.Image.MAX_IMAGE_PIXELS. It is the user's, and their other
+    threads may rely on it, so it isn't changed. Instead those methods of the reader that call the check are
+    copied with other globals, in which `Image` is a proxy of PIL.Image with our check.
     """
     methods = {}
-    for name in _asking(reader):
+    for name in _methods_that_check(reader):
         found = vars(reader)[name]
-        known = found.__globals__ | {"Image": _Pillow(guard)}
+        known = found.__globals__ | {"Image": _ImageModule(check)}
         methods[name] = FunctionType(found.__code__, known, name, found.__defaults__, found.__closure__)
         methods[name].__kwdefaults__ = found.__kwdefaults__
     return type(reader.__name__, (reader,), methods) if methods else reader
 
 
 @cache
-def _asking(reader: type[ImageFile.ImageFile]) -> tuple[str, ...]:
-    """The reader's own methods that ask the guard."""
+def _methods_that_check(reader: type[ImageFile.ImageFile]) -> tuple[str, ...]:
+    """The names of a reader's own methods that call Pillow's decompression-bomb check."""
     functions = {name: found for name, found in vars(reader).items() if isinstance(found, FunctionType)}
-    return tuple(name for name, found in functions.items() if _GUARD in found.__code__.co_names)
+    return tuple(name for name, found in functions.items() if _BOMB_CHECK in found.__code__.co_names)
 
 
-class _Pillow(ModuleType):
-    """PIL.Image, but for its guard."""
+class _ImageModule(ModuleType):
+    """A proxy of the module PIL.Image with another decompression-bomb check."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, check: SizeCheck) -> None:
         super().__init__(Image.__name__)
-        self._guard = guard
+        self._check = check
 
     def __getattr__(self, name: str) -> Any:
         return getattr(Image, name)
 
     def _decompression_bomb_check(self, size: tuple[int, int], error_only: bool = False) -> None:
-        self._guard(size)
+        self._check(size)
