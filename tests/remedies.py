@@ -30,6 +30,7 @@ RECEIVERS = {
     "first": "mmencode.Quantised",
     "space": "mmencode.Space",
     "index": "mmencode.Index",
+    "store": "mmencode.index.store.Store",
     "text": "builtins.str",
     "item": "builtins.bytes",
     "array": "numpy.ndarray",
@@ -46,7 +47,7 @@ RECEIVERS = {
 }
 # Whose methods messages call without saying on what, or whose classes without their module.
 METHODS = tuple(f"mmencode.{name}" for name in ("Space", "Embeddings", "Quantised", "Encoder", "Index"))
-ELSEWHERE = ("torch.utils.data", "numpy", "numpy.ndarray", "torch.Tensor", "pandas.DataFrame")
+ELSEWHERE = ("io.BytesIO", "torch.utils.data", "numpy", "numpy.ndarray", "torch.Tensor", "pandas.DataFrame")
 # What only libraries know that take seconds to import.
 SLOW = re.compile(r"\b(timm|open_clip|openclip|torchaudio|diffusers|save_pretrained|Timm\w+)\b")
 SLOW_MODULES = ("mmencode.encoders.timm", "diffusers.AutoencoderKL")

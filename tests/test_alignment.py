@@ -14,7 +14,7 @@ from mmencode.engine.runtime import Runtime
 from mmencode.errors import FitError, InputError
 from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import moments, ridge
-from mmencode.spaces.alignment import FORCED, fit, key_of, split
+from mmencode.spaces.alignment import FORCED, fit, hash_item, split
 from mmencode.spaces.space import Space
 
 WIDTH, DIM = 24, 16
@@ -159,7 +159,7 @@ def test_nonsense_is_a_value_error(wrong, target):
 def test_one_item_never_stands_on_both_sides_of_a_split():
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(400, 4)).astype(np.float32)
-    keys = [key_of(f"item {number % 100}", "text", number) for number in range(400)]
+    keys = [hash_item(f"item {number % 100}", "text", number) for number in range(400)]
     rows[:, 0] = np.arange(400)
     folds = split([(rows, rows, keys)], folds=5, seed=0)
     items = [{int(place) % 100 for place in fold.rows()[1][:, 0]} for fold in folds]
@@ -169,27 +169,27 @@ def test_one_item_never_stands_on_both_sides_of_a_split():
 
 @pytest.mark.parametrize("item", ["a", b"a", np.zeros(3), (np.ones(4), 16000)])
 def test_equal_items_have_one_key_and_others_another(item):
-    assert key_of(item, "text", 0) == key_of(item, "text", 1)
-    assert key_of(item, "text", 0) != key_of("something else", "text", 0)
+    assert hash_item(item, "text", 0) == hash_item(item, "text", 1)
+    assert hash_item(item, "text", 0) != hash_item("something else", "text", 0)
 
 
 def test_files_of_one_content_have_one_key_wherever_they_are(tmp_path):
     for name, content in {"a": b"1", "b": b"1", "c": b"2"}.items():
         (tmp_path / name).write_bytes(content)
-    a, b, c = (key_of(path, "image", 0) for path in (tmp_path / "a", str(tmp_path / "b"), tmp_path / "c"))
+    a, b, c = (hash_item(path, "image", 0) for path in (tmp_path / "a", str(tmp_path / "b"), tmp_path / "c"))
     assert a == b != c
 
 
 def test_items_without_content_to_compare_are_told_apart_by_number():
     item = object()
-    assert key_of(item, "image", 1) == key_of(item, "image", 1) != key_of(item, "image", 2)
+    assert hash_item(item, "image", 1) == hash_item(item, "image", 1) != hash_item(item, "image", 2)
 
 
 def test_rows_held_are_bounded_and_the_sums_are_of_all():
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(1000, 4)).astype(np.float32)
     (only, *_) = split(
-        [(rows, rows, [key_of(str(number), "text", number) for number in range(1000)])], 3, 0, most=50
+        [(rows, rows, [hash_item(str(number), "text", number) for number in range(1000)])], 3, 0, most=50
     )
     assert len(only.rows()[0]) == 50
     assert only.moments.count > 200
@@ -198,7 +198,7 @@ def test_rows_held_are_bounded_and_the_sums_are_of_all():
 def test_fit_to_constant_features_says_that_they_are(target):
     draw = np.random.default_rng(0)
     rows, same = draw.normal(size=(100, 4)).astype(np.float32), np.ones((100, 4), np.float32)
-    held = split([(same, rows, [key_of(str(number), "text", number) for number in range(100)])], 5, 0)
+    held = split([(same, rows, [hash_item(str(number), "text", number) for number in range(100)])], 5, 0)
     with pytest.raises(FitError, match="all features are the same"):
         fit(held, "ridge", source="a", target="b", seed=0, force=False)
 
@@ -208,7 +208,7 @@ def test_outputs_for_unseen_items_are_spread_as_far_as_their_targets(method):
     draw = np.random.default_rng(0)
     rows = draw.normal(size=(1400, WIDTH)).astype(np.float32)
     targets = rows[:, :DIM] + 3 * draw.normal(size=(1400, DIM)).astype(np.float32) + 1  # mostly noise
-    keys = [key_of(str(number), "text", number) for number in range(400)]
+    keys = [hash_item(str(number), "text", number) for number in range(400)]
     held = split([(rows[:400], targets[:400], keys)], 5, 0)
     solved = fit(held, method, source="a", target="b", seed=0, force=True)
     centre = targets[:400].mean(axis=0)
@@ -227,7 +227,7 @@ def test_no_target_is_found_by_far_too_many_items():
     rows = classes[places] @ draw.normal(size=(DIM, WIDTH)) + 8 * draw.normal(size=(600, WIDTH))
     rows, targets = rows.astype(np.float32), classes[places].astype(np.float32)
     plain = ridge(moments([(torch.from_numpy(rows), torch.from_numpy(targets))]))
-    keys = [key_of(str(number), "text", number) for number in range(600)]
+    keys = [hash_item(str(number), "text", number) for number in range(600)]
     solved = fit(split([(rows, targets, keys)], 5, 0), "ridge", source="a", target="b", seed=0, force=True)
     unit = classes / np.linalg.norm(classes, axis=1, keepdims=True)
     most = [

@@ -243,6 +243,11 @@ def test_names_of_the_batch_become_the_keys_of_the_rows_that_are_there():
         rows.with_keys(["zero", "one"])
 
 
+def test_former_name_of_with_keys_gives_the_same():
+    rows = make(2)
+    assert rows.named(names=["a", "b"]).keys == rows.with_keys(keys=["a", "b"]).keys == ("a", "b")
+
+
 def test_names_and_keys_are_taken_by_place_and_never_from_a_table():
     pandas = pytest.importorskip("pandas")
     names = pandas.Series(["zero", "one", "two"], index=[2, 0, 1])

@@ -27,7 +27,7 @@ from mmencode.plugins.spec import EncoderSpec
 from mmencode.projection import Linear
 from mmencode.spaces.space import Space
 from mmencode.testing import EncoderConformance, sample_items
-from mmencode.testing.conformance.handed import changed, state
+from mmencode.testing.conformance.handed import differences, state_of
 
 IMAGES = sample_items("image", 3)
 SPEC = EncoderSpec(name="mine", modality="image", target=f"{__name__}:Mine.encoder", dim=64)
@@ -112,11 +112,11 @@ def gone_on(own):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_network_stays_as_it_was(own, dtype):
-    before = state(own)
+    before = state_of(own)
     assert len(own.state_dict()) == 19
     with space_of(SPEC, dtype=dtype) as space:
         space.encode("image", IMAGES)
-        assert changed(before, state(own)) == []
+        assert differences(before, state_of(own)) == []
     assert own.state_dict().keys() == network().state_dict().keys()
     own.to(torch.bfloat16)(torch.rand(4, 64, dtype=torch.bfloat16))  # so its owner can cast it
     own.float()
@@ -161,21 +161,21 @@ def test_space_of_a_shared_network_has_one_fingerprint_whichever_is_used_first(o
     expected = space_of(TEXTS, PICTURES).id
     items = {"text": ["a", "b"], "image": IMAGES}
     with space_of(TEXTS, PICTURES) as space:
-        before = state(own)
+        before = state_of(own)
         for modality in (first, *(items.keys() - {first})):
             space.encode(modality, items[modality])
         assert space.id == expected
-        assert changed(before, state(own)) == []
+        assert differences(before, state_of(own)) == []
     with space_of(TEXTS, PICTURES) as again:
         assert again.id == expected
 
 
 def test_compiling_leaves_the_network_alone(own, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda module: module)  # which would take its time
-    before = state(own)
+    before = state_of(own)
     with space_of(SPEC, compile=True) as space:
         space.encode("image", IMAGES)
-    assert changed(before, state(own)) == []
+    assert differences(before, state_of(own)) == []
 
 
 def test_encoder_that_is_used_twice_is_two(own):
@@ -192,10 +192,10 @@ def test_encoder_that_is_used_twice_is_two(own):
 def test_projection_of_ones_own_stays_as_it_is():
     Mine.projection = Linear(torch.eye(5, 64), torch.zeros(5)).train()
     spec = replace(SPEC, projection=f"{__name__}:Mine.led", dim=5)
-    before = state(Mine.projection)
+    before = state_of(Mine.projection)
     for space in (space_of(spec), Space("mine", [SPEC], projections={"image": Mine.projection})):
         expected = space.encode("image", IMAGES).vectors
-        assert changed(before, state(Mine.projection)) == []
+        assert differences(before, state_of(Mine.projection)) == []
         Mine.projection.weight += 1  # whoever trains it on doesn't change the space
         np.testing.assert_array_equal(space.encode("image", IMAGES), expected)
         Mine.projection.weight -= 1
@@ -211,12 +211,12 @@ class TestSharedNetwork(EncoderConformance):
 
 
 def test_kit_leaves_a_shared_network_alone(own):
-    before = state(own)
+    before = state_of(own)
     suite = TestSharedNetwork()
     suite.test_moving_the_encoder_leaves_nothing_behind()
     suite.test_bfloat16_stays_close()
     suite.teardown_class()
-    assert changed(before, state(own)) == []
+    assert differences(before, state_of(own)) == []
     with space_of(SPEC) as space:
         assert len(space.encode("image", IMAGES)) == 3
 
@@ -339,19 +339,19 @@ def test_lazy_layer_is_said_to_have_no_weights():
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet", "test_convnext"])
 def test_timm_model_stays_as_it_is(name):
     model = timm.create_model(name).train()
-    before, keys = state(model), model.state_dict().keys()
+    before, keys = state_of(model), model.state_dict().keys()
     TimmEncoder(model)
     TimmClassifier(model)
-    assert changed(before, state(model)) == []
+    assert differences(before, state_of(model)) == []
     assert model.state_dict().keys() == keys
 
 
 def test_torchaudio_model_stays_as_it_is():
     model = torchaudio.models.wav2vec2_base(aux_num_out=5)
     model.encoder.transformer.layers = model.encoder.transformer.layers[:1]
-    before = state(model.train())
+    before = state_of(model.train())
     TorchaudioEncoder(model, rate=16000)
-    assert changed(before, state(model)) == []
+    assert differences(before, state_of(model)) == []
     assert model.aux is not None
 
 
@@ -360,9 +360,9 @@ def test_open_clip_model_stays_as_it_is_and_feeds_both_encoders():
     text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
     model = open_clip.CustomTextCLIP(64, vision, text).train()
     model.visual.preprocess_cfg = {"size": 64}
-    before, random = state(model), torch.get_rng_state()
+    before, random = state_of(model), torch.get_rng_state()
     image, words = OpenClipImage(model), OpenClipText(model, open_clip.get_tokenizer("ViT-B-32"))
-    assert changed(before, state(model)) == []
+    assert differences(before, state_of(model)) == []
     assert torch.equal(torch.get_rng_state(), random)
     with torch.no_grad():
         model.eval()

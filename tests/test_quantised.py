@@ -152,6 +152,11 @@ def test_dequantised_vectors_are_of_the_space_and_near(kind):
     assert (similarity(found, embeddings).argmax(axis=1) == np.arange(50)).all()
 
 
+def test_former_spelling_of_dequantize_gives_the_same():
+    codes = make().quantize("int8")
+    np.testing.assert_array_equal(codes.dequantise().vectors, codes.dequantize().vectors)
+
+
 @pytest.mark.parametrize("kind", ["int8", "binary"])
 def test_codes_of_two_spaces_are_refused(kind):
     with pytest.raises(SpaceMismatchError, match=r"a@1 and b@2"):

@@ -80,7 +80,7 @@ class Embeddings(Interchange):
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray[Any, Any]) -> Embeddings:
+    def __getitem__(self, rows: int | slice | Sequence[int] | Array) -> Embeddings:
         if isinstance(rows, (int, np.integer)):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)}")

@@ -44,6 +44,8 @@ class Sampling:
         hashes = [hashlib.sha256(salt + key.encode(errors="surrogatepass")).digest() for key in keys]
         return sorted(sorted(range(len(keys)), key=lambda place: (hashes[place], place))[: self.sample])
 
+    chosen = draw  # the former name, for a release
+
     def intervals(self, values: Numbers, statistic: Statistic) -> list[tuple[float, float]]:
         """Estimate the 95 % interval of each figure that `statistic` computes from rows `[n, columns]`.
 

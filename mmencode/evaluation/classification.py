@@ -76,7 +76,7 @@ def zero_shot(
         raise ValueError(f"{len(items)} items have {len(own)} labels: give one for each")
     sampling, origin = sampling or Sampling(), origin or Origin()
     names, places = place_labels(own, classes)
-    depths, notes = depths_of(k, len(names), "classes", DEPTHS)
+    depths, notes = choose_depths(k, len(names), "classes", DEPTHS)
     keys = origin.keys_of(items)
     rows = [
         LabelledItem(keys[each], items[each], names[places[each]], places[each])
@@ -85,7 +85,7 @@ def zero_shot(
     classifier = space.classifier(names, templates, duplicates=duplicates)
     found = _classify(space, modality, rows, classifier, progress)
     left_out = (*origin.left_out, *found.left_out)
-    require_some(len(found.rows), left_out, origin.source)
+    require_measurable(len(found.rows), left_out, origin.source)
     shares = tuple(found.class_figures())
     return Report(
         task="zero-shot",
@@ -142,11 +142,11 @@ def sort_classes(labels: Sequence[str], classes: Sequence[str] | None = None) ->
                 index=place,
             )
     if len(names) < 2:
-        raise _too_few(names)
+        raise _too_few_classes(names)
     return names
 
 
-def _too_few(names: Sequence[str]) -> InputError:
+def _too_few_classes(names: Sequence[str]) -> InputError:
     return InputError(
         f"there is one class, {names[0]!r}" if names else "there are no items",
         source="the labels",
@@ -167,7 +167,7 @@ def place_labels(labels: Sequence[Any], classes: Sequence[str] | None = None) ->
         places = {name: place for place, name in enumerate(names)}
         return names, [places[label] for label in labels]
     if len(given) < 2:
-        raise _too_few(given)
+        raise _too_few_classes(given)
     for row, place in enumerate(numbers):
         if not 0 <= place < len(given):
             raise InputError(
@@ -189,7 +189,7 @@ def _digest(names: Sequence[str], rows: Sequence[LabelledItem]) -> str:
     return json_digest({"classes": sorted(names) if distinct else list(names), "rows": labelled})
 
 
-def depths_of(
+def choose_depths(
     k: Sequence[int] | None, count: int, what: str, usual: Sequence[int]
 ) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Choose the depths to measure at: those of `k`, or the usual ones up to `count`, with a note on others.
@@ -211,7 +211,7 @@ def depths_of(
     return tuple(depth for depth in usual if depth <= count), (note,) if large else ()
 
 
-def require_some(count: int, left_out: Sequence[LeftOut], source: str) -> None:
+def require_measurable(count: int, left_out: Sequence[LeftOut], source: str) -> None:
     """Raise InputError, with the first reason, when no item can be measured."""
     if count:
         return

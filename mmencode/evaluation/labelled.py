@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..inputs.tables import FILES, item_in_folder, read_pairs
 from ..zeroshot import Duplicates
 from ..zeroshot.labels import KEEP_REMEDY
-from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
+from .origin import LeftOut, Origin, is_empty_cell, make_key, read_table, read_word, require_column
 
 Names = str | os.PathLike[str]
 TWICE = "an earlier row has the same item and label"
@@ -124,11 +124,11 @@ def _distinct_items(
     found: dict[str, tuple[Any, str]] = {}
     left_out = []
     for number, row in enumerate(rows):
-        empty = [name for name in (items, labels) if blank(row.get(name))]
+        empty = [name for name in (items, labels) if is_empty_cell(row.get(name))]
         if empty:
             left_out.append(LeftOut(f"row {number}", f"it has no {empty[0]!r}"))
             continue
-        key, label = key_in_table(row[items], modality, path, number), read_word(row[labels], path, number)
+        key, label = make_key(row[items], modality, path, number), read_word(row[labels], path, number)
         if key not in found:
             found[key] = (row[items], label)
         elif found[key][1] == label:

@@ -18,7 +18,7 @@ from ..spaces.recall import DEPTHS
 from ..spaces.space import Space
 from . import chance
 from .bootstrap import Sampling
-from .classification import depths_of, require_some
+from .classification import choose_depths, require_measurable
 from .figures import Figure
 from .origin import LeftOut, Origin
 from .ranking import Ranking, rank_by_vectors
@@ -53,12 +53,12 @@ def retrieval(
     """
     sampling, origin = sampling or Sampling(), origin or Origin()
     rows, twice = _sample(_read(pairs), sampling, origin)
-    require_some(len(rows), origin.left_out, origin.source)
-    depths_of(k, _fewest_candidates(rows), "candidates", DEPTHS)  # raises before anything is encoded
+    require_measurable(len(rows), origin.left_out, origin.source)
+    choose_depths(k, _fewest_candidates(rows), "candidates", DEPTHS)  # raises before anything is encoded
     found = _encode(space, modality, rows, progress)
     left_out = (*origin.left_out, *twice, *found.left_out)
-    require_some(len(found.rows), left_out, origin.source)
-    depths, notes = depths_of(k, _fewest_candidates(found.rows), "candidates", DEPTHS)
+    require_measurable(len(found.rows), left_out, origin.source)
+    depths, notes = choose_depths(k, _fewest_candidates(found.rows), "candidates", DEPTHS)
     ways = {f"{modality} to text": False, f"text to {modality}": True}
     return Report(
         task="retrieval",

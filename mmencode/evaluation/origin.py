@@ -74,12 +74,12 @@ def require_column(name: str, columns: Sequence[str], path: str | os.PathLike[st
     )
 
 
-def blank(value: Any) -> bool:
+def is_empty_cell(value: Any) -> bool:
     """Whether a cell of a table holds nothing."""
     return value is None or (isinstance(value, str | bytes) and not value.strip())
 
 
-def key_in_table(item: Any, modality: str, path: str | os.PathLike[str], number: int) -> str:
+def make_key(item: Any, modality: str, path: str | os.PathLike[str], number: int) -> str:
     """Make the key of an item that a row of a table names; a file's is its path as the table has it."""
     if isinstance(item, bytes):
         return content_key(item)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..inputs.tables import item_in_folder
-from .origin import LeftOut, Origin, blank, key_in_table, read_table, read_word, require_column
+from .origin import LeftOut, Origin, is_empty_cell, make_key, read_table, read_word, require_column
 
 Pair = tuple[Any, str]
 SLOT = "{label}"
@@ -50,13 +50,13 @@ def read_paired_table(
     left_out = []
     for number, row in enumerate(rows):
         for name, caption in _captions(row, names):
-            empty = items if blank(row.get(items)) else name if blank(caption) else ""
+            empty = items if is_empty_cell(row.get(items)) else name if is_empty_cell(caption) else ""
             if empty:
                 left_out.append(LeftOut(f"row {number}", f"it has no {empty!r}"))
                 continue
             prompted = template.replace(SLOT, read_word(caption, path, number))
             pairs.append((item_in_folder(row[items], modality, Path(path).parent), prompted))
-            keys.append(key_in_table(row[items], modality, path, number))
+            keys.append(make_key(row[items], modality, path, number))
     source = f"{path}, columns {', '.join(map(repr, [items, *names]))}"
     source += f" as {template!r}" if template != SLOT else ""
     return Paired(tuple(pairs), Origin(source, tuple(keys), tuple(left_out)))

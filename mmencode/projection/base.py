@@ -51,11 +51,6 @@ class Projection(nn.Module, ABC):
         """
         return {}
 
-    @property
-    def shape(self) -> Settings:
-        """The kind and the settings of a projection: all but its state, as JSON can hold it."""
-        return {"kind": self.kind, "settings": self.settings}
-
     @classmethod
     def blank(cls, settings: Settings) -> Projection:
         """Make a projection of these settings, whose state is still to be loaded.
@@ -73,6 +68,11 @@ class IdentityProjection(Projection):
     def forward(self, features: Tensor) -> Tensor:
         """Return the features as they are."""
         return features
+
+
+def shape_of(projection: Projection) -> Settings:
+    """The kind and the settings of a projection: all but its state, as JSON can hold it."""
+    return {"kind": projection.kind, "settings": projection.settings}
 
 
 def copy_as_float32(tensor: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .base import Projection, Settings
+from .base import Projection, Settings, shape_of
 
 
 class Chain(Projection):
@@ -39,4 +39,4 @@ class Chain(Projection):
     @property
     def settings(self) -> Settings:
         """The shapes of both projections."""
-        return {"first": self.first.shape, "second": self.second.shape}
+        return {"first": shape_of(self.first), "second": shape_of(self.second)}

@@ -18,7 +18,7 @@ from ..errors import EncoderError, WeightsError
 from ..errors.causes import message_of
 from .anchored import LabelAnchored
 from .autoencoder import Autoencoder
-from .base import IdentityProjection, Projection, Settings
+from .base import IdentityProjection, Projection, Settings, shape_of
 from .chain import Chain
 from .contrastive import Perceptron
 from .linear import Linear, Truncation
@@ -41,7 +41,7 @@ def save_projection(projection: Projection, path: str | os.PathLike[str]) -> Non
     _require_own_kinds(projection)
     facts = {
         "format": FORMAT,
-        **projection.shape,
+        **shape_of(projection),
         "into": projection.into,
         "note": projection.note,
         "report": projection.report,
@@ -120,7 +120,7 @@ def _restore(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Projectio
         _require_state(state, blank.state_dict())  # before memory of the declared shapes is taken
     projection: Projection = blank.to_empty(device="cpu")
     projection.load_state_dict(state)
-    if projection.shape != shape:
+    if shape_of(projection) != shape:
         raise ValueError("its state and its settings don't go together")
     projection.into, projection.note, projection.report = facts["into"], facts["note"], facts["report"]
     return projection.eval().requires_grad_(False)

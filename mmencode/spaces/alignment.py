@@ -176,12 +176,12 @@ def _encode_pairs(
             raise error.at(start + (error.index or 0)) from error.__cause__
         both = np.intersect1d(part.positions, found.positions)
         rows = np.isin(part.positions, both), np.isin(found.positions, both)
-        keys = [key_of(items[place], modality, start + place) for place in both.tolist()]
+        keys = [hash_item(items[place], modality, start + place) for place in both.tolist()]
         yield part.rows[rows[0]], found.vectors[rows[1]], keys
         start += len(chunk)
 
 
-def key_of(item: Any, modality: str, number: int) -> bytes:
+def hash_item(item: Any, modality: str, number: int) -> bytes:
     """Hash the content of an item, so that items of equal content come into one fold.
 
     An item without content to compare, such as a file object that was read, is known by its number.

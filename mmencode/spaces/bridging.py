@@ -15,7 +15,7 @@ from ..engine.runtime import Runtime
 from ..errors import FitError
 from ..inputs.owning import own_each
 from ..projection import Chain, IdentityProjection, Linear, Projection
-from .alignment import CHUNK, KEPT, FitMethod, Pairs, fit, key_of, split
+from .alignment import CHUNK, KEPT, FitMethod, Pairs, fit, hash_item, split
 from .composition import EncoderLike, compose
 from .recall import recall
 from .space import Space
@@ -80,8 +80,8 @@ def bridge(
     ours: dict[str, EncoderLike] = {}
     for modality in source.modalities:
         items = (unpaired or {}).get(modality)
-        steps = [] if items is None else [_shift(centre.mean - _mean(source, modality, items))]
-        ours[modality] = source.spec(modality), _behind(source, modality, [*steps, projection])
+        steps = [] if items is None else [_shift(centre.mean - _encode_mean(source, modality, items))]
+        ours[modality] = source.spec(modality), _chain_behind(source, modality, [*steps, projection])
     parts = {**ours, **theirs} if prefer == "target" else {**theirs, **ours}
     space = compose(name, parts, runtime=runtime or target.runtime)
     for modality, pairs in (held_out or {}).items():
@@ -129,11 +129,12 @@ def _encode_corpus(
     while chunk := list(islice(items, CHUNK)):
         ours, theirs = source.encode(via, chunk).vectors, target.encode(via, chunk).vectors
         centre.add(ours)
-        yield ours, theirs, [key_of(item, via, start + place) for place, item in enumerate(chunk)]
+        yield ours, theirs, [hash_item(item, via, start + place) for place, item in enumerate(chunk)]
         start += len(chunk)
 
 
-def _mean(space: Space, modality: str, items: Iterable[Any]) -> Vectors:
+def _encode_mean(space: Space, modality: str, items: Iterable[Any]) -> Vectors:
+    """Encode items, and return the mean of their vectors."""
     centre = Centre()
     for part in space.stream(modality, items):
         centre.add(part.vectors)
@@ -145,7 +146,7 @@ def _shift(by: Vectors) -> Linear:
     return Linear(torch.eye(len(by)), torch.from_numpy(by))
 
 
-def _behind(source: Space, modality: str, steps: list[Projection]) -> Projection:
+def _chain_behind(source: Space, modality: str, steps: list[Projection]) -> Projection:
     """Chain projections, in order, behind the one that leads a modality into the source space."""
     own = source.tower(modality).projection
     *firsts, last = steps if isinstance(own, IdentityProjection) else [own, *steps]

@@ -28,11 +28,11 @@ class _Route:
     projection: Projection | None = None
     home: Space | str | None = None
 
-    def leads(self) -> tuple[str, ...]:
+    def find_ids(self) -> tuple[str, ...]:
         """The ids, one or more, of the space that the route leads into; finding them may load encoders."""
         if isinstance(self.home, Space):
             return (self.home.id,)
-        return _native_ids(self.spec) if self.projection is None else (self.projection.into,)
+        return _find_native_ids(self.spec) if self.projection is None else (self.projection.into,)
 
 
 def compose(
@@ -57,7 +57,7 @@ def compose(
     require_space_name(name)
     if not encoders:
         raise ValueError(f"space {name!r} has no encoders: give one for each modality")
-    routes = {modality: _route(modality, encoder) for modality, encoder in encoders.items()}
+    routes = {modality: _check_route(modality, encoder) for modality, encoder in encoders.items()}
     _require_one_space(routes)
     _require_one_width(name, routes)
     return Space(
@@ -72,8 +72,8 @@ def compose(
     )
 
 
-def _route(modality: str, encoder: EncoderLike) -> _Route:
-    route = _as_route(modality, encoder)
+def _check_route(modality: str, encoder: EncoderLike) -> _Route:
+    route = _make_route(modality, encoder)
     if route.spec.modality != modality:
         raise SpecError(
             f"encoder {route.spec.name!r} is for {route.spec.modality}, not for {modality}",
@@ -82,15 +82,15 @@ def _route(modality: str, encoder: EncoderLike) -> _Route:
     return route
 
 
-def _as_route(modality: str, encoder: EncoderLike) -> _Route:
+def _make_route(modality: str, encoder: EncoderLike) -> _Route:
     match encoder:
         case Space() as space:
             return _Route(space.spec(modality), space.projections.get(modality), space)
         case str() | EncoderSpec():
-            spec = _spec(encoder)
+            spec = _look_up(encoder)
             return _Route(spec, home=spec.space_name if spec in _find_declared_space(spec) else None)
         case (str() | EncoderSpec() as named, Projection() as projection):
-            spec = _spec(named)
+            spec = _look_up(named)
             _require_fit(spec, projection)
             return _Route(spec, projection)
     raise TypeError(
@@ -99,7 +99,7 @@ def _as_route(modality: str, encoder: EncoderLike) -> _Route:
     )
 
 
-def _spec(encoder: str | EncoderSpec) -> EncoderSpec:
+def _look_up(encoder: str | EncoderSpec) -> EncoderSpec:
     return registry()[encoder] if isinstance(encoder, str) else encoder
 
 
@@ -123,7 +123,7 @@ def _find_declared_space(spec: EncoderSpec) -> tuple[EncoderSpec, ...]:
     return found if spec in found else ()
 
 
-def _native_ids(spec: EncoderSpec) -> tuple[str, ...]:
+def _find_native_ids(spec: EncoderSpec) -> tuple[str, ...]:
     """The ids of an encoder's own space: with all its encoders, and with this one alone."""
     specs = _find_declared_space(spec) or (spec,)
     with Space(spec.space_name, specs, runtime=Runtime("cpu", "float32")) as whole:
@@ -138,12 +138,12 @@ def _require_one_space(routes: Mapping[str, _Route]) -> None:
         _require_fitted(route, alone=len(routes) == 1)
     if len(routes) == 1 or (len(homes) == 1 and None not in homes):
         return
-    leads = {modality: route.leads() for modality, route in routes.items()}
-    prints = [set(map(fingerprint_in, ids)) for ids in leads.values()]
+    ids = {modality: route.find_ids() for modality, route in routes.items()}
+    prints = [set(map(fingerprint_in, each)) for each in ids.values()]
     if set.intersection(*prints):
         return
     places = "; ".join(
-        f"{modality}: {route.spec.name} into {leads[modality][0]}" for modality, route in routes.items()
+        f"{modality}: {route.spec.name} into {ids[modality][0]}" for modality, route in routes.items()
     )
     raise SpaceMismatchError(
         f"these encoders don't lead into one space: {places}",

@@ -1,4 +1,4 @@
-"""Spaces by their names or folders, and the shared one behind `mmencode.encode`."""
+"""Loading of spaces by their names or folders, and the shared ones that `mmencode.encode` uses."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ def load(
     compile: bool = False,
     trust: Trust | None = None,
 ) -> Space:
-    """Make ready the space of that name or alias, of that folder, or the default one.
+    """Load a space by its name or alias, from the folder of a saved one, or the default space.
 
     Encoders are built when first used. A folder is what `Space.save` wrote; a string names one only where no
-    installed space is called that. The folder says where its encoders' weights lie; where they lie elsewhere
-    now, `space` is one, or names one, whose encoders have them. They must be the same.
+    installed space has that name. The folder says where its encoders' weights lie; if they lie elsewhere now,
+    pass a `space`, or its name, whose encoders have the same weights.
 
-    Its card chooses encoders, and the rest of a family's name says what is fetched: where it names such
-    encoders, pass trust="names" if you trust whoever made the folder. Local checkpoints need no trust.
+    The card in a folder chooses encoders. Where it names a member of a family, such as a checkpoint on a hub,
+    its words decide what is fetched: pass trust="names" if you trust whoever made the folder. Local
+    checkpoints need no trust.
 
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
@@ -118,9 +119,9 @@ def _find(
 def _require_declared(
     specs: Sequence[EncoderSpec], given: str | os.PathLike[str] | Space | None, card: str
 ) -> None:
-    """TrustError for members of families that the caller didn't name: their names are the card's words.
+    """Raise TrustError for members of families that a card names, and the caller doesn't.
 
-    Those that name a whole path are read as any local checkpoint is: bounded, and running nothing.
+    Absolute paths are let through, since a local checkpoint is read with bounds and runs nothing.
     """
     own = {spec.name for spec in _specs_of(given)} if given is not None and not _is_folder(given) else set()
     named = {
@@ -131,7 +132,7 @@ def _require_declared(
     if named:
         listed = ", ".join(f"{name!r} for {modality}" for modality, name in named.items())
         raise TrustError(
-            f"the card of a folder says by names of encoders what is to be fetched: {listed:.500}",
+            f"the card of a saved space names encoders that would be fetched: {listed:.500}",
             culprit=card,
             remedy='if you trust whoever made it, say so: load(folder, trust="names"), '
             'Index.open(path, trust="names"), or --trust on the command line',
@@ -204,7 +205,7 @@ class Shared:
             return self._load(name)
 
     def cache_clear(self) -> None:
-        """Forget all of them."""
+        """Forget all spaces that `encode` has loaded."""
         self._load.cache_clear()
 
 

@@ -1,4 +1,4 @@
-"""What plugin authors need to test an encoder: the conformance suite, fakes, and sample items."""
+"""Tools for plugin authors to test their encoders: the conformance suite, fake encoders and sample items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run a conformance suite without a test runner, check by check, each with what came of it."""
+"""Run a conformance suite without a test runner, and report the outcome of each check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State = Literal["passed", "skipped", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one check; `reason` says why where it didn't pass."""
+    """The outcome of one check, with the reason if it failed or was skipped."""
 
     check: str
     protects: str
@@ -27,19 +27,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check of a suite: its name without `test_`, and what it protects, in a sentence."""
+    """A check of a conformance suite, with its name, and the promise that it protects in a sentence."""
 
     name: str
     protects: str
     run: Callable[[], object]
 
     def attempt(self) -> Outcome:
-        """Run it; whatever it raises is its outcome, except the user's Ctrl-C."""
+        """Run the check and turn whatever it raises into an outcome, except KeyboardInterrupt."""
         try:
             self.run()
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # pytest's own Skipped and an encoder's sys.exit() are no Exceptions
+        except BaseException as error:  # pytest's Skipped and sys.exit() by an encoder aren't Exceptions
             skipped = isinstance(error, SkipTest) or type(error).__name__ == "Skipped"
             return Outcome(self.name, self.protects, "skipped" if skipped else "failed", _reason(error))
         return Outcome(self.name, self.protects, "passed")
@@ -49,7 +49,7 @@ def checks(suite: type[Suite]) -> Iterator[Check]:
     """The `test_` methods of a suite in the order in which they and its bases are written."""
     if not __debug__:
         raise MmencodeError(
-            "python -O leaves assertions out, so every check would pass", remedy="run without -O"
+            "python -O removes assertions, so that every check would pass", remedy="run without -O"
         )
     methods = [name for kind in suite.__mro__ for name in vars(kind) if name.startswith("test_")]
     instance = suite()
@@ -63,7 +63,7 @@ def _first_sentence(text: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The error in one line that is safe to print; of an assertion without a message, what it asserts."""
+    """Describe an error in one printable line; a bare assertion is described by its source line."""
     if isinstance(error, MmencodeError):
         said = f"{error.fact}; {error.remedy}" if error.remedy else error.fact
         return f"{type(error).__name__}: {printable(said, 1000)}"
@@ -78,6 +78,6 @@ def _reason(error: BaseException) -> str:
 def _first_line(error: BaseException) -> str:
     try:
         said = str(error).strip()
-    except BaseException:  # the encoder's author may have an exception of a type of its own
+    except BaseException:  # an exception class of the encoder's author may fail in its own `__str__`
         return message_of(error)
     return printable(said[:10_000].splitlines()[0]) if said else ""

@@ -1,6 +1,7 @@
-"""Small, quick encoders that keep the contract, for tests that need a space and no weights.
+"""Small, fast encoders for tests that need a space but no real weights.
 
-The three share a space of 8 dimensions, which means nothing: equal items have equal vectors, that is all.
+The three fakes share a space of 8 dimensions. Equal items have equal vectors; distances mean nothing beyond
+that.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from ..plugins.spec import AUDIO, IMAGE, TEXT, EncoderSpec
 from ..pooling import mean
 
 DIM = 8
-_GOLDEN = 0.618034  # steps of which fall evenly between 0 and 1
+_GOLDEN = 0.618034  # multiples of the golden ratio, modulo 1, spread evenly over the interval
 
 
 class FakeText(Encoder):
-    """The mean over the characters' vectors, each the hash of its code point, weighed by its place."""
+    """A text encoder that averages hashes of the characters, each weighted by its position."""
 
     width = DIM
     preprocessing = "characters"
@@ -30,12 +31,12 @@ class FakeText(Encoder):
     pooling = "mean"
 
     def preprocess(self, item: str) -> Tensors:
-        """One row for each character, `[t, 8]`; weights of 1 to 2 tell words of the same letters apart."""
-        rows = torch.stack([_hashed(character.encode()) for character in item])
+        """Hash each character into a row, `[t, 8]`; weights from 1 to 2 by position tell anagrams apart."""
+        rows = torch.stack([_hash(character.encode()) for character in item])
         return {"hidden": rows * (1 + torch.arange(len(rows)) * _GOLDEN % 1)[:, None]}
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """Padded to the longest, with the mask that says so."""
+        """Pad the rows of all items to the longest, with a mask of the real characters."""
         hidden = [item["hidden"] for item in items]
         mask = [torch.ones(len(rows), dtype=torch.bool) for rows in hidden]
         return {
@@ -44,16 +45,16 @@ class FakeText(Encoder):
         }
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """The mean over the real characters, `[b, 8]`."""
+        """Average the real characters of each item, `[b, 8]`."""
         return mean(*self.forward_tokens(tensors))
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """The characters' vectors `[b, t, 8]` and their mask."""
+        """Give the vectors of the characters, `[b, t, 8]`, and their mask."""
         return tensors["hidden"], tensors["mask"]
 
 
 class FakeImage(Encoder):
-    """Brightness of the eight vertical stripes of an image, and a weight that tests can change."""
+    """An image encoder of the brightness of eight vertical stripes, with a weight that tests can change."""
 
     width = DIM
     preprocessing = "8 x 1 box average, RGB mean, 0 to 1"
@@ -63,40 +64,40 @@ class FakeImage(Encoder):
         self.gain = nn.Parameter(torch.linspace(1, 2, DIM))
 
     def preprocess(self, item: Image.Image) -> Tensors:
-        """The stripes' mean brightness, `[8]`, never all zero."""
+        """Measure the mean brightness of each stripe, `[8]`, never all zero."""
         stripes = np.asarray(item.resize((DIM, 1), Image.Resampling.BOX), np.float32)
         return {"stripes": torch.from_numpy(stripes[0].mean(axis=1) / 255 + 0.01)}
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """The weighted stripes, `[b, 8]`."""
+        """Multiply the stripes by the weight, `[b, 8]`."""
         return tensors["stripes"] * self.gain
 
 
 class FakeAudio(Encoder):
-    """How much a recording, resampled to 8 kHz, changes within one to eight samples."""
+    """An audio encoder of the mean change within one to eight samples at 8 kHz."""
 
     width = DIM
     preprocessing = "8 kHz, mean absolute change over 1 to 8 samples"
     windows = "the whole"
 
     def preprocess(self, item: Waveform) -> Tensors:
-        """The mean absolute change for each lag, `[8]`, never all zero."""
+        """Measure the mean absolute change for each lag, `[8]`, never all zero."""
         samples = np.pad(item.resample(8000).samples, (0, DIM), mode="edge")
         changes = [np.abs(samples[lag:] - samples[:-lag]).mean() for lag in range(1, DIM + 1)]
         return {"changes": torch.tensor(changes, dtype=torch.float32) + 0.01}
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """The changes themselves, `[b, 8]`."""
+        """Give the changes unaltered, `[b, 8]`."""
         return tensors["changes"]
 
 
-def _hashed(content: bytes) -> Tensor:
+def _hash(content: bytes) -> Tensor:
     digest = hashlib.sha256(content).digest()[: 4 * DIM]
     return torch.from_numpy(np.frombuffer(digest, np.uint32).astype(np.float32) / 2**32)
 
 
 def fake_specs(space: str = "fake") -> tuple[EncoderSpec, ...]:
-    """The three fakes as a plugin would declare them: a space with text, image and audio."""
+    """Declare the three fakes as a plugin would, in a space with text, image and audio."""
     targets = {TEXT: "FakeText", IMAGE: "FakeImage", AUDIO: "FakeAudio"}
     return tuple(
         EncoderSpec(

@@ -1,4 +1,4 @@
-"""Items of every modality, generated: the same on every machine, of different sizes and lengths."""
+"""Generate sample items of every modality, the same on every machine, of different sizes and lengths."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _WORDS = (
 
 
 def sample_items(modality: str, count: int = 8) -> list[Any]:
-    """`count` different items of a modality: texts, RGB `PIL.Image`s, or `(waveform, rate)` pairs.
+    """Generate `count` different items of a modality: texts, RGB `PIL.Image`s, or `(waveform, rate)` pairs.
 
-    ValueError for other modalities; a conformance test of one of those names its own items.
+    Raises ValueError for other modalities, whose conformance tests set `items` themselves.
     """
     makers = {TEXT: _text, IMAGE: _image, AUDIO: _audio}
     if modality not in makers:
-        raise ValueError(f"there are no sample items of {modality!r}: give your own")
+        raise ValueError(f"there are no sample items of {modality!r}: set `items` to your own")
     return [makers[modality](number) for number in range(count)]
 
 
 def _text(number: int) -> str:
     words = _WORDS[: 2 + (number * 7) % len(_WORDS)]
-    return " ".join((str(number), *words))  # the number first: what is cut off at the end tells nothing apart
+    return " ".join((str(number), *words))  # the number comes first, so that truncated texts still differ
 
 
 def _image(number: int) -> Image.Image:

@@ -63,9 +63,8 @@ class Bank:
         if missing:
             encoded = space.encode(TEXT, missing)
             self._space = encoded.space
-            found |= zip(
-                missing, map(np.copy, encoded.vectors), strict=True
-            )  # copies, so that a dropped row frees its memory
+            copies = map(np.copy, encoded.vectors)  # so that a dropped row frees its memory
+            found |= zip(missing, copies, strict=True)
         self._keep(found)
         return np.stack([found[text] for text in texts])
 

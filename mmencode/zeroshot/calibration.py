@@ -124,8 +124,7 @@ def measure_calibration_error(
     """Measure the expected calibration error: by how much confidence misses the share of hits, over bins.
 
     It is that of the best label of each item (Guo et al. 2017), or with `multi_label` of every pair of item
-    and label. Bins have equal width.
-    Bins are open at their lower end, as theirs are.
+    and label. Bins have equal width and are open at their lower end, as theirs are.
     """
     if multi_label:
         confidence, hits = probabilities.ravel(), targets.ravel()

@@ -16,7 +16,7 @@ from .bank import unit_means
 from .heads import Head
 
 Method = Literal["blend", "mean", "probe"]
-PRIOR = 4.0  # examples that the prompts of a label count as much as
+PRIOR = 4.0  # the prompts of a label count as much as so many examples
 _STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # scikit-learn's C, the inverse of the penalty
 _ITERATIONS = 1000  # as Radford et al.
 
@@ -69,7 +69,7 @@ def _average(examples: Examples) -> Vectors:
     missing = examples.without()
     if missing:
         raise LabelError(
-            f"{len(missing)} labels have no example, {missing[0]!r} for one",
+            f"{len(missing)} labels have no example, such as {missing[0]!r}",
             remedy='give each one, or use method="blend", which has the prompts for these',
         )
     return unit_means(_raw_means(examples), examples.names)

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations
 
 from mmencode.errors import EncoderError
 from mmencode.isolation.copying import snapshot, structural_copy
-from mmencode.testing.conformance.handed import changed, state
+from mmencode.testing.conformance.handed import differences, state_of
 
 ITEMS = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
 
@@ -103,17 +103,17 @@ def features(network):
 def test_copy_computes_the_same_and_what_is_done_to_it_is_not_done_to_the_original(kind):
     torch.manual_seed(0)
     network = nn.Sequential(NETWORKS[kind]()).train()
-    before = state(network)
+    before = state_of(network)
     made = structural_copy(network)
-    assert changed(before, state(network)) == []
+    assert differences(before, state_of(network)) == []
     made.eval().requires_grad_(False)
-    assert changed(before, state(network)) == []
+    assert differences(before, state_of(network)) == []
     torch.testing.assert_close(features(made), features(network.eval()), rtol=0, atol=0)
-    before = state(network)
+    before = state_of(network)
     if kind != "a quantised network":  # which has one type only
         made.to(torch.bfloat16)
     features(network)
-    assert changed(before, state(network)) == []
+    assert differences(before, state_of(network)) == []
 
 
 def test_parameters_lie_in_the_same_memory_and_everything_else_is_new():

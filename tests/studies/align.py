@@ -20,7 +20,7 @@ from media import labelled
 
 import mmencode
 from mmencode.errors import FitError
-from mmencode.spaces.alignment import FitMethod, key_of, split
+from mmencode.spaces.alignment import FitMethod, hash_item, split
 from mmencode.spaces.recall import Recall, recall
 
 ENCODER = "offline/efficientnet-lite0"
@@ -66,7 +66,7 @@ def anchored(space: mmencode.Space, pairs: list[Pair]) -> Recall:
     """What the space's own image side makes of the same photographs, in the same folds."""
     photos = space.encode("image", [photo for photo, _ in pairs]).vectors
     texts = space.encode("text", [text for _, text in pairs]).vectors
-    folds = split([(photos, texts, [key_of(photo, "image", 0) for photo, _ in pairs])], folds=5, seed=0)
+    folds = split([(photos, texts, [hash_item(photo, "image", 0) for photo, _ in pairs])], folds=5, seed=0)
     return recall((fold.rows()[0].numpy(), fold.rows()[1].numpy()) for fold in folds)
 
 

@@ -1,11 +1,12 @@
-"""The contract of an encoder as tests: inherit the class, name the encoder, run pytest.
+"""The contract of an encoder, as a test class to inherit: name the encoder in it, and run pytest.
 
     from mmencode.testing import EncoderConformance
 
     class TestColours(EncoderConformance):
         name = "colours"
 
-Each check's name says what it protects. A check that doesn't apply to an encoder skips, with the reason.
+The name of each check says what it protects. A check that doesn't apply to an encoder is skipped with the
+reason.
 """
 
 from __future__ import annotations
@@ -20,4 +21,4 @@ __all__ = ["EncoderConformance", "Suite"]
 
 
 class EncoderConformance(DeclarationChecks, VectorChecks, ItemChecks, MannerChecks):
-    """Checks that one encoder keeps its word; `Suite` says what a test class may set."""
+    """The checks that an encoder keeps its contract; `Suite` documents the attributes to set."""

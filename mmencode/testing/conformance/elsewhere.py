@@ -1,4 +1,4 @@
-"""What a fresh process makes of an installed encoder: how declaring it goes, its card, its vectors."""
+"""Ask a fresh process for an installed encoder's declaration, its card and its vectors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from ...plugins.discovery import HEAVY
 
 ATTEMPTS = 3
 
-# Each program finds this process's path and a question on its standard input, and prints its answer last.
+# Each program reads this process's `sys.path` and its question from standard input, and prints its answer
+# as the last line.
 _DECLARE = """
 import json, pickle, sys
 sys.path[:], (distribution, heavy) = pickle.load(sys.stdin.buffer)
 from mmencode import EncoderSpec, hookimpl
 from mmencode.plugins.discovery import ask
-from mmencode.plugins.installed import installed
-entries = [entry for entry in installed() if entry.distribution == distribution]
+from mmencode.plugins.installed import find_entries
+entries = [entry for entry in find_entries() if entry.distribution == distribution]
 before = set(sys.modules)
 plugins = [ask(entry) for entry in entries]
 found = [name for name in heavy if name in sys.modules and name not in before]
@@ -41,15 +42,21 @@ print("\\n" + json.dumps([space.id, vectors.tolist()]))
 
 
 class Declaring(NamedTuple):
-    """How long all declarations of a distribution take once mmencode is imported, and what they import."""
+    """The time that the declarations of a distribution take, and the heavy modules that they import.
+
+    The time counts from when mmencode itself is imported.
+    """
 
     seconds: float
     heavy: tuple[str, ...]
 
 
 @cache
-def declaring(distribution: str, limit: float) -> Declaring:
-    """The quickest of three fresh processes, since the machine may be busy, or the first under `limit`."""
+def measure_declaring(distribution: str, limit: float) -> Declaring:
+    """Measure declaring in fresh processes, and keep the shortest time, since the machine may be busy.
+
+    The first that stays under `limit`, in seconds, ends the attempts.
+    """
     found = Declaring(float("inf"), ())
     for _ in range(ATTEMPTS):
         seconds, heavy = _answer(_DECLARE, (distribution, HEAVY))
@@ -59,23 +66,27 @@ def declaring(distribution: str, limit: float) -> Declaring:
     return found
 
 
-def encoding(name: str, items: Sequence[Any]) -> tuple[str, list[list[float]]]:
-    """The id of the encoder's space and the vectors of a few items; SkipTest when they can't be sent."""
+def encode(name: str, items: Sequence[Any]) -> tuple[str, list[list[float]]]:
+    """Encode items in a fresh process, and give the id of the encoder's space and the vectors.
+
+    Raises SkipTest for items that can't be pickled.
+    """
     try:
         content = pickle.dumps(list(items))
     except (pickle.PicklingError, TypeError, AttributeError) as cause:
-        raise SkipTest(f"only items that can be pickled reach another process: {cause}") from cause
-    return _encoding(name, content)
+        raise SkipTest(f"only items that can be pickled can be sent to another process: {cause}") from cause
+    return _encode(name, content)
 
 
 @cache
-def _encoding(name: str, content: bytes) -> tuple[str, list[list[float]]]:
+def _encode(name: str, content: bytes) -> tuple[str, list[list[float]]]:
     space, vectors = _answer(_ENCODE, (name, content))
     return space, vectors
 
 
 def _answer(program: str, question: object) -> Any:
-    # Strings hash differently there, in case that an encoder depends on it.
+    """Run a program in a fresh process and give its answer; AssertionError if it fails."""
+    # Another hash seed shows encoders that depend on the order of sets.
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -93,12 +104,12 @@ def _last(output: bytes) -> str:
 
 
 def _reason(output: bytes) -> str:
-    """The exception that ended a process; those of mmencode go on for some lines, which are indented."""
+    """The line of the exception that ended a process; further lines of its message are indented."""
     lines = output.decode(errors="replace").splitlines()
     return next((line for line in reversed(lines) if line[:1].strip()), "")
 
 
 def forget() -> None:
-    """Drop the answers; the next questions are asked again."""
-    declaring.cache_clear()
-    _encoding.cache_clear()
+    """Drop the cached answers, so that the next questions are asked again."""
+    measure_declaring.cache_clear()
+    _encode.cache_clear()

@@ -1,4 +1,4 @@
-"""An encoder that somebody else goes on using: handed to core by a target, and looked at before and after."""
+"""Hand an existing encoder to a space through a spec's target, and compare its state before and after."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _MODULE = "_mmencode_handed"
 State = dict[str, tuple[object, ...]]
 
 
-def built(spec: EncoderSpec) -> Encoder:
-    """What the spec's target gives, before core has seen it."""
+def build_raw(spec: EncoderSpec) -> Encoder:
+    """Call the spec's target, and give its encoder as it is, before a space prepares it."""
     encoder: Encoder = _build(spec, spec.target, Encoder)
     return encoder
 
 
 @contextmanager
-def giving(spec: EncoderSpec, give: Callable[[], Encoder]) -> Iterator[EncoderSpec]:
-    """The spec with a target that gives what `give` does."""
+def retarget(spec: EncoderSpec, give: Callable[[], Encoder]) -> Iterator[EncoderSpec]:
+    """Replace the spec's target by the function `give`, within the context."""
     name = f"{_MODULE}_{id(give)}"
     module: Any = ModuleType(name)
     module.give = lambda *variant: give()
@@ -40,8 +40,11 @@ def giving(spec: EncoderSpec, give: Callable[[], Encoder]) -> Iterator[EncoderSp
         del sys.modules[name]
 
 
-def state(network: nn.Module) -> State:
-    """Whatever its owner would miss, by the name of the part."""
+def state_of(network: nn.Module) -> State:
+    """Record everything about a network that its owner relies on, by the name of the module or tensor.
+
+    That is the identity, mode and hooks of modules, and the identity, properties and content of tensors.
+    """
     found: State = {
         f"module {name!r}": (id(module), type(module), module.training, len(module._forward_hooks))
         for name, module in network.named_modules()
@@ -52,14 +55,14 @@ def state(network: nn.Module) -> State:
     return found
 
 
-def changed(before: State, after: State) -> list[str]:
-    """The names of the parts that aren't as they were."""
+def differences(before: State, after: State) -> list[str]:
+    """The names of the modules and tensors whose state differs."""
     return [name for name in (before | after) if before.get(name) != after.get(name)]
 
 
 def _content(tensor: Tensor) -> str:
     try:
         numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    except (RuntimeError, TypeError):  # of a kind that has no plain bytes
+    except (RuntimeError, TypeError):  # a tensor type without plain bytes, such as a quantised one
         return str(tensor.detach())
     return sha256(numbers.data).hexdigest()

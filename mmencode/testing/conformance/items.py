@@ -1,4 +1,4 @@
-"""Checks of items: every accepted kind, bad ones, long and short ones."""
+"""Check the items of an encoder: every accepted form, bad ones, very long and very short ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .suite import Suite
 
 
 class ItemChecks(Suite):
-    """Whatever form an item comes in, its vector is the same, and a bad one is named."""
+    """Checks that the form of an item doesn't change its vector, and that errors name the bad item."""
 
     def test_every_kind_of_image_is_one_image(self) -> None:
         """Path, bytes, file, PIL image, array or tensor: reading is core's work."""
@@ -54,7 +54,7 @@ class ItemChecks(Suite):
         self.assert_equal(found, np.repeat(found[:1], len(kinds), axis=0), "kinds of item")
 
     def test_stereo_of_equal_channels_is_mono(self) -> None:
-        """Channels are averaged."""
+        """The channels of a recording are averaged."""
         self.only_for(AUDIO)
         waveform: Waveform = self.safe_items()[0]
         stereo = np.stack([waveform.samples, waveform.samples])
@@ -62,7 +62,7 @@ class ItemChecks(Suite):
         self.assert_equal(found[0], found[1], "mono and stereo")
 
     def test_another_sample_rate_is_nearly_the_same_recording(self) -> None:
-        """Rates are converted, not ignored."""
+        """Sample rates are converted, not ignored."""
         self.only_for(AUDIO)
         waveform: Waveform = self.safe_items()[0]
         raised = waveform.resample(3 * waveform.rate)
@@ -83,8 +83,10 @@ class ItemChecks(Suite):
         windows = self.encoder().windows
         vectors = self.encode([(minute, 16000), (another, 16000)]).vectors
         ignored = float(np.abs(vectors[0] - vectors[1]).max()) == 0
-        assert windows, "say in `windows` what becomes of a long recording"
-        assert not ignored or "first" in windows, "the end is left out: `windows` says first ... then"
+        assert windows, "describe in `windows` how a long recording is encoded"
+        assert not ignored or "first" in windows, (
+            "the end of a recording is ignored: say in `windows` that it is the first ..."
+        )
 
     def test_one_pixel_is_an_image(self) -> None:
         """The smallest image doesn't crash."""
@@ -92,17 +94,17 @@ class ItemChecks(Suite):
         assert len(self.encode([np.full((1, 1, 3), 128, np.uint8)])) == 1
 
     def test_over_long_text_is_taken_or_warned_of(self) -> None:
-        """What doesn't fit is never left out silently, and never fatal."""
+        """Truncating a text gives a warning, and no error."""
         self.only_for(TEXT)
         long, longer = "word " * 5000, "word " * 5000 + "and something else entirely"
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            spec = self.declared()
-            # A warning may be given only once, so the encoder is a fresh one.
+            spec = self.get_spec()
+            # Some encoders warn once, so this one is loaded afresh.
             with Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32")) as fresh:
                 vectors = fresh.encode(TEXT, [long, longer]).vectors
         ignored = float(np.abs(vectors[0] - vectors[1]).max()) == 0
-        assert said or not ignored, "the end of a long text is left out without a warning"
+        assert said or not ignored, "the end of a long text is ignored without a warning"
 
     def test_unicode_is_text(self) -> None:
         """Every script and emoji gets a vector."""
@@ -110,21 +112,21 @@ class ItemChecks(Suite):
         assert len(self.encode(["naïve café", "日本語の文", "🙂🙃", "\u200bzero width", "a\x00b"])) == 5
 
     def test_bad_item_is_named(self) -> None:
-        """The index tells which item of a long batch to look at."""
+        """The error about a bad item has its index in the batch."""
         others: dict[str, list[object]] = {TEXT: [" ", b"bytes"], IMAGE: [b"no image"], AUDIO: [b"no sound"]}
-        for item in [None, *others.get(self.declared().modality, [])]:
+        for item in [None, *others.get(self.get_spec().modality, [])]:
             try:
                 self.encode([*self.samples()[:2], item])
             except InputError as error:
                 index = error.index
             else:
                 raise AssertionError(f"{item!r} was encoded without an error")
-            assert index == 2, f"the bad item is number 2, and the error says {index}"
+            assert index == 2, f"the bad item has index 2, and the error names {index}"
 
     def test_bad_item_does_not_hurt_its_neighbours(self) -> None:
-        """Skipping leaves the other rows as they are."""
+        """Skipping a bad item leaves the other rows unchanged."""
         first, second = self.samples()[:2]
-        modality = self.declared().modality
+        modality = self.get_spec().modality
         found = self.space().encode(modality, [first, None, second], on_error="skip")
         assert found.positions.tolist() == [0, 2]
         assert [error.index for error in found.errors] == [1]

@@ -1,4 +1,4 @@
-"""The state that all code of a process shares: what an encoder has to leave as its user set it."""
+"""Record the global state of the process, which an encoder has to leave as the user set it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENVIRONMENT = "the environment"
 
 
 def settings() -> State:
-    """Everything but the generators, by a name for people."""
+    """Record the global settings, except random generators, by names to use in messages."""
     return {
         "torch's default dtype": torch.get_default_dtype(),
         "torch's default device": torch.get_default_device(),
@@ -33,7 +33,7 @@ def settings() -> State:
 
 
 def generators() -> State:
-    """Where the three generators stand that everybody draws from."""
+    """Record the states of the global random generators of Python, NumPy and torch."""
     return {
         "random's generator": random.getstate(),
         "numpy's generator": [str(part) for part in np.random.get_state()],
@@ -42,8 +42,11 @@ def generators() -> State:
 
 
 @contextmanager
-def unlikely_generators() -> Iterator[None]:
-    """Put the generators where nobody's seed puts them, so that seeding them is seen, and then back."""
+def seed_generators() -> Iterator[None]:
+    """Seed the global generators with an unusual number within the context, and restore them afterwards.
+
+    Code that seeds a generator with a common number, such as 0, then changes its state visibly.
+    """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(20_261_121)
     np.random.seed(20_261_121)
@@ -56,8 +59,8 @@ def unlikely_generators() -> Iterator[None]:
         torch.set_rng_state(before[2])
 
 
-def changed(before: State, after: State) -> tuple[str, ...]:
-    """The names of what isn't as it was; new variables don't count, since libraries add some."""
+def differences(before: State, after: State) -> tuple[str, ...]:
+    """The names of the settings that differ; environment variables that libraries add don't count."""
     variables: Any = after[_ENVIRONMENT]
     kept: Any = before[_ENVIRONMENT]
     after = after | {_ENVIRONMENT: {name: variables.get(name) for name in kept}}
