@@ -11,7 +11,6 @@ from typing import Any
 from ..inputs.tables import item_in_folder
 from .origin import LeftOut, Origin, is_empty_cell, make_key, read_table, read_word, require_column
 
-Pair = tuple[Any, str]
 SLOT = "{label}"
 
 
@@ -19,7 +18,7 @@ SLOT = "{label}"
 class Paired:
     """Pairs of an item and its caption, and where they come from."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[tuple[Any, str], ...]
     origin: Origin
 
 
@@ -45,7 +44,7 @@ def read_paired_table(
     items = require_column(items or columns[0], columns, path)
     others = [name for name in columns if name != items]
     names = [require_column(name, columns, path) for name in captions or others[:1] or ["caption"]]
-    pairs: list[Pair] = []
+    pairs: list[tuple[Any, str]] = []
     keys: list[str] = []
     left_out = []
     for number, row in enumerate(rows):

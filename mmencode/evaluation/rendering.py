@@ -9,7 +9,7 @@ from ..errors.causes import escape_unprintable
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """Rows of cells under named columns.
 
     most       the number of rows that a terminal shows, None for all
@@ -23,7 +23,7 @@ class Table:
     titled: bool = True
 
 
-def plain_text(title: str, facts: Iterable[str], tables: Iterable[Table]) -> str:
+def plain_text(title: str, facts: Iterable[str], tables: Iterable[ReportTable]) -> str:
     """Lay out a title, indented facts, and tables with aligned columns; empty tables are left out."""
     lines = [title, *(f"  {fact}" for fact in facts)]
     for table in tables:
@@ -32,7 +32,7 @@ def plain_text(title: str, facts: Iterable[str], tables: Iterable[Table]) -> str
     return "\n".join(escape_unprintable(line) for line in lines)
 
 
-def markdown(title: str, facts: Iterable[str], tables: Iterable[Table]) -> str:
+def markdown(title: str, facts: Iterable[str], tables: Iterable[ReportTable]) -> str:
     """Lay out a title, facts and whole tables in GitHub's and MyST's Markdown; empty tables are left out."""
     lines = [f"# {_markdown_cell(title)}", "", *(f"- {_markdown_cell(fact)}" for fact in facts)]
     for table in tables:
@@ -41,7 +41,7 @@ def markdown(title: str, facts: Iterable[str], tables: Iterable[Table]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _align(table: Table) -> Iterator[str]:
+def _align(table: ReportTable) -> Iterator[str]:
     """Lay out a table's title, columns and first rows; numbers are aligned to the right."""
     shown = table.rows[: table.most]
     if table.titled:
@@ -59,7 +59,7 @@ def _align(table: Table) -> Iterator[str]:
         ).rstrip()
 
 
-def _pipe(table: Table) -> Iterator[str]:
+def _pipe(table: ReportTable) -> Iterator[str]:
     yield f"| {' | '.join(table.columns)} |"
     yield "|" + "---|" * len(table.columns)
     for row in table.rows:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from .figures import ClassFigure, Confusion, Figure
 from .origin import LeftOut
-from .rendering import Table
+from .rendering import ReportTable
 
 SHOWN = 10  # rows of a table of classes or confusions on a terminal
 
 
-def figure_table(figures: Sequence[Figure]) -> Table:
+def figure_table(figures: Sequence[Figure]) -> ReportTable:
     """A row for each figure, with a column of constant answers where any figure has one."""
     columns = ["figure", "value", "95 % between", "chance"]
     constant = any(figure.constant is not None for figure in figures)
@@ -23,25 +23,25 @@ def figure_table(figures: Sequence[Figure]) -> Table:
         if constant:
             cells.append("" if figure.constant is None else _number(figure, figure.constant))
         rows.append(cells)
-    return Table("Figures", [*columns, "constant"] if constant else columns, rows, titled=False)
+    return ReportTable("Figures", [*columns, "constant"] if constant else columns, rows, titled=False)
 
 
-def class_table(classes: Sequence[ClassFigure]) -> Table:
+def class_table(classes: Sequence[ClassFigure]) -> ReportTable:
     """A row for each class, in order of accuracy from the lowest on."""
     weakest = sorted(classes, key=lambda each: (each.top1, -each.count, each.label))
     rows = [(each.label, str(each.count), f"{100 * each.top1:.1f} %") for each in weakest]
-    return Table("Classes, the weakest first", ("class", "items", "top-1"), rows, SHOWN)
+    return ReportTable("Classes, the weakest first", ("class", "items", "top-1"), rows, SHOWN)
 
 
-def confusion_table(confusions: Sequence[Confusion]) -> Table:
+def confusion_table(confusions: Sequence[Confusion]) -> ReportTable:
     """A row for each pair of classes that were confused, in the order given."""
     rows = [(each.label, each.taken_for, str(each.count)) for each in confusions]
-    return Table("Most confused", ("class", "taken for", "items"), rows, SHOWN)
+    return ReportTable("Most confused", ("class", "taken for", "items"), rows, SHOWN)
 
 
-def omission_table(left_out: Sequence[LeftOut]) -> Table:
+def omission_table(left_out: Sequence[LeftOut]) -> ReportTable:
     """A row for each item that no figure counts, with the reason."""
-    return Table("Left out", ("what", "why"), [(each.source, each.reason) for each in left_out])
+    return ReportTable("Left out", ("what", "why"), [(each.source, each.reason) for each in left_out])
 
 
 def omission_lines(left_out: Sequence[LeftOut]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmencode import evaluation
 from mmencode.errors import InputError
 from mmencode.evaluation import LeftOut, read_labelled_folder, read_labelled_table, read_paired_table
 
@@ -203,3 +204,14 @@ def test_two_classes_of_one_name_stay_two_where_they_are_to_be_kept(tmp_path):
     table.write_text("file,kind\nx,n3\ny,n1\nz,n3\n")
     found = read_labelled_table(table, names=names, duplicates="keep")
     assert (found.labels, found.classes) == ((1, 0, 1), ("maillot", "maillot"))
+
+
+@pytest.mark.parametrize("name", ["labelled_folder", "labelled_table", "paired_table"])
+def test_former_name_of_a_reader_is_there_for_a_release(name):
+    with pytest.warns(DeprecationWarning, match=f"is called read_{name} now"):
+        assert getattr(evaluation, name) is getattr(evaluation, f"read_{name}")
+
+
+def test_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'labeled_folder'"):
+        _ = evaluation.labeled_folder
