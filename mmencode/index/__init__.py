@@ -22,7 +22,7 @@ def sync(
     retry: bool = False,
     progress: bool = False,
 ) -> Added:
-    """Call `index.sync(folder, ...)`, which replaces this function; it goes with the next release but one."""
+    """Call `index.sync(folder, ...)`: this function is kept for one more release, use the method."""
     return index.sync(
         folder, modalities, missing=missing, follow_links=follow_links, retry=retry, progress=progress
     )

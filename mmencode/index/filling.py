@@ -14,6 +14,7 @@ from itertools import chain, islice
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.surrogates import escape_surrogates
 from ..engine.call import OnError
+from ..engine.deferring import Deferred
 from ..engine.feeding import Pace
 from ..engine.workers import in_order
 from ..errors import InputError
@@ -120,7 +121,7 @@ class Filling:
         pace = Pace(
             seconds=limits.wait, threads=runtime.workers, ahead=len(looks), nbytes=runtime.window_bytes
         )
-        return in_order(looks, _Stamps(limits.bytes), pace)
+        return in_order(looks, _TakeStamps(limits.bytes), pace)
 
     def _is_tried_again(self, entry: Entry, failure: Stored, stamp: ContentStamp) -> bool:
         """Whether to encode an item that failed before: always, unless its own content is at fault."""
@@ -174,6 +175,29 @@ class _Look:
         return self.entry.read(most)
 
 
+class _TakeStamps:
+    """The work of threads that take the stamps of items; an item that is given up gets an empty stamp."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def do(self, index: int, look: _Look) -> ContentStamp:
+        """Take the stamp of an item, whose content is read where that is needed."""
+        return look.stamp(self._most)
+
+    def give_up(self, index: int, look: _Look) -> ContentStamp:
+        """Make an empty stamp for an item that takes too long."""
+        return ContentStamp()
+
+    def lose(self, index: int, look: _Look) -> ContentStamp:
+        """Make an empty stamp for an item whose content can't be read."""
+        return ContentStamp()
+
+    def weigh(self, stamp: ContentStamp) -> int:
+        """Count a stamp as no bytes, since it is small."""
+        return 0
+
+
 def _group_for_lookup(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     """Group entries, as many as one condition can have keys, or fewer where they come slowly."""
     group: list[Entry] = []
@@ -189,41 +213,14 @@ def _group_for_lookup(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 def _group_for_commit(parts: Iterator[Embeddings]) -> Iterator[list[Embeddings]]:
     """Group the parts of a few seconds; those that came before an error are yielded before it is raised."""
+    source = Deferred(parts)
     group: list[Embeddings] = []
-    failure: Exception | None = None
     start = time.monotonic()
-    try:
-        for part in parts:
-            group.append(part)
-            if time.monotonic() - start > SECONDS or CHUNK * len(group) >= MOST:
-                yield group
-                group, start = [], time.monotonic()
-    except Exception as cause:
-        failure = cause
+    for part in source:
+        group.append(part)
+        if time.monotonic() - start > SECONDS or CHUNK * len(group) >= MOST:
+            yield group
+            group, start = [], time.monotonic()
     if group:
         yield group
-    if failure is not None:
-        raise failure
-
-
-class _Stamps:
-    """Finds where each item's content is from; threads call it."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-
-    def do(self, index: int, look: _Look) -> ContentStamp:
-        """Hash the content of an item that is a file."""
-        return look.stamp(self._most)
-
-    def give_up(self, index: int, look: _Look) -> ContentStamp:
-        """Give a stamp without a hash, so that the encoder's reader says what is wrong with the file."""
-        return ContentStamp()
-
-    def lose(self, index: int, look: _Look) -> ContentStamp:
-        """Give a stamp without a hash where hashing failed in a way that nobody foresaw."""
-        return ContentStamp()
-
-    def weigh(self, stamp: ContentStamp) -> int:
-        """Count nothing, for a hash is small."""
-        return 0
+    source.reraise()
