@@ -84,7 +84,7 @@ def new_plugin(
     _require_free(folder)
     package = (PREFIX + name).replace("-", "_")
     words = {"name": name, "package": package, "modality": modality.value, **ENCODERS[modality]}
-    words["versions"] = _versions(__version__)
+    words["versions"] = compatible_versions(__version__)
     written = _write(folder, words)
     output.table(output.Table("Written", ("file",), [(str(path),) for path in written]))
     quoted = shlex.quote(str(folder))
@@ -97,7 +97,7 @@ def new_plugin(
         output.note(f"  {line}")
 
 
-def _versions(version: str) -> str:
+def compatible_versions(version: str) -> str:
     """The versions of mmencode that a new plugin requires: from this one up to the next breaking one."""
     from packaging.version import Version
 

@@ -70,7 +70,7 @@ def read_labelled_folder(
     renamed = _rename(files, names, duplicates)
     paths = [(path, name) for name, found in files.items() for path in found]
     beside = (path for path in entries if not path.is_dir())
-    left_out = tuple(LeftOut(path.name, "it lies in the folder of no class") for path in beside)
+    left_out = tuple(LeftOut(path.name, "it lies outside the folders of classes") for path in beside)
     keys = tuple(path.relative_to(top).as_posix() for path, _ in paths)
     labels, classes = _labels([name for _, name in paths], renamed, duplicates)
     return Labelled(tuple(path for path, _ in paths), labels, Origin(str(folder), keys, left_out), classes)
@@ -126,7 +126,7 @@ def _distinct_items(
     for number, row in enumerate(rows):
         empty = [name for name in (items, labels) if is_empty_cell(row.get(name))]
         if empty:
-            left_out.append(LeftOut(f"row {number}", f"it has no {empty[0]!r}"))
+            left_out.append(LeftOut(f"row {number}", f"no value in {empty[0]!r}"))
             continue
         key, label = make_key(row[items], modality, path, number), read_word(row[labels], path, number)
         if key not in found:

@@ -51,7 +51,7 @@ def read_paired_table(
         for name, caption in _captions(row, names):
             empty = items if is_empty_cell(row.get(items)) else name if is_empty_cell(caption) else ""
             if empty:
-                left_out.append(LeftOut(f"row {number}", f"it has no {empty!r}"))
+                left_out.append(LeftOut(f"row {number}", f"no value in {empty!r}"))
                 continue
             prompted = template.replace(SLOT, read_word(caption, path, number))
             pairs.append((item_in_folder(row[items], modality, Path(path).parent), prompted))

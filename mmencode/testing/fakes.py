@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..encoder import Encoder, Tensors
+from ..encoder import Encoder, Tensors, pad_rows
 from ..inputs import Waveform
 from ..plugins.spec import AUDIO, IMAGE, TEXT, EncoderSpec
 from ..pooling import mean
@@ -37,12 +37,8 @@ class FakeText(Encoder):
 
     def collate(self, items: list[Tensors]) -> Tensors:
         """Pad the rows of all items to the longest, with a mask of the real characters."""
-        hidden = [item["hidden"] for item in items]
-        mask = [torch.ones(len(rows), dtype=torch.bool) for rows in hidden]
-        return {
-            "hidden": nn.utils.rnn.pad_sequence(hidden, batch_first=True),
-            "mask": nn.utils.rnn.pad_sequence(mask, batch_first=True),
-        }
+        hidden, mask = pad_rows([item["hidden"] for item in items])
+        return {"hidden": hidden, "mask": mask}
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Average the real characters of each item, `[b, 8]`."""

@@ -67,7 +67,7 @@ def test_column_is_chosen_and_rows_without_a_label_are_left_out_and_said(run_jso
     path = table(("a.png", "1", "cat"), ("b.JPG", "2", "dog"), ("sub/c.png", "3", ""))
     document = run_json("eval", "zero-shot", path, "--column", "kind", *QUICK)
     assert [one["label"] for one in document["classes"]] == ["cat", "dog"]
-    assert document["left_out"] == [{"source": "row 2", "reason": "it has no 'kind'"}]
+    assert document["left_out"] == [{"source": "row 2", "reason": "no value in 'kind'"}]
 
 
 def test_file_column_and_names_are_taken(run_json, table, tmp_path):

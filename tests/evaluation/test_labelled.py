@@ -23,7 +23,7 @@ def test_each_folder_is_a_class_with_its_files_in_order(photos):
 
 def test_file_beside_the_classes_is_left_out_and_said(photos):
     assert read_labelled_folder(photos).origin.left_out == (
-        LeftOut("README.md", "it lies in the folder of no class"),
+        LeftOut("README.md", "it lies outside the folders of classes"),
     )
 
 
@@ -91,8 +91,8 @@ def test_rows_with_an_empty_cell_are_left_out_and_nothing_shifts(table):
     found = read_labelled_table(path)
     assert list(zip(found.origin.keys, found.labels, strict=True)) == [("b.png", "cat"), ("d.png", "dog")]
     assert found.origin.left_out == (
-        LeftOut("row 0", "it has no 'label'"),
-        LeftOut("row 2", "it has no 'file'"),
+        LeftOut("row 0", "no value in 'label'"),
+        LeftOut("row 2", "no value in 'file'"),
     )
 
 
@@ -133,7 +133,7 @@ def test_labels_may_be_numbers_and_later_rows_may_have_more_columns(tmp_path):
     path.write_text('{"file": "a.png"}\n{"file": "b.png", "label": 3}\n')
     found = read_labelled_table(path)
     assert found.labels == ("3",)
-    assert found.origin.left_out == (LeftOut("row 0", "it has no 'label'"),)
+    assert found.origin.left_out == (LeftOut("row 0", "no value in 'label'"),)
 
 
 @pytest.mark.parametrize("row", [{"file": 3, "label": "x"}, {"file": "a.png", "label": ["x"]}])
@@ -172,7 +172,7 @@ def test_several_columns_of_captions_are_several_pairs(table):
         ("b.wav", "wind"),
         ("b.wav", "a storm"),
     ]
-    assert found.origin.left_out == (LeftOut("row 0", "it has no 'caption_2'"),)
+    assert found.origin.left_out == (LeftOut("row 0", "no value in 'caption_2'"),)
 
 
 def test_list_of_captions_is_several_pairs(tmp_path):

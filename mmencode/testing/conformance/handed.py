@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ...encoder import Encoder
-from ...engine.towers import _build
+from ...isolation.fence import own_numbers
 from ...plugins.spec import EncoderSpec
+from ...plugins.targets import build
 
 _MODULE = "_mmencode_handed"
 State = dict[str, tuple[object, ...]]
@@ -23,7 +24,8 @@ State = dict[str, tuple[object, ...]]
 
 def build_raw(spec: EncoderSpec) -> Encoder:
     """Call the spec's target, and give its encoder as it is, before a space prepares it."""
-    encoder: Encoder = _build(spec, spec.target, Encoder)
+    with own_numbers():  # random weights leave the user's generators alone
+        encoder: Encoder = build(spec, spec.target)
     return encoder
 
 

@@ -1,4 +1,4 @@
-"""Where VAEs come from: a folder, or a repository of the hub whose two files are fetched once."""
+"""Finds and loads VAEs: from a folder, or a repository of the hub whose two files are fetched once."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A folder with config.json and weights, the name that stood for it, and the size if one was named."""
+class VaeFolder:
+    """A folder with config.json and weights, the name that the user wrote, and the size if that has one."""
 
     folder: Path
     name: str
@@ -32,12 +32,12 @@ class Source:
 
     @property
     def architecture(self) -> str:
-        """What is computed with the weights, in words: the kind of VAE, and a digest of its settings."""
+        """The kind of VAE and a digest of its settings, for the identity."""
         config = _config(self.folder / CONFIG)
         return f"diffusers {config['_class_name']} {settings_digest(config, matters)}"
 
-    def fitting(self, default: int, factor: int) -> int:
-        """The size to use; UnknownNameError when the one that was asked for is no multiple of the factor."""
+    def choose_size(self, default: int, factor: int) -> int:
+        """Choose the image size; UnknownNameError when the one in the name is no multiple of the factor."""
         size = -(-default // factor) * factor if self.size is None else self.size
         if not factor <= size <= LARGEST or size % factor:
             near = max(1, round(min(size, LARGEST) / factor)) * factor
@@ -48,8 +48,8 @@ class Source:
         return size
 
 
-def find(variant: str) -> Source:
-    """The source that the rest of a name stands for: `<folder>[@size]` or `<org/repo>[@size]`.
+def find(variant: str) -> VaeFolder:
+    """Find a VAE by the end of an encoder's name: `<folder>[@size]` or `<org/repo>[@size]`.
 
     A pipeline's VAE is that in its folder vae. Raises WeightsError when a file isn't there, UnknownNameError
     for what is neither a folder nor looks like a repository.
@@ -60,18 +60,18 @@ def find(variant: str) -> Source:
     place, size = parts["place"], int(parts["size"]) if parts["size"] else None
     path = Path(place).expanduser()
     if path.is_dir():
-        return Source(_whole(path), place, size)
+        return VaeFolder(_find_folder(path), place, size)
     if place.startswith(("/", "./", "../", "~")) or path.exists():
         raise WeightsError(
             f"there is no folder {place!r}", remedy=f"name the folder that holds {CONFIG} and {WEIGHTS}"
         )
     if not _REPOSITORY.fullmatch(place):
         raise _unknown(place)
-    return Source(_fetched(place), place, size)
+    return VaeFolder(_fetch(place), place, size)
 
 
-def model(source: Source) -> Any:
-    """The VAE in float32, read from the folder alone; WeightsError unless all of it is there and fits."""
+def load_model(source: VaeFolder) -> Any:
+    """Load the VAE in float32 from its folder alone; WeightsError unless all of it is there and fits."""
     config = _config(source.folder / CONFIG)
     kind = getattr(diffusers, config["_class_name"])
     try:
@@ -98,8 +98,8 @@ def model(source: Source) -> Any:
     return loaded.float().eval()
 
 
-def _whole(folder: Path) -> Path:
-    """The folder itself, or its `vae` where it is a pipeline's."""
+def _find_folder(folder: Path) -> Path:
+    """Find the folder of the VAE itself, which a pipeline keeps in `vae`; WeightsError if it isn't whole."""
     if not (folder / CONFIG).is_file() and (folder / SUBFOLDER / CONFIG).is_file():
         folder = folder / SUBFOLDER
     for name in (CONFIG, WEIGHTS):
@@ -117,8 +117,8 @@ def _whole(folder: Path) -> Path:
     return folder
 
 
-def _fetched(repository: str) -> Path:
-    """The snapshot of a repository in the local cache, with the two files in it; asked for once."""
+def _fetch(repository: str) -> Path:
+    """Fetch the two files of a repository, unless they are in the hub's cache, and give their folder."""
     try:
         try:
             config, subfolder = hf_hub_download(repository, CONFIG), None
@@ -132,7 +132,7 @@ def _fetched(repository: str) -> Path:
             remedy="load it once where there is a network, or copy that machine's cache (HF_HOME), or name a "
             "local folder that holds the two files: vae/<folder>",
         ) from cause
-    return _whole(Path(config).parent)
+    return _find_folder(Path(config).parent)
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _unfit(source: Source, why: str) -> WeightsError:
+def _unfit(source: VaeFolder, why: str) -> WeightsError:
     return WeightsError(
         f"the VAE {source.name!r} can't be loaded: {why}",
         culprit=f"diffusers {diffusers.__version__}, reading {source.folder}",

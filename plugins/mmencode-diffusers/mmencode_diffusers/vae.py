@@ -1,4 +1,4 @@
-"""The VAE of latent diffusion: an image becomes a grid of latents, and the grid an image again.
+"""The VAE of latent diffusion, which turns an image into a grid of latents, and that into an image again.
 
 Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", CVPR 2022.
 """
@@ -17,7 +17,7 @@ from mmencode.checkpoints import structural_copy
 from mmencode.encoders.pixels import fit_to_crop
 from mmencode.errors import EncoderError
 
-from .source import find, model
+from .source import find, load_model
 
 SIZE = 256
 
@@ -26,11 +26,11 @@ class Vae(Encoder):
     """An `AutoencoderKL` or `AutoencoderTiny` of diffusers, which stays as it is.
 
     vae    the model
-    size   of the square that is cut from the middle of each image and resized, in pixels
+    size   the side in pixels to which the middle square of each image is resized
 
-    Latents are as a diffusion model gets them: the mean of the VAE's distribution, minus the shift, times the
-    scale, both of its config. EncoderError for a VAE that doesn't take RGB, ValueError for a size that its
-    grid doesn't divide.
+    Latents are those that a diffusion model gets: the mean of the VAE's distribution, minus the shift, times
+    the scale, both from its config. Raises EncoderError for a VAE that doesn't take RGB, ValueError for a
+    size that isn't a multiple of the width of a latent.
     """
 
     def __init__(self, vae: nn.Module, size: int = SIZE) -> None:
@@ -62,7 +62,7 @@ class Vae(Encoder):
         return self.size // self.factor, self.size // self.factor
 
     def preprocess(self, item: Image.Image) -> Tensors:
-        """Pixels `[3, size, size]`, uint8: the largest square in the middle, made larger or smaller."""
+        """Cut the largest square from the middle and resize it to uint8 pixels `[3, size, size]`."""
         item = fit_to_crop(item)
         side = min(item.size)
         left, top = (item.width - side) / 2, (item.height - side) / 2
@@ -72,18 +72,18 @@ class Vae(Encoder):
         return {"pixels": pil_to_tensor(square)}
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, c]`: the mean over all positions."""
+        """Compute features `[b, c]`, the mean of the latents over all positions."""
         return self._latents(tensors).mean(dim=(2, 3))
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Latents `[b, rows * columns, c]`, row by row, and a mask that is true everywhere."""
+        """Compute latents `[b, rows * columns, c]`, row by row, and a mask that is true everywhere."""
         tokens = self._latents(tensors).flatten(2).transpose(1, 2)
         return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Images `[b, 3, size, size]` of values from 0 to 1, from latents as `forward_tokens` gives them.
+        """Decode latents of `forward_tokens` to images `[b, 3, size, size]` of values from 0 to 1.
 
-        ValueError for latents of another shape.
+        Raises ValueError for latents of another shape.
         """
         rows, columns = self.grid
         if tokens.ndim != 3 or tokens.shape[1:] != (rows * columns, self.width):
@@ -97,7 +97,7 @@ class Vae(Encoder):
         return (pixels.float() / 2 + 0.5).clamp(0, 1)
 
     def _latents(self, tensors: Tensors) -> Tensor:
-        """Latents `[b, c, rows, columns]` of pixels `[b, 3, size, size]`."""
+        """Compute latents `[b, c, rows, columns]` of pixels `[b, 3, size, size]`."""
         pixels = (tensors["pixels"].float() / 127.5 - 1).to(self._dtype)
         found = self.vae.encode(pixels)
         # A tiny VAE gives its latents, the other one a distribution of them.
@@ -111,26 +111,26 @@ class Vae(Encoder):
 
 
 def encoder(variant: str) -> Vae:
-    """The VAE of a local folder or a hub's `org/repo`, with `@size` behind it or at 256 pixels.
+    """Load the VAE of a local folder or a hub's `org/repo`, with `@size` after it or at 256 pixels.
 
     Raises WeightsError when it isn't whole, can't be fetched, or isn't one of the two kinds;
     UnknownNameError for a size that doesn't fit it.
     """
     source = find(variant)
-    loaded = model(source)
-    size = source.fitting(SIZE, factor(loaded.config))
+    loaded = load_model(source)
+    size = source.choose_size(SIZE, factor(loaded.config))
     found = Vae(loaded, size)
     found.architecture = source.architecture
     return found
 
 
 def psnr(found: Tensor, expected: Tensor) -> float:
-    """How near two images of values from 0 to 1 are, in decibels: 1 over the mean squared error."""
+    """The peak signal-to-noise ratio in decibels of two images of values from 0 to 1."""
     return float(-10 * torch.log10((found - expected).square().mean()))
 
 
 def factor(config: Any) -> int:
-    """How many pixels a latent is wide: each block of the encoder but one halves the image."""
+    """The width of a latent in pixels: each block of the encoder but one halves the image."""
     blocks = config.get("encoder_block_out_channels") or config["block_out_channels"]
     return int(2 ** (len(blocks) - 1))
 
@@ -144,7 +144,7 @@ def _require_rgb(config: Any) -> None:
 
 
 def _standardisation(config: Any) -> tuple[Tensor, Tensor]:
-    """What diffusers' pipelines subtract from latents, and what they multiply the rest by, `[1, c, 1, 1]`."""
+    """Read the shift that pipelines subtract from latents, and the scale to multiply by, `[1, c, 1, 1]`."""
     channels, scale = int(config["latent_channels"]), float(config["scaling_factor"])
     shift, spread = config.get("shift_factor") or 0.0, 1.0
     if config.get("latents_mean") is not None and config.get("latents_std") is not None:
@@ -158,6 +158,6 @@ def _column(value: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 def _numbers(column: Tensor) -> str:
-    """A buffer's numbers, once where all are the same."""
+    """Write a buffer's numbers in words, one number where all are equal."""
     found = [f"{value:g}" for value in column.flatten().tolist()]
     return found[0] if len(set(found)) == 1 else " ".join(found)

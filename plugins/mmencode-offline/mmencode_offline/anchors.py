@@ -1,4 +1,4 @@
-"""The anchors: the place of each tag in the space of texts, computed by scripts/build_anchors.py."""
+"""Anchors, the vector of each tag in the space of texts, as scripts/build_anchors.py computed them."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ AUDIO = "audio_anchors.safetensors"
 
 
 def read(name: str) -> dict[str, Tensor]:
-    """The tensors of one of the files that this package ships."""
+    """Read the tensors of a file that this package ships."""
     return load(files(__package__).joinpath("data").joinpath(name).read_bytes())

@@ -1,4 +1,4 @@
-"""Sounds: YAMNet, whose 521 AudioSet tags lead into the space."""
+"""The audio encoder YAMNet, whose scores of 521 AudioSet tags are projected into the space."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LEAST_WEIGHT = 1e-3
 
 
 class YamNet(Encoder):
-    """Recordings as the strength of 521 tags, the mean over patches that aren't silent.
+    """Encodes recordings to scores of 521 tags, the mean over patches that aren't silent.
 
     Gemmeke et al., "Audio Set", ICASSP 2017, for the tags; the network is MobileNet v1 (Howard et al. 2017).
     """
@@ -47,11 +47,11 @@ class YamNet(Encoder):
         self._log_mel = frontend.LogMel()
 
     def preprocess(self, item: Waveform) -> Tensors:
-        """Log-mel patches `[patches, 96, 64]`."""
+        """Compute log-mel patches `[patches, 96, 64]`."""
         return {"patches": torch.from_numpy(self._log_mel(item.resample(frontend.RATE).samples))}
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """All patches `[patches, 96, 64]`, one item's after the other's, and how many each has, `[b]`."""
+        """Join the patches of all items, `[patches, 96, 64]`, with `counts` `[b]` of each item's patches."""
         patches = [item["patches"] for item in items]
         return {"patches": torch.cat(patches), "counts": torch.tensor([len(part) for part in patches])}
 
@@ -60,15 +60,15 @@ class YamNet(Encoder):
         return len(tensors["patches"])
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, 521]`: the strength of each tag, 0 to 1."""
-        return torch.stack([_pooled(scores) for scores in self._scores(tensors)])
+        """Compute features `[b, 521]`, a score from 0 to 1 for each tag."""
+        return torch.stack([_pool(scores) for scores in self._scores(tensors)])
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """The tag scores of each patch `[b, patches, 521]`, and the mask `[b, patches]`."""
+        """Compute the tag scores of each patch, `[b, patches, 521]`, and the mask `[b, patches]`."""
         return pad_rows(self._scores(tensors))
 
     def _scores(self, tensors: Tensors) -> list[Tensor]:
-        """For each item `[its patches, 521]`."""
+        """Compute the tag scores of each item's patches, `[patches, 521]`."""
         scores = torch.cat([self._tag(part) for part in torch.split(tensors["patches"], _AT_ONCE)])
         return list(torch.split(scores, tensors["counts"].tolist()))
 
@@ -80,17 +80,17 @@ class YamNet(Encoder):
 
 def encoder() -> YamNet:
     """Read YAMNet from its package; MissingPackageError or WeightsError when it isn't there as released."""
-    return YamNet(_renamed(_initialisers(read(YAMNET)))).eval().requires_grad_(False)
+    return YamNet(_rename(_initialisers(read(YAMNET)))).eval().requires_grad_(False)
 
 
 def projection() -> LabelAnchored:
-    """The ten tags that stand out most from how often they answer to anything, averaging their anchors."""
+    """Build the projection: the mean anchor of the ten tags whose scores exceed their prior most."""
     data = anchors.read(anchors.AUDIO)
     return LabelAnchored(data["anchors"], activation="none", prior=data["prior"], floor=0.01, top=10)
 
 
-def _pooled(scores: Tensor) -> Tensor:
-    """One item's scores `[patches, 521]` to `[521]`; silence between sounds is no property of the sounds."""
+def _pool(scores: Tensor) -> Tensor:
+    """Average an item's scores `[patches, 521]` to `[521]`, in which silent patches hardly count."""
     silence = scores[:, SILENCE]
     weight = (1 - silence).clamp_min(_LEAST_WEIGHT)
     pooled = (weight[:, None] * scores).sum(dim=0) / weight.sum()
@@ -99,7 +99,7 @@ def _pooled(scores: Tensor) -> Tensor:
 
 
 def _convolutions(weights: dict[str, Tensor]) -> list[nn.Module]:
-    """One ordinary convolution, then depthwise and pointwise in turn, the batch norms folded in."""
+    """Build one ordinary convolution, then depthwise and pointwise in turn, with batch norms folded in."""
     modules: list[nn.Module] = []
     for index in range(_CONVOLUTIONS):
         width, inputs, size, _ = weights[_place(index, "weight")].shape
@@ -118,7 +118,7 @@ def _place(index: int, kind: str) -> str:
 
 
 def _initialisers(archive: bytes) -> dict[str, Tensor]:
-    """The constants of the ONNX graph in the archive; its quantise nodes are left aside."""
+    """Read the constants of the ONNX graph in an archive; its quantization nodes are ignored."""
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
         names = {name.rpartition(".")[2]: name for name in files.namelist()}
         graph: Any = onnx.load_model_from_string(files.read(names["onnx"])).graph
@@ -134,8 +134,8 @@ def _initialisers(archive: bytes) -> dict[str, Tensor]:
     }
 
 
-def _renamed(initialisers: dict[str, Tensor]) -> dict[str, Tensor]:
-    """By our names; the export numbers its convolutions in steps of three from 241."""
+def _rename(initialisers: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Map the export's names to those of `YamNet`; it numbers its convolutions in steps of three from 241."""
     weights = {f"classifier.{kind}": initialisers[f"model.classifier.{kind}"] for kind in ("weight", "bias")}
     for index in range(_CONVOLUTIONS):
         weights[_place(index, "weight")] = initialisers[f"onnx::Conv_{241 + 3 * index}"]

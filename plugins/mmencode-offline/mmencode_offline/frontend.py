@@ -1,4 +1,4 @@
-"""YAMNet's front end: a waveform to patches of a log-mel spectrogram, in numpy.
+"""The front end of YAMNet, which turns a waveform into patches of a log-mel spectrogram, in numpy.
 
 Hershey et al., "CNN Architectures for Large-Scale Audio Classification", ICASSP 2017; the numbers are
 YAMNet's published parameters.
@@ -27,14 +27,14 @@ _BLOCK = 4_096  # frames at once, so that a long recording doesn't multiply its 
 
 
 class LogMel:
-    """Samples `[n]` at 16 kHz, about -1 to 1, to patches `[patches, 96, 64]`; there is always one or more."""
+    """Turns samples `[n]` at 16 kHz, about -1 to 1, into one or more patches, `[patches, 96, 64]`."""
 
     def __init__(self) -> None:
         self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FRAME) / _FRAME)).astype(np.float32)
         self._mel = mel_matrix().astype(np.float32)
 
     def __call__(self, samples: Array) -> Array:
-        """The patches; the last one may be padded with zeros, never cut."""
+        """Compute the patches; the last one is padded with zeros where samples run out."""
         further = max(0, -(-(len(samples) - _FIRST) // _FURTHER))
         padded = np.pad(samples, (0, _FIRST + further * _FURTHER - len(samples)))
         frames = sliding_window_view(padded, _FRAME)[::_HOP]  # [frames, 400]
@@ -51,9 +51,9 @@ class LogMel:
 
 
 def _product(rows: Array, matrix: Array) -> Array:
-    """`rows @ matrix`, a few rows at a time, which keeps OpenBLAS from using threads of its own.
+    """Multiply `rows @ matrix` a few rows at a time, which keeps OpenBLAS from using threads of its own.
 
-    Those go on spinning for milliseconds and take the processor from the network's: with them a short
+    Its threads go on spinning for milliseconds and take the processor from the network's: with them a short
     recording took more than twice as long.
     """
     blocks = -(-len(rows) // _ROWS)
@@ -63,7 +63,7 @@ def _product(rows: Array, matrix: Array) -> Array:
 
 
 def mel_matrix() -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Weights `[257, 64]` of triangles linear in mel (the HTK scale); the constant bin counts nowhere."""
+    """Compute mel filters `[257, 64]`, triangles linear in mel (HTK); the constant bin has no weight."""
     bins = _mel(np.arange(_FFT // 2 + 1) * RATE / _FFT)[:, None]
     edges = np.linspace(_mel(np.array(_LOWEST)), _mel(np.array(_HIGHEST)), MELS + 2)
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]

@@ -1,4 +1,4 @@
-"""Images: EfficientNet-Lite0, whose thousand ImageNet labels lead into the space."""
+"""The image encoder EfficientNet-Lite0, whose thousand ImageNet labels lead into the space."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DATA_CONFIG = {
 
 
 def encoder() -> TimmEncoder:
-    """Lite0 up to the features that its classifier sees, 1280 wide.
+    """Build EfficientNet-Lite0 up to the features before its classifier, 1280 wide.
 
     Raises MissingPackageError or WeightsError when its file isn't there as released.
     """
@@ -37,13 +37,13 @@ def encoder() -> TimmEncoder:
 
 
 def projection() -> LabelAnchored:
-    """The classifier's ten best labels, weighted by their probability, average the labels' anchors."""
+    """Build the projection: the mean anchor of the ten most probable labels, weighted by probability."""
     head: nn.Linear = classifier().classifier
     return LabelAnchored(anchors.read(anchors.IMAGE)["anchors"], head=head, activation="softmax", top=10)
 
 
 def classifier() -> Any:
-    """The whole network, images to 1000 logits, as timm's architecture."""
+    """Load the whole network, from images to 1000 logits, as timm's architecture."""
     model: Any = timm.create_model(ARCHITECTURE)
     file = torch.load(io.BytesIO(read(EFFICIENTNET)), map_location="cpu", weights_only=True)
     model.load_state_dict(_by_position(file, model.state_dict()), assign=True)
@@ -51,7 +51,7 @@ def classifier() -> Any:
 
 
 def _by_position(file: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors by timm's names: both list the same layers in the same order, named differently."""
+    """Map a file's tensors to timm's names: both list the same layers in the same order."""
     if len(file) != len(own):
         raise WeightsError(f"the checkpoint has {len(file)} tensors, and {ARCHITECTURE} has {len(own)}")
     for (theirs, tensor), (ours, expected) in zip(file.items(), own.items(), strict=True):

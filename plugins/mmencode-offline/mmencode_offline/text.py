@@ -1,4 +1,4 @@
-"""Text: all-MiniLM-L6-v2, whose sentence vectors are the offline space."""
+"""The text encoder all-MiniLM-L6-v2, whose sentence vectors are the offline space."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Layer(nn.Module):
         self.fed = nn.LayerNorm(WIDTH, eps=_EPSILON)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states `[b, t, width]` to the same shape; mask `[b, 1, 1, t]`, true where a token counts."""
+        """Map hidden `[b, t, width]` to the same shape; mask `[b, 1, 1, t]` is true where a token counts."""
         b, t, _ = hidden.shape
         parts = self.inputs(hidden).view(b, t, 3, _HEADS, WIDTH // _HEADS)
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # each [b, heads, t, width / heads]
@@ -55,7 +55,7 @@ class Layer(nn.Module):
 
 
 class MiniLM(Encoder):
-    """Sentences as the mean of their contextual tokens; longer texts are cut, with one warning."""
+    """Encodes sentences to the mean of their contextual tokens; longer texts are cut, with one warning."""
 
     width = WIDTH
     preprocessing = f"WordPiece, lower case, the first {_TOKENS} tokens"
@@ -75,7 +75,7 @@ class MiniLM(Encoder):
         self._unsaid = [_TOO_LONG]  # one thread gets it; taking an entry from a list is atomic
 
     def preprocess(self, item: str) -> Tensors:
-        """Token ids `[t]`, t at most 256."""
+        """Tokenize a text to ids `[t]`, at most 256 of them."""
         encoding = self._tokenizer.encode(item)
         require_tokens(encoding.special_tokens_mask.count(0), item)
         if encoding.overflowing:
@@ -93,11 +93,11 @@ class MiniLM(Encoder):
         return len(tensors["ids"])
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, 384]`: the mean of the contextual tokens."""
+        """Compute features `[b, 384]`, the mean of the contextual tokens."""
         return pooling.mean(*self.forward_tokens(tensors))
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Contextual tokens `[b, t, 384]` and their mask `[b, t]`."""
+        """Compute contextual tokens `[b, t, 384]` and their mask `[b, t]`."""
         ids, mask = tensors["ids"], tensors["mask"]
         hidden = self.embedded(self.words(ids) + self.positions.weight[: ids.shape[1]])  # [b, t, 384]
         for layer in self.layers:
@@ -107,15 +107,15 @@ class MiniLM(Encoder):
 
 def encoder() -> MiniLM:
     """Read MiniLM from its package; MissingPackageError or WeightsError when it isn't there as released."""
-    weights = _renamed(load(read(MINILM)))
+    weights = _rename(load(read(MINILM)))
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
         minilm = MiniLM(read(TOKENIZER))
     minilm.load_state_dict(weights, assign=True)
     return minilm.eval().requires_grad_(False)
 
 
-def _renamed(file: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors by our names; all text is the first segment, so its vector joins the positions."""
+def _rename(file: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Map a file's tensors to the names of `MiniLM`; the first segment's vector is added to all positions."""
     segment = file["embeddings.token_type_embeddings.weight"][0]
     weights = {
         "words.weight": file["embeddings.word_embeddings.weight"],

@@ -61,7 +61,7 @@ def test_vectors_are_those_of_the_card_that_is_shipped() -> None:
 def test_what_is_required_is_what_is_read(spec: mmencode.EncoderSpec) -> None:
     sources = importlib.import_module("mmencode_offline.sources")
     module = importlib.import_module(spec.target.partition(":")[0])
-    read = {f"{s.package}=={s.version}" for s in vars(module).values() if isinstance(s, sources.Source)}
+    read = {f"{s.package}=={s.version}" for s in vars(module).values() if isinstance(s, sources.PackageFile)}
     assert read <= set(spec.requires)
 
 

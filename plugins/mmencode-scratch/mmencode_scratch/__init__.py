@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 @hookimpl
 def mmencode_encoders() -> Iterator[EncoderSpec]:
-    """Declare the family of folders that `save` wrote."""
+    """Declare the family of encoders in folders that `ScratchText.save` wrote."""
     yield EncoderSpec(
         name="scratch/*",
         modality="text",

@@ -1,4 +1,4 @@
-"""What is learnt from: WordNet's synset definitions, which timm ships, with a teacher's vectors of them."""
+"""Training texts: WordNet's synset definitions, which timm ships, with a teacher's vectors of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from torch import Tensor
 from mmencode import Embeddings, Space
 from mmencode.errors import SpaceMismatchError
 
-_TEST, _STOP = 1000, 500  # at most; of few texts a fifth, and a tenth
+_TEST, _STOP = 1000, 500  # texts at most; a fifth and a tenth where there are few
 Side = tuple[list[str], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Texts with the teacher's unit vectors `[n, dim]`: to train on, to stop by, and to measure with."""
+    """Texts with the teacher's unit vectors `[n, dim]`, to train on, for early stopping, and to test."""
 
     train: Side
     stop: Side
@@ -30,17 +30,18 @@ class Split:
 
 
 def definitions(limit: int | None = None) -> list[str]:
-    """The synonyms and the definition of each of ImageNet-22k's 21 841 synsets, or of `limit` of them."""
+    """List synonyms and definition of each of ImageNet-22k's 21 841 synsets, or of `limit` of them."""
     info: Any = ImageNetInfo("imagenet-22k")
     count = info.num_classes()
     chosen = np.linspace(0, count - 1, min(limit or count, count)).round().astype(int)
     return [info.index_to_description(int(index), detailed=True) for index in chosen]
 
 
-def taught(space: Space, texts: Sequence[str], cache: Path | None = None) -> Tensor:
-    """The vectors `[n, dim]` that a space gives to texts, from the file `cache` or written to it.
+def encode_targets(space: Space, texts: Sequence[str], cache: Path | None = None) -> Tensor:
+    """Encode texts by the teacher's space to vectors `[n, dim]`, or read them from the file `cache`.
 
-    SpaceMismatchError when the file holds those of another space, ValueError when a text isn't in it.
+    The file is written where it isn't there. Raises SpaceMismatchError when it holds vectors of another
+    space, ValueError when it lacks a text.
     """
     keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
     if cache is None or not cache.exists():
@@ -61,7 +62,7 @@ def taught(space: Space, texts: Sequence[str], cache: Path | None = None) -> Ten
 
 
 def split(texts: Sequence[str], vectors: Tensor, seed: int) -> Split:
-    """Texts and vectors, divided by the seed: 1000 to measure with and 500 to stop by, or fewer of few."""
+    """Divide texts and vectors at random: up to 1000 to test, 500 for early stopping, the rest to train."""
     order = np.random.default_rng(seed).permutation(len(texts))
     test, stop = min(_TEST, len(texts) // 5), min(_STOP, len(texts) // 10)
     if stop < 2:

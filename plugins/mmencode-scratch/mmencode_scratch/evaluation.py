@@ -1,4 +1,4 @@
-"""How often a held-out text's vector finds the teacher's vector of the same text, beside simpler ways."""
+"""Recall of the teacher's vectors by those of held-out texts, compared with ridge regression."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _HEAD = "| text encoder | recall@1 | 95 % | recall@5 | angle | numbers |\n|---|-
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What one encoder gives on held-out texts; `angle` is the mean to the teacher's vector, in degrees."""
+class EncoderFigures:
+    """The figures of one encoder on held-out texts: recall, mean angle to the teacher's vectors, size."""
 
     name: str
     recall: Recall
@@ -41,30 +41,30 @@ class Row:
 
 
 @torch.inference_mode()
-def vectors(encoder: ScratchText, projection: Projection, texts: Sequence[str]) -> Tensor:
-    """Unit vectors `[n, dim]` of texts."""
+def encode(encoder: ScratchText, projection: Projection, texts: Sequence[str]) -> Tensor:
+    """Encode texts to unit vectors `[n, dim]`."""
     tensors = [encoder.preprocess(text) for text in texts]
     batches = [tensors[start : start + _BATCH] for start in range(0, len(tensors), _BATCH)]
     features = torch.cat([encoder(encoder.collate(batch)) for batch in batches])
     return normalize(projection(features), dim=-1)
 
 
-def measured(name: str, found: Tensor, side: Side, numbers: int) -> Row:
-    """A row of the table, of unit vectors `[n, dim]` for the texts of one side."""
+def measure(name: str, found: Tensor, side: Side, numbers: int) -> EncoderFigures:
+    """Measure unit vectors `[n, dim]` of the texts of one side against the teacher's."""
     cosines = (found * side[1]).sum(dim=1).clamp(-1, 1)
     angle = float(torch.rad2deg(torch.arccos(cosines)).mean())
-    return Row(name, recall([(found.numpy(), side[1].numpy())]), angle, numbers)
+    return EncoderFigures(name, recall([(found.numpy(), side[1].numpy())]), angle, numbers)
 
 
-def student(encoder: ScratchText, projection: Projection, split: Split) -> Row:
-    """What the transformer gives."""
+def student(encoder: ScratchText, projection: Projection, split: Split) -> EncoderFigures:
+    """Measure the transformer on the held-out texts."""
     state = [*encoder.state_dict().values(), *projection.state_dict().values()]
-    found = vectors(encoder, projection, split.test[0])
-    return measured("the transformer from scratch", found, split.test, sum(map(torch.numel, state)))
+    found = encode(encoder, projection, split.test[0])
+    return measure("the transformer from scratch", found, split.test, sum(map(torch.numel, state)))
 
 
-def regression(split: Split) -> Row:
-    """What ridge regression from TF-IDF of words gives; its penalty is the best for the texts to stop by."""
+def regression(split: Split) -> EncoderFigures:
+    """Measure ridge regression from TF-IDF, with the penalty that is best on the texts for early stopping."""
     try:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import Ridge
@@ -77,21 +77,21 @@ def regression(split: Split) -> Row:
     best, kept = -1.0, None
     for alpha in _ALPHAS:
         model = Ridge(alpha=alpha, solver="sparse_cg", tol=1e-2).fit(features, targets)
-        found = _predicted(model.predict, words.transform(split.stop[0]))
+        found = _predict(model.predict, words.transform(split.stop[0]))
         cosine = float((found * split.stop[1]).sum(dim=1).mean())
         if cosine > best:
             best, kept = cosine, model
     assert kept is not None
-    found = _predicted(kept.predict, words.transform(split.test[0]))
-    return measured("ridge regression from TF-IDF", found, split.test, kept.coef_.size + kept.intercept_.size)
+    found = _predict(kept.predict, words.transform(split.test[0]))
+    return measure("ridge regression from TF-IDF", found, split.test, kept.coef_.size + kept.intercept_.size)
 
 
-def _predicted(predict: Callable[..., object], features: object) -> Tensor:
+def _predict(predict: Callable[..., object], features: object) -> Tensor:
     return normalize(torch.as_tensor(predict(features), dtype=torch.float32), dim=-1)
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Markdown, with a last row for a blind guess."""
+def table(rows: Sequence[EncoderFigures]) -> str:
+    """Write figures as a Markdown table, with a last row for a blind guess."""
     chance = rows[0].recall.chance
     blind = f"| a blind guess | {100 * chance[1]:.1f} % | | {100 * chance[5]:.1f} % | 90.0° | |"
     return "\n".join([_HEAD, *map(str, rows), blind])

@@ -1,4 +1,4 @@
-"""The transformer as a text encoder of mmencode: its tokenizer, its pooling, its folder."""
+"""The transformer as a text encoder of mmencode, with its tokenizer, pooling and files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .transformer import Transformer, sinusoids
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "weights.safetensors"
 FORMAT = 1
-# More in a config is a mistake, and would take all memory.
+# Larger sizes in a config are a mistake, and would take all memory.
 _MOST = {
     "vocabulary": 2**20,
     "width": 2**14,
@@ -44,7 +44,7 @@ _MOST = {
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The sizes of a transformer; longer texts than `tokens` are cut."""
+    """The sizes of a transformer; texts of more than `tokens` tokens are cut."""
 
     vocabulary: int
     width: int = 256
@@ -62,7 +62,7 @@ class Shape:
 
 
 class ScratchText(Encoder):
-    """Texts as the mean of their contextual tokens; longer ones are cut, with one warning."""
+    """Encodes texts to the mean of their contextual tokens; longer ones are cut, with one warning."""
 
     pooling = "mean"
 
@@ -84,7 +84,7 @@ class ScratchText(Encoder):
         ]  # one thread gets it; taking an entry from a list is atomic
 
     def preprocess(self, item: str) -> Tensors:
-        """Token ids `[t]`."""
+        """Tokenize a text to ids `[t]`."""
         encoding = self._tokenizer.encode(item)
         require_tokens(encoding.special_tokens_mask.count(0), item)
         if encoding.overflowing:
@@ -102,11 +102,11 @@ class ScratchText(Encoder):
         return len(tensors["ids"])
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`: the mean of the contextual tokens."""
+        """Compute features `[b, width]`, the mean of the contextual tokens."""
         return pooling.mean(*self.forward_tokens(tensors))
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Contextual tokens `[b, t, width]` and their mask `[b, t]`."""
+        """Compute contextual tokens `[b, t, width]` and their mask `[b, t]`."""
         hidden: Tensor = self.transformer(tensors["ids"], tensors["mask"])
         return hidden, tensors["mask"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import mmencode
 
 from . import evaluation
-from .definitions import definitions, split, taught
+from .definitions import definitions, encode_targets, split
 from .training import Recipe, distil
 
 PROJECTION = "projection.safetensors"
@@ -35,13 +35,13 @@ def train(
 ) -> mmencode.Projection:
     """Train on `limit` definitions or all, write the folder, and give the projection into the space.
 
-    Its report says how often held-out texts find the teacher's vectors of themselves. FileExistsError when
-    the folder is there.
+    The projection's report holds the recall of the teacher's vectors by those of held-out texts. Raises
+    FileExistsError when the folder exists.
     """
     if folder.exists():
         raise FileExistsError(f"{str(folder)!r} is there already: name a new folder")
     recipe, texts = recipe or Recipe(), definitions(limit)
-    parts = split(texts, taught(space, texts, cache), recipe.seed)
+    parts = split(texts, encode_targets(space, texts, cache), recipe.seed)
     begun, spent = time.perf_counter(), time.process_time()
     encoder, projection = distil(parts.train, parts.stop, recipe, say)
     say(
@@ -59,17 +59,19 @@ def train(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line `python -m mmencode_scratch.train`."""
     parser = argparse.ArgumentParser(
         prog="python -m mmencode_scratch.train", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("out", type=Path, help="the folder to write, which mustn't be there")
-    parser.add_argument("--space", default="default", help="whose text vectors are learnt")
-    parser.add_argument("--limit", type=int, help="so many definitions rather than all 21 841")
-    parser.add_argument("--epochs", type=int, default=Recipe().epochs, help="of the transformer, at most")
-    parser.add_argument("--layers", type=int, default=Recipe().layers)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, help="a .safetensors file that keeps the teacher's vectors")
+    parser.add_argument("out", type=Path, help="the folder to write, which must not exist")
+    parser.add_argument("--space", default="default", help="the space whose text vectors are the targets")
+    parser.add_argument("--limit", type=int, help="the number of definitions; all 21 841 if omitted")
+    parser.add_argument(
+        "--epochs", type=int, default=Recipe().epochs, help="epochs of the transformer, at most"
+    )
+    parser.add_argument("--layers", type=int, default=Recipe().layers, help="layers of the transformer")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the split and of training")
+    parser.add_argument("--cache", type=Path, help="a .safetensors file to keep the targets in")
     parser.add_argument("--evaluate", action="store_true", help="compare with TF-IDF on held-out definitions")
     given = parser.parse_args(arguments)
     with mmencode.load(given.space) as space:

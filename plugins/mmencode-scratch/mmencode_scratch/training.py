@@ -1,7 +1,7 @@
-"""Distilling: a small transformer learns to give the vectors that a space's own text encoder gives.
+"""Distils a space's own text encoder into a small transformer, which learns to give the same vectors.
 
 The loss is that of contrastive learning over the batch (InfoNCE; van den Oord et al. 2018), in which each
-text looks for its own target among all, plus the distance in cosine to it.
+text must find its own target among all, plus the cosine distance to that target.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to train.
+    """The sizes of a transformer and the settings of its training.
 
-    bag_epochs    first the embeddings alone, whose mean is a fast start
-    epochs        then all of it, at most; training stops when held-out loss hasn't fallen for `patience`
-    temperature   of the contrastive loss
-    closeness     how much the distance in cosine counts beside it
+    bag_epochs    epochs of the embeddings alone, pooled by their mean, for a fast start
+    epochs        epochs of the whole afterwards, at most
+    patience      epochs without a lower held-out loss after which training stops
+    temperature   the one of the contrastive loss
+    closeness     the weight of the cosine distance beside the contrastive loss
     """
 
     vocabulary: int = 24_000
@@ -54,7 +55,7 @@ class Recipe:
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> str:
-    """Subwords of bytes learnt from texts, as JSON: byte-level BPE, in which no character is unknown.
+    """Train a tokenizer on texts and give its JSON: byte-level BPE, in which no character is unknown.
 
     Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", ACL 2016.
     """
@@ -72,7 +73,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> str:
 
 
 class Student(nn.Module):
-    """The encoder with the matrix that takes its features into the targets' space."""
+    """The encoder in training, with the matrix that takes its features into the targets' space."""
 
     def __init__(self, encoder: ScratchText, dim: int) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class Student(nn.Module):
         self.head = nn.Linear(encoder.width, dim)
 
     def forward(self, tensors: Tensors, *, bag: bool) -> Tensor:
-        """Unit vectors `[b, dim]`; as a bag, the layers are left out and their last norm is kept."""
+        """Compute unit vectors `[b, dim]`; with `bag`, of the embeddings and a norm, without the layers."""
         if bag:
             hidden = self.encoder.transformer.embed(tensors["ids"])  # [b, t, d]
             hidden = nn.functional.layer_norm(hidden, hidden.shape[-1:])
@@ -97,10 +98,10 @@ def distil(
     recipe: Recipe | None = None,
     say: Say = print,
 ) -> tuple[ScratchText, Linear]:
-    """An encoder and its projection, trained on texts and their unit vectors `[n, dim]`.
+    """Train an encoder and its projection on texts and their unit vectors `[n, dim]`.
 
-    Training stops by the loss on `held_out`, and the state that was best there is given. The projection says
-    nothing about the space yet: set its `into`. The user's random generator is left alone.
+    Training stops by the loss on `held_out`, and the state with the lowest one is returned. The projection
+    names no space yet: set its `into`. The user's random generator is left alone.
     """
     recipe = recipe or Recipe()
     with torch.random.fork_rng(devices=[]):
@@ -121,7 +122,7 @@ def _distil(
         tokens=recipe.tokens,
     )
     student = Student(ScratchText(shape, tokenizer, recipe.dropout), train[1].shape[1])
-    pairs = [_tokenised(student.encoder, *side) for side in (train, held_out)]
+    pairs = [_tokenise(student.encoder, *side) for side in (train, held_out)]
     for bag, epochs, rate in (
         (True, recipe.bag_epochs, recipe.bag_rate),
         (False, recipe.epochs, recipe.rate),
@@ -136,7 +137,7 @@ def _distil(
 Pair = tuple[Tensors, Tensor]
 
 
-def _tokenised(encoder: ScratchText, texts: Sequence[str], targets: Tensor) -> list[Pair]:
+def _tokenise(encoder: ScratchText, texts: Sequence[str], targets: Tensor) -> list[Pair]:
     return [(encoder.preprocess(text), target) for text, target in zip(texts, targets, strict=True)]
 
 
@@ -155,7 +156,8 @@ def _fit(
     steps = epochs * math.ceil(len(train) / recipe.batch)
     optimiser = torch.optim.AdamW(student.parameters(), lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
-    best, kept, waited = _held_out(student, held_out, recipe, bag), copy.deepcopy(student.state_dict()), 0
+    best, waited = _loss_on_held_out(student, held_out, recipe, bag), 0
+    kept = copy.deepcopy(student.state_dict())
     for epoch in range(1, epochs + 1):
         student.train()
         for batch in _batches(train, recipe.batch):
@@ -164,7 +166,7 @@ def _fit(
             nn.utils.clip_grad_norm_(student.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-        found = _held_out(student, held_out, recipe, bag)
+        found = _loss_on_held_out(student, held_out, recipe, bag)
         say(f"{'embeddings' if bag else 'transformer'}, epoch {epoch}: held-out loss {found:.4f}")
         waited = 0 if found < best else waited + 1
         if found < best:
@@ -175,7 +177,7 @@ def _fit(
 
 
 def _rate(step: int, steps: int) -> float:
-    """The learning rate's share: up in a line over a twentieth of the steps, then down along a cosine."""
+    """The factor of the learning rate: linear warm-up over a twentieth of the steps, then cosine decay."""
     rise = max(1, steps // 20)
     if step < rise:
         return (step + 1) / rise
@@ -183,7 +185,7 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _batches(pairs: list[Pair], size: int) -> Iterator[list[Pair]]:
-    """All pairs once, drawn at random, those of like length together."""
+    """Yield all pairs once in random batches, each of texts of like length."""
     drawn = torch.randperm(len(pairs)).tolist()
     step, batches = _BUCKET * size, []
     for start in range(0, len(drawn), step):
@@ -204,7 +206,7 @@ def _loss(student: Student, batch: list[Pair], recipe: Recipe, bag: bool) -> Ten
 
 
 @torch.no_grad()
-def _held_out(student: Student, pairs: list[Pair], recipe: Recipe, bag: bool) -> float:
+def _loss_on_held_out(student: Student, pairs: list[Pair], recipe: Recipe, bag: bool) -> float:
     student.eval()
     parts = [pairs[start : start + _MEASURED] for start in range(0, len(pairs), _MEASURED)]
     return sum(len(part) * float(_loss(student, part, recipe, bag)) for part in parts) / len(pairs)

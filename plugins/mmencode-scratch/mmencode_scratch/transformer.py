@@ -25,9 +25,9 @@ def sinusoids(length: int, width: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention (3.2): each token takes in the others, by how well they answer its query.
+    """Multi-head self-attention (3.2): each token mixes in the others by how well they match its query.
 
-    The heads look for different things, each in its own d / h numbers.
+    Each head does so in its own d / h numbers, and can look for something else.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -41,7 +41,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden `[b, t, d]` to the same shape; mask `[b, t]` is true where a token counts."""
+        """Map hidden `[b, t, d]` to the same shape; mask `[b, t]` is true where a token counts."""
         query = self._split(self.query(hidden))  # [b, h, t, d / h]
         key = self._split(self.key(hidden))  # [b, h, t, d / h]
         value = self._split(self.value(hidden))  # [b, h, t, d / h]
@@ -55,7 +55,7 @@ class Attention(nn.Module):
         return attended
 
     def _split(self, rows: Tensor) -> Tensor:
-        """Rows `[b, t, d]` into heads `[b, h, t, d / h]`."""
+        """Split rows `[b, t, d]` into heads `[b, h, t, d / h]`."""
         b, t, d = rows.shape
         return rows.view(b, t, self.heads, d // self.heads).transpose(1, 2)
 
@@ -69,7 +69,7 @@ class FeedForward(nn.Module):
         self.narrow = nn.Linear(inner, width)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Hidden `[b, t, d]` to the same shape."""
+        """Map hidden `[b, t, d]` to the same shape."""
         wide = self.widen(hidden).relu()  # [b, t, inner]
         fed: Tensor = self.narrow(wide)  # [b, t, d]
         return fed
@@ -94,7 +94,7 @@ class Layer(nn.Module):
             nn.init.zeros_(last.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Hidden `[b, t, d]` to the same shape; mask `[b, t]` is true where a token counts."""
+        """Map hidden `[b, t, d]` to the same shape; mask `[b, t]` is true where a token counts."""
         hidden = self.attended(hidden + self.dropout(self.attention(hidden, mask)))  # [b, t, d]
         hidden = self.fed(hidden + self.dropout(self.feed_forward(hidden)))  # [b, t, d]
         return hidden
@@ -127,14 +127,14 @@ class Transformer(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.02 * width**-0.5)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Ids `[b, t]`, t at most `tokens`, and their mask `[b, t]` to contextual tokens `[b, t, d]`."""
+        """Map ids `[b, t]`, t at most `tokens`, and their mask `[b, t]` to contextual tokens `[b, t, d]`."""
         hidden = self.embed(ids)  # [b, t, d]
         for layer in self.layers:
             hidden = layer(hidden, mask)  # [b, t, d]
         return hidden
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Ids `[b, t]` to their embeddings, brought to the size of the positions and added to them."""
+        """Map ids `[b, t]` to embeddings, scaled to the size of the positions and added to them."""
         words = self.embedding(ids) * math.sqrt(self.embedding.embedding_dim)  # [b, t, d]
         hidden: Tensor = self.dropout(words + self.positions[: ids.shape[1]])  # [b, t, d]
         return hidden

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmencode_scratch import evaluation, train, training
-from mmencode_scratch.definitions import definitions, split, taught
+from mmencode_scratch.definitions import definitions, encode_targets, split
 from mmencode_scratch.text import encoder
 from mmencode_scratch.training import Recipe, distil, train_tokenizer
 from torch.nn.functional import normalize
@@ -94,7 +94,7 @@ def test_training_stops_when_held_out_loss_no_longer_falls(
     texts: list[str], targets: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([9.0, 3.0, 2.0, 2.5, 2.1, *range(10)])
-    monkeypatch.setattr(training, "_held_out", lambda *_: next(losses))
+    monkeypatch.setattr(training, "_loss_on_held_out", lambda *_: next(losses))
     parts, said = split(texts, targets, 0), []
     distil(parts.train, parts.stop, replace(SMALL, bag_epochs=9, epochs=0, patience=2), said.append)
     assert said[-1] == "embeddings, epoch 4: held-out loss 2.1000"
@@ -105,7 +105,7 @@ def test_training_that_helps_nothing_leaves_the_student_as_it_was(
 ) -> None:
     parts, still = split(texts, targets, 0), replace(SMALL, bag_epochs=0, epochs=0)
     losses = iter(range(10))
-    monkeypatch.setattr(training, "_held_out", lambda *_: next(losses))
+    monkeypatch.setattr(training, "_loss_on_held_out", lambda *_: next(losses))
     worse = distil(parts.train, parts.stop, replace(still, bag_epochs=2), silent)[0]
     losses = iter(range(10))
     expected = distil(parts.train, parts.stop, still, silent)[0]
@@ -133,15 +133,15 @@ def test_rate_rises_and_falls_to_nothing() -> None:
 def test_cache_is_written_read_and_refused_for_another_space(texts: list[str], tmp_path: Path) -> None:
     path = tmp_path / "teacher.safetensors"
     with Space("fake", fake_specs()) as space:
-        found = taught(space, texts[:30], path)
-        assert torch.equal(taught(space, texts[10:20], path), found[10:20])
+        found = encode_targets(space, texts[:30], path)
+        assert torch.equal(encode_targets(space, texts[10:20], path), found[10:20])
         with pytest.raises(ValueError, match="lacks 1 of 31 texts"):
-            taught(space, texts[:31], path)
+            encode_targets(space, texts[:31], path)
     with (
         Space("other", fake_specs()) as other,
         pytest.raises(SpaceMismatchError, match=r"teacher\.safetensors"),
     ):
-        taught(other, texts[:30], path)
+        encode_targets(other, texts[:30], path)
 
 
 def test_trained_folder_composes_into_the_space_and_is_loaded_by_name(tmp_path: Path) -> None:
@@ -184,5 +184,5 @@ def test_missing_scikit_learn_is_an_error_with_the_pip_line(
 
 def test_row_says_recall_interval_angle_and_size() -> None:
     vectors = normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
-    row = evaluation.measured("itself", vectors, ([""] * 50, vectors), 1_234_567)
+    row = evaluation.measure("itself", vectors, ([""] * 50, vectors), 1_234_567)
     assert str(row) == "| itself | 100.0 % | 92.9 to 100.0 % | 100.0 % | 0.0° | 1.2 million |"

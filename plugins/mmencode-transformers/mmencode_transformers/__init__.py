@@ -16,7 +16,7 @@ _SOURCE = "https://github.com/huggingface/transformers"
 
 @hookimpl
 def mmencode_encoders() -> Iterator[EncoderSpec]:
-    """Declare the families; the rest of a name is a hub's id, `<id>@<revision>`, or a local folder."""
+    """Declare the families of checkpoints; names end in a hub's id, `<id>@<revision>`, or a folder."""
     yield _family(
         "text",
         "text",

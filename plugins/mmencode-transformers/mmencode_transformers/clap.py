@@ -1,7 +1,8 @@
-"""CLAP: sounds and texts in one space, without chance.
+"""CLAP towers of transformers, sounds and texts in one space, made deterministic.
 
 transformers' own extractor takes a random crop of a long recording, or three random ones beside a shrunken
-whole, and of a batch without long recordings it marks a random one as long. Here a recording has one vector.
+whole, and in a batch without long recordings it marks a random one as long. Here nothing is random, so that a
+recording has one vector.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from transformers.audio_utils import spectrogram, window_function
 from mmencode import Scoring, Tensors
 from mmencode.errors import WeightsError
 
-from .loading import configuration, described, extractor, load, require_kind, require_whole, trained
+from .loading import describe, load, load_config, load_extractor, read_scale, require_kind, require_whole
 from .recordings import Samples, Windowed
 from .sources import Checkpoint, find
 from .text import context
+from .tokenizer import CheckpointTokenizer
 from .towers import TowerText
-from .words import Words
 
 _FAMILY = "transformers/clap/"
 Mel = np.ndarray[tuple[int, int], np.dtype[np.float32]]
@@ -32,10 +33,10 @@ Mel = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 class ClapAudio(Windowed):
     """The audio tower of a CLAP model.
 
-    Without feature fusion a long recording is the mean over windows of 10 s, whose unit vectors count the
-    same; the last one ends where the recording does. With feature fusion (Wu et al., "Large-scale
-    Contrastive Language-Audio Pretraining", 2023, section 3.3) it is what that makes of the whole, shrunk,
-    and of three crops: the middle ones of those that training drew from. Short recordings are repeated.
+    Without feature fusion a long recording is the mean over the unit vectors of windows of 10 s, of which the
+    last one ends where the recording does. With feature fusion (Wu et al., "Large-scale Contrastive
+    Language-Audio Pretraining", 2023, section 3.3) the model gets the shrunken whole and three crops, the
+    middle ones of those that training drew from. Short recordings are repeated.
     """
 
     def __init__(self, tower: Any, projection: Any, settings: Any, scoring: Scoring | None) -> None:
@@ -48,7 +49,7 @@ class ClapAudio(Windowed):
         self._scoring = scoring
         self._fused = bool(tower.config.enable_fusion)
         self._length = int(settings.nb_max_samples)
-        self.preprocessing = f"{described(settings)}, of the filters {'htk' if self._fused else 'slaney'}"
+        self.preprocessing = f"{describe(settings)}, of the filters {'htk' if self._fused else 'slaney'}"
         self.pooling = "the audio tower's own, projected"
         long = (
             "the whole, shrunk, and the middle one of the crops in each third, fused"
@@ -58,7 +59,7 @@ class ClapAudio(Windowed):
         self.windows = f"{self._length} samples; a longer recording is {long}; a shorter one is repeated"
 
     def cut(self, samples: Samples) -> list[Samples]:
-        """Windows of 10 s; all of a recording for feature fusion."""
+        """Cut a recording into windows of 10 s; with feature fusion it is one window, of any length."""
         last = len(samples) - self._length
         if last <= 0 or self._fused:
             return [samples]
@@ -66,8 +67,8 @@ class ClapAudio(Windowed):
         return [samples[start : start + self._length] for start in starts]
 
     def inputs(self, window: Samples) -> Tensors:
-        """The log-mel spectrogram `[1, frames, bins]`, or `[4, frames, bins]` for fusion, and which it is."""
-        mel = self._mel(_padded(window, self._length, self._settings.padding))
+        """Compute the log-mel spectrogram `[1, frames, bins]`, or `[4, frames, bins]` for feature fusion."""
+        mel = self._mel(_pad(window, self._length, self._settings.padding))
         if not self._fused:
             return {"mel": torch.from_numpy(mel)[None], "longer": torch.tensor(False)}
         frames = self._length // self._settings.hop_length + 1
@@ -76,7 +77,7 @@ class ClapAudio(Windowed):
         return {"mel": _fusion(mel, frames), "longer": torch.tensor(True)}
 
     def vectors(self, tensors: Tensors) -> Tensor:
-        """The windows' unit vectors."""
+        """Compute one unit vector for each window."""
         longer = tensors["longer"][:, None] if self._fused else None
         found = self.tower(input_features=tensors["mel"], is_longer=longer).pooler_output
         return normalize(self.projection(found), dim=-1)
@@ -96,15 +97,15 @@ class ClapAudio(Windowed):
 
     @property
     def scoring(self) -> Scoring | None:
-        """The scale for comparing a sound with texts that the model was trained with; None without it."""
+        """The scale of cosines with texts that the model was trained with; None without it."""
         return self._scoring
 
 
 def audio(variant: str) -> ClapAudio:
-    """The audio tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
+    """Build the audio tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
     checkpoint, model, missing = _model(variant)
     require_whole(checkpoint, model, missing, model.audio_model, model.audio_projection)
-    settings = extractor(checkpoint, AutoFeatureExtractor)
+    settings = load_extractor(checkpoint, AutoFeatureExtractor)
     expected = "fusion" if model.config.audio_config.enable_fusion else "rand_trunc"
     if settings.truncation != expected:
         raise WeightsError(
@@ -113,7 +114,7 @@ def audio(variant: str) -> ClapAudio:
             culprit=str(checkpoint.folder / "preprocessor_config.json"),
             remedy="put the preprocessor_config.json of these weights there",
         )
-    scale = trained(model.logit_scale_a.exp(), "logit_scale_a", missing, checkpoint)
+    scale = read_scale(model.logit_scale_a.exp(), "logit_scale_a", missing, checkpoint)
     scoring = None if scale is None else Scoring(kind="softmax", scale=scale)
     encoder = ClapAudio(model.audio_model, model.audio_projection, settings, scoring)
     encoder.architecture = checkpoint.architecture
@@ -121,25 +122,25 @@ def audio(variant: str) -> ClapAudio:
 
 
 def text(variant: str) -> TowerText:
-    """The text tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
+    """Build the text tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
     checkpoint, model, missing = _model(variant)
     require_whole(checkpoint, model, missing, model.text_model, model.text_projection)
-    words = Words(checkpoint, model.config.text_config, context(model.text_model))
+    tokenizer = CheckpointTokenizer(checkpoint, model.config.text_config, context(model.text_model))
     width = int(model.text_projection.linear2.out_features)
-    encoder = TowerText(model.text_model, model.text_projection, width, words)
+    encoder = TowerText(model.text_model, model.text_projection, width, tokenizer)
     encoder.architecture = checkpoint.architecture
     return encoder
 
 
 def _model(variant: str) -> tuple[Checkpoint, Any, set[str]]:
     checkpoint = find(variant, _FAMILY)
-    config = configuration(checkpoint)
+    config = load_config(checkpoint)
     require_kind(checkpoint, config, ("clap",), _FAMILY)
     return checkpoint, *load(checkpoint, config)
 
 
-def _padded(samples: Samples, length: int, padding: str) -> Samples:
-    """At least `length` samples: repeated and filled up with zeros, repeated and cut, or filled up only."""
+def _pad(samples: Samples, length: int, padding: str) -> Samples:
+    """Lengthen short samples to `length`: repeat and add zeros, repeat and cut, or only add zeros."""
     if len(samples) < length and padding == "repeat":
         return np.tile(samples, length // len(samples) + 1)[:length]
     if len(samples) < length and padding == "repeatpad":
@@ -148,7 +149,7 @@ def _padded(samples: Samples, length: int, padding: str) -> Samples:
 
 
 def _fusion(mel: Mel, frames: int) -> Tensor:
-    """The whole shrunk to so many frames, and a crop of them from each third, `[4, frames, bins]`."""
+    """Stack the whole, shrunk to so many frames, and a crop from each of its thirds: `[4, frames, bins]`."""
     thirds = np.array_split(np.arange(len(mel) - frames + 1), 3)
     starts = [int(third[len(third) // 2]) if len(third) else 0 for third in thirds]
     whole = torch.from_numpy(mel)[None, None]

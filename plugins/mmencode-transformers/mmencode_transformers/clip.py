@@ -1,4 +1,4 @@
-"""CLIP, SigLIP and SigLIP 2 as transformers has them: image and text towers of one space."""
+"""Image and text towers of CLIP, SigLIP and SigLIP 2 in transformers, in one space."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from transformers import AutoImageProcessor
 from mmencode import Scoring, Tensors
 
 from .image import ImageTower
-from .loading import configuration, extractor, load, require_kind, require_whole, trained
+from .loading import load, load_config, load_extractor, read_scale, require_kind, require_whole
 from .sources import Checkpoint, find, modules_of
+from .tokenizer import CheckpointTokenizer
 from .towers import TowerText
-from .words import Words
 
 _FAMILY = "transformers/clip/"
 _KINDS = ("clip", "siglip", "siglip2")
 
 
 class ClipImage(ImageTower):
-    """The image tower, its own pooling and projection."""
+    """The image tower of CLIP, SigLIP or SigLIP 2, with its own pooling and projection."""
 
     def __init__(
         self, tower: Any, projection: nn.Module, width: int, processor: Any, scoring: Scoring | None
@@ -32,7 +32,7 @@ class ClipImage(ImageTower):
         self.pooling = f"{type(tower).__name__}, its own pooling"
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`, as the model's `get_image_features` gives them."""
+        """Compute features `[b, width]` as the model's `get_image_features` does."""
         features: Tensor = self.projection(self.outputs(tensors).pooler_output)
         return features
 
@@ -43,11 +43,11 @@ class ClipImage(ImageTower):
 
 
 def image(variant: str) -> ClipImage:
-    """The image tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
+    """Build the image tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
     checkpoint, model, missing = _model(variant)
     projection = getattr(model, "visual_projection", nn.Identity())
     require_whole(checkpoint, model, missing, model.vision_model, projection)
-    processor = extractor(checkpoint, AutoImageProcessor)
+    processor = load_extractor(checkpoint, AutoImageProcessor)
     scoring = _scoring(checkpoint, model, missing)
     encoder = ClipImage(model.vision_model, projection, _width(model), processor, scoring)
     encoder.architecture = checkpoint.architecture
@@ -55,28 +55,28 @@ def image(variant: str) -> ClipImage:
 
 
 def text(variant: str) -> TowerText:
-    """The text tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
+    """Build the text tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
     checkpoint, model, missing = _model(variant)
     projection = getattr(model, "text_projection", nn.Identity())
     require_whole(checkpoint, model, missing, model.text_model, projection)
     config = model.config.text_config
     context = int(config.max_position_embeddings)
     padded = 0 if model.config.model_type == "clip" else context
-    words = Words(checkpoint, config, context, context=padded)
-    encoder = TowerText(model.text_model, projection, _width(model), words)
+    tokenizer = CheckpointTokenizer(checkpoint, config, context, context=padded)
+    encoder = TowerText(model.text_model, projection, _width(model), tokenizer)
     encoder.architecture = checkpoint.architecture
     return encoder
 
 
 def _model(variant: str) -> tuple[Checkpoint, Any, set[str]]:
     checkpoint = _of_sentence_transformers(find(variant, _FAMILY))
-    config = configuration(checkpoint)
+    config = load_config(checkpoint)
     require_kind(checkpoint, config, _KINDS, _FAMILY)
     return checkpoint, *load(checkpoint, config)
 
 
 def _of_sentence_transformers(checkpoint: Checkpoint) -> Checkpoint:
-    """The folder with the model itself, where sentence-transformers has saved it (`0_CLIPModel`)."""
+    """Find the model's own folder (`0_CLIPModel`) in a checkpoint that sentence-transformers saved."""
     if not (checkpoint.folder / "modules.json").is_file():
         return checkpoint
     kind, inner = modules_of(checkpoint)[0]
@@ -91,8 +91,8 @@ def _width(model: Any) -> int:
 
 
 def _scoring(checkpoint: Checkpoint, model: Any, missing: set[str]) -> Scoring | None:
-    scale = trained(model.logit_scale.exp(), "logit_scale", missing, checkpoint)
+    scale = read_scale(model.logit_scale.exp(), "logit_scale", missing, checkpoint)
     if not hasattr(model, "logit_bias"):
         return None if scale is None else Scoring(kind="softmax", scale=scale)
-    bias = trained(model.logit_bias, "logit_bias", missing, checkpoint)
+    bias = read_scale(model.logit_bias, "logit_bias", missing, checkpoint)
     return None if scale is None or bias is None else Scoring(kind="sigmoid", scale=scale, bias=bias)

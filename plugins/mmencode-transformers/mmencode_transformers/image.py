@@ -1,4 +1,4 @@
-"""DINOv2, DINOv3 and ViT: images of one size as patches, pooled as the name says."""
+"""DINOv2, DINOv3 and ViT, pooled as the encoder's name says; and the image tower that CLIP shares."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from transformers import AutoImageProcessor
 from mmencode import Encoder, Tensors
 from mmencode.encoders.pixels import fit_to_crop, fit_to_resize, fit_to_squeeze
 
-from .loading import configuration, described, drop, extractor, load, require_kind, require_whole
+from .loading import describe, drop, load, load_config, load_extractor, require_kind, require_whole
 from .sources import find
-from .text import option
+from .text import split_option
 
 FAMILY = "transformers/image/"
 _KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
 
 
 class ImageTower(Encoder):
-    """A vision transformer with the checkpoint's own image processor; a subclass says how it is pooled."""
+    """A vision transformer with the checkpoint's own image processor; a subclass pools its outputs."""
 
     def __init__(self, tower: Any, processor: Any, patch: int) -> None:
         super().__init__()
         self.tower = tower
         self.width = int(tower.config.hidden_size)
         self._processor = processor
-        self._fit = _fitting(processor)
+        self._fit = _limit_for(processor)
         self._patch = int(patch)
-        self.preprocessing = described(processor)
+        self.preprocessing = describe(processor)
 
     def preprocess(self, item: Image.Image) -> Tensors:
-        """What the processor makes of an image: `pixel_values` `[3, h, w]`, or SigLIP 2's patches."""
+        """Run the image processor: `pixel_values` `[3, h, w]`, or SigLIP 2's patches and their mask."""
         found = self._processor(images=self._fit(item), return_tensors="pt")
         return {key: value[0] for key, value in found.items()}
 
     def outputs(self, tensors: Tensors) -> Any:
-        """What the tower makes of a batch."""
+        """Run the tower on a batch, and return transformers' output object."""
         return self.tower(**tensors)
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """The last layer's outputs of the patches `[b, t, hidden]`, and the mask of the image's own.
+        """Compute the last layer's outputs of patches `[b, t, hidden]`, and the mask of the image's own.
 
         Class and register tokens are left out, so that the rest fills `grid`.
         """
@@ -77,33 +77,33 @@ class ImageEncoder(ImageTower):
         self.pooling = f"{tower.config.model_type}, {pooled}"
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`."""
+        """Compute features `[b, width]` by the pooling that the name says."""
         if self._pooled == "cls":
             first: Tensor = self.outputs(tensors).last_hidden_state[:, 0]
             return first
         return self.forward_tokens(tensors)[0].mean(dim=1)
 
 
-def _fitting(processor: Any) -> Callable[[Image.Image], Image.Image]:
-    """What keeps a slender image from taking gigabytes when the processor resizes it."""
+def _limit_for(processor: Any) -> Callable[[Image.Image], Image.Image]:
+    """Choose the check that keeps a slender image from taking gigabytes when a processor resizes it."""
     if not (getattr(processor, "size", None) or {}).get("shortest_edge"):
         return fit_to_squeeze
     return fit_to_crop if getattr(processor, "do_center_crop", False) else fit_to_resize
 
 
 def build(variant: str) -> ImageEncoder:
-    """The encoder `<cls or mean>:<id or folder>`.
+    """Build the encoder `<cls or mean>:<id or folder>`.
 
-    Raises UnknownNameError for a pooling or an id that there isn't, WeightsError for a checkpoint that is
+    Raises UnknownNameError for a pooling or an id that doesn't exist, WeightsError for a checkpoint that is
     refused, isn't whole, or is of another architecture.
     """
-    pooled, rest = option(variant, ("cls", "mean"), FAMILY)
+    pooled, rest = split_option(variant, ("cls", "mean"), FAMILY)
     checkpoint = find(rest, f"{FAMILY}{pooled}:")
-    config = configuration(checkpoint)
+    config = load_config(checkpoint)
     require_kind(checkpoint, config, _KINDS, FAMILY)
     model, missing = load(checkpoint, config)
     drop(model, "pooler")
     require_whole(checkpoint, model, missing, model)
-    encoder = ImageEncoder(model, extractor(checkpoint, AutoImageProcessor), pooled)
+    encoder = ImageEncoder(model, load_extractor(checkpoint, AutoImageProcessor), pooled)
     encoder.architecture = checkpoint.architecture
     return encoder

@@ -1,4 +1,4 @@
-"""From a checkpoint's folder to a whole model in float32, without a hub and without code of its own."""
+"""Loads whole models in float32 from a checkpoint's folder, without a hub and without code in it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from mmencode.checkpoints import Bounded, StateDict, describe_error
 from mmencode.errors import WeightsError
 
 from .sources import Checkpoint
-from .weights import state_of
+from .weights import read_weights
 
-# What every call of transformers' `from_pretrained` here gets.
+# Arguments of every call of transformers' `from_pretrained` in this plugin.
 SAFELY = {"local_files_only": True, "trust_remote_code": False}
 # transformers changes torch's initialisers and its own logging while it loads, for all threads.
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def configuration(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's config; WeightsError when transformers doesn't know the architecture."""
+def load_config(checkpoint: Checkpoint) -> Any:
+    """Load a checkpoint's config.json; WeightsError when transformers doesn't know the architecture."""
     checkpoint.require("config.json")
     try:
         config = AutoConfig.from_pretrained(checkpoint.folder, **SAFELY)
@@ -43,7 +43,7 @@ def configuration(checkpoint: Checkpoint) -> Any:
 
 
 def require_kind(checkpoint: Checkpoint, config: Any, known: tuple[str, ...], family: str) -> None:
-    """WeightsError unless the architecture is one of those that a family computes."""
+    """Raise WeightsError unless the architecture is one of those that a family computes."""
     if config.model_type not in known:
         raise WeightsError(
             f"the checkpoint {checkpoint.name!r} is a {config.model_type}; {family} takes {', '.join(known)}",
@@ -52,26 +52,26 @@ def require_kind(checkpoint: Checkpoint, config: Any, known: tuple[str, ...], fa
 
 
 def load(checkpoint: Checkpoint, config: Any, kind: Any = AutoModel) -> tuple[Any, set[str]]:
-    """The model that `kind` makes of the checkpoint, and the names of parameters that it has no weights for.
+    """Load the model of the Auto class `kind`, and name the parameters without weights in the checkpoint.
 
     safetensors are preferred; a pickle is read as tensors only. Raises WeightsError when the weights are
     missing, truncated, of another shape, when a pickle holds anything but tensors, or when the settings
     describe a far larger model than there are weights for.
     """
     try:
-        state = state_of(checkpoint)
+        state = read_weights(checkpoint)
     except WeightsError as error:
         raise _unloadable(checkpoint, error.fact, error.remedy) from error
-    model, missing = _loaded(checkpoint, config, kind, state)
+    model, missing = _build(checkpoint, config, kind, state)
     first = {name.partition(".")[0] for name in state}
     if len(first) == 1 and missing >= set(dict(model.named_parameters())):  # a trainer's `model.`, say
         state = {name.partition(".")[2]: tensor for name, tensor in state.items()}
-        model, missing = _loaded(checkpoint, config, kind, state)
+        model, missing = _build(checkpoint, config, kind, state)
     return model, missing
 
 
-def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: StateDict) -> tuple[Any, set[str]]:
-    """The model filled from tensors, of which transformers reads no file itself."""
+def _build(checkpoint: Checkpoint, config: Any, kind: Any, state: StateDict) -> tuple[Any, set[str]]:
+    """Build a model and fill it with tensors, so that transformers itself reads no file of weights."""
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:
         chosen = _get_model_class(config, kind._model_mapping)  # type: ignore[no-untyped-call]
@@ -83,7 +83,7 @@ def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: StateDict) ->
                 dtype=torch.float32,
                 attn_implementation=None,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # for transformers doesn't say which; here none is ignored
+                ignore_mismatched_sizes=True,  # reported, and then refused below with both sizes
                 **SAFELY,
             )
     except WeightsError:
@@ -96,7 +96,7 @@ def _loaded(checkpoint: Checkpoint, config: Any, kind: Any, state: StateDict) ->
 
 
 def _require_sizes(checkpoint: Checkpoint, unequal: list[tuple[str, Any, Any]]) -> None:
-    """WeightsError with both sizes of the first tensor that isn't of its settings' size."""
+    """Raise WeightsError for the first tensor whose size isn't that of the settings, with both sizes."""
     if unequal:
         name, there, expected = unequal[0]
         more = f", and {len(unequal) - 1} more aren't, either" if len(unequal) > 1 else ""
@@ -115,10 +115,10 @@ def _unloadable(checkpoint: Checkpoint, why: str, remedy: str) -> WeightsError:
     )
 
 
-def trained(number: Tensor, name: str, missing: set[str], checkpoint: Checkpoint) -> float | None:
-    """A number that a model was trained with, such as a scale; None where the checkpoint lacks it.
+def read_scale(number: Tensor, name: str, missing: set[str], checkpoint: Checkpoint) -> float | None:
+    """Read a scale or bias that a model was trained with; WeightsError for one that isn't finite.
 
-    Then the model has an initial value, which says nothing. WeightsError for one that isn't finite.
+    None where the checkpoint lacks it, since the model's initial value means nothing.
     """
     if name in missing:
         return None
@@ -133,7 +133,7 @@ def trained(number: Tensor, name: str, missing: set[str], checkpoint: Checkpoint
 
 
 def require_whole(checkpoint: Checkpoint, model: nn.Module, missing: set[str], *parts: nn.Module) -> None:
-    """WeightsError when a parameter of the parts that are used has no weights in the checkpoint."""
+    """Raise WeightsError when the checkpoint lacks weights of a part that is used."""
     used = {id(parameter) for part in parts for parameter in part.parameters()}
     names = {name for name, parameter in model.named_parameters() if id(parameter) in used}
     if lacking := sorted(names & missing):
@@ -146,14 +146,14 @@ def require_whole(checkpoint: Checkpoint, model: nn.Module, missing: set[str], *
 
 
 def drop(module: Any, *names: str) -> None:
-    """Take away parts that nothing here computes, so that their weights, random perhaps, are no identity."""
+    """Remove unused parts of a module, so that their weights, perhaps random, don't count in its identity."""
     for name in names:
         if getattr(module, name, None) is not None:
             setattr(module, name, None)
 
 
-def extractor(checkpoint: Checkpoint, kind: Any) -> Any:
-    """The image processor or feature extractor of a checkpoint, made by an Auto class of transformers."""
+def load_extractor(checkpoint: Checkpoint, kind: Any) -> Any:
+    """Load the image processor or feature extractor of a checkpoint by an Auto class of transformers."""
     checkpoint.require("preprocessor_config.json", "processor_config.json")
     _require_moderate(checkpoint)
     try:
@@ -169,8 +169,8 @@ def extractor(checkpoint: Checkpoint, kind: Any) -> Any:
     return made
 
 
-# The largest sizes of items, by the word that names of settings have in them: larger ones would take all
-# memory for one item, or for the filters, whatever the weights are.
+# The largest value of a setting whose name has the word in it: larger ones would take all memory for one item
+# or for the filters, whatever the weights are.
 _MOST = {
     **dict.fromkeys(("height", "width", "edge", "size", "num_mel_bins", "hop_length"), 2**13),
     **dict.fromkeys(("patch", "chunk_length", "max_length_s"), 2**16),
@@ -180,7 +180,7 @@ _MOST = {
 
 
 def _require_moderate(checkpoint: Checkpoint) -> None:
-    """WeightsError for sizes that no item has, in the settings of the preprocessing."""
+    """Raise WeightsError for sizes in the preprocessing's settings that no item has."""
     for file in ("preprocessor_config.json", "processor_config.json"):
         waiting = [("", checkpoint.read(file))] if (checkpoint.folder / file).is_file() else []
         while waiting:
@@ -198,8 +198,8 @@ def _require_moderate(checkpoint: Checkpoint) -> None:
                 )
 
 
-def described(processor: Any) -> str:
-    """The settings of an image processor or feature extractor in words, for the space's identity."""
+def describe(processor: Any) -> str:
+    """Describe the settings of an image processor or feature extractor, for the space's identity."""
     settings = {
         key: value
         for key, value in processor.to_dict().items()
@@ -212,7 +212,7 @@ def described(processor: Any) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' bars and reports: what matters of them is raised."""
+    """Silence transformers' progress bars and load reports, whose findings are raised as errors."""
     logging: Any = transformers_logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""What follows the text model of a sentence-transformers checkpoint: pooling, layers, normalisation."""
+"""The modules after the text model of a sentence-transformers checkpoint: pooling, layers, normalisation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmencode.checkpoints import fill
 from mmencode.errors import WeightsError
 
 from .sources import Checkpoint
-from .weights import state_of
+from .weights import read_weights
 
 _FLAGS = {  # as older checkpoints write them; several are joined in this order
     "pooling_mode_cls_token": "cls",
@@ -31,7 +31,7 @@ _ACTIVATIONS = {
 
 
 class Head(nn.Module):
-    """Pooling and the layers behind it: token outputs and their mask to features `[b, width]`."""
+    """Pooling and the layers after it: token outputs and their mask to features `[b, width]`."""
 
     def __init__(self, modes: list[str], include_prompt: bool, layers: list[nn.Module], width: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Head(nn.Module):
         self.words = ", ".join(["+".join(modes), *names])
 
     def forward(self, tokens: Tensor, mask: Tensor, excluded: int = 0) -> Tensor:
-        """Features of tokens `[b, t, width]`; the first `excluded` of them aren't pooled."""
+        """Compute features of tokens `[b, t, width]`, of which the first `excluded` aren't pooled."""
         mask = mask.clone()
         mask[:, :excluded] = False
         features: Tensor = self.layers(torch.cat([_MODES[mode](tokens, mask) for mode in self.modes], dim=-1))
@@ -60,14 +60,14 @@ class Dense(nn.Module):
             self.residual = nn.Linear(inputs, outputs, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features `[b, inputs]` to `[b, outputs]`."""
+        """Map features `[b, inputs]` to `[b, outputs]`."""
         found: Tensor = self.activation(self.linear(features))
         if not self.added:
             return found
         return found + (self.residual(features) if hasattr(self, "residual") else features)
 
     def extra_repr(self) -> str:
-        """Whether the input is added, which the layers don't show."""
+        """The word `residual` where the input is added, for the module's repr."""
         return "residual" if self.added else ""
 
 
@@ -79,21 +79,21 @@ class Normed(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features `[b, width]` to the same shape."""
+        """Normalise features `[b, width]` to mean 0 and variance 1, scaled and shifted."""
         found: Tensor = self.norm(features)
         return found
 
 
 class Normalize(nn.Module):
-    """Unit length."""
+    """Scales features to unit length."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features `[b, width]` to the same shape."""
+        """Scale each of the features `[b, width]` to unit length."""
         return normalize(features, dim=-1)
 
 
 def head(modules: list[tuple[str, Checkpoint]], width: int) -> Head:
-    """The head that the entries of modules.json behind the Transformer describe, for outputs of that width.
+    """Build the head that modules.json describes after its Transformer, for token outputs of that width.
 
     Raises WeightsError for modules of other kinds, or without their weights.
     """
@@ -138,18 +138,18 @@ def _dense(part: Checkpoint, width: int) -> tuple[nn.Module, int]:
         )
     inputs, outputs = int(settings["in_features"]), int(settings["out_features"])
     bias, residual = bool(settings.get("bias", True)), bool(settings.get("use_residual"))
-    return _filled(Dense(inputs, outputs, bias, activation(), residual), part), outputs
+    return _fill(Dense(inputs, outputs, bias, activation(), residual), part), outputs
 
 
 def _layer_norm(part: Checkpoint, width: int) -> tuple[nn.Module, int]:
-    return _filled(Normed(int(part.settings("config.json")["dimension"])), part), width
+    return _fill(Normed(int(part.settings("config.json")["dimension"])), part), width
 
 
-def _filled(layer: nn.Module, part: Checkpoint) -> nn.Module:
-    """The layer with its weights, from safetensors, or else from a pickle that holds tensors only."""
+def _fill(layer: nn.Module, part: Checkpoint) -> nn.Module:
+    """Copy the weights of a layer into it, from safetensors or a pickle that holds only tensors."""
     fill(
         layer,
-        state_of(part),
+        read_weights(part),
         f"the weights in {str(part.folder)!r} can't be loaded",
         "put its model.safetensors there, whole and of the sizes in config.json",
     )
@@ -161,7 +161,7 @@ def _sum(hidden: Tensor, weights: Tensor) -> Tensor:
 
 
 def _cls(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The first token that counts."""
+    """Take the first token that counts."""
     return hidden[torch.arange(len(hidden), device=hidden.device), mask.int().argmax(dim=1)]
 
 
@@ -169,8 +169,8 @@ def _mean_sqrt(hidden: Tensor, mask: Tensor) -> Tensor:
     return _sum(hidden, mask) / mask.sum(dim=1, keepdim=True).sqrt()
 
 
-def _weighted(hidden: Tensor, mask: Tensor) -> Tensor:
-    """Later tokens count more (SGPT; Muennighoff, "GPT Sentence Embeddings for Semantic Search", 2022)."""
+def _mean_by_position(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Average tokens weighted by position (SGPT; Muennighoff, "GPT Sentence Embeddings", 2022)."""
     weights = mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)
     return _sum(hidden, weights) / weights.sum(dim=1, keepdim=True)
 
@@ -180,7 +180,7 @@ _MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "max": pooling.max,
     "mean": pooling.mean,
     "mean_sqrt_len_tokens": _mean_sqrt,
-    "weightedmean": _weighted,
+    "weightedmean": _mean_by_position,
     "lasttoken": pooling.last_token,
 }
 _LAYERS: dict[str, Callable[[Checkpoint, int], tuple[nn.Module, int]]] = {

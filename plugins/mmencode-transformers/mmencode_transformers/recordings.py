@@ -1,4 +1,4 @@
-"""Recordings as windows of one length, each turned into features of one shape in the worker threads."""
+"""Audio models of one input length: a recording is cut into windows, and their vectors are averaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AT_ONCE = 16  # windows in one pass: an hour's would take gigabytes
 
 
 def in_parts(compute: Callable[[Tensors], Tensor], tensors: Tensors) -> Tensor:
-    """What `compute` makes of the windows `[windows, ...]`, a few at a time."""
+    """Apply `compute` to the windows `[windows, ...]`, a few at a time."""
     windows = {key: value.split(_AT_ONCE) for key, value in tensors.items() if key != "counts"}  # type: ignore[no-untyped-call]
     parts = (dict(zip(windows, values, strict=True)) for values in zip(*windows.values(), strict=True))
     return torch.cat([compute(part) for part in parts])
@@ -28,42 +28,42 @@ def in_parts(compute: Callable[[Tensors], Tensor], tensors: Tensors) -> Tensor:
 class Windowed(Encoder):
     """An audio model that takes one shape of input: a recording is the mean over its windows' vectors.
 
-    A subclass cuts a recording into windows (`cut`), makes each the model's input (`features`), and computes
-    their vectors (`vectors`).
+    A subclass cuts a recording into windows (`cut`), computes the model's input of each (`inputs`), and the
+    windows' vectors (`vectors`).
     """
 
     rate: int
 
     @abstractmethod
     def cut(self, samples: Samples) -> list[Samples]:
-        """The windows of a recording at the model's rate."""
+        """Cut a recording at the model's rate into windows."""
 
     @abstractmethod
     def inputs(self, window: Samples) -> Tensors:
-        """One window's tensors."""
+        """Compute the tensors of one window."""
 
     @abstractmethod
     def vectors(self, tensors: Tensors) -> Tensor:
-        """One vector for each window, `[windows, width]`, and all count the same."""
+        """Compute one vector for each window, `[windows, width]`; a recording's vector is their mean."""
 
     def preprocess(self, item: Waveform) -> Tensors:
-        """The windows' tensors, stacked."""
+        """Stack the tensors of a recording's windows."""
         made = [self.inputs(window) for window in self.cut(item.resample(self.rate).samples)]
         return {key: torch.stack([tensors[key] for tensors in made]) for key in made[0]}
 
     def collate(self, items: list[Tensors]) -> Tensors:
-        """All windows, and how many each item has, `counts` `[b]`."""
+        """Join the windows of all recordings, with `counts` `[b]` of each one's windows."""
         joined = {key: torch.cat([item[key] for item in items]) for key in items[0]}
         return {**joined, "counts": torch.tensor([len(next(iter(item.values()))) for item in items])}
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`: the mean over an item's windows."""
+        """Compute features `[b, width]`, the mean over a recording's windows."""
         found = in_parts(self.vectors, tensors).split_with_sizes(tensors["counts"].tolist())
         return torch.stack([windows.mean(dim=0) for windows in found])
 
 
 def in_rows(windows: Tensor, mask: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Frames `[windows, t, width]` with their mask as one row for each item, and the mask of that."""
+    """Join frames `[windows, t, width]` that their mask marks to a padded row for each recording."""
     numbers = counts.tolist()
     items = zip(windows.split_with_sizes(numbers), mask.split_with_sizes(numbers), strict=True)
     return pad_rows([frames[own] for frames, own in items])

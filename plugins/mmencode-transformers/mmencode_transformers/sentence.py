@@ -1,4 +1,4 @@
-"""sentence-transformers checkpoints: their own modules, prompts and lengths, without that library."""
+"""Text encoders of sentence-transformers checkpoints: their modules and prompts, without that library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmencode.errors import UnknownNameError, WeightsError
 from .modules import Head, head
 from .sources import Checkpoint, find, modules_of
 from .text import TextEncoder, context, text_model
-from .words import Words
+from .tokenizer import CheckpointTokenizer
 
 _FAMILY, _RETRIEVAL = "transformers/sentence/", "transformers/retrieval/"
 _PROMPTS = {"query": ("query",), "text": ("document", "passage", "corpus")}
@@ -26,34 +26,34 @@ class SentenceEncoder(TextEncoder):
     model's own outputs, of the prompt, too.
     """
 
-    def __init__(self, model: Any, words: Words, head: Head, prompt: str) -> None:
-        super().__init__(model, words, "modules.json")
+    def __init__(self, model: Any, tokenizer: CheckpointTokenizer, head: Head, prompt: str) -> None:
+        super().__init__(model, tokenizer, "modules.json")
         self.head = head
         self.width = head.width
         self.prompt = prompt
-        self._excluded = words.length(prompt) if prompt and not head.include_prompt else 0
-        self.preprocessing = f"{words.rule}, prompt {prompt!r}"
+        self._excluded = tokenizer.length(prompt) if prompt and not head.include_prompt else 0
+        self.preprocessing = f"{tokenizer.rule}, prompt {prompt!r}"
         self.pooling = f"{model.config.model_type}, {head.words}" + (
             f", without {self._excluded} tokens of the prompt" if self._excluded else ""
         )
 
     def preprocess(self, item: str) -> Tensors:
-        """Token ids `[t]` of prompt and text, cut to the checkpoint's length."""
-        if not isinstance(item, str) or not item.strip():  # queries are no modality that core reads
+        """Tokenize prompt and text to ids `[t]`, cut to the checkpoint's length."""
+        if not isinstance(item, str) or not item.strip():  # core reads text, but not the modality query
             raise ValueError("it is no text, or a blank one")
         return super().preprocess(item)
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`, as SentenceTransformer.encode gives them."""
+        """Compute features `[b, width]` as `SentenceTransformer.encode` does."""
         tokens, mask = self.forward_tokens(tensors)
         features: Tensor = self.head(tokens, mask, self._excluded)
         return features
 
 
 def build(variant: str) -> SentenceEncoder:
-    """The encoder `<id or folder>` with the checkpoint's default prompt, or `<prompt>:<id or folder>`.
+    """Build the encoder `<id or folder>` with the checkpoint's default prompt, or `<prompt>:<id or folder>`.
 
-    Raises UnknownNameError for a prompt or an id that there isn't, WeightsError for a checkpoint that is
+    Raises UnknownNameError for a prompt or an id that doesn't exist, WeightsError for a checkpoint that is
     refused, isn't whole, or has modules of other kinds.
     """
     name, colon, rest = variant.partition(":")
@@ -70,12 +70,12 @@ def build(variant: str) -> SentenceEncoder:
 
 
 def text(variant: str) -> SentenceEncoder:
-    """Documents: the prompt `document`, `passage` or `corpus`, the first that there is, or none."""
+    """Build the encoder of documents, with the first prompt of `document`, `passage`, `corpus`, or none."""
     return _role(variant, "text")
 
 
 def query(variant: str) -> SentenceEncoder:
-    """Queries: the prompt `query`, or none."""
+    """Build the encoder of queries, with the prompt `query` if there is one."""
     return _role(variant, "query")
 
 
@@ -100,14 +100,14 @@ def _build(checkpoint: Checkpoint, prompt: str) -> SentenceEncoder:
     longest = settings.get("max_seq_length")
     most = min(filter(None, (context(model), longest)), default=None)
     lower = bool(settings.get("do_lower_case"))
-    words = Words(inner, model.config, most, own=not longest, lower=lower)
-    encoder = SentenceEncoder(model, words, head(modules, int(model.config.hidden_size)), prompt)
+    tokenizer = CheckpointTokenizer(inner, model.config, most, own=not longest, lower=lower)
+    encoder = SentenceEncoder(model, tokenizer, head(modules, int(model.config.hidden_size)), prompt)
     encoder.architecture = inner.architecture
     return encoder
 
 
 def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The Transformer module's own settings; WeightsError when they ask for more than its last layer."""
+    """Read the Transformer module's settings; WeightsError when they ask for more than its last layer."""
     file = "sentence_bert_config.json"
     if not (checkpoint.folder / file).is_file():
         return {}
@@ -124,7 +124,7 @@ def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _prompts(checkpoint: Checkpoint) -> tuple[dict[str, str], str]:
-    """The checkpoint's prompts by name, and the one that every text gets unless something else is said."""
+    """Read a checkpoint's prompts by name, and its default prompt."""
     file = "config_sentence_transformers.json"
     checkpoint.require("modules.json")
     settings = checkpoint.settings(file) if (checkpoint.folder / file).is_file() else {}

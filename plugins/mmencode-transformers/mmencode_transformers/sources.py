@@ -1,4 +1,4 @@
-"""Where a checkpoint is: the rest of an encoder's name becomes a folder whose settings can't run code."""
+"""Finds a checkpoint by its id or path, as a folder whose settings can't run code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mmencode.errors import UnknownNameError, WeightsError
 
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
 _SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]
-_LAYERS = ["[0-9]*_*/model.safetensors", "[0-9]*_*/pytorch_model.bin"]  # behind a text model, and small
+_LAYERS = ["[0-9]*_*/model.safetensors", "[0-9]*_*/pytorch_model.bin"]  # of layers after a text model; small
 _WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin"]
 _VOCABULARY = 2**28  # bytes of a file that libraries read themselves: tokenizers have some dozen millions
@@ -33,29 +33,29 @@ _READ = (".json", ".txt", ".model", ".jinja")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder with a checkpoint's files; `name` is what the user asked for."""
+    """A folder with a checkpoint's files; `name` is the one that the user wrote."""
 
     folder: Path
     name: str
 
     def settings(self, file: str) -> dict[str, Any]:
-        """The JSON object in one of its files; WeightsError that names the file when it isn't there."""
+        """Read the JSON object in a file; WeightsError that names the file when it isn't there."""
         self.require(file)
         return read_object(self.folder / file)
 
     def read(self, file: str) -> Any:
-        """What JSON one of its files holds; WeightsError that names the file when there is none."""
+        """Read the JSON in a file; WeightsError that names the file when it isn't there."""
         self.require(file)
         return read_settings(self.folder / file)
 
     @property
     def architecture(self) -> str:
-        """What is computed with the weights, in words: the kind of model, and a digest of its settings."""
+        """The kind of model and a digest of its settings, for the identity."""
         settings = self.settings("config.json")
         return f"transformers {settings.get('model_type')} {settings_digest(settings, matters)}"
 
     def require(self, *files: str) -> None:
-        """WeightsError unless one of these files is there."""
+        """Raise WeightsError unless one of these files is there."""
         if not any((self.folder / file).is_file() for file in files):
             raise WeightsError(
                 f"the checkpoint {self.name!r} has no {' or '.join(files)}",
@@ -64,7 +64,7 @@ class Checkpoint:
             )
 
     def part(self, path: str) -> Checkpoint:
-        """A folder inside this one; WeightsError for a path out of it, and for settings that ask for code."""
+        """Open a folder inside this one; WeightsError for a path out of it, or settings that ask for code."""
         inner = (self.folder / str(path)).resolve()
         if not isinstance(path, str) or not inner.is_relative_to(self.folder.resolve()):
             raise WeightsError(f"{self.name!r} names files outside itself: {path!r}", remedy="fetch it again")
@@ -74,21 +74,21 @@ class Checkpoint:
 
 
 def find(rest: str, family: str) -> Checkpoint:
-    """The checkpoint that the rest of a name stands for: an id of the hub, `id@revision`, or a folder.
+    """Find the checkpoint by the end of an encoder's name: an id of the hub, `id@revision`, or a folder.
 
     A folder begins with /, ./, ../ or ~, and no hub is asked then. Raises UnknownNameError for what can be
     neither and for ids that the hub doesn't have; WeightsError for a folder that isn't there, a hub that
     can't be reached, and settings that ask for code, for adapters or for quantised weights.
     """
     local = rest.startswith((".", "/", "~")) or Path(rest).is_absolute()
-    checkpoint = Checkpoint(_folder(rest) if local else _fetched(rest, family), rest)
+    checkpoint = Checkpoint(_folder(rest) if local else _fetch(rest, family), rest)
     checkpoint.require("config.json", "modules.json")
     _refuse(checkpoint)
     return checkpoint
 
 
 def modules_of(checkpoint: Checkpoint) -> list[tuple[str, Checkpoint]]:
-    """The modules of sentence-transformers in order, each its class's name and its folder.
+    """Read the modules of sentence-transformers in order, each as its class's name and its folder.
 
     WeightsError for what is no such list, and for classes that aren't the library's own.
     """
@@ -114,7 +114,7 @@ def _own_class(entry: dict[str, Any]) -> str:
 
 
 def _or_folder(rest: str, family: str) -> str:
-    """The name of a folder that is called like an id, which isn't taken for one."""
+    """Suggest the path of a folder that has the same name as an id, for a remedy."""
     return f"the folder of that name is {family}./{rest}; " if os.path.isdir(rest) else ""
 
 
@@ -128,8 +128,8 @@ def _folder(path: str) -> Path:
     return folder
 
 
-def _fetched(rest: str, family: str) -> Path:
-    """The snapshot of a repository in the hub's own cache, fetched where it isn't there yet."""
+def _fetch(rest: str, family: str) -> Path:
+    """Fetch a repository into the hub's own cache, unless it is there, and give its folder."""
     parts = _HUB_ID.fullmatch(rest)
     if parts is None:
         raise UnknownNameError(
@@ -159,14 +159,14 @@ def _fetched(rest: str, family: str) -> Path:
 
 
 def _refuse(checkpoint: Checkpoint) -> None:
-    """WeightsError when the checkpoint's settings would make a library run code or fetch other weights."""
+    """Raise WeightsError when settings would make a library run code or fetch other weights."""
     if (checkpoint.folder / "adapter_config.json").is_file():
         raise WeightsError(
             f"the checkpoint {checkpoint.name!r} is an adapter, whose base model is elsewhere",
             culprit=str(checkpoint.folder / "adapter_config.json"),
             remedy="merge it into its base model (peft's merge_and_unload), and name the folder of that",
         )
-    for path in sorted(checkpoint.folder.glob("*")):  # of a folder that isn't there, a Normalize's say, none
+    for path in sorted(checkpoint.folder.glob("*")):  # nothing where there is no folder, as of a Normalize
         if path.suffix in _READ:
             require_file(path, "take it away, or fetch the checkpoint again", _VOCABULARY)
         if path.suffix == ".json" and ("config" in path.name or path.name == "modules.json"):
@@ -180,7 +180,7 @@ def _refuse(checkpoint: Checkpoint) -> None:
 
 
 def _demands(settings: Any) -> Iterator[str]:
-    """What settings, at any depth, ask for that this plugin doesn't do."""
+    """Yield the demands of settings, at any depth, that this plugin refuses."""
     waiting = [settings]
     while waiting:
         found = waiting.pop()
@@ -188,10 +188,10 @@ def _demands(settings: Any) -> Iterator[str]:
             waiting += found
         if isinstance(found, dict):
             waiting += found.values()
-            yield from _demanded(found)
+            yield from _demands_of(found)
 
 
-def _demanded(settings: dict[str, Any]) -> Iterator[str]:
+def _demands_of(settings: dict[str, Any]) -> Iterator[str]:
     if settings.get("auto_map"):
         yield f"it brings its own code, auto_map: {settings['auto_map']!r:.200}"
     if settings.get("trust_remote_code"):

@@ -1,4 +1,4 @@
-"""Speech and sound encoders: wav2vec 2.0, HuBERT, WavLM, Whisper's encoder and AST, frames as tokens."""
+"""Audio encoders of transformers: wav2vec 2.0, HuBERT, WavLM, Whisper's encoder and AST."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from transformers import AutoFeatureExtractor
 from mmencode import Encoder
 
 from .frames import Spectrogram, ast, whisper
-from .loading import configuration, extractor, load, require_kind, require_whole
+from .loading import load, load_config, load_extractor, require_kind, require_whole
 from .sources import find
-from .text import option
+from .text import split_option
 from .waves import WaveEncoder
 
 FAMILY = "transformers/speech/"
@@ -30,21 +30,23 @@ _BUILDERS: dict[str, _Builder] = {
 
 
 def build(variant: str) -> Encoder:
-    """The encoder `<mean or max>:<id or folder>`; AST also has `cls`, its class and distillation tokens.
+    """Build the encoder `<mean or max>:<id or folder>`, or for AST `cls:<id or folder>`.
 
-    Raises UnknownNameError for a pooling or an id that there isn't, WeightsError for a checkpoint that is
+    Raises UnknownNameError for a pooling or an id that doesn't exist, WeightsError for a checkpoint that is
     refused, isn't whole, or is of another architecture.
     """
-    pooled, rest = option(variant, ("mean", "max", "cls"), FAMILY)
+    pooled, rest = split_option(variant, ("mean", "max", "cls"), FAMILY)
     checkpoint = find(rest, f"{FAMILY}{pooled}:")
-    config = configuration(checkpoint)
+    config = load_config(checkpoint)
     require_kind(checkpoint, config, tuple(_BUILDERS), FAMILY)
     if pooled == "cls" and config.model_type != "audio-spectrogram-transformer":
-        pooled, rest = option("cls", ("mean", "max"), FAMILY)  # which says what there is
+        pooled, rest = split_option(
+            "cls", ("mean", "max"), FAMILY
+        )  # raises, and names the poolings that there are
     whole, missing = load(checkpoint, config)
     model = whole.get_encoder() if config.is_encoder_decoder else whole
     vars(model)["_parameters"].pop("masked_spec_embed", None)  # used in training only, and often not saved
     require_whole(checkpoint, whole, missing, model)
-    encoder = _BUILDERS[config.model_type](model, extractor(checkpoint, AutoFeatureExtractor), pooled)
+    encoder = _BUILDERS[config.model_type](model, load_extractor(checkpoint, AutoFeatureExtractor), pooled)
     encoder.architecture = checkpoint.architecture
     return encoder

@@ -1,4 +1,4 @@
-"""Text encoders, the encoder halves of encoder-decoders, and decoders, pooled as the name says."""
+"""Text models of transformers: encoders, encoder halves of encoder-decoders, and decoders."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mmencode import Encoder, Tensors, pooling
 from mmencode.encoder import pad_rows
 from mmencode.errors import UnknownNameError, WeightsError
 
-from .loading import configuration, drop, load, require_whole
+from .loading import drop, load, load_config, require_whole
 from .sources import Checkpoint, find
-from .words import Words
+from .tokenizer import CheckpointTokenizer
 
 FAMILY = "transformers/text/"
 POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -32,31 +32,31 @@ POOLINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class TextEncoder(Encoder):
     """A text model of transformers, its last layer's outputs pooled.
 
-    Rows are padded behind their tokens, whatever side the checkpoint's tokenizer takes: with the mask, no
-    token of a text sees padding, and positions count from its first token. So a decoder's vectors are those
-    of padding before the tokens with the positions corrected for it. The prompt stands before every text.
+    Rows are padded at the end, whichever side the checkpoint's tokenizer pads: with the mask, no token sees
+    padding, and positions count from the first token. So a decoder's vectors equal those of padding at the
+    start with corrected positions. The prompt stands before every text.
     """
 
     prompt = ""
 
-    def __init__(self, model: Any, words: Words, pooled: str) -> None:
+    def __init__(self, model: Any, tokenizer: CheckpointTokenizer, pooled: str) -> None:
         super().__init__()
         self.model = model
         self.width = int(model.config.hidden_size)
-        self.words = words
+        self.reader = tokenizer
         self.pooled = pooled
-        self.preprocessing = words.rule
-        self.tokenizer = words.identity
+        self.preprocessing = tokenizer.rule
+        self.tokenizer = tokenizer.identity
         self.pooling = f"{model.config.model_type}, {pooled}"
 
     def preprocess(self, item: str) -> Tensors:
-        """Token ids `[t]`, cut to the model's context."""
-        ids, _ = self.words.read(item, self.prompt)
+        """Tokenize a text to ids `[t]`, cut to the model's context."""
+        ids, _ = self.reader.read(item, self.prompt)
         return {"ids": ids}
 
     def collate(self, items: list[Tensors]) -> Tensors:
         """Pad ids to the longest row, `[b, t]`, with the mask of what is no padding."""
-        ids, mask = pad_rows([item["ids"] for item in items], self.words.padding)
+        ids, mask = pad_rows([item["ids"] for item in items], self.reader.padding)
         return {"ids": ids, "mask": mask}
 
     def cost(self, tensors: Tensors) -> int:
@@ -64,31 +64,31 @@ class TextEncoder(Encoder):
         return len(tensors["ids"])
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`."""
+        """Compute features `[b, width]` by the pooling that the name says."""
         return POOLINGS[self.pooled](*self.forward_tokens(tensors))
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """The last layer's outputs `[b, t, width]` and the mask `[b, t]`, marks of start and end included."""
+        """Compute the last layer's outputs `[b, t, width]` and the mask `[b, t]` of tokens and marks."""
         ids, mask = tensors["ids"], tensors["mask"]
         return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state, mask
 
 
 def build(variant: str) -> TextEncoder:
-    """The encoder `<pooling>:<id or folder>`.
+    """Build the encoder `<pooling>:<id or folder>`.
 
-    Raises UnknownNameError for a pooling or an id that there isn't, WeightsError for a checkpoint that is
+    Raises UnknownNameError for a pooling or an id that doesn't exist, WeightsError for a checkpoint that is
     refused, isn't whole, or is no text model.
     """
-    pooled, rest = option(variant, tuple(POOLINGS), FAMILY)
+    pooled, rest = split_option(variant, tuple(POOLINGS), FAMILY)
     checkpoint = find(rest, f"{FAMILY}{pooled}:")
     model = text_model(checkpoint)
-    encoder = TextEncoder(model, Words(checkpoint, model.config, context(model)), pooled)
+    encoder = TextEncoder(model, CheckpointTokenizer(checkpoint, model.config, context(model)), pooled)
     encoder.architecture = checkpoint.architecture
     return encoder
 
 
-def option(variant: str, choices: tuple[str, ...], family: str) -> tuple[str, str]:
-    """The word before the colon and what is behind it; UnknownNameError when it is none of the choices."""
+def split_option(variant: str, choices: tuple[str, ...], family: str) -> tuple[str, str]:
+    """Split a name at its colon; UnknownNameError when the word before it is none of the choices."""
     word, colon, rest = variant.partition(":")
     if not colon or word not in choices:
         raise UnknownNameError(
@@ -99,8 +99,8 @@ def option(variant: str, choices: tuple[str, ...], family: str) -> tuple[str, st
 
 
 def text_model(checkpoint: Checkpoint) -> Any:
-    """The part of a checkpoint that reads text, without heads; WeightsError when it is no text model."""
-    config = configuration(checkpoint)
+    """Load the part of a checkpoint that reads text, without heads; WeightsError when it is no text model."""
+    config = load_config(checkpoint)
     if config.sub_configs:
         raise WeightsError(
             f"the checkpoint {checkpoint.name!r} is a {config.model_type}, which consists of several models",
@@ -122,9 +122,9 @@ def text_model(checkpoint: Checkpoint) -> Any:
 
 
 def context(model: Any) -> int | None:
-    """How many tokens the model has positions for; None where it has no such limit.
+    """The number of tokens that a model has positions for; None where it has no such limit.
 
-    The positions of RoBERTa and its kin begin behind that of padding.
+    The positions of RoBERTa and its kin begin after that of padding.
     """
     most = getattr(model.config, "max_position_embeddings", None)
     if not most or most < 0:

@@ -1,4 +1,4 @@
-"""wav2vec 2.0, HuBERT and WavLM: waveforms of any length, pooled over the frames of the last layer."""
+"""Audio models that take waveforms of any length: wav2vec 2.0, HuBERT and WavLM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from mmencode import Encoder, Tensors, Waveform
 from mmencode.encoder import windows
 
-from .loading import described
+from .loading import describe
 from .text import POOLINGS
 
 _SECONDS = 15  # in pre-training these models saw crops of at most 15.6 s (base) and 20 s (large)
@@ -32,7 +32,7 @@ class WaveEncoder(Encoder):
         self._rate = int(settings.sampling_rate)
         layers = zip(model.config.conv_kernel, model.config.conv_stride, strict=True)
         self._least = windows.receptive_field(layers)
-        self.preprocessing = f"mono, {described(settings)}"
+        self.preprocessing = f"mono, {describe(settings)}"
         self.pooling = f"{model.config.model_type}, {pooled} over frames"
         self.windows = (
             f"all consecutive windows of {_SECONDS * self._rate} samples, no last one below {self._least}; a "
@@ -40,7 +40,7 @@ class WaveEncoder(Encoder):
         )
 
     def preprocess(self, item: Waveform) -> Tensors:
-        """The windows' samples `[n]`, one after the other, and how many each has, `lengths` `[windows]`."""
+        """Cut a recording into windows, `samples` `[n]` in order, with their `lengths` `[windows]`."""
         samples = item.resample(self._rate).samples
         cut = windows.cut(samples, _SECONDS * self._rate, self._least)
         padded = [np.pad(window, (0, max(0, self._least - len(window)))) for window in cut]
@@ -55,15 +55,15 @@ class WaveEncoder(Encoder):
         return windows.collate(items)
 
     def cost(self, tensors: Tensors) -> int:
-        """The number of samples; items of one length stand together and run together."""
+        """The number of samples: recordings of one length share batches, and their windows passes."""
         return len(tensors["samples"])
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Features `[b, width]`."""
+        """Compute features `[b, width]`, pooled over frames."""
         return POOLINGS[self._pooled](*self.forward_tokens(tensors))
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
-        """Frames `[b, t, width]`, a window's after those of the one before it, and their mask `[b, t]`."""
+        """Compute frames `[b, t, width]`, those of all windows in order, and their mask `[b, t]`."""
         passes = windows.passes(tensors)
         frames = ((places, self.model(samples).last_hidden_state) for places, samples in passes)
         return windows.rows(frames, tensors["counts"])

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint's folder, whole or in shards, read by mmencode and never by a library."""
+"""Reads the tensors of a checkpoint, whole or in shards, by mmencode's own readers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .sources import Checkpoint
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def state_of(checkpoint: Checkpoint) -> StateDict:
-    """All tensors by name; WeightsError for what is missing, damaged, or no file of this folder.
+def read_weights(checkpoint: Checkpoint) -> StateDict:
+    """Read a checkpoint's tensors by name; WeightsError for files that are missing, damaged, or elsewhere.
 
     Trainers' prefixes are taken off; see `mmencode.checkpoints.read_state`.
     """
@@ -24,7 +24,7 @@ def state_of(checkpoint: Checkpoint) -> StateDict:
         if os.path.lexists(path):
             return read_state(path)
         if os.path.lexists(index):
-            return _joined(checkpoint, index)
+            return _join_shards(checkpoint, index)
     raise WeightsError(
         f"the checkpoint {checkpoint.name!r} has no {' or '.join(_FILES)}",
         culprit=str(checkpoint.folder),
@@ -32,8 +32,8 @@ def state_of(checkpoint: Checkpoint) -> StateDict:
     )
 
 
-def _joined(checkpoint: Checkpoint, index: Path) -> StateDict:
-    """The tensors that an index assigns to shards, each from its own."""
+def _join_shards(checkpoint: Checkpoint, index: Path) -> StateDict:
+    """Read tensors from the shards that an index assigns them to."""
     places = read_object(index).get("weight_map")
     if not isinstance(places, dict) or not all(_is_shard(file) for file in places.values()):
         raise WeightsError(

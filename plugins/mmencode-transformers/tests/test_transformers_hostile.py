@@ -243,7 +243,7 @@ def test_text_that_the_tokenizer_leaves_nothing_of_is_blank(copied, kind, blank)
         normalizer={"type": "Replace", "pattern": {"String": "\ufeff"}, "content": ""},
     )
     encoder = build(f"mean:{folder}") if kind == "bert" else build_sentence(str(folder))
-    read = encoder.words.read
+    read = encoder.reader.read
     with pytest.raises(InputError, match="the text is blank: the tokenizer leaves nothing of it"):
         read(blank, encoder.prompt)
     assert len(read("a dog", encoder.prompt)[0]) > 2

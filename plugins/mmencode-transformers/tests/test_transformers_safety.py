@@ -172,7 +172,7 @@ def test_checkpoints_of_another_family_are_refused(kind, make, prefix, checkpoin
 
 def test_tokenizers_without_a_fast_form_are_refused(bert, monkeypatch):
     slow = type("SlowTokenizer", (), {"is_fast": False})()
-    monkeypatch.setattr("mmencode_transformers.words.AutoTokenizer.from_pretrained", lambda *a, **k: slow)
+    monkeypatch.setattr("mmencode_transformers.tokenizer.AutoTokenizer.from_pretrained", lambda *a, **k: slow)
     assert "SlowTokenizer" in refused(bert)
 
 

@@ -87,9 +87,9 @@ def test_long_texts_are_cut_to_the_context_with_one_warning(name, checkpoint, lo
 
 def test_a_text_that_leaves_no_token_is_named(checkpoint, load):
     from mmencode_transformers.sources import find
-    from mmencode_transformers.words import Words
+    from mmencode_transformers.tokenizer import CheckpointTokenizer
 
-    words = Words(find(str(checkpoint("llama")), "transformers/text/last:"), None, 48)
+    words = CheckpointTokenizer(find(str(checkpoint("llama")), "transformers/text/last:"), None, 48)
     with pytest.raises(InputError, match="the tokenizer leaves nothing of it"):
         words.read("")
 

@@ -1,4 +1,4 @@
-"""A checkpoint's fast tokenizer, used so that threads can share it."""
+"""The fast tokenizer of a checkpoint, in a form that threads can share."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ _FILES = (
 _ENDLESS = 10**9  # transformers writes a model_max_length of 1e30 where there is none
 
 
-class Words:
-    """Texts to token ids, cut to `most` tokens with one warning; `padding` is the id behind short rows.
+class CheckpointTokenizer:
+    """Tokenizes texts to ids, cut to `most` tokens with one warning; `padding` is the id that fills rows.
 
-    The tokenizer of the tokenizers library itself is used, whose settings nobody changes after this: its
-    encoding is safe in threads, which that of transformers isn't.
+    The tokenizer of the tokenizers library is used directly, and its settings aren't changed after
+    construction: threads can share that, but not the one of transformers.
 
-    most     the longest row; None for no limit
+    most     the largest number of tokens; None for no limit
     own      whether the tokenizer's own limit counts where it is lower
-    lower    whether texts are put into lower case before all else
-    context  pads every row to so many tokens; 0 pads to the longest of a batch, behind its tokens
+    lower    whether texts are put into lower case first
+    context  the number of tokens that every row is padded to; with 0, rows are padded to the longest of a
+             batch, at the end
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Words:
                 pad_token=plain.pad_token or "",
                 length=context,
             )
-        # What the tokenizer's own JSON doesn't say, and vectors depend on.
+        # Settings that vectors depend on and that aren't in the tokenizer's JSON.
         padded = (context, plain.padding_side, plain.pad_token_id) if context else ()
         facts = (self._tokenizer.encode_special_tokens, self.masked, *padded)
         self.identity = f"sha256:{hashlib.sha256(f'{facts} {content}'.encode()).hexdigest()}"
@@ -85,13 +86,13 @@ class Words:
 
     @property
     def rule(self) -> str:
-        """What becomes of long texts, and of short ones where those are filled up, in words."""
+        """A few words on how long texts are cut, and short ones padded, for the identity."""
         which = "the first" if self.plain.truncation_side == "right" else "the last"
         padded = f", padded on the {self.plain.padding_side} to {self._context}" if self._context else ""
         return f"{which} {self.most} tokens{padded}" if self.most else f"all tokens{padded}"
 
     def read(self, text: str, prompt: str = "") -> tuple[Tensor, Tensor]:
-        """Ids `[t]` of prompt and text, and the mask `[t]` of their own; InputError for a blank text."""
+        """Tokenize prompt and text to ids `[t]` and the mask `[t]` of their own; InputError if blank."""
         found = self._tokenizer.encode(prompt + text)
         self._require_words(found, text, prompt)
         if found.overflowing:
@@ -100,18 +101,18 @@ class Words:
         return torch.tensor(found.ids), torch.tensor(found.attention_mask, dtype=torch.bool)
 
     def _require_words(self, found: Any, text: str, prompt: str) -> None:
-        """InputError where the tokenizer has left nothing but its own marks, or only the prompt."""
+        """Raise InputError where a tokenizer has left only its own marks, or only the prompt."""
         if found.overflowing or found.special_tokens_mask.count(0) > self._counted(prompt):
             return
         require_tokens(self._count(text) if prompt else 0, text)
 
     def _count(self, text: str) -> int:
-        """How many tokens a text has besides the tokenizer's own marks."""
+        """Count the tokens of a text without the tokenizer's own marks."""
         count: int = self._tokenizer.encode(text).special_tokens_mask.count(0)
         return count
 
     def length(self, prompt: str) -> int:
-        """How many tokens a prompt puts before a text, marks at the start included."""
+        """Count the tokens that a prompt puts before a text, marks at the start included."""
         ids = self._tokenizer.encode(prompt).ids
         return len(ids) - (bool(ids) and ids[-1] in self.plain.all_special_ids)
 
