@@ -58,7 +58,7 @@ class Tables:
         self.owner = owners.pop()
         if owners or self.owner is None or names != list(OWN):
             raise StoreError(
-                f"the tables aren't those of an index of format {FORMAT}",
+                f"the tables aren't those of one index of format {FORMAT}",
                 culprit=str(folder),
                 remedy=_OTHER,
             )
