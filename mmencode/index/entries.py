@@ -90,7 +90,7 @@ def own_key(item: Any, place: int) -> str:
         return os.fsdecode(item)
     if item is None:
         raise InputError(
-            "it is missing, so that it has no key either",
+            "the item is missing, so that it has no key either",
             source="None",
             remedy="leave out the rows without a value, as dropna() does, or give keys",
             index=place,
