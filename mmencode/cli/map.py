@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +24,7 @@ THUMBNAIL = (96, 96)
 THUMBNAIL_BYTES = 8 * 2**20
 
 
-class Method(str, Enum):
+class Method(StrEnum):
     """The method that reduces vectors to two dimensions."""
 
     PCA = "pca"

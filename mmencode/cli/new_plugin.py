@@ -6,7 +6,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -24,7 +24,7 @@ from .options import require_no_link
 PREFIX = "mmencode-"
 
 
-class TemplateModality(str, Enum):
+class TemplateModality(StrEnum):
     """The modalities for which there is a template of an encoder."""
 
     text = TEXT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from dataclasses import fields
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,7 +82,7 @@ TemplateSet = Annotated[
 ]
 
 
-class DuplicateLabels(str, Enum):
+class DuplicateLabels(StrEnum):
     """The treatment of labels whose prompts have equal vectors."""
 
     refuse = "refuse"

@@ -123,8 +123,8 @@ def _fit_linear_probe(examples: Examples, space: str) -> Head:
         )
     weights, offsets = _regress(examples.vectors, examples.targets.argmax(axis=1), examples.names)
     if len(weights) == 1:  # of two labels, scikit-learn has weights of the second against the first
-        weights = np.concatenate([-weights, weights]) / np.float32(2)
-        offsets = np.concatenate([-offsets, offsets]) / np.float32(2)
+        weights = (np.concatenate([-weights, weights]) / 2).astype(np.float32)
+        offsets = (np.concatenate([-offsets, offsets]) / 2).astype(np.float32)
     return Head(weights, offsets, space, Scoring(kind="softmax", scale=1.0))
 
 
