@@ -5,6 +5,7 @@ Nothing here imports torch before a fixture needs it, so that a test of what is 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -38,6 +39,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
         if "gpu" in item.keywords and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason="gpu: torch sees no CUDA device"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep what was imported and collected from the garbage collector, whose every run takes a second else.
+
+    A forked process sees everything again: LanceDB's handler of exits is looked for among all objects.
+    """
+    gc.collect()
+    gc.freeze()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=gc.unfreeze)
 
 
 def _has_gpu() -> bool:

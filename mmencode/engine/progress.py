@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import Any
 
 from .call import Advance
 
@@ -16,8 +14,21 @@ _EVERY = 0.5  # seconds between two lines in a notebook
 
 
 @contextmanager
+def show_progress(shown: bool, title: str, items: Iterable[Any]) -> Iterator[Advance]:
+    """Show a progress bar over items on a terminal's standard error or in a notebook, where asked for."""
+    if not shown:
+        yield lambda done, failed: None
+        return
+    with bar(title, len(items) if isinstance(items, Sized) else None) as advance:
+        yield advance
+
+
+@contextmanager
 def bar(title: str, total: int | None) -> Iterator[Advance]:
     """Give the function that moves the bar, by items done and how many of these failed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     if console.is_jupyter:
         line = _Line(title, total)

@@ -14,9 +14,10 @@ from typing import Any
 from .._atomic import folder_aside, read_whole
 from ..card import FORMAT, INPUTS, NORMALISATION, SpaceCard, card_from_dict, json_digest
 from ..encoder import known
-from ..errors import IdentityError, WeightsError
+from ..errors import IdentityError, UnknownNameError, WeightsError
 from ..errors.causes import describe_error as told
 from ..errors.causes import message_of
+from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec
 from ..projection import Projection, load_projection, save_projection
 
@@ -174,3 +175,15 @@ def _is_distribution(name: object) -> bool:
 
 def _file(modality: str) -> str:
     return f"{modality}.safetensors"
+
+
+def distribution_of(spec: EncoderSpec) -> str:
+    """The distribution that declares an encoder of a space to be saved; UnknownNameError for none."""
+    try:
+        return registry().distribution(spec.name)
+    except UnknownNameError as unknown:
+        raise UnknownNameError(
+            f"no plugin declares the encoder {spec.name!r}, so that nobody could load the saved space",
+            culprit=unknown.culprit,
+            remedy="declare it in a plugin, which `mmencode new-plugin` begins",
+        ) from unknown

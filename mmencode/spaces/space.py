@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,21 +18,21 @@ from ..embeddings.embeddings import Embeddings
 from ..embeddings.search import Matches, search
 from ..embeddings.tokens import Tokens
 from ..engine import engine
-from ..engine.call import Advance, Call, OnError, Part
+from ..engine.call import Call, OnError, Part
 from ..engine.lane import EmbeddingLane, FeatureLane, Lane, TokenLane
 from ..engine.parts import Collector, join_deliveries, join_positions
+from ..engine.progress import show_progress
 from ..engine.runtime import Auto, Runtime
 from ..engine.threads import Stragglers
 from ..engine.towers import Tower
-from ..errors import InputError, UnknownNameError
+from ..errors import InputError
 from ..inputs import Limits
 from ..inputs.batches import as_batch, as_iterable, as_pairs, check_on_error, modality_of, require_many
 from ..plugins.packages import missing_packages
-from ..plugins.registry import registry
 from ..plugins.spec import TEXT, EncoderSpec, Scoring
 from ..projection import Projection
 from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
-from .folder import Saved, read_card, read_shipped_card, write_folder
+from .folder import Saved, distribution_of, read_card, read_shipped_card, write_folder
 from .members import Members
 from .travelling import Way, pack
 from .verification import Verification, encode_probes, verify
@@ -288,7 +288,7 @@ class Space:
         encoder that no plugin declares, EncoderError for a projection that can't be saved.
         """
         require_new(folder)
-        plugins = {spec.name: _distribution_of(spec) for spec in self.specs.values()}
+        plugins = {spec.name: distribution_of(spec) for spec in self.specs.values()}
         with self.exact() as exact:
             card = replace(exact.card, probes=encode_probes(exact.encode, exact.modalities))
         write_folder(folder, Saved(card, plugins, self.projections))
@@ -308,6 +308,14 @@ class Space:
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
         return self._members.spec(modality)
+
+    def tower(self, modality: str) -> Tower:
+        """The tower of a modality: its encoder, projection and card, loaded now if they weren't yet.
+
+        Of several devices the first one's. Nothing of it may be changed: every vector goes through it. Raises
+        UnknownModalityError, ClosedError, and whatever loading raises.
+        """
+        return self._members.towers(modality)[0]
 
     def close(self) -> None:
         """Let the encoders go, with their memory; using the space afterwards raises ClosedError.
@@ -353,7 +361,7 @@ class Space:
         check_on_error(on_error)
         self.runtime.after_fork()
         towers, drawn = self._members.towers(modality), as_iterable(items)
-        with _progress(progress, f"encode {modality}", drawn) as advance:
+        with show_progress(progress, f"encode {modality}", drawn) as advance:
             yield Call(
                 towers,
                 drawn,
@@ -389,35 +397,3 @@ class Space:
         return Embeddings(
             part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
         )
-
-    def tower(self, modality: str) -> Tower:
-        """The tower of a modality: its encoder, projection and card, loaded now if they weren't yet.
-
-        Of several devices the first one's. Nothing of it may be changed: every vector goes through it. Raises
-        UnknownModalityError, ClosedError, and whatever loading raises.
-        """
-        return self._members.towers(modality)[0]
-
-
-def _distribution_of(spec: EncoderSpec) -> str:
-    """The distribution that declares an encoder of a space to be saved; UnknownNameError for none."""
-    try:
-        return registry().distribution(spec.name)
-    except UnknownNameError as unknown:
-        raise UnknownNameError(
-            f"no plugin declares the encoder {spec.name!r}, so that nobody could load the saved space",
-            culprit=unknown.culprit,
-            remedy="declare it in a plugin, which `mmencode new-plugin` begins",
-        ) from unknown
-
-
-@contextmanager
-def _progress(shown: bool, title: str, items: Iterable[Any]) -> Iterator[Advance]:
-    """Show a progress bar on a terminal's standard error, and nothing anywhere else."""
-    if not shown:
-        yield lambda done, failed: None
-        return
-    from ..engine.progress import bar
-
-    with bar(title, len(items) if isinstance(items, Sized) else None) as advance:
-        yield advance

@@ -77,12 +77,14 @@ class RandomSpace:
     """Encodes prompts as random vectors."""
 
     specs: Mapping[str, EncoderSpec] = {}
+    calls = 0
 
     def encode(
         self, modality: str, batch: Sequence[str], *, on_error: str = "raise", progress: bool = False
     ) -> Embeddings:
         """Draw a random unit vector for each prompt."""
-        return Embeddings(random_rows(len(batch), len(batch)), space=SPACE, modality=modality)
+        self.calls += 1
+        return Embeddings(random_rows(len(batch), self.calls), space=SPACE, modality=modality)
 
     def scoring(self, modality: str) -> None:
         """Give no scale for probabilities."""
