@@ -67,7 +67,7 @@ class Pace:
     stragglers: Stragglers = field(default_factory=Stragglers)
 
 
-class Hand:
+class Worker:
     """A thread at work for one call, until it is done with that."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Task(Generic[T]):
         self.begun = 0.0
         self.seconds = 0.0
         self.lock = threading.Lock()
-        self.hand: Hand | None = None
+        self.worker: Worker | None = None
         self.given_up = False
         self.again = False  # whether a thread has died on the first item once
         self.finished = threading.Event()

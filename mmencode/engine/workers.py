@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..errors import ClosedError, EncoderError
-from .feeding import Feed, Hand, Pace, Task, Work
+from .feeding import Feed, Pace, Task, Work, Worker
 from .threads import threads
 
 T = TypeVar("T")
@@ -67,14 +67,14 @@ class Crew(Generic[T]):
         self._process = os.getpid()
         self._clock = _Clock()
         self._tasks: queue.SimpleQueue[Task[T] | None] = queue.SimpleQueue()
-        self._hands: list[Hand] = []
+        self._workers: list[Worker] = []
         self._dismissed = False
         threads.lend(self)
 
     def add(self, task: Task[T]) -> None:
         """Put a task into the queue; a thread more where there aren't all yet."""
         self._tasks.put(task)
-        if len(self._hands) < self._pace.threads:
+        if len(self._workers) < self._pace.threads:
             self._start(None)
 
     def finish(self, task: Task[T]) -> list[T]:
@@ -97,13 +97,13 @@ class Crew(Generic[T]):
         self.let_go()
         if os.getpid() == self._process:
             deadline = time.monotonic() + _FAREWELL
-            for hand in self._hands:
-                hand.done.wait(max(0.0, deadline - time.monotonic()))
+            for worker in self._workers:
+                worker.done.wait(max(0.0, deadline - time.monotonic()))
 
     def let_go(self) -> None:
         """Let the threads go without waiting for those in the middle of an item."""
         self._dismissed = True
-        for _ in self._hands:
+        for _ in self._workers:
             self._tasks.put(None)
 
     def _require_own_process(self) -> None:
@@ -134,54 +134,54 @@ class Crew(Generic[T]):
             if not self._is_stuck(task):
                 return None
             task.given_up = True
-        hand, place = task.hand, len(task.results)
-        assert hand is not None  # without one it wouldn't be begun
-        self._hands.remove(hand)
-        if hand.died and not (task.again and place == 0):
+        worker, place = task.worker, len(task.results)
+        assert worker is not None  # without one it wouldn't be begun
+        self._workers.remove(worker)
+        if worker.died and not (task.again and place == 0):
             rest: Task[T] = Task(task.first + place, task.items[place:])
             rest.again = True
         else:
-            instead = self._work.lose if hand.died else self._work.give_up
+            instead = self._work.lose if worker.died else self._work.give_up
             task.results.append(instead(task.first + place, task.items[place]))
             rest = Task(task.first + place + 1, task.items[place + 1 :])
-        if hand.thread is not None and not hand.died:
-            threads.abandon(hand.thread)
-            self._pace.stragglers.add(hand.thread)
+        if worker.thread is not None and not worker.died:
+            threads.abandon(worker.thread)
+            self._pace.stragglers.add(worker.thread)
         self._start(rest)
         return rest
 
     def _is_stuck(self, task: Task[T]) -> bool:
         if len(task.results) == len(task.items):
             return False
-        died = task.hand is not None and task.hand.died
+        died = task.worker is not None and task.worker.died
         return died or (task.begun > 0 and self._patience(task) <= 0)
 
     def _replace_the_dead(self, task: Task[T]) -> None:
         """Start threads in the place of those that died before they took a task."""
-        dead = [hand for hand in self._hands if hand.died and hand is not task.hand]
-        for hand in dead:
-            self._hands.remove(hand)
+        dead = [worker for worker in self._workers if worker.died and worker is not task.worker]
+        for worker in dead:
+            self._workers.remove(worker)
             self._start(None)
 
     def _start(self, task: Task[T] | None) -> None:
-        hand = Hand()
+        worker = Worker()
         try:
-            hand.thread = threads.run(partial(self._run, task, hand))
+            worker.thread = threads.run(partial(self._run, task, worker))
         except RuntimeError as cause:  # there are as many threads as the system allows
-            if not self._hands or task is not None:
+            if not self._workers or task is not None:
                 raise _no_thread(cause) from cause
             return
-        self._hands.append(hand)
+        self._workers.append(worker)
 
-    def _run(self, task: Task[T] | None, hand: Hand) -> bool:
+    def _run(self, task: Task[T] | None, worker: Worker) -> bool:
         """Do this task and then others; False when the thread isn't fit for more, since it was given up."""
         while (task := task or self._tasks.get()) is not None:
-            task.hand = hand
+            task.worker = worker
             self._do(task)
             if self._dismissed or task.given_up:
                 break
             task = None
-        hand.done.set()  # not where something was raised: then the thread dies, which is noticed
+        worker.done.set()  # not where something was raised: then the thread dies, which is noticed
         return task is None or not task.given_up
 
     def _do(self, task: Task[T]) -> None:

@@ -51,7 +51,7 @@ def count_covered(table: Any) -> int:
 
 
 def find_trainings(table: Any) -> list[int]:
-    """The number of rows that each index was trained on; of two, building the newer was interrupted."""
+    """Find the numbers of rows that indexes were trained on: two where making the newer was interrupted."""
     names = [index.name for index in table.list_indices() if index.name.startswith(_NAME)]
     return sorted(int(name.removeprefix(_NAME)) for name in names)
 

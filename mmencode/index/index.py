@@ -38,9 +38,9 @@ from .tables import make_tables
 class Index:
     """Rows of any modalities of one space, in a folder, on LanceDB: vectors, keys and metadata.
 
-    `Index.create` and `Index.open` make one; `with` closes it at the end. A key names one row. Writers take
-    turns, across processes; each commit is atomic, and readers see the latest. One index may be used from
-    several threads.
+    `Index.create` makes one, `Index.open` opens it, and `with` closes it at the end. A key names one row.
+    Writers take turns, across processes; each commit is atomic, and readers see the latest. One index may be
+    used from several threads.
     """
 
     def __init__(self, path: Path, space: LazySpace, store: Store) -> None:
@@ -168,12 +168,12 @@ class Index:
         retry: bool = False,
         progress: bool = False,
     ) -> Added:
-        """Make the rows those of a folder's files: their keys are absolute paths, with links resolved.
+        """Follow a folder: encode its new and changed files, and remove the rows of files that are gone.
 
-        Files that are unchanged, by size and time or else by the hash of their content, aren't encoded again.
-        Those that can't be encoded are listed as failures; those at fault by their own content are tried
-        again once they change, or with `retry`, the others each time. Whatever ends it, what is done is kept,
-        and the next call goes on from there.
+        Keys are absolute paths, with links resolved. Files that are unchanged, by size and time or else by
+        the hash of their content, aren't encoded again. Those that can't be encoded are listed as failures;
+        those at fault by their own content are tried again once they change, or with `retry`, the others each
+        time. Whatever ends it, what is done is kept, and the next call goes on from there.
 
         Rows and failures of files that are gone are removed at the end. With missing="few" that is refused,
         by an InputError, where it looks as if a disk weren't mounted: when more than a quarter (and three) of

@@ -105,13 +105,13 @@ class LatestTable:
             )
         except PermissionError as cause:
             raise StoreError(
-                f"its table {self._name} can't be read: {message_of(cause)}",
+                f"the index's table {self._name} can't be read: {message_of(cause)}",
                 culprit=str(self._folder),
                 remedy=DENIED,
             ) from cause
         except (OSError, ValueError) as cause:
             raise StoreError(
-                f"its table {self._name} isn't there", culprit=str(self._folder), remedy=DAMAGED
+                f"the index's table {self._name} isn't there", culprit=str(self._folder), remedy=DAMAGED
             ) from cause
 
 

@@ -58,12 +58,14 @@ class Tables:
         self.owner = owners.pop()
         if owners or self.owner is None or names != list(OWN):
             raise StoreError(
-                f"its tables aren't those of one index of format {FORMAT}", culprit=str(folder), remedy=_OTHER
+                f"the tables aren't those of one index of format {FORMAT}",
+                culprit=str(folder),
+                remedy=_OTHER,
             )
         if self.owner.space != space:
             raise StoreError(
-                f"its tables hold vectors of the space with the fingerprint {self.owner.space}, and its "
-                f"card is that of {space}",
+                f"the index's tables hold vectors of the space with the fingerprint {self.owner.space}, "
+                f"and its card is that of {space}",
                 culprit=str(folder),
                 remedy="put back the card that the index was made with",
             )
