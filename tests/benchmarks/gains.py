@@ -81,7 +81,7 @@ def packing(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
 
 
 def attention(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
-    """Attention and Pooled in mmencode/encoders/openclip_blocks.py."""
+    """Attention and outputs_at in mmencode/encoders/openclip/blocks.py."""
     for what, module in (("text", openclip_text), ("image", openclip_image)):
         usual = mock.patch.object(module, "quicken")
         yield (
