@@ -22,7 +22,7 @@ VALUES = [
 ]
 
 
-class Colour(str, enum.Enum):
+class Colour(str, enum.Enum):  # noqa: UP042 (people have these, too)
     RED = "red"
 
 
