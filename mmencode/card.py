@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -29,12 +29,22 @@ class TowerCard:
     identity, and `place` is the rest of the member's name, which may be a path to weights. Vectors don't
     depend on the place, so it isn't part of the fingerprint. For any other encoder, `encoder` is the whole
     name.
+
+    A tower that is `joined` doesn't define the space but was led into it; `report` says how well, as the fit
+    measured it.
     """
 
     modality: str
     encoder: str
     identity: Identity
     place: str = ""
+    joined: bool = False
+    report: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen digits over all that the tower's vectors depend on; two towers of one space differ in it."""
+        return json_digest({"modality": self.modality, **_facts(self)})[:16]
 
     @property
     def name(self) -> str:
@@ -56,6 +66,9 @@ def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
 class SpaceCard:
     """The identity of a space: everything that its vectors depend on.
 
+    The towers of its `frame` define it, and `joiners` were led into it since. The fingerprint is over the
+    frame, so that ids stay and old vectors go on being comparable when a modality joins.
+
     Two machines with the same weights and settings compute the same fingerprint, wherever the weights lie.
     Any change of architecture, weights, preprocessing, tokenizer, pooling, windows, projection or
     normalisation, or of how mmencode decodes items, gives another. The space's name, dtype, device and batch
@@ -70,9 +83,28 @@ class SpaceCard:
     inputs: int = INPUTS
     probes: Probes = field(default_factory=dict, hash=False)
 
+    @property
+    def frame(self) -> tuple[TowerCard, ...]:
+        """The towers that define the space."""
+        return tuple(tower for tower in self.towers if not tower.joined)
+
+    @property
+    def joiners(self) -> tuple[TowerCard, ...]:
+        """The towers that joined the space."""
+        return tuple(tower for tower in self.towers if tower.joined)
+
+    def tower(self, modality: str) -> TowerCard | None:
+        """The tower of a modality; None where the space has none."""
+        return next((tower for tower in self.towers if tower.modality == modality), None)
+
     def to_dict(self) -> dict[str, Any]:
-        """The card as plain values for JSON; `places` only when a tower has one."""
+        """The card as plain values for JSON; `places` and `joined` only when a tower has one, or is."""
         towers = sorted(self.towers, key=lambda tower: tower.modality)
+        joined = {
+            tower.modality: {**_facts(tower), "report": dict(tower.report)}
+            for tower in towers
+            if tower.joined
+        }
         places = {tower.modality: tower.place for tower in towers if tower.place}
         return {
             "format": FORMAT,
@@ -80,7 +112,8 @@ class SpaceCard:
             "dim": self.dim,
             "normalisation": self.normalisation,
             "inputs": self.inputs,
-            "towers": {tower.modality: _facts(tower) for tower in towers},
+            "towers": {tower.modality: _facts(tower) for tower in towers if not tower.joined},
+            **({"joined": joined} if joined else {}),
             **({"places": places} if places else {}),
             "probes": {
                 modality: [list(row) for row in rows] for modality, rows in sorted(self.probes.items())
@@ -89,8 +122,8 @@ class SpaceCard:
 
     @property
     def fingerprint(self) -> str:
-        """The digest of the card without its name, places and probes, in 64 hexadecimal digits."""
-        unhashed = ("name", "places", "probes")
+        """The digest of the card's frame and settings, without name, places and probes, in 64 digits."""
+        unhashed = ("name", "joined", "places", "probes")
         return json_digest({key: value for key, value in self.to_dict().items() if key not in unhashed})
 
     @property
@@ -101,7 +134,8 @@ class SpaceCard:
     def __str__(self) -> str:
         lines = [f"{self.id}  dim {self.dim}, {self.normalisation}"]
         for tower in sorted(self.towers, key=lambda tower: tower.modality):
-            lines.append(f"  {tower.modality}: {tower.name}")
+            lines.append(f"  {tower.modality}: {tower.name}{', which joined' if tower.joined else ''}")
+            lines += [f"    {'measured':13} {said}" for said in _describe_report(tower.report)]
             lines += [f"    {key:13} {value}" for key, value in asdict(tower.identity).items() if value]
         return "\n".join(lines)
 
@@ -129,13 +163,17 @@ def card_from_dict(content: Mapping[str, Any]) -> SpaceCard:
     if content.get("format") != FORMAT:
         raise ValueError(f"space card of format {content.get('format')!r}; this mmencode reads {FORMAT}")
     towers = _read_field(content, "towers", dict)
-    places = _read_places(content.get("places", {}), towers)
+    joined = _read_joined(content.get("joined", {}), towers)
+    places = _read_places(content.get("places", {}), {**towers, **joined})
     card = SpaceCard(
         name=_read_field(content, "name", str),
         dim=_read_field(content, "dim", int),
         normalisation=_read_field(content, "normalisation", str),
         inputs=_read_field(content, "inputs", int),
-        towers=tuple(_read_tower(name, facts, places.get(name, "")) for name, facts in towers.items()),
+        towers=(
+            *(_read_tower(name, facts, places.get(name, "")) for name, facts in towers.items()),
+            *(_read_joiner(name, facts, places.get(name, "")) for name, facts in joined.items()),
+        ),
         probes={
             modality: tuple(tuple(row) for row in _read_probes(modality, rows))
             for modality, rows in _read_field(content, "probes", dict).items()
@@ -170,6 +208,31 @@ def _read_tower(modality: str, content: Any, place: str) -> TowerCard:
     )
 
 
+def _read_joined(content: Any, towers: Mapping[str, Any]) -> dict[str, Any]:
+    if type(content) is not dict or content.keys() & towers.keys():
+        raise ValueError(f"'joined' is {content!r:.100}, and should have towers of other modalities")
+    return content
+
+
+def _read_joiner(modality: str, content: Any, place: str) -> TowerCard:
+    facts = dict(content) if type(content) is dict else {}
+    report = facts.pop("report", None)
+    if type(report) is not dict:
+        raise ValueError(f"the tower {modality!r} joined, and has the report {report!r:.100}")
+    return replace(_read_tower(modality, facts, place), joined=True, report=report)
+
+
+def _describe_report(report: Mapping[str, Any]) -> Iterator[str]:
+    """Describe the recall that a report holds, in each direction; nothing for one of another kind."""
+    for side in ("forward", "backward"):
+        found = report.get(side)
+        shares = found if isinstance(found, Mapping) else {}
+        at, chance = (shares.get(name) for name in ("at", "chance"))
+        first = [each.get("1") if isinstance(each, Mapping) else None for each in (at, chance)]
+        if all(isinstance(share, float) for share in first):
+            yield f"{side}: recall@1 {first[0]:.1%}, {first[1]:.1%} by chance"
+
+
 def _read_places(content: Any, towers: Mapping[str, Any]) -> dict[str, str]:
     if type(content) is not dict or not all(type(place) is str and place for place in content.values()):
         raise ValueError(f"'places' is {content!r:.100}, and should say where weights lie, by modality")
@@ -188,8 +251,8 @@ def _read_probes(modality: str, rows: Any) -> list[list[float]]:
 
 def _require_whole(card: SpaceCard) -> None:
     """Raise ValueError for a card without towers or width, or with probes that don't fit these."""
-    if not card.towers or card.dim < 1:
-        raise ValueError(f"it has {len(card.towers)} towers of width {card.dim}")
+    if not card.frame or card.dim < 1:
+        raise ValueError(f"it has {len(card.frame)} towers of width {card.dim}")
     if unknown := card.probes.keys() - {tower.modality for tower in card.towers}:
         raise ValueError(f"it has probes of {', '.join(sorted(unknown))}, and no such tower")
     widths = {len(row) for rows in card.probes.values() for row in rows}

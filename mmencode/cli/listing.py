@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import MmencodeError, NameClashError, SpecError, UnknownNameError
+from ..errors import MmencodeError, PluginError, SpecError, UnknownNameError
 from ..plugins.registry import Registry, registry
 from ..plugins.spec import EncoderSpec
 from . import output
@@ -129,6 +129,7 @@ def _row(distribution: str, spec: EncoderSpec, state: dict[str, str]) -> dict[st
         "name": spec.name,
         "modality": spec.modality,
         "space": spec.space_name,
+        "joins": spec.joins,
         "aliases": list(spec.aliases),
         "dim": spec.dim,
         "distribution": distribution,
@@ -147,10 +148,13 @@ def _state(known: Registry, distribution: str, spec: EncoderSpec) -> dict[str, s
         for lost in known.set_aside:
             if lost.distribution == distribution and lost.spec.name == spec.name and not lost.alias:
                 raise lost.error
+        for left in known.left_out:
+            if left.distribution == distribution and left.spec.name == spec.name:
+                raise left.error
         known[spec.name]
         known.space(spec.space_name)
-    except NameClashError as clash:
-        return {"state": clash.fact, "remedy": clash.remedy}
+    except (PluginError, UnknownNameError) as fault:
+        return {"state": fault.fact, "remedy": fault.remedy}
     missing = missing_packages(spec)
     if missing:
         return {"state": "; ".join(missing), "remedy": install_line(spec)}
@@ -163,7 +167,7 @@ def _table(rows: list[dict[str, Any]]) -> output.Table:
         (
             row["name"],
             row["modality"],
-            " = ".join([row["space"], *row["aliases"]]),
+            f"joins {row['space']}" if row["joins"] else " = ".join([row["space"], *row["aliases"]]),
             str(row["dim"] or ""),
             row["distribution"],
             row["licence"],
@@ -253,6 +257,7 @@ def _health(plugin: Plugin, known: Registry) -> str:
     faults = [plugin.cause] if plugin.cause else []
     faults += plugin.notes
     faults += [explain(lost.error) for lost in known.set_aside if lost.distribution == plugin.distribution]
+    faults += [explain(left.error) for left in known.left_out if left.distribution == plugin.distribution]
     for name, claimants in known.contested.items():
         others = [claimant for claimant in claimants if claimant != plugin.distribution]
         if len(others) < len(claimants):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,9 @@ from .codes import (
     require_codes,
     require_fitting,
 )
-from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable, write
+from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable, towers_to_facts, write
 from .interchange import Interchange
-from .rows import join_keys, pick_keys, require_one_each
+from .rows import join_keys, join_towers, pick_keys, require_one_each
 from .topk import cosines
 from .unit import require_unit, unit_rows
 
@@ -45,11 +45,13 @@ class Embeddings(Interchange):
 
     `space` is the id of the space's card. `positions[i]` is the place of row i in the batch it came from,
     and `errors` holds the items that were skipped, each with `index`, `source` and reason. `keys`, where they
-    are given, name the item of each row: paths, say. `np.asarray` and `torch.as_tensor` give the vectors
+    are given, name the item of each row: paths, say. `towers` has the digest of the encoder that made the
+    rows of each modality, as far as it is known: one space may get another for a modality that joined it, and
+    rows of the two aren't put together. `np.asarray` and `torch.as_tensor` give the vectors
     without a copy; indexing by an int, slice, mask or array gives Embeddings again.
     """
 
-    __slots__ = ("_is_unit", "errors", "keys", "modality", "positions", "space", "vectors")
+    __slots__ = ("_is_unit", "errors", "keys", "modality", "positions", "space", "towers", "vectors")
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Embeddings(Interchange):
         positions: Positions | None = None,
         errors: Sequence[InputError] = (),
         keys: Sequence[str | os.PathLike[str]] | None = None,
+        towers: Mapping[str, str] | None = None,
     ) -> None:
         self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         if self.vectors.ndim != 2:
@@ -70,6 +73,7 @@ class Embeddings(Interchange):
         self.space = space
         self.modality = modality
         self.errors = tuple(errors)
+        self.towers = dict(towers or {})
         self._is_unit = False
 
     @property
@@ -95,7 +99,8 @@ class Embeddings(Interchange):
 
     def _with(self, **changes: Any) -> Embeddings:
         """Make other Embeddings of these, with the changes that arguments of the constructor say."""
-        kept = {name: getattr(self, name) for name in ("space", "modality", "positions", "errors", "keys")}
+        names = ("space", "modality", "positions", "errors", "keys", "towers")
+        kept = {name: getattr(self, name) for name in names}
         return Embeddings(**{"vectors": self.vectors, **kept, **changes})
 
     def with_keys(self, keys: Sequence[str | os.PathLike[str]]) -> Embeddings:
@@ -121,7 +126,8 @@ class Embeddings(Interchange):
         """Put the rows of several Embeddings of one space behind each other; positions and errors stay.
 
         The modality is "mixed" unless all parts have the same one. There are keys where all parts have them.
-        Raises SpaceMismatchError for parts of two spaces, ValueError without parts.
+        Raises SpaceMismatchError for parts of two spaces, and for rows of one modality that two encoders of a
+        space made, ValueError without parts.
         """
         if not parts:
             raise ValueError("there is nothing to concatenate")
@@ -135,6 +141,7 @@ class Embeddings(Interchange):
             positions=np.concatenate([part.positions for part in parts]),
             errors=[error for part in parts for error in part.errors],
             keys=join_keys([part.keys for part in parts]),
+            towers=join_towers([part.towers for part in parts]),
         )
 
     def require_unit(self) -> None:
@@ -185,6 +192,7 @@ class Embeddings(Interchange):
             positions=self.positions,
             keys=self.keys,
             ranges=ranges,
+            towers=self.towers,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -201,6 +209,7 @@ class Embeddings(Interchange):
             "space": self.space,
             "modality": self.modality,
             "errors": errors_to_text(self.errors),
+            **towers_to_facts(self.towers),
         }
         write(path, Record({"vectors": self.vectors, "positions": self.positions}, facts, self.keys))
 
@@ -221,6 +230,7 @@ class Embeddings(Interchange):
                 positions=record.positions(),
                 errors=errors_from_text(record.fact("errors")),
                 keys=record.keys,
+                towers=record.towers(),
             )
 
 
@@ -233,6 +243,7 @@ class Quantised:
     dim        the width of the vectors that they stand for
     positions  and `modality`, `keys`: those of the embeddings; errors of skipped items are not kept
     ranges     the values that codes of "int8" stand for; None for "binary"
+    towers     by modality, the digests of the encoders that made the embeddings
 
     ValueError when these don't fit together.
     """
@@ -245,6 +256,7 @@ class Quantised:
     positions: Positions
     keys: tuple[str, ...] | None = None
     ranges: Ranges | None = None
+    towers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require_codes(self.codes, require_code_kind(self.kind), self.dim)
@@ -273,6 +285,7 @@ class Quantised:
             modality=self.modality,
             positions=self.positions,
             keys=self.keys,
+            towers=self.towers,
         )
 
     def dequantise(self) -> Embeddings:
@@ -312,6 +325,7 @@ class Quantised:
             "dim": str(self.dim),
             "space": self.space,
             "modality": self.modality,
+            **towers_to_facts(self.towers),
         }
         write(path, Record(arrays, facts, self.keys), ARRAYS)
 
@@ -333,6 +347,7 @@ class Quantised:
                 positions=record.positions(),
                 keys=record.keys,
                 ranges=ranges,
+                towers=record.towers(),
             )
 
     def _require_comparable(self, other: Quantised) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..errors import SpaceMismatchError
 from .array_types import Array, Positions
 
 
@@ -32,3 +33,17 @@ def join_keys(parts: Sequence[tuple[str, ...] | None]) -> tuple[str, ...] | None
     """Put the keys of several results behind each other; None where one of the results has no keys."""
     present = [keys for keys in parts if keys is not None]
     return tuple(key for keys in present for key in keys) if len(present) == len(parts) else None
+
+
+def join_towers(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Join the digests of several results' towers; SpaceMismatchError for two towers of one modality."""
+    found: dict[str, str] = {}
+    for towers in parts:
+        for modality, digest in towers.items():
+            if found.setdefault(modality, digest) != digest:
+                raise SpaceMismatchError(
+                    f"rows of {modality} that two encoders of one space made can't be put together: towers "
+                    f"{found[modality]} and {digest}",
+                    remedy=f"encode the {modality} of one of them again with the other's space",
+                )
+    return found

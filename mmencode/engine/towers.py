@@ -19,7 +19,7 @@ from ..isolation.fence import own_numbers, plain_load
 from ..plugins.packages import require_packages
 from ..plugins.spec import EncoderSpec
 from ..plugins.targets import build, culprit_of
-from ..projection import IdentityProjection, Projection
+from ..projection import IdentityProjection, Projection, load_shipped
 from .budget import Budget
 from .compiling import Compiled, name_cache
 from .generated import generated_items
@@ -220,6 +220,8 @@ def _projection(spec: EncoderSpec, given: Projection | None) -> Projection:
         return snapshot(given)  # moving it to a device is no business of whoever gave it
     if not spec.projection:
         return IdentityProjection()
+    if spec.ships_projection:
+        return load_shipped(spec)
     declared: Projection = _build(spec, spec.projection, Projection)
     return snapshot(declared)
 

@@ -11,6 +11,7 @@ prints        standard output that is redirected while foreign code runs
 undoing       changes of the process by a plugin's code, which are undone
 discovery     ask each plugin, and keep its declarations or the reason why it failed
 owners        the distribution that owns a name which several declare
+joining       the encoders that add a modality to a space of others
 registry      all declarations by name
 targets       build an encoder from its declaration
 health        faults of a declaration that show without importing its target

@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 
 from ..errors.causes import describe_error
 from .discovery import Plugin
-from .spec import AUDIO, IMAGE, TEXT
+from .spec import AUDIO, IMAGE, SHIPPED, TEXT
 
 KNOWN = (TEXT, IMAGE, AUDIO)
 # Calls by which a module may bind names that aren't in its source.
@@ -57,6 +57,11 @@ def _target_fault(target: str) -> str:
     name = function.partition(".")[0]
     there = _names(tree) & {name, "*", "__getattr__"}
     return "" if there else f"module {module} has no {name}"
+
+
+def _projection_fault(projection: str) -> str:
+    """Say why a projection, a file or a function, can't be found; "" where it may be there."""
+    return (_resource_fault if projection.endswith(SHIPPED) else _target_fault)(projection)
 
 
 def _resource_fault(resource: str) -> str:
@@ -139,7 +144,7 @@ def _names(tree: ast.Module) -> set[str]:
 _LOOKS: dict[str, Callable[[str], str]] = {
     "modality": _modality_fault,
     "target": _target_fault,
-    "projection": _target_fault,
+    "projection": _projection_fault,
     "catalogue": _resource_fault,
     "card": _resource_fault,
 }

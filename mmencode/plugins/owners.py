@@ -157,7 +157,8 @@ class _Lost:
 def _claims(plugins: Iterable[Plugin]) -> Iterator[_Claim]:
     for plugin in plugins:
         for spec in plugin.specs:
-            for name in dict.fromkeys((spec.name, spec.space_name, *spec.aliases)):
+            space = spec.name if spec.joins else spec.space_name  # to join a space claims no name
+            for name in dict.fromkeys((spec.name, space, *spec.aliases)):
                 owners = _owners(name)
                 rank = owners.index(plugin.name) if plugin.name in owners else len(owners)
                 yield _Claim(rank, name, plugin, spec)

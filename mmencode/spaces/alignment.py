@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from math import sqrt
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
 from ..inputs.owning import own_each
 from ..inputs.tables import FILES, item_in_folder, read_pairs
+from ..isolation.copying import snapshot
 from ..isolation.fence import own_numbers
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec
@@ -67,13 +68,17 @@ class AlignmentReport:
         """Whether recall is above chance in both directions."""
         return self.forward.above_chance and self.backward.above_chance
 
+    @property
+    def _held_out(self) -> str:
+        if self.method in _SOLVERS:
+            return "each fold held out in turn"
+        return "one fold held out" if self.method == "contrastive" else "all of them held out"
+
     def __str__(self) -> str:
         return "\n".join(
             (
                 f"{self.method} from {self.source} into {self.target}",
-                f"  {self.pairs} pairs in {self.folds} folds, seed {self.seed}; each fold held out in turn"
-                if self.method in _SOLVERS
-                else f"  {self.pairs} pairs in {self.folds} folds, seed {self.seed}; one fold held out",
+                f"  {self.pairs} pairs in {self.folds} folds, seed {self.seed}; {self._held_out}",
                 f"  forward:  {self.forward}",
                 f"  backward: {self.backward}",
                 f"  mean angle {self.angle:.1f} degrees",
@@ -112,7 +117,7 @@ def align(
     pairs: Pairs | str | os.PathLike[str],
     *,
     to: str = "text",
-    method: FitMethod = "ridge",
+    method: FitMethod | Projection = "ridge",
     folds: int = 5,
     seed: int = 0,
     force: bool = False,
@@ -128,15 +133,21 @@ def align(
     there are; "contrastive" holds all. Pairs whose source items have the same content are held out together.
     The projection's `report` holds the AlignmentReport as plain values.
 
+    A projection that was made in some other way is given as `method`: a copy of it is measured on all pairs,
+    and says by `into` that it leads into this space. `IdentityProjection()` does so for an encoder whose
+    features are vectors of the space already, such as the mean of a video's frames.
+
     Raises FitError for too few pairs, and, with the figures, when held-out items don't find their partners
     better than by chance. `force` accepts such a fit, and the card of a space composed with it says so.
     Raises InputError for bad items and rows.
     """
-    if method not in ("ridge", "procrustes", "contrastive"):
-        raise ValueError(f"method is {method!r}: make it ridge, procrustes or contrastive")
+    if not isinstance(method, Projection) and method not in ("ridge", "procrustes", "contrastive"):
+        raise ValueError(f"method is {method!r}: make it ridge, procrustes, contrastive or a Projection")
     if folds < 3:
         raise ValueError(f"folds is {folds!r}: make it 3 or more")
     spec = registry()[source] if isinstance(source, str) else source
+    if spec.ships_projection:  # which may be about to be made, and features don't depend on it
+        spec = replace(spec, projection="", joins="", space="", identity=None, aliases=(), card="")
     with Space(spec.space_name, [spec], runtime=runtime or target.runtime) as alone:
         read = iterate_pairs(pairs, spec.modality, to, columns)
         vectors = _encode_pairs(alone, spec.modality, target, to, read, on_error)
@@ -222,7 +233,7 @@ def split(
 
 def fit(
     held: list[Fold],
-    method: FitMethod,
+    method: FitMethod | Projection,
     *,
     source: str,
     target: str,
@@ -236,12 +247,14 @@ def fit(
     "contrastive" trains a network on `device`, with `noise` as the variance of Gaussian noise on its inputs.
     """
     projection: Projection
-    if method == "contrastive":
+    if isinstance(method, Projection):
+        projection, groups = _measure(held, method)
+    elif method == "contrastive":
         projection, groups = _train(held, seed, noise, device)
     else:
         projection, groups = _solve(held, _SOLVERS[method])
     report = AlignmentReport(
-        method=method,
+        method=_name(method),
         source=source,
         target=target,
         pairs=sum(fold.moments.count for fold in held),
@@ -260,6 +273,27 @@ def fit(
     projection.into, projection.report = target, report.to_dict()
     projection.note = "" if report.above_chance else FORCED
     return projection
+
+
+def _name(method: FitMethod | Projection) -> str:
+    return (method.kind or type(method).__name__) if isinstance(method, Projection) else method
+
+
+def _measure(held: list[Fold], given: Projection) -> tuple[Projection, list[tuple[Any, Any]]]:
+    """Project each fold by a copy of a projection that is there; FitError where the widths don't fit."""
+    projection = snapshot(given).eval().requires_grad_(False)
+    groups = []
+    for features, targets in (fold.rows() for fold in held):
+        width, dim = features.shape[1], targets.shape[1]
+        found = (projection.width or width, projection.dim or width)
+        if found != (width, dim):
+            raise FitError(
+                f"the projection takes features of width {found[0]} to vectors of {found[1]} numbers; the "
+                f"encoder gives {width}, and the space has {dim}",
+                remedy="fit one, with method='ridge' for instance, or give one that was made for both",
+            )
+        groups.append(_unit_outputs(projection, features, targets))
+    return projection, groups
 
 
 def _solve(held: list[Fold], solve: Callable[[Moments], Linear]) -> tuple[Linear, list[tuple[Any, Any]]]:

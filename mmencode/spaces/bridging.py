@@ -40,7 +40,8 @@ def bridge(
 ) -> Space:
     """Project the modalities of one space into another, by a map that is fitted to a corpus encoded in both.
 
-    The result has the modalities of both spaces; one that both have is taken from `prefer`. The map's
+    The result has the modalities of both spaces, but for those that plugins added to the source; one that
+    both have is taken from `prefer`. The map's
     AlignmentReport, on held-out parts of the corpus, is the `report` of the result's projections. It says
     nothing about modalities that were never paired. For these, pass `held_out` pairs by modality, each an
     item and its partner of the modality `via`: their recall over the bridge is the report's "held_out".
@@ -59,7 +60,8 @@ def bridge(
         require_list(others, f"unpaired[{modality!r}]")
     for modality, pairs in (held_out or {}).items():
         require_list(pairs, f"held_out[{modality!r}]", of=" of (item, partner) tuples")
-    bridged = set(source.modalities) - (set(target.modalities) if prefer == "target" else set())
+    modalities = [each for each in source.modalities if not source.is_gained(each)]
+    bridged = set(modalities) - (set(target.modalities) if prefer == "target" else set())
     if unknown := set(held_out or {}) - bridged:
         raise ValueError(f"held_out has {sorted(unknown)}: the bridge leads {sorted(bridged)}")
     noise = _NOISE if method == "contrastive" else 0.0
@@ -78,7 +80,7 @@ def bridge(
     )
     theirs: dict[str, EncoderLike] = dict.fromkeys(target.modalities, target)
     ours: dict[str, EncoderLike] = {}
-    for modality in source.modalities:
+    for modality in modalities:
         items = (unpaired or {}).get(modality)
         steps = [] if items is None else [_shift(centre.mean - _encode_mean(source, modality, items))]
         ours[modality] = source.spec(modality), _chain_behind(source, modality, [*steps, projection])

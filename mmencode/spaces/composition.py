@@ -11,7 +11,8 @@ from ..errors import EncoderError, SpaceMismatchError, SpecError, UnknownNameErr
 from ..inputs import Limits
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec, require_space_name
-from ..projection import IdentityProjection, Projection, Truncation
+from ..projection import IdentityProjection, Projection, Truncation, read_shipped_fit
+from .joining import as_frame, as_joiner, require_fit
 from .space import Space
 
 EncoderLike = str | EncoderSpec | tuple[str | EncoderSpec, Projection] | Space
@@ -28,10 +29,16 @@ class _Route:
     projection: Projection | None = None
     home: Space | str | None = None
 
+    def place(self, name: str) -> EncoderSpec:
+        """Make the spec of the encoder in the space of this name, which it joins if it joined another."""
+        return as_joiner(self.spec, name) if self.spec.joins else as_frame(self.spec, name)
+
     def find_ids(self) -> tuple[str, ...]:
         """The ids, one or more, of the space that the route leads into; finding them may load encoders."""
         if isinstance(self.home, Space):
             return (self.home.id,)
+        if self.projection is None and self.spec.joins:
+            return (read_shipped_fit(self.spec).into,)
         return _find_native_ids(self.spec) if self.projection is None else (self.projection.into,)
 
 
@@ -39,6 +46,7 @@ def compose(
     name: str,
     encoders: Mapping[str, EncoderLike],
     *,
+    frame: Space | None = None,
     runtime: Runtime | None = None,
     limits: Limits | None = None,
     fast: bool = False,
@@ -50,6 +58,10 @@ def compose(
     names its space by `into`. A single encoder may stay without one: its features, whole or truncated, make
     a space of their own. Declared widths are compared at once, others when the encoder is loaded.
 
+    All encoders define the new space, but for those that join a space which is given: they join the new one.
+    With a `frame`, a loaded space, that one goes on to define it: its vectors stay comparable with the new
+    ones, and the encoders join it, as by `Space.joined`.
+
     Raises UnknownNameError; SpecError when an encoder is of another modality; SpaceMismatchError when the
     encoders don't lead into one space, or a projection doesn't say where it leads; EncoderError when the
     widths differ.
@@ -57,12 +69,16 @@ def compose(
     require_space_name(name)
     if not encoders:
         raise ValueError(f"space {name!r} has no encoders: give one for each modality")
+    if frame is not None:
+        if (runtime, limits, fast) != (None, None, False):
+            raise ValueError("runtime, limits and fast are those of the frame: give them when it is loaded")
+        return frame.joined(encoders, name=name)
     routes = {modality: _check_route(modality, encoder) for modality, encoder in encoders.items()}
     _require_one_space(routes)
     _require_one_width(name, routes)
     return Space(
         name,
-        [replace(route.spec, space=name, aliases=(), card="") for route in routes.values()],
+        [route.place(name) for route in routes.values()],
         projections={
             modality: route.projection for modality, route in routes.items() if route.projection is not None
         },
@@ -85,10 +101,10 @@ def _check_route(modality: str, encoder: EncoderLike) -> _Route:
 def _make_route(modality: str, encoder: EncoderLike) -> _Route:
     match encoder:
         case Space() as space:
+            space.prove(modality)
             return _Route(space.spec(modality), space.projections.get(modality), space)
         case str() | EncoderSpec():
-            spec = _look_up(encoder)
-            return _Route(spec, home=spec.space_name if spec in _find_declared_space(spec) else None)
+            return _route_native(_look_up(encoder))
         case (str() | EncoderSpec() as named, Projection() as projection):
             spec = _look_up(named)
             _require_fit(spec, projection)
@@ -97,6 +113,14 @@ def _make_route(modality: str, encoder: EncoderLike) -> _Route:
         f"the encoder for {modality} is {encoder!r:.100}: give its name, its EncoderSpec, one of these with "
         "a Projection as (encoder, projection), or the Space that has it"
     )
+
+
+def _route_native(spec: EncoderSpec) -> _Route:
+    """Make the route of an encoder in the space that it declares; one that joins it must have been measured."""
+    if spec.joins:
+        require_fit(spec.name, read_shipped_fit(spec))
+        return _Route(spec)
+    return _Route(spec, home=spec.space_name if spec in _find_declared_space(spec) else None)
 
 
 def _look_up(encoder: str | EncoderSpec) -> EncoderSpec:
@@ -120,7 +144,7 @@ def _find_declared_space(spec: EncoderSpec) -> tuple[EncoderSpec, ...]:
         found = registry().space(spec.space_name)
     except UnknownNameError:
         return ()
-    return found if spec in found else ()
+    return tuple(each for each in found if not each.joins) if spec in found else ()
 
 
 def _find_native_ids(spec: EncoderSpec) -> tuple[str, ...]:

@@ -13,13 +13,14 @@ from ..card import SpaceCard, TowerCard
 from ..embeddings.embeddings import Embeddings
 from ..engine.call import OnError
 from ..engine.runtime import Auto, Runtime
-from ..errors import SpaceMismatchError, TrustError, UnknownNameError
+from ..errors import MmencodeError, SpaceMismatchError, TrustError, UnknownNameError
 from ..inputs import Limits
 from ..isolation.guarding import Guard
 from ..plugins.places import is_local
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec, Identity
 from .folder import CARD, Saved, read_folder
+from .joining import Joining, admit, as_frame, as_joiner, card_of_declared
 from .space import Space
 from .travelling import Way
 
@@ -63,45 +64,75 @@ def load(
     return _load(name, space, trust, runtime=runtime, limits=limits, fast=fast)
 
 
+def load_gaining(
+    folder: str | os.PathLike[str],
+    *,
+    device: str | Auto = "auto",
+    dtype: str | Auto = "auto",
+    limits: Limits | None = None,
+    trust: Trust | None = None,
+) -> Space:
+    """Load a saved space with the modalities that installed plugins add to it; raises as `load`."""
+    runtime = Runtime(device, dtype)
+    return _load(folder, None, trust, gaining=True, runtime=runtime, limits=limits, fast=False)
+
+
 def _load(
     name: str | os.PathLike[str] | None,
     moved: str | os.PathLike[str] | Space | None = None,
     trust: Trust | None = None,
+    gaining: bool = False,
     *,
     runtime: Runtime,
     limits: Limits | None,
     fast: bool,
 ) -> Space:
-    specs, saved = _find(name, moved)
+    specs, saved, joining = _find(name, moved)
     if saved is not None and trust is None:
         _require_declared(specs, moved, os.path.join(os.fsdecode(name or ""), CARD))
+    if saved is None or gaining:
+        joining = _gain(specs, saved, joining)
     way = None  # a space whose weights lie elsewhere travels by its specs, which say where
     if moved is None:
         place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else specs[0].space_name
-        way = Way(_load, (place, None, trust))
+        way = Way(_load, (place, None, trust, gaining))
     return Space(
         specs[0].space_name,
-        specs,
+        [*specs, *joining.specs],
         projections=saved.projections if saved else None,
         runtime=runtime,
         limits=limits,
         fast=fast,
         card=saved.card if saved else None,  # which has vectors to verify, and the same fingerprint
         way=way,
+        joining=joining,
     )
+
+
+def _gain(specs: Sequence[EncoderSpec], saved: Saved | None, found: Joining) -> Joining:
+    """Find the encoders of installed plugins that join a space, and why others can't."""
+    name = specs[0].space_name
+    frame = card_of_declared(name, specs) if saved is None else replace(saved.card, towers=saved.card.frame)
+    gained = admit(registry().joiners(name), frame, {spec.modality for spec in specs} | found.absent.keys())
+    absent = {**registry().absent(name), **gained.absent, **found.absent}
+    return replace(gained, absent=absent)
 
 
 def _find(
     name: str | os.PathLike[str] | None, moved: str | os.PathLike[str] | Space | None = None
-) -> tuple[tuple[EncoderSpec, ...], Saved | None]:
-    """Find the encoders of a space by its name or folder, and the content of the folder, if it has one."""
+) -> tuple[tuple[EncoderSpec, ...], Saved | None, Joining]:
+    """Find the encoders of a space by its name or folder, and the content of the folder, if it has one.
+
+    Those of plugins that join a space by its name are left out; the Joining has the errors of those in the
+    folder that can't be used here.
+    """
     if name is None or isinstance(name, str):
         name = registry().default_space() if name is None else name
         try:
             found = registry().space(name)
             if moved is not None:
                 raise ValueError(f"space says where the weights of a saved folder lie, and {name!r} is none")
-            return found, None
+            return tuple(spec for spec in found if not spec.joins), None, Joining()
         except UnknownNameError:
             if not os.path.isdir(name):
                 raise
@@ -113,7 +144,18 @@ def _find(
     saved = read_folder(name)
     if moved is not None:
         saved = replace(saved, card=_relocate(saved.card, moved))
-    return tuple(_as_saved(saved, tower) for tower in saved.card.towers), saved
+    specs = [_as_saved(saved, tower) for tower in saved.card.frame]
+    absent = {}
+    for tower in saved.card.joiners:
+        try:
+            specs.append(_as_saved(saved, tower))
+        except MmencodeError as error:  # the others go on without it
+            absent[tower.modality] = error
+    lost = absent.keys() & saved.projections.keys()
+    if lost:
+        kept = {key: each for key, each in saved.projections.items() if key not in lost}
+        saved = replace(saved, projections=kept)
+    return tuple(specs), saved, Joining(absent=absent)
 
 
 def _require_declared(
@@ -185,7 +227,8 @@ def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
             f"are of the family {tower.encoder}",
             remedy="load the space from where they lie, and give it: load(folder, space=space)",
         )
-    found = replace(spec, space=card.name, aliases=(), card="", identity=tower.identity)
+    placed = as_joiner(spec, card.name) if tower.joined else as_frame(spec, card.name)
+    found = replace(placed, identity=tower.identity)
     if tower.modality not in saved.projections:
         return replace(found, dim=card.dim)
     own = spec.identity or Identity()  # the card's projection and dim are those of what comes behind

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from copy import copy
 from dataclasses import replace
 
-from ..card import SpaceCard, tower_card
+from ..card import SpaceCard, TowerCard, tower_card
 from ..encoder import known
 from ..engine.runtime import Runtime
 from ..engine.towers import Tower, load_tower
@@ -14,10 +15,14 @@ from ..isolation.copying import snapshot
 from ..isolation.guarding import Guard, loads
 from ..plugins.spec import EncoderSpec
 from ..projection import Projection
+from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
 
 
 class Members:
-    """The encoders of one space by modality, each loaded once on every device; safe in several threads."""
+    """The encoders of one space by modality, each loaded once on every device; safe in several threads.
+
+    Those that join the space need another that defines it: without one, they define a space of their own.
+    """
 
     def __init__(
         self,
@@ -26,14 +31,21 @@ class Members:
         projections: Mapping[str, Projection],
         runtime: Runtime,
         card: SpaceCard | None,
+        joining: Joining | None = None,
     ) -> None:
         self.name, self.runtime = name, runtime
+        self.joining = Joining() if joining is None else joining
         self.specs = {spec.modality: spec for spec in specs}
+        if all(spec.joins for spec in self.specs.values()):
+            self.specs = {modality: as_frame(spec, spec.space_name) for modality, spec in self.specs.items()}
         self.projections = {modality: snapshot(given) for modality, given in projections.items()}
         self._led = self.specs | {
             modality: _lead(self.spec(modality), given) for modality, given in self.projections.items()
         }
-        self._card = card
+        self._saved = card
+        self._card: SpaceCard | None = None
+        self._frame = card and replace(card, towers=card.frame)
+        self._digests: dict[str, str] = {}
         self._towers: dict[str, tuple[Tower, ...]] = {}
         self._closed = False
         self._lock = Guard()
@@ -41,6 +53,8 @@ class Members:
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
         if modality not in self.specs:
+            if modality in self.joining.absent:
+                raise copy(self.joining.absent[modality])  # since each raise adds frames to an error
             raise UnknownModalityError(
                 f"space {self.name!r} has no encoder for {modality!r}",
                 remedy=f"it has {', '.join(self.specs)}; `mmencode list` shows other spaces",
@@ -55,11 +69,24 @@ class Members:
             if modality not in self._towers:
                 self.runtime.after_fork()
                 spec, given = self._led[modality], self.projections.get(modality)
+                self.prove(modality)
                 with loads.one(spec.name):
-                    self._towers[modality] = tuple(
+                    towers = tuple(
                         load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
                     )
+                if spec.joins and towers[0].dim not in self._widths():
+                    require_width(spec.name, towers[0].dim, self.frame())
+                self._towers[modality] = towers
             return self._towers[modality]
+
+    def prove(self, modality: str) -> None:
+        """Raise SpaceMismatchError for an encoder that joined the space unproven, and leads elsewhere."""
+        if modality in self.joining.unproven:
+            require_frame(self.spec(modality).name, self.joining.unproven[modality], self.frame())
+
+    def _widths(self) -> set[int | None]:
+        """The widths that the encoders which define the space declare."""
+        return {spec.dim for spec in self._led.values() if not spec.joins and spec.dim is not None}
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -73,27 +100,70 @@ class Members:
                 self._card = self._make_card()
             return self._card
 
+    def frame(self) -> SpaceCard:
+        """Make the card of the encoders that define the space, once; those that join it aren't loaded."""
+        with self._lock:
+            if self._frame is None:
+                self._frame = self._make_frame()
+            return self._frame
+
+    def tower_card(self, modality: str) -> TowerCard:
+        """Make the card of one modality's encoder, which is loaded unless its plugin declares it."""
+        spec = self._led[modality]
+        known = self._saved.tower(modality) if self._saved else None
+        if known is not None:
+            return known
+        if spec.identity is not None and spec.dim is not None:
+            found = tower_card(spec, spec.identity)
+        else:
+            found = self.towers(modality)[0].card
+        if not self.specs[modality].joins:
+            return found
+        return as_joined(found, report_of(self.specs[modality], self.projections.get(modality)))
+
+    def digest(self, modality: str) -> str:
+        """The digest of one modality's tower, computed once; as `tower_card`."""
+        if modality not in self._digests:
+            self._digests[modality] = self.tower_card(modality).digest
+        return self._digests[modality]
+
     def _make_card(self) -> SpaceCard:
-        dims, cards = set(), []
-        for modality, spec in self._led.items():
-            if spec.identity is not None and spec.dim is not None:
-                dims.add(spec.dim)
-                cards.append(tower_card(spec, spec.identity))
-            else:
-                tower = self.towers(modality)[0]
-                dims.add(tower.dim)
-                cards.append(tower.card)
+        card = self._saved or self.frame()
+        held = {tower.modality for tower in card.towers}
+        joiners = [modality for modality in self.specs if modality not in held]
+        return replace(card, towers=(*card.towers, *map(self.tower_card, joiners)))
+
+    def _make_frame(self) -> SpaceCard:
+        modalities = [modality for modality, spec in self.specs.items() if not spec.joins]
+        towers = tuple(map(self.tower_card, modalities))
+        dims = {self._led[modality].dim or self.towers(modality)[0].dim for modality in modalities}
         if len(dims) != 1:
             raise EncoderError(
                 f"the encoders of space {self.name!r} have widths {sorted(dims)}",
                 remedy="give all of them one dim, or projections that lead to one",
             )
-        return SpaceCard(name=self.name, dim=dims.pop(), towers=tuple(cards))
+        return SpaceCard(name=self.name, dim=dims.pop(), towers=towers)
+
+    def saved_card(self, name: str, *, without: Container[str] = ()) -> SpaceCard | None:
+        """The card that the space was saved with, under a name, and without some modalities that joined."""
+        if self._saved is None:
+            return None
+        towers = tuple(tower for tower in self._saved.towers if tower.modality not in without)
+        probes = {key: rows for key, rows in self._saved.probes.items() if key not in without}
+        return replace(self._saved, name=name, towers=towers, probes=probes)
+
+    def share(self, other: Members, modalities: Iterable[str]) -> None:
+        """Take over the encoders of some modalities that other members have loaded."""
+        with other._lock:
+            self._towers |= {key: other._towers[key] for key in modalities if key in other._towers}
 
     def copy(self) -> Members:
         """Copy the members: both have the encoders that are loaded, and load others each for itself."""
         with self._lock:
-            other = Members(self.name, self.specs.values(), self.projections, self.runtime, self._card)
+            other = Members(
+                self.name, self.specs.values(), self.projections, self.runtime, self._saved, self.joining
+            )
+            other._card, other._frame = self._card, self._frame
             other._towers |= self._towers
             other._closed = self._closed
         return other

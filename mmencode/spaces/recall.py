@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from math import inf, sqrt
+from math import inf, isfinite, sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -78,6 +78,20 @@ def recall(groups: Iterable[tuple[Vectors, Vectors]], *, truth: Truth = "partner
     at = {k: hits[k] / max(1, count) for k in DEPTHS}
     chance = {k: blind[k] / max(1, count) for k in DEPTHS}
     return Recall(count, at, chance, _wilson(at[1], count), above / sqrt(variance) if variance else 0.0)
+
+
+def judge_report(report: Mapping[str, Any]) -> Literal["above chance", "not above chance", "not measured"]:
+    """Judge the report of a fit, whose recall of held-out items counts in every direction that it states.
+
+    A part that is called "held_out" counts as well. Anything that says no sigmas is no measure.
+    """
+    whole = [report, *(part for part in [report.get("held_out")] if isinstance(part, Mapping))]
+    sides = [part.get(side) for part in whole for side in ("forward", "backward") if side in part] or [report]
+    found = [side.get("sigmas") if isinstance(side, Mapping) else None for side in sides]
+    sigmas = [value for value in found if isinstance(value, float) and isfinite(value)]
+    if len(sigmas) < len(sides):
+        return "not measured"
+    return "above chance" if min(sigmas) > _SIGMAS else "not above chance"
 
 
 def _require_rows(queries: Vectors, partners: Vectors) -> None:

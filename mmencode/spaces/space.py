@@ -32,7 +32,9 @@ from ..plugins.packages import missing_packages
 from ..plugins.spec import TEXT, EncoderSpec, Scoring
 from ..projection import Projection
 from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
+from .adding import join_encoders, look_up
 from .folder import Saved, distribution_of, read_card, read_shipped_card, write_folder
+from .joining import Joining
 from .members import Members
 from .travelling import Way, pack
 from .verification import Verification, encode_probes, verify
@@ -46,6 +48,9 @@ class Space:
     Encoders are loaded when their modality is first used. One space may be used from several threads at
     once. `with` closes it at the end. `projections`, by modality, take the place of those that the specs
     name; they are copied. A space that was saved has its `card`, and `way` says how it is loaded elsewhere.
+
+    Encoders whose spec says what it `joins` add a modality to the space that the others define: its id stays
+    what it was. `card.frame` and `card.joiners` list both. `joining` has the errors of those that can't.
 
     Pickled, it is loaded anew where it arrives: by the name or the folder that it was loaded by, or else from
     its specs and projections. It must have the same fingerprint there, or IdentityError says so. A copy in
@@ -63,12 +68,13 @@ class Space:
         fast: bool = False,
         card: SpaceCard | None = None,
         way: Way | None = None,
+        joining: Joining | None = None,
     ) -> None:
         self.name = name
         self.runtime = Runtime() if runtime is None else runtime
         self.limits = Limits() if limits is None else limits
         self.fast = fast
-        self._members = Members(name, specs, projections or {}, self.runtime, card)
+        self._members = Members(name, specs, projections or {}, self.runtime, card, joining)
         self._way = way
         self._id: str | None = None
         self._bank = Bank()
@@ -92,13 +98,13 @@ class Space:
     @property
     def dim(self) -> int:
         """The width of every vector of this space."""
-        return self.card.dim
+        return self._members.frame().dim
 
     @property
     def id(self) -> str:
         """The name and fingerprint that every vector of this space carries."""
         if self._id is None:
-            self._id = self.card.id
+            self._id = self._members.frame().id
         return self._id
 
     @property
@@ -223,8 +229,41 @@ class Space:
         if errors and on_error == "raise":
             raise errors[0]
         return Embeddings(
-            vectors[kept], space=self.id, modality="mixed", positions=np.flatnonzero(kept), errors=errors
+            vectors[kept],
+            space=self.id,
+            modality="mixed",
+            positions=np.flatnonzero(kept),
+            errors=errors,
+            towers={modality: self._members.digest(modality) for modality in places},
         )
+
+    def joined(
+        self,
+        encoders: Mapping[str, str | EncoderSpec | tuple[str | EncoderSpec, Projection] | Space],
+        *,
+        name: str | None = None,
+    ) -> Space:
+        """Make this space with further modalities, whose encoders were led into it and measured.
+
+        An encoder is given as for `compose`: with the projection that `align` fitted into this space, or
+        measured; as the name of one whose plugin declares that it joins this space; or as a space that has
+        it. The id stays, but for the `name`, and so vectors, indexes and classifiers of this space go on. An
+        encoder that joined before is replaced by one of its modality; an Index refuses to mix the two.
+
+        Raises SpaceMismatchError for a modality that the space defines, another width, and a projection that
+        leads elsewhere; FitError for one that wasn't measured, or finds nothing better than by chance.
+        """
+        self._members.require_open()
+        given = {
+            modality: (encoder.spec(modality), encoder.projections.get(modality))
+            if isinstance(encoder, Space)
+            else look_up(encoder, modality)
+            for modality, encoder in encoders.items()
+        }
+        other = self.__copy__()
+        other.name, other._way, other._id = name or self.name, None, None
+        other._members = join_encoders(self._members, other.name, given)
+        return other
 
     def classifier(
         self,
@@ -290,8 +329,13 @@ class Space:
         require_new(folder)
         plugins = {spec.name: distribution_of(spec) for spec in self.specs.values()}
         with self.exact() as exact:
-            card = replace(exact.card, probes=encode_probes(exact.encode, exact.modalities))
+            own = [modality for modality in exact.modalities if not self.is_gained(modality)]
+            card = replace(exact.card, probes=encode_probes(exact.encode, own))
         write_folder(folder, Saved(card, plugins, self.projections))
+
+    def is_gained(self, modality: str) -> bool:
+        """Whether a plugin added this modality to the space of another by its declaration."""
+        return bool(self.specs[modality].joins) and modality not in self.projections
 
     def exact(self, *, checked: bool = True) -> Space:
         """Make the same space on the CPU, in float32, where all machines agree to thousandths of a degree.
@@ -303,11 +347,19 @@ class Space:
             spec if checked or missing_packages(spec) else replace(spec, identity=None)
             for spec in self.specs.values()
         ]
-        return Space(self.name, specs, projections=self.projections, runtime=Runtime("cpu", "float32"))
+        runtime, joining = Runtime("cpu", "float32"), self._members.joining
+        return Space(self.name, specs, projections=self.projections, runtime=runtime, joining=joining)
 
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
         return self._members.spec(modality)
+
+    def prove(self, modality: str) -> None:
+        """Raise SpaceMismatchError for a modality that a plugin adds, and that leads into another space.
+
+        Where the space's own encoders don't declare their identities, only loading them shows that.
+        """
+        self._members.prove(modality)
 
     def tower(self, modality: str) -> Tower:
         """The tower of a modality: its encoder, projection and card, loaded now if they weren't yet.
@@ -395,5 +447,10 @@ class Space:
 
     def _embeddings(self, modality: str, part: Part[Vectors]) -> Embeddings:
         return Embeddings(
-            part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
+            part.rows,
+            space=self.id,
+            modality=modality,
+            positions=part.positions,
+            errors=part.errors,
+            towers={modality: self._members.digest(modality)},
         )

@@ -56,6 +56,18 @@ class Record:
             raise ValueError(f"its {name} is {found!r:.100}, which is no text")
         return found
 
+    def towers(self) -> dict[str, str]:
+        """Take the digests of the rows' towers, by modality; none in a file from before there were any."""
+        found = json.loads(self.fact("towers")) if "towers" in self.facts else {}
+        if type(found) is not dict or not all(isinstance(digest, str) for digest in found.values()):
+            raise ValueError("its towers aren't digests by modality")
+        return found
+
+
+def towers_to_facts(towers: Mapping[str, str]) -> dict[str, str]:
+    """Write the digests of towers as JSON; no fact where none is known."""
+    return {"towers": json.dumps(dict(sorted(towers.items())))} if towers else {}
+
 
 @contextmanager
 def readable(path: str | os.PathLike[str]) -> Iterator[None]:
