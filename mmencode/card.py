@@ -43,7 +43,7 @@ class TowerCard:
 
     @property
     def digest(self) -> str:
-        """Sixteen digits over all that the tower's vectors depend on; two towers of one space differ in it."""
+        """Sixteen digits over all that the tower's vectors depend on, as an id has over those of a space."""
         return json_digest({"modality": self.modality, **_facts(self)})[:16]
 
     @property

@@ -19,6 +19,7 @@ from ..engine.feeding import Pace
 from ..engine.workers import in_order
 from ..errors import InputError
 from ..spaces.space import Space
+from .claim import Claim
 from .entries import Entry
 from .pending import NewRows, Pending
 from .results import Added, Failure
@@ -42,6 +43,7 @@ class Filling:
     on_error: OnError
     retry: bool = False
     progress: bool = False
+    claim: Claim | None = None
     added: int = 0
     unchanged: int = 0
     replaced: int = 0
@@ -146,6 +148,8 @@ class Filling:
             # A lack of the process, of memory say, is no property of the item, so it isn't stored as one.
             writer.put_failures([(pending, error) for pending, error in failed if error.fault != "process"])
             if encoded:
+                if self.claim is not None:  # again, for an index may lose the rows that it had
+                    self.claim.require()
                 vectors = Embeddings.concatenate(parts).vectors
                 self.replaced += writer.put_rows(NewRows.of(encoded), vectors)
         for place in [*places, *(error.index or 0 for error in errors)]:

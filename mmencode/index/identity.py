@@ -85,9 +85,10 @@ def _facts(card: SpaceCard) -> dict[str, Any]:
 def _find_installed(space: str) -> SpaceCard | None:
     """Find the card with this id among installed spaces whose encoders declare their identities."""
     try:
-        specs = registry().space(space.rpartition("@")[0])
+        found = registry().space(space.rpartition("@")[0])
     except MmencodeError:
         return None
+    specs = [spec for spec in found if not spec.joins]
     if any(spec.identity is None or spec.dim is None for spec in specs):
         return None
     card = Space(specs[0].space_name, specs).card

@@ -19,6 +19,7 @@ from ..inputs import Limits
 from ..inputs.batches import as_column, as_iterable, check_on_error, require_many
 from ..spaces.loading import Trust, load
 from ..spaces.space import Space
+from .claim import Claim, require_claims
 from .columns import Metadata, Owner
 from .entries import Entry, make_entries
 from .filling import Filling
@@ -45,7 +46,6 @@ class Index:
 
     def __init__(self, path: Path, space: LazySpace, store: Store) -> None:
         self.path = path
-        self.card: SpaceCard = space.card
         self._lazy_space = space
         self._open_store: Store | None = store
 
@@ -104,6 +104,11 @@ class Index:
         return self._lazy_space.get()
 
     @property
+    def card(self) -> SpaceCard:
+        """The card of the index's space, with the towers that joined it since and made rows."""
+        return self._lazy_space.card
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities that have rows, sorted."""
         return self._store.modalities()
@@ -147,13 +152,16 @@ class Index:
     def add_embeddings(self, embeddings: Embeddings, *, metadata: Iterable[Metadata] | None = None) -> Added:
         """Write vectors that have keys, in one commit, in place of rows with the same keys.
 
-        Raises SpaceMismatchError for vectors of another space, ValueError without keys, otherwise as `add`.
+        Raises SpaceMismatchError for vectors of another space, or by another encoder than the rows of their
+        modality, ValueError without keys, otherwise as `add`.
         """
         self._lazy_space.require_vectors(embeddings, "vector", "added")
         rows = NewRows.of_embeddings(embeddings, metadata)
         if not rows.keys:
             return Added(0, 0)
+        self._claim(embeddings)  # which may load the space, before others wait for the right to write
         with self._store.writing() as writer:
+            self._require(self._claim(embeddings))
             replaced = writer.put_rows(rows, embeddings.vectors)
         self._store.compact_if_grown()
         return Added(len(rows.keys), 0, replaced=replaced)
@@ -249,7 +257,7 @@ class Index:
         """Read all rows, or those that meet the condition, in the order of their keys; raises as `search`."""
         store = self._store
         with store.meeting(where) as condition:
-            return read_rows(store, self._lazy_space.id, condition)
+            return read_rows(store, self._lazy_space, condition)
 
     def delete(
         self, where: str | None = None, *, keys: Iterable[str | os.PathLike[str]] | None = None
@@ -289,7 +297,7 @@ class Index:
         """
         k, sample = require_positive(k), require_positive(sample, "sample")
         own = queries is None
-        asked = draw_rows(self._store, self._lazy_space.id, sample) if queries is None else queries
+        asked = draw_rows(self._store, self._lazy_space, sample) if queries is None else queries
         found, expected = (self.search_embeddings(asked, k + own, exact=exact) for exact in (False, True))
         return share_found(found, expected, asked.keys if own else None)
 
@@ -333,12 +341,37 @@ class Index:
         retry: bool = False,
         progress: bool = False,
     ) -> Added:
-        filling = Filling(self._store, self.space, modality, on_error, retry=retry, progress=progress)
+        store, space = self._store, self.space
+        space.spec(modality)  # or the error that there is none
         try:
             with self._lazy_space.explaining(modality):
+                claim = None
+                if space.spec(modality).joins:
+                    claim = Claim(self.path, store, space, modality)
+                    with store.writing():
+                        self._require(claim)
+                filling = Filling(
+                    store, space, modality, on_error, retry=retry, progress=progress, claim=claim
+                )
                 return filling.run(entries)
         finally:
             self._store.compact_if_grown()
+
+    def _claim(self, embeddings: Embeddings) -> Claim | None:
+        """Find the claim to make before vectors are added, whose modality may have joined the space."""
+        self._lazy_space.find_towers([embeddings.modality])  # sees what other writers claimed
+        modality, towers = embeddings.modality, embeddings.towers
+        space = None
+        if modality in towers and all(tower.modality != modality for tower in self.card.frame):
+            space = self.space
+        if not require_claims(self.card, embeddings, space, self._store.count):
+            return None
+        return Claim(self.path, self._store, self.space, modality)
+
+    def _require(self, claim: Claim | None) -> None:
+        card = None if claim is None else claim.require()
+        if card is not None:
+            self._lazy_space.card = card
 
 
 def _reopen(path: Path, space: Space | None, options: LoadOptions, owner: Owner) -> Index:

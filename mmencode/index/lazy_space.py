@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..card import SpaceCard
+from ..card import SpaceCard, is_same_space
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.unit import require_unit
 from ..engine.runtime import Auto
@@ -16,7 +16,7 @@ from ..errors import EncoderError, IdentityError, UnknownNameError, WeightsError
 from ..inputs import Limits
 from ..plugins.registry import registry
 from ..spaces.folder import CARD, Saved, read_card, read_shipped_card, write_folder
-from ..spaces.loading import Trust, load
+from ..spaces.loading import Trust, load_gaining
 from ..spaces.space import Space
 from .identity import explain, require_card, require_id
 from .lance import require_threads
@@ -55,7 +55,7 @@ class LazySpace:
         self._folder = folder
         self._loaded = space if owned else None
         self._guard = threading.Lock()
-        if space is not None:
+        if space is not None and not is_same_space(self.id, space.id):
             require_card(self.card, space.card, "searched or added")
 
     def get(self) -> Space:
@@ -83,6 +83,13 @@ class LazySpace:
             raise ValueError(f"the {what} has {embeddings.dim} numbers, and the index's rows {self.card.dim}")
         require_unit(embeddings.vectors, what)
 
+    def find_towers(self, modalities: Iterable[str]) -> dict[str, str]:
+        """Find the digests of the towers of these modalities' rows, as far as they are known."""
+        wanted = set(modalities)
+        if any(self.card.tower(modality) is None for modality in wanted):
+            self.card = read_card(self._folder / CARD)  # another writer may have added a modality since
+        return {tower.modality: tower.digest for tower in self.card.towers if tower.modality in wanted}
+
     def close(self) -> None:
         """Close the space, if it was loaded for the index."""
         if self._loaded is not None:
@@ -91,7 +98,7 @@ class LazySpace:
     def _load(self) -> Space:
         options = self.options
         try:
-            return load(
+            return load_gaining(
                 self._folder,
                 device=options.device,
                 dtype=options.dtype,

@@ -8,22 +8,25 @@ from typing import Any
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.surrogates import unescape_surrogates
 from .columns import metadata_of, vectors_of
+from .lazy_space import LazySpace
 from .results import Failure, Rows
 from .sql import is_one_of
 from .store import Store
 
 
-def read_rows(store: Store, space: str, condition: str | None) -> Rows:
-    """Read the rows that meet a checked condition, or all; `space` is the id of the index's space."""
+def read_rows(store: Store, space: LazySpace, condition: str | None) -> Rows:
+    """Read the rows that meet a checked condition, or all."""
     with store.reading():
         table = _read_sorted(store.rows, condition)
     modalities = tuple(map(unescape_surrogates, table.column("modality").to_pylist()))
     distinct = set(modalities)
+    towers = space.find_towers(distinct)
     embeddings = Embeddings(
         vectors_of(table.column("vector")),
-        space=space,
+        space=space.id,
         modality=distinct.pop() if len(distinct) == 1 else "mixed",
         keys=[unescape_surrogates(key) for key in table.column("key").to_pylist()],
+        towers=towers,
     )
     return Rows(embeddings, modalities, tuple(metadata_of(table)))
 
@@ -38,7 +41,7 @@ def read_failures(store: Store) -> tuple[Failure, ...]:
     )
 
 
-def draw_rows(store: Store, space: str, count: int) -> Embeddings:
+def draw_rows(store: Store, space: LazySpace, count: int) -> Embeddings:
     """Draw the vectors of rows at random; of the same rows always the same ones."""
     with store.reading():
         keys = store.rows.search().select(["key"]).to_arrow().column("key").to_pylist()

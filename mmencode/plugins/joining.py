@@ -117,7 +117,7 @@ def _clash(rivals: Sequence[Joiner]) -> NameClashError:
     """The error for several encoders that bring one modality to one space."""
     named = sorted({f"{joiner.spec.name!r} of {joiner.distribution}" for joiner in rivals})
     distributions = sorted({joiner.distribution for joiner in rivals})
-    spec, bar = rivals[0].spec, canonicalize_name(distributions[-1])
+    spec, bar = min(rivals, key=lambda joiner: joiner.spec.name).spec, canonicalize_name(distributions[-1])
     return NameClashError(
         f"{spec.modality} of the space {spec.joins!r} comes from {' and '.join(named)}",
         culprit=" and ".join(distributions),

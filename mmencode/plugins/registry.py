@@ -89,7 +89,7 @@ class Registry(Mapping[str, EncoderSpec]):
         return _by_modality([*frame, *self.joiners(frame[0].space_name)])
 
     def joiners(self, space: str) -> tuple[EncoderSpec, ...]:
-        """The encoders that join the space of this name, which needn't be installed, without those left out."""
+        """The encoders that join the space of this name, installed or not, without those left out."""
         return self._joined.get(space, ())
 
     def absent(self, space: str) -> dict[str, MmencodeError]:

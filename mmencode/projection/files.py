@@ -77,7 +77,7 @@ def load_projection(path: str | os.PathLike[str]) -> Projection:
 
 
 def read_fit(path: str | os.PathLike[str]) -> Fit:
-    """Read what a file that `save_projection` wrote says of its fit, without its tensors; raises as `load`."""
+    """Read what a projection's file says of its fit, without its tensors; raises as `load_projection`."""
     source = Path(path)
     try:
         _require_small_header(source)

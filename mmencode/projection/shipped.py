@@ -1,4 +1,4 @@
-"""Projections that plugins ship as files in their packages, which are read without running a plugin's code."""
+"""Projections that plugins ship as files in their packages, read without any code of theirs."""
 
 from __future__ import annotations
 

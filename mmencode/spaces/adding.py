@@ -95,6 +95,6 @@ def _find_fit(spec: EncoderSpec, projection: Projection | None) -> Fit:
         return read_shipped_fit(spec)
     raise SpaceMismatchError(
         f"encoder {spec.name!r} doesn't say into which space it leads",
-        remedy="give it with a projection, (encoder, projection), that mmencode.align fitted into this space, "
+        remedy="give it with a projection, (encoder, projection), that align fitted into this space, "
         "or measured: align(encoder, space, pairs, method=IdentityProjection())",
     )

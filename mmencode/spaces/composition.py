@@ -116,7 +116,7 @@ def _make_route(modality: str, encoder: EncoderLike) -> _Route:
 
 
 def _route_native(spec: EncoderSpec) -> _Route:
-    """Make the route of an encoder in the space that it declares; one that joins it must have been measured."""
+    """Make the route of an encoder in the space that it declares, or joins, as was measured."""
     if spec.joins:
         require_fit(spec.name, read_shipped_fit(spec))
         return _Route(spec)

@@ -6,13 +6,13 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from .._atomic import folder_aside, read_whole
-from ..card import FORMAT, INPUTS, NORMALISATION, SpaceCard, card_from_dict, json_digest
+from .._atomic import file_aside, folder_aside, read_whole
+from ..card import FORMAT, INPUTS, NORMALISATION, SpaceCard, TowerCard, card_from_dict, json_digest
 from ..encoder import known
 from ..errors import IdentityError, UnknownNameError, WeightsError
 from ..errors.causes import describe_error as told
@@ -47,7 +47,46 @@ def write_folder(folder: str | os.PathLike[str], saved: Saved) -> None:
         aside.mkdir()
         for modality, projection in saved.projections.items():
             save_projection(projection, aside / _file(modality))
-        (aside / CARD).write_text(_to_text(saved), encoding="utf-8")
+        content = _to_text(saved.card, saved.plugins, saved.projections)
+        (aside / CARD).write_text(content, encoding="utf-8")
+
+
+def write_joiner(
+    folder: str | os.PathLike[str], tower: TowerCard, plugin: str | None, projection: Projection | None
+) -> SpaceCard:
+    """Write a tower that joined the space into its folder, in place of one of its modality.
+
+    The folder can be read at every moment, and has the tower, with its projection, or hasn't. The caller sees
+    to it that nobody else writes to it. Raises EncoderError for a projection that can't be saved, and as
+    `read_folder`.
+    """
+    path, modality = Path(folder), tower.modality
+    content, card = _read(path / CARD)
+    if any(each.modality == modality for each in card.frame):
+        raise ValueError(f"the saved space {card.name!r} has {modality} itself")
+    held = [name for name in content["projections"] if name != modality]
+    if modality in content["projections"]:
+        _write_card(path, _without(card, modality), content["plugins"], held)
+    if projection is not None:
+        save_projection(projection, path / _file(modality))
+        held.append(modality)
+    rest = _without(card, modality)
+    found = replace(rest, towers=(*rest.towers, tower))
+    plugins = {**content["plugins"], **({} if plugin is None else {tower.name: plugin})}
+    _write_card(path, found, plugins, held)
+    return found
+
+
+def _without(card: SpaceCard, modality: str) -> SpaceCard:
+    probes = {name: rows for name, rows in card.probes.items() if name != modality}
+    return replace(card, towers=tuple(t for t in card.towers if t.modality != modality), probes=probes)
+
+
+def _write_card(
+    folder: Path, card: SpaceCard, plugins: Mapping[str, str], projections: Iterable[str]
+) -> None:
+    with file_aside(folder / CARD) as aside:
+        aside.write_text(_to_text(card, plugins, projections), encoding="utf-8")
 
 
 def read_folder(folder: str | os.PathLike[str]) -> Saved:
@@ -105,13 +144,13 @@ def read_shipped_card(specs: Iterable[EncoderSpec]) -> SpaceCard | None:
         return read_card(path)
 
 
-def _to_text(saved: Saved) -> str:
+def _to_text(card: SpaceCard, plugins: Mapping[str, str], projections: Iterable[str]) -> str:
     """Write the JSON of a card's file: indented for people to read, with all probes on the last line."""
     content = {
-        **saved.card.to_dict(),
-        "fingerprint": saved.card.fingerprint,
-        "plugins": dict(sorted(saved.plugins.items())),
-        "projections": sorted(saved.projections),
+        **card.to_dict(),
+        "fingerprint": card.fingerprint,
+        "plugins": dict(sorted(plugins.items())),
+        "projections": sorted(projections),
     }
     content["checksum"] = json_digest(content)
     probes = content.pop("probes")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._atomic import require_new
-from ..card import SpaceCard, require_same_space
+from ..card import SpaceCard, TowerCard, require_same_space
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.search import Matches, search
@@ -353,6 +353,11 @@ class Space:
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
         return self._members.spec(modality)
+
+    def tower_card(self, modality: str) -> TowerCard:
+        """The identity of one modality's encoder, which is loaded unless its plugin declares it."""
+        self._members.spec(modality)
+        return self._members.tower_card(modality)
 
     def prove(self, modality: str) -> None:
         """Raise SpaceMismatchError for a modality that a plugin adds, and that leads into another space.

@@ -1,0 +1,90 @@
+"""The towers of an index's rows: one encoder for each modality, be it one that joined its space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from ..card import SpaceCard, TowerCard
+from ..embeddings.embeddings import Embeddings
+from ..errors import EncoderError, SpaceMismatchError, UnknownNameError
+from ..plugins.registry import registry
+from ..spaces.folder import CARD, read_card, write_joiner
+from ..spaces.space import Space
+from .store import Store
+
+
+class Claim:
+    """The claim of one encoder to all rows of a modality that joined the index's space.
+
+    The index's card holds it, so that it outlives the process. An encoder whose claim has no rows yet gives
+    way to another.
+    """
+
+    def __init__(self, folder: Path, store: Store, space: Space, modality: str) -> None:
+        self._folder, self._store, self._space, self._modality = folder, store, space, modality
+        self._tower = space.tower_card(modality)
+
+    def require(self) -> SpaceCard | None:
+        """Make the claim, or see that it holds, and give the index's card; None for the space's own towers.
+
+        Within the block that has the right to write, so that no other gets the rows in between. Raises
+        SpaceMismatchError where rows of another encoder are there, or of one that nobody knows.
+        """
+        if not self._tower.joined:
+            return None
+        card = read_card(self._folder / CARD)
+        held = card.tower(self._modality)
+        if held is not None and held.digest == self._tower.digest:
+            return card
+        if count := self._store.count(self._modality):
+            raise refuse(self._modality, held, self._tower.name, count)
+        projection = self._space.projections.get(self._modality)
+        plugin = None
+        with suppress(UnknownNameError):
+            plugin = registry().distribution(self._tower.name)
+        try:
+            return write_joiner(self._folder, self._tower, plugin, projection)
+        except EncoderError:  # a projection of the caller's own class: then the space is given to Index.open
+            return write_joiner(self._folder, self._tower, plugin, None)
+
+
+def require_claims(
+    card: SpaceCard, embeddings: Embeddings, space: Space | None, count: Callable[[str], int]
+) -> bool:
+    """Whether vectors are of a modality that `space` is to claim before they are added to an index.
+
+    `count` gives the number of rows of a modality. Raises SpaceMismatchError for vectors that another
+    encoder made than the index's, and for those of a modality that joined its space and nobody knows how.
+    """
+    for modality, made_by in embeddings.towers.items():
+        held = card.tower(modality)
+        if held is not None and held.digest != made_by and (rows := count(modality)):
+            raise refuse(modality, held, f"a tower {made_by}", rows)
+    modality = embeddings.modality
+    held = card.tower(modality)
+    if held is not None and not held.joined:
+        return False
+    if (digest := embeddings.towers.get(modality)) is None:
+        if held is not None and (rows := count(modality)):
+            raise refuse(modality, held, "an encoder that they don't name", rows)
+        return False
+    if held is not None and held.digest == digest:
+        return False
+    if space is None or modality not in space.specs or space.tower_card(modality).digest != digest:
+        raise SpaceMismatchError(
+            f"the index doesn't know the encoder that made these vectors of {modality}, a tower {digest}",
+            remedy="open it with the space that made them: Index.open(path, space=space)",
+        )
+    return True
+
+
+def refuse(modality: str, held: TowerCard | None, other: str, count: int) -> SpaceMismatchError:
+    """Make the error for rows of one modality by another encoder than that of the rows that are there."""
+    own = "one that it doesn't know" if held is None else f"{held.name}, a tower {held.digest}"
+    return SpaceMismatchError(
+        f"the index holds {count} rows of {modality} by {own}, and rows by {other} aren't mixed with them",
+        remedy=f"encode them with the index's own encoder, or all of them again with this one: "
+        f"index.delete(\"modality = '{modality}'\"), and add the items once more",
+    )
