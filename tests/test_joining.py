@@ -44,7 +44,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def joined():
     with on_cpu() as space:
-        yield space.joined({"clip": (BARE, measured(space=space))})
+        yield space.join({"clip": (BARE, measured(space=space))})
 
 
 def loaded(name="words", **options):
@@ -114,7 +114,7 @@ def test_only_what_was_measured_and_leads_into_the_space_can_join():
         errors = {}
         for name, projection in bad.items():
             with pytest.raises((SpaceMismatchError, FitError)) as raised:
-                space.joined({"clip": (BARE, projection)})
+                space.join({"clip": (BARE, projection)})
             errors[name] = raised
         assert errors["nowhere"].type is errors["elsewhere"].type is SpaceMismatchError
         assert "words@0000" in str(errors["elsewhere"].value)
@@ -122,17 +122,17 @@ def test_only_what_was_measured_and_leads_into_the_space_can_join():
             assert errors[name].type is FitError, name
         for encoder in (BARE, replace(BARE, projection="joining:Clips")):
             with pytest.raises(SpaceMismatchError, match="doesn't say into which space"):
-                space.joined({"clip": encoder})
+                space.join({"clip": encoder})
         with pytest.raises(TypeError, match="the encoder for clip is 3"):
-            space.joined({"clip": 3})
+            space.join({"clip": 3})
         with pytest.raises(SpecError, match="is for clip, not for video"):
-            space.joined({"video": (BARE, measured(space=space))})
+            space.join({"video": (BARE, measured(space=space))})
 
 
 def test_a_projection_into_one_tower_of_the_frame_leads_into_the_frame():
     with on_cpu() as space, on_cpu(specs=frame()[:1]) as text:
         assert text.id != space.id
-        joined = space.joined({"clip": (BARE, measured(space=text))})
+        joined = space.join({"clip": (BARE, measured(space=text))})
         assert joined.id == space.id
         assert len(joined.encode("clip", CLIPS[:2])) == 2
 
@@ -142,16 +142,16 @@ def test_nobody_joins_with_a_modality_or_a_width_of_the_space():
         projection = measured(space=space)
         text = replace(BARE, modality="text")
         with pytest.raises(SpaceMismatchError, match="'words/text' defines text"):
-            space.joined({"text": (text, projection)})
+            space.join({"text": (text, projection)})
         wide = Linear(torch.ones(9, 8), torch.zeros(9))
         wide.into, wide.report = projection.into, projection.report
         with pytest.raises(SpaceMismatchError, match="vectors of 9 numbers"):
-            space.joined({"clip": (BARE, wide)})
+            space.join({"clip": (BARE, wide)})
 
 
 def test_a_joiner_is_replaced_by_the_caller_and_its_rows_are_never_put_together(joined):
     first = replace(BARE, name="bare/first", target="joining:First")
-    other = joined.joined({"clip": (first, measured("First"))})
+    other = joined.join({"clip": (first, measured("First"))})
     assert other.id == joined.id
     assert other.spec("clip").name == "bare/first"
     ours, theirs = joined.encode("clip", CLIPS), other.encode("clip", CLIPS)
@@ -181,9 +181,9 @@ def test_files_keep_the_towers_of_rows_and_old_files_have_none(joined, tmp_path,
 def test_classifiers_and_copies_of_a_space_go_on(joined):
     labels = ["sea", "night", "a river"]
     with on_cpu() as space:
-        before = space.classifier(labels, ["{label}"])("text", TEXTS).scores
-        assert np.array_equal(joined.classifier(labels, ["{label}"])("text", TEXTS).scores, before)
-    named = joined.classifier(labels, ["{label} 1"])("clip", [["sea 1"], ["a river 1"]])
+        before = space.classifier(labels, ["{label}"]).classify("text", TEXTS).scores
+        assert np.array_equal(joined.classifier(labels, ["{label}"]).classify("text", TEXTS).scores, before)
+    named = joined.classifier(labels, ["{label} 1"]).classify("clip", [["sea 1"], ["a river 1"]])
     assert named.best == ["sea", "a river"]
     for other in (copy.copy(joined), pickle.loads(pickle.dumps(joined))):
         assert other.id == joined.id
@@ -194,7 +194,7 @@ def test_classifiers_and_copies_of_a_space_go_on(joined):
 def test_encoders_that_are_loaded_are_shared_with_the_space_that_gains(joined):
     with on_cpu() as space:
         tower = space.tower("text")
-        assert space.joined({"clip": joined}).tower("text") is tower
+        assert space.join({"clip": joined}).tower("text") is tower
 
 
 def test_compose_with_a_frame_keeps_its_id_but_for_the_name():
@@ -309,10 +309,10 @@ def test_two_joiners_of_one_modality_are_named_and_the_caller_may_choose(install
         assert len(space.encode("text", TEXTS)) == len(TEXTS)
         with pytest.raises(NameClashError, match="'clips_a/clips' of clips_a and 'clips_b/clips' of clips_b"):
             space.encode("clip", CLIPS)
-        chosen = space.joined({"clip": "clips_b/clips"})
+        chosen = space.join({"clip": "clips_b/clips"})
         assert (
             chosen.encode("clip", CLIPS).towers
-            != space.joined({"clip": "clips_a/clips"}).encode("clip", CLIPS).towers
+            != space.join({"clip": "clips_a/clips"}).encode("clip", CLIPS).towers
         )
 
 
@@ -340,7 +340,7 @@ def test_a_saved_space_has_its_joiner_and_opens_without_it_where_that_isnt_insta
 def test_a_saved_space_has_the_projection_that_the_caller_gave(install, tmp_path):
     install(words=frame(), bare=(BARE,))
     with loaded() as space:
-        joined = space.joined({"clip": ("bare/clips", measured(space=space))}, name="mine")
+        joined = space.join({"clip": ("bare/clips", measured(space=space))}, name="mine")
         joined.save(tmp_path / "mine")
         with loaded(tmp_path / "mine") as again:
             assert again.id == joined.id == space.id.replace("words@", "mine@")

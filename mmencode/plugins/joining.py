@@ -121,6 +121,6 @@ def _clash(rivals: Sequence[Joiner]) -> NameClashError:
     return NameClashError(
         f"{spec.modality} of the space {spec.joins!r} comes from {' and '.join(named)}",
         culprit=" and ".join(distributions),
-        remedy=f"choose one: space.joined({{{spec.modality!r}: {spec.name!r}}}); or bar the other, "
+        remedy=f"choose one: space.join({{{spec.modality!r}: {spec.name!r}}}); or bar the other, "
         f"{VARIABLE}=-{bar} for one",
     )

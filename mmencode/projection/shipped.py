@@ -16,18 +16,18 @@ from .files import Fit, load_projection, read_fit
 
 def load_shipped(spec: EncoderSpec) -> Projection:
     """Load the projection that an encoder's plugin ships; WeightsError where it can't be found or read."""
-    with _shipped(spec) as path:
+    with _find_shipped(spec) as path:
         return load_projection(path)
 
 
 def read_shipped_fit(spec: EncoderSpec) -> Fit:
     """Read where a shipped projection leads, and how well; WeightsError where it can't be found or read."""
-    with _shipped(spec) as path:
+    with _find_shipped(spec) as path:
         return read_fit(path)
 
 
 @contextmanager
-def _shipped(spec: EncoderSpec) -> Iterator[Path]:
+def _find_shipped(spec: EncoderSpec) -> Iterator[Path]:
     package, _, file = spec.projection.partition(":")
     try:
         found = files(package).joinpath(file)

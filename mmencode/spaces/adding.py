@@ -26,7 +26,7 @@ Given = tuple[EncoderSpec, Projection | None]
 def join_encoders(members: Members, name: str, encoders: Mapping[str, Given]) -> Members:
     """Make the members of the space `name`: those that are there, and encoders that join them.
 
-    Both share the encoders that are loaded. Raises as `Space.joined`.
+    Both share the encoders that are loaded. Raises as `Space.join`.
     """
     require_space_name(name)
     for modality, (spec, projection) in encoders.items():
@@ -73,7 +73,7 @@ def look_up(encoder: object, modality: str) -> Given:
 def _require_joinable(
     members: Members, modality: str, spec: EncoderSpec, projection: Projection | None
 ) -> None:
-    """Raise as `Space.joined` unless an encoder leads into the space of these members, and was measured."""
+    """Raise as `Space.join` unless an encoder leads into the space of these members, and was measured."""
     if spec.modality != modality:
         raise SpecError(
             f"encoder {spec.name!r} is for {spec.modality}, not for {modality}",

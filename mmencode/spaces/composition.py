@@ -60,7 +60,7 @@ def compose(
 
     All encoders define the new space, but for those that join a space which is given: they join the new one.
     With a `frame`, a loaded space, that one goes on to define it: its vectors stay comparable with the new
-    ones, and the encoders join it, as by `Space.joined`.
+    ones, and the encoders join it, as by `Space.join`.
 
     Raises UnknownNameError; SpecError when an encoder is of another modality; SpaceMismatchError when the
     encoders don't lead into one space, or a projection doesn't say where it leads; EncoderError when the
@@ -72,7 +72,7 @@ def compose(
     if frame is not None:
         if (runtime, limits, fast) != (None, None, False):
             raise ValueError("runtime, limits and fast are those of the frame: give them when it is loaded")
-        return frame.joined(encoders, name=name)
+        return frame.join(encoders, name=name)
     routes = {modality: _check_route(modality, encoder) for modality, encoder in encoders.items()}
     _require_one_space(routes)
     _require_one_width(name, routes)

@@ -237,7 +237,7 @@ class Space:
             towers={modality: self._members.digest(modality) for modality in places},
         )
 
-    def joined(
+    def join(
         self,
         encoders: Mapping[str, str | EncoderSpec | tuple[str | EncoderSpec, Projection] | Space],
         *,

@@ -42,7 +42,7 @@ def opened(path, **options):
 
 
 def first_joined(space):
-    return space.joined({"clip": (FIRST, measured("First", space))})
+    return space.join({"clip": (FIRST, measured("First", space))})
 
 
 def test_an_old_index_gains_a_modality_of_a_plugin_by_one_add(old, place, install, monkeypatch):
@@ -109,7 +109,7 @@ def test_rows_of_another_encoder_are_refused_with_the_way_to_encode_them_again(o
 
 def test_vectors_know_their_tower_and_old_ones_that_dont_are_kept_apart(old):
     with on_cpu() as space:
-        joined = space.joined({"clip": (BARE, measured(space=space))})
+        joined = space.join({"clip": (BARE, measured(space=space))})
         rows = joined.encode("clip", CLIPS[:2]).with_keys(["a", "b"])
         unknown = mmencode.Embeddings(rows.vectors, space=rows.space, modality="clip", keys=["c", "d"])
         with (
@@ -134,7 +134,7 @@ def test_vectors_know_their_tower_and_old_ones_that_dont_are_kept_apart(old):
 def test_an_index_keeps_the_projection_that_the_caller_gave(old, install):
     install(words=frame(), bare=(BARE,))
     with mmencode.load("words", device="cpu") as space:
-        joined = space.joined({"clip": ("bare/clips", measured(space=space))})
+        joined = space.join({"clip": ("bare/clips", measured(space=space))})
         with opened(old, space=joined) as index:
             index.add("clip", CLIPS, keys=TEXTS_AS_KEYS)
     with opened(old) as index:
@@ -172,7 +172,7 @@ def test_a_bad_clip_is_named_and_its_neighbours_are_kept(old, place, install):
 
 def test_two_writers_with_two_encoders_never_mix_their_rows(old):
     with on_cpu() as space:
-        spaces = [space.joined({"clip": (BARE, measured(space=space))}), first_joined(space)]
+        spaces = [space.join({"clip": (BARE, measured(space=space))}), first_joined(space)]
         refused, start = [], threading.Barrier(2)
 
         def write(number):
