@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..card import SpaceCard, TowerCard
 from ..embeddings.embeddings import Embeddings
-from ..errors import EncoderError, SpaceMismatchError, UnknownNameError
+from ..errors import EncoderError, SpaceMismatchError, StoreError, UnknownNameError
+from ..errors.causes import message_of
 from ..plugins.registry import registry
 from ..spaces.folder import CARD, read_card, write_joiner
 from ..spaces.space import Space
@@ -48,6 +49,12 @@ class Claim:
             return write_joiner(self._folder, self._tower, plugin, projection)
         except EncoderError:  # a projection of the caller's own class: then the space is given to Index.open
             return write_joiner(self._folder, self._tower, plugin, None)
+        except OSError as cause:
+            raise StoreError(
+                f"the index's card can't be written: {message_of(cause)}",
+                culprit=str(self._folder),
+                remedy="make room on the disk, or get the right to write there; no row was changed",
+            ) from cause
 
 
 def require_claims(

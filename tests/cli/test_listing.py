@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmencode.errors import PluginError
-from mmencode.plugins.spec import EncoderSpec
+from mmencode.plugins.spec import EncoderSpec, Identity
 from mmencode.testing import fake_specs
 
 FAMILY = EncoderSpec(name="lib/*", modality="image", target="p:f", licence="each its own")
@@ -230,3 +230,27 @@ def test_plugins_that_clash_name_each_other(run_json, install):
         "two": "'ears' is declared by one, too; target 'p:f': there is no module p",
         "three": "ok",
     }
+
+
+def test_encoder_that_joins_a_space_is_listed_with_it_and_one_that_cant_with_the_reason(
+    run_json, run, install
+):
+    films = EncoderSpec(
+        name="films/mean",
+        modality="video",
+        target="p:f",
+        dim=8,
+        joins="offline",
+        projection="films:lead.safetensors",
+        identity=Identity(),
+    )
+    text = replace(films, name="films/text", modality="text")
+    frame = replace(fake_specs()[0], name="offline/fake", space="offline")
+    install(films=(films, text), **{"mmencode-offline": (frame,)})
+    rows = {row["name"]: row for row in run_json("list")}
+    assert (rows["films/mean"]["joins"], rows["films/mean"]["state"]) == ("offline", "ok")
+    assert "'offline/fake' of mmencode-offline defines text there" in rows["films/text"]["state"]
+    assert "joins offline" in " ".join(run("list", "films/mean").stdout.split())
+    states = {row["distribution"]: row["state"] for row in run_json("plugins")}
+    assert "'films/text' of films doesn't join the space 'offline'" in states["films"]
+    assert "films" not in states["mmencode-offline"]

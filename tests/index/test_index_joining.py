@@ -13,7 +13,15 @@ from joining import CLIPS, TEXTS, First, frame, joiner, measured, on_cpu
 import mmencode
 from mmencode import EncoderSpec, Index
 from mmencode.encoder import identify
-from mmencode.errors import InputError, SpaceMismatchError, UnknownModalityError, UnknownNameError
+from mmencode.errors import (
+    IdentityError,
+    InputError,
+    SpaceMismatchError,
+    StoreError,
+    UnknownModalityError,
+    UnknownNameError,
+)
+from mmencode.spaces import folder
 
 BARE = EncoderSpec(name="bare/clips", modality="clip", target="joining:Clips", dim=8)
 FIRST = replace(BARE, name="bare/first", target="joining:First", identity=identify(First()))
@@ -194,3 +202,54 @@ def test_two_writers_with_two_encoders_never_mix_their_rows(old):
             (winner,) = {key[0] for key in rows.keys}
             assert set(refused) == {1 - int(winner)}
             assert rows.towers == {"clip": spaces[int(winner)].tower_card("clip").digest}
+
+
+class Own(mmencode.IdentityProjection):
+    """A projection of the caller's own class, which no file can hold."""
+
+
+def test_a_projection_that_no_file_can_hold_needs_the_space_again(old, install):
+    install(words=frame(), bare=(BARE,))
+    with mmencode.load("words", device="cpu") as space:
+        own = Own()
+        found = measured(space=space)
+        own.into, own.report = found.into, found.report
+        joined = space.join({"clip": ("bare/clips", own)})
+        with opened(old, space=joined) as index:
+            index.add("clip", CLIPS[:2], keys=["a", "b"])
+    with opened(old) as index:
+        assert len(index.search("text", ["a"], among="clip")[0]) == 2
+        with pytest.raises((SpaceMismatchError, IdentityError)):
+            index.add("clip", [["x"]], keys=["x"])
+        assert len(index.rows("modality = 'clip'").embeddings) == 2
+
+
+@pytest.mark.parametrize("failing", range(3))
+def test_a_card_that_cant_be_written_leaves_the_index_as_it_was(old, install, monkeypatch, failing):
+    install(words=frame(), bare=(BARE, replace(BARE, name="bare/first", target="joining:First")))
+    with mmencode.load("words", device="cpu") as space:
+        spaces = [
+            space.join({"clip": (f"bare/{name}", measured(target, space))})
+            for name, target in (("clips", "Clips"), ("first", "First"))
+        ]
+        with opened(old, space=spaces[0]) as index:
+            index.add("clip", CLIPS[:2], keys=["a", "b"])
+            index.delete("modality = 'clip'")
+        steps = []
+        for name in ("save_projection", "_write_card"):
+            real = getattr(folder, name)
+
+            def step(*arguments, real=real):
+                steps.append(1)
+                if len(steps) == failing + 1:
+                    raise OSError(28, "No space left on device")
+                return real(*arguments)
+
+            monkeypatch.setattr(folder, name, step)
+        with opened(old, space=spaces[1]) as index, pytest.raises(StoreError, match="card can't be written"):
+            index.add("clip", CLIPS[:2], keys=["a", "b"])
+    monkeypatch.undo()
+    with opened(old) as index:
+        assert index.add("text", ["more"]).added == 1
+        assert index.search("text", [TEXTS[0]], k=1)[0][0].key == TEXTS[0]
+        assert "clip" not in index.modalities
