@@ -33,6 +33,14 @@ def compose(
         Path,
         typer.Option("--out", "-o", help="The folder to write, which must not exist yet.", metavar="DIR"),
     ],
+    frame: Annotated[
+        str | None,
+        typer.Option(
+            help="The name or the folder of a space that the encoders join: its vectors stay comparable with "
+            "the new ones.",
+            metavar="SPACE",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compose one space of several encoders, saved as a folder.
@@ -42,12 +50,15 @@ def compose(
 
     \b
     Example: mmencode compose mine -e text=offline/minilm -e image=offline/efficientnet-lite0 -o mine
+    Example: mmencode compose mine --frame offline -e video=films/mean -o mine
     """
     from ..spaces import composition
     from ..spaces.folder import read_card
+    from ..spaces.loading import load
 
     _check_out(out)
-    with composition.compose(name, _parse_encoders(encoder)) as space:
+    joined = None if frame is None else load(frame)
+    with composition.compose(name, _parse_encoders(encoder), frame=joined) as space:
         space.save(out)
     card = read_card(out)
     if json:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from joining import frame, measured
 
 import mmencode
 from mmencode import LabelAnchored, Linear
@@ -70,6 +71,20 @@ def test_projection_comes_from_a_file(run, projection, tmp_path):
             space.encode("image", sample_items("image", 2)), space.encode("text", ["a"])
         )
         assert found.shape == (2, 1)
+
+
+def test_encoders_join_the_frame_whose_id_stays_but_for_the_name(run, install, tmp_path):
+    clips = EncoderSpec(name="bare/clips", modality="clip", target="joining:Clips", dim=8)
+    install(words=frame(), bare=(clips,))
+    save_projection(measured(), tmp_path / "lead.safetensors")
+    given = f"clip=bare/clips,{tmp_path / 'lead.safetensors'}"
+    result = run("compose", "mine", "--frame", "words", "-e", given, "-o", tmp_path / "mine")
+    assert "clip: bare/clips, which joined" in result.stdout
+    with mmencode.load("words") as words, mmencode.load(tmp_path / "mine") as mine:
+        assert mine.id == words.id.replace("words@", "mine@")
+        assert mmencode.similarity(mine.encode("clip", [["a"]]), words.encode("text", ["a"]))[0, 0] > 0.99
+    other = ("compose", "other", "--frame", "words", "-e", "text=words/text", "-o", tmp_path / "other")
+    assert "defines text in the space 'words'" in run(*other, code=1).stderr
 
 
 def test_folder_stands_wherever_a_space_is_named(run_json, mine, folder, tmp_path):
