@@ -24,6 +24,7 @@ class Clips(FakeText):
     """The mean of the vectors of a clip's texts, which is what a clip of one text's own vector is."""
 
     preprocessing = "characters of each text"
+    forward_tokens = mmencode.Encoder.forward_tokens  # of a clip there are none
 
     def preprocess(self, item: list[str]) -> Tensors:
         if not item:

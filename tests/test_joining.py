@@ -27,6 +27,7 @@ from mmencode.errors import (
     UnknownNameError,
     WeightsError,
 )
+from mmencode.testing import EncoderConformance
 
 BARE = EncoderSpec(name="bare/clips", modality="clip", target="joining:Clips", dim=8)
 SENTENCE = "a dog barks 3"
@@ -45,6 +46,11 @@ def place(tmp_path, monkeypatch):
 def joined():
     with on_cpu() as space:
         yield space.join({"clip": (BARE, measured(space=space))})
+
+
+class TestClipsConform(EncoderConformance):
+    spec = BARE
+    items = CLIPS[:4]
 
 
 def loaded(name="words", **options):
@@ -381,3 +387,24 @@ def test_encoders_that_join_make_a_space_of_their_own_where_nothing_else_is(plac
         assert [tower.modality for tower in alone.card.frame] == ["clip"]
         assert len(alone.encode("clip", CLIPS)) == len(CLIPS)
     assert Clips().preprocessing != First().preprocessing
+
+
+def test_conformance_catches_a_joiner_that_nobody_could_load(install, place):
+    spec = joiner(place, "clips_a")
+    unmeasured = joiner(place, "clips_b", fit=IdentityProjection(into=on_cpu().id))
+    install(words=frame())
+
+    def check(declared):
+        suite = type("Suite", (EncoderConformance,), {"spec": declared, "items": CLIPS[:3]})()
+        suite.test_an_encoder_that_joins_a_space_was_measured_there()
+
+    check(spec)
+    bad = [
+        unmeasured,
+        replace(spec, identity=None),
+        replace(spec, projection=""),
+        replace(spec, modality="text"),
+    ]
+    for declared in [*bad, replace(spec, dim=9)]:
+        with pytest.raises(AssertionError):
+            check(declared)

@@ -10,9 +10,11 @@ from unittest import SkipTest
 
 from ...encoder import identify
 from ...engine.towers import build_tower
+from ...errors import UnknownNameError
 from ...plugins.places import place_in
 from ...plugins.registry import registry
 from ...plugins.spec import EncoderSpec
+from ...spaces.joining import admit, card_of_declared
 from . import elsewhere
 from .suite import Suite
 
@@ -93,6 +95,27 @@ class DeclarationChecks(Suite):
         here = self.space().tower(spec.modality).card
         assert str(path) not in str(here.identity), "the path is part of the identity"
         assert card.identity == here.identity, f"elsewhere it is {card.identity}, here {here.identity}"
+
+    def test_an_encoder_that_joins_a_space_was_measured_there(self) -> None:
+        """A space gains a modality only by a projection that says where it leads, and how well."""
+        spec = self.get_spec()
+        if not spec.joins:
+            raise SkipTest("only for encoders that join a space")
+        assert spec.identity is not None, "declare the identity: a space's card is known without loading"
+        assert spec.ships_projection, 'ship what save_projection wrote: projection="package:file.safetensors"'
+        frame = [joiner for joiner in self._find_space(spec.joins) if not joiner.joins]
+        assert spec.modality not in {own.modality for own in frame}, (
+            f"{spec.joins} has {spec.modality} itself"
+        )
+        fault = admit([spec], card_of_declared(spec.joins, frame), ()).absent.get(spec.modality)
+        assert fault is None, str(fault)
+
+    def _find_space(self, name: str) -> tuple[EncoderSpec, ...]:
+        """Find the encoders of a space; none where it isn't installed."""
+        try:
+            return registry().space(name)
+        except UnknownNameError:
+            return ()
 
     def test_encoder_is_in_eval_mode(self) -> None:
         """Dropout and batch statistics are switched off."""
