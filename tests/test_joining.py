@@ -306,6 +306,7 @@ def test_where_the_frame_declares_no_identity_a_joiner_is_compared_when_first_us
         for use in (space.encode, lambda modality, items: mmencode.compose("x", {"clip": space})):
             with pytest.raises(SpaceMismatchError, match="leads into words@0000"):
                 use("clip", CLIPS)
+        assert space.card.joiners == ()
 
 
 def test_two_joiners_of_one_modality_are_named_and_the_caller_may_choose(install, place):

@@ -16,6 +16,8 @@ from ..errors import MmencodeError, NameClashError, SpecError
 from .barring import VARIABLE
 from .spec import EncoderSpec
 
+MIXED = "mixed"  # the modality of Embeddings whose rows are of several
+
 
 class Joiner(NamedTuple):
     """An encoder that joins a space, with the distribution that declares it."""
@@ -81,6 +83,12 @@ def _find_fault(joiner: Joiner, frame: Sequence[Joiner]) -> MmencodeError | None
             culprit=distribution,
             remedy="its author should make it a space of its own, by leaving `joins` out; whoever joins "
             "brings a modality that the space lacks",
+        )
+    if spec.modality == MIXED:
+        return SpecError(
+            f"{prefix}: rows of several modalities are called {MIXED!r} there",
+            culprit=distribution,
+            remedy="its author should choose another word for the modality",
         )
     if spec.identity is None or not spec.ships_projection:
         lacking = "an identity" if spec.identity is None else "a projection in a file"

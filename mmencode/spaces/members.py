@@ -10,7 +10,7 @@ from ..card import SpaceCard, TowerCard, tower_card
 from ..encoder import known
 from ..engine.runtime import Runtime
 from ..engine.towers import Tower, load_tower
-from ..errors import ClosedError, EncoderError, UnknownModalityError
+from ..errors import ClosedError, EncoderError, SpaceMismatchError, UnknownModalityError
 from ..isolation.copying import snapshot
 from ..isolation.guarding import Guard, loads
 from ..plugins.spec import EncoderSpec
@@ -84,6 +84,14 @@ class Members:
         if modality in self.joining.unproven:
             require_frame(self.spec(modality).name, self.joining.unproven[modality], self.frame())
 
+    def _is_proven(self, modality: str) -> bool:
+        """Whether an encoder leads into this space, as far as that was left to be compared."""
+        try:
+            self.prove(modality)
+        except SpaceMismatchError:
+            return False
+        return True
+
     def _widths(self) -> set[int | None]:
         """The widths that the encoders which define the space declare."""
         return {spec.dim for spec in self._led.values() if not spec.joins and spec.dim is not None}
@@ -130,7 +138,7 @@ class Members:
     def _make_card(self) -> SpaceCard:
         card = self._saved or self.frame()
         held = {tower.modality for tower in card.towers}
-        joiners = [modality for modality in self.specs if modality not in held]
+        joiners = [each for each in self.specs if each not in held and self._is_proven(each)]
         return replace(card, towers=(*card.towers, *map(self.tower_card, joiners)))
 
     def _make_frame(self) -> SpaceCard:
