@@ -10,10 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from packaging.utils import canonicalize_name
-
 from ..errors import MmencodeError, NameClashError, SpecError
-from .barring import VARIABLE
 from .spec import EncoderSpec
 
 MIXED = "mixed"  # the modality of Embeddings whose rows are of several
@@ -123,6 +120,10 @@ def _choose(rivals: list[Joiner], frame: Sequence[Joiner], left_out: list[LeftOu
 
 def _clash(rivals: Sequence[Joiner]) -> NameClashError:
     """The error for several encoders that bring one modality to one space."""
+    from packaging.utils import canonicalize_name  # imported here, since `import mmencode` needs neither
+
+    from .barring import VARIABLE
+
     named = sorted({f"{joiner.spec.name!r} of {joiner.distribution}" for joiner in rivals})
     distributions = sorted({joiner.distribution for joiner in rivals})
     spec, bar = min(rivals, key=lambda joiner: joiner.spec.name).spec, canonicalize_name(distributions[-1])
