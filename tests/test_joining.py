@@ -129,6 +129,8 @@ def test_only_what_was_measured_and_leads_into_the_space_can_join():
         for encoder in (BARE, replace(BARE, projection="joining:Clips")):
             with pytest.raises(SpaceMismatchError, match="doesn't say into which space"):
                 space.join({"clip": encoder})
+        with pytest.raises(SpaceMismatchError, match="gives many for each item"):
+            space.join({"clip": (replace(BARE, outputs="many"), measured(space=space))})
         with pytest.raises(TypeError, match="the encoder for clip is 3"):
             space.join({"clip": 3})
         with pytest.raises(SpecError, match="is for clip, not for video"):

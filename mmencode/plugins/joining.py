@@ -95,6 +95,12 @@ def _find_fault(joiner: Joiner, frame: Sequence[Joiner]) -> MmencodeError | None
             remedy="its author declares what mmencode.encoder.identify gives, and ships what align gave and "
             'save_projection wrote, projection="package:file.safetensors"',
         )
+    if any(each.spec.outputs != spec.outputs for each in frame):
+        return SpecError(
+            f"{prefix}: it gives {spec.outputs} vector(s) for each item, and the space doesn't",
+            culprit=distribution,
+            remedy="its author joins a space whose encoders have the same `outputs`",
+        )
     widths = {each.spec.dim for each in frame} - {None}
     if widths and spec.dim not in widths:
         return SpecError(

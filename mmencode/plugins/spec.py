@@ -95,6 +95,8 @@ class EncoderSpec:
                  variant and, after a tab, its dim where that is known; lines that begin with # don't count
     card         "package:file", the card.json that `Space.save` wrote of this space, whose vectors
                  `Space.verify` compares with; one of the space's encoders names it
+    outputs      "one" vector for each item, or "many" from a MultiEncoder, which late interaction compares.
+                 All encoders of one space have the same
     variant      the rest of a family member's name; set by the registry
 
     Raises SpecError when a field is malformed.
@@ -119,6 +121,7 @@ class EncoderSpec:
     catalogue: str = ""
     card: str = ""
     joins: str = ""
+    outputs: str = "one"
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -132,6 +135,7 @@ class EncoderSpec:
             f"one word of small letters, digits and _{_like(self.modality)}",
         )
         _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
+        _require(self.outputs in ("one", "many"), self, "outputs", '"one" or "many"')
         if self.projection:
             shape = _RESOURCE if self.ships_projection else _TARGET
             either = '"package.module:function" or "package:file.safetensors"'

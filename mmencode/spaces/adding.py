@@ -15,6 +15,7 @@ from .joining import (
     fit_of,
     require_fit,
     require_frame,
+    require_outputs,
     require_room,
     require_width,
 )
@@ -81,6 +82,7 @@ def _require_joinable(
         )
     require_room(modality, members.name, members.specs)
     frame = members.frame()
+    require_outputs(spec, next(own.outputs for own in members.specs.values() if not own.joins))
     fit = _find_fit(spec, projection)
     require_frame(spec.name, fit.into, frame)
     require_fit(spec.name, fit)

@@ -28,12 +28,14 @@ class Joining:
     unproven: Mapping[str, str] = field(default_factory=dict)
 
 
-def admit(joiners: Iterable[EncoderSpec], frame: SpaceCard | None, taken: Iterable[str]) -> Joining:
+def admit(
+    joiners: Iterable[EncoderSpec], frame: SpaceCard | None, taken: Iterable[str], outputs: str = "one"
+) -> Joining:
     """Admit those declared joiners that lead into the space with the card `frame`, and were measured.
 
     Their projections are read from their files; none of their code runs, and whatever is wrong with one of
     them becomes its own error. Without a card the comparison with the space is left for later. `taken` are
-    modalities that the space has already.
+    modalities that the space has already, and `outputs` what its encoders give for each item.
     """
     specs, absent, unproven, gone = [], {}, {}, set(taken)
     for spec in joiners:
@@ -42,6 +44,7 @@ def admit(joiners: Iterable[EncoderSpec], frame: SpaceCard | None, taken: Iterab
         try:
             fit = read_shipped_fit(spec)
             require_fit(spec.name, fit)
+            require_outputs(spec, outputs)
             if frame is None:
                 unproven[spec.modality] = fit.into
             else:
@@ -98,6 +101,16 @@ def require_width(encoder: str, dim: int | None, frame: SpaceCard) -> None:
         raise SpaceMismatchError(
             f"encoder {encoder!r} gives vectors of {dim} numbers, and those of {frame.id} have {frame.dim}",
             remedy="fit its projection into this space, with mmencode.align",
+        )
+
+
+def require_outputs(spec: EncoderSpec, outputs: str) -> None:
+    """Raise SpaceMismatchError for one vector for each item where the space has many, and the other way."""
+    if spec.outputs != outputs:
+        raise SpaceMismatchError(
+            f"encoder {spec.name!r} gives {spec.outputs} for each item, and the space {outputs}",
+            remedy="join a space whose encoders have the same `outputs`: single vectors aren't comparable "
+            "with many",
         )
 
 

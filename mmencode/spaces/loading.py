@@ -113,7 +113,8 @@ def _gain(specs: Sequence[EncoderSpec], saved: Saved | None, found: Joining) -> 
     """Find the encoders of installed plugins that join a space, and why others can't."""
     name = specs[0].space_name
     frame = card_of_declared(name, specs) if saved is None else replace(saved.card, towers=saved.card.frame)
-    gained = admit(registry().joiners(name), frame, {spec.modality for spec in specs} | found.absent.keys())
+    taken = {spec.modality for spec in specs} | found.absent.keys()
+    gained = admit(registry().joiners(name), frame, taken, specs[0].outputs)
     absent = {**registry().absent(name), **gained.absent, **found.absent}
     return replace(gained, absent=absent)
 

@@ -107,7 +107,7 @@ class DeclarationChecks(Suite):
         assert spec.modality not in {own.modality for own in frame}, (
             f"{spec.joins} has {spec.modality} itself"
         )
-        fault = admit([spec], card_of_declared(spec.joins, frame), ()).absent.get(spec.modality)
+        fault = admit([spec], card_of_declared(spec.joins, frame), (), spec.outputs).absent.get(spec.modality)
         assert fault is None, str(fault)
 
     def _find_space(self, name: str) -> tuple[EncoderSpec, ...]:
