@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -49,6 +50,10 @@ class ItemReader:
         own = limits.of(self._spec)
         try:
             found = self._read(source, own)
+        except InputError as cause:
+            error = copy.copy(cause)  # a reader may raise one object several times
+            error.source = cause.source or describe(item)
+            raise error from cause.__cause__
         except (MmencodeError, KeyboardInterrupt):
             raise
         except BaseException as cause:  # a panic out of Rust is no Exception

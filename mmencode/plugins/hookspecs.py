@@ -78,7 +78,7 @@ class Hooks:
             def read(item, limits):                        # item: a path, bytes or a binary file
                 line = read_bytes(item, limits).decode("ascii", "replace").strip()
                 if not line or len(line) > limits.declared["molecule.atoms"]:
-                    raise InputError("no molecule, or a large one", remedy="leave it out")
+                    raise InputError("no molecule, or a large one", source="", remedy="leave it out")
                 return line
 
             def probes():

@@ -41,3 +41,16 @@ class Words(Encoder):
 
     def forward(self, tensors: dict[str, Tensor]) -> Tensor:
         return tensors["counts"]
+
+
+class Lengths(Encoder):
+    """Takes bytes, of which only the number counts."""
+
+    width = 8
+    preprocessing = "the number of bytes"
+
+    def preprocess(self, item: bytes) -> dict[str, Tensor]:
+        return {"length": torch.full((8,), float(len(item)))}
+
+    def forward(self, tensors: dict[str, Tensor]) -> Tensor:
+        return tensors["length"]

@@ -45,3 +45,24 @@ def no_probes() -> object:
 
 def bad_probes() -> object:
     raise RuntimeError("no probes here")
+
+
+def draws(item: Any, limits: Any) -> object:
+    from PIL import Image
+
+    return Image.new("RGBA", (640, 480), (255, 0, 0, 255))
+
+
+def draws_nothing(item: Any, limits: Any) -> object:
+    from PIL import Image
+
+    return Image.new("RGB", (0, 0))
+
+
+def sounds(item: Any, limits: Any) -> object:
+    return b"OggS" + bytes(10)
+
+
+def hangs_always(item: Any, limits: Any) -> object:
+    time.sleep(5)
+    return "late"

@@ -26,12 +26,13 @@ def read(item: Any, limits: Limits) -> Molecule:
     """Read the file, path or bytes of one line."""
     line = read_bytes(item, limits).decode("ascii", "replace").strip()
     if not line or not _BETWEEN.fullmatch(_ATOM.sub("", line)):
-        raise InputError(f"it is no SMILES: {line[:20]!r}", remedy="check the file")
+        raise InputError(f"it is no SMILES: {line[:20]!r}", source="", remedy="check the file")
     atoms = tuple(atom.capitalize() for atom in _ATOM.findall(line))
     most = limits.declared["molecule.atoms"]
     if len(atoms) > most:
         raise InputError(
             f"it has {len(atoms)} atoms, and the limit is {most}",
+            source="",
             remedy=f"raise it: --limit molecule.atoms={len(atoms)}",
             fault="limit",
         )
