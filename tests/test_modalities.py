@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import unittest
 from dataclasses import replace
 from functools import partial
 
@@ -182,6 +183,38 @@ class TestMolecule(EncoderConformance):
     @pytest.fixture(autouse=True)
     def installed(self, install):
         install(lab=(MOLECULE, *SPECS))
+
+
+@pytest.mark.parametrize(
+    ("check", "broken"),
+    [
+        ("every_form_of_a_probe_is_one_item", {"reader": "molecules.hostile:reads_bytes_only"}),
+        ("probes_are_the_same_each_time", {"probes": "molecules.hostile:other_probes"}),
+        ("probes_are_the_same_each_time", {"probes": "molecules.hostile:bad_probes"}),
+        ("reader_says_what_is_wrong_with_an_item", {"reader": "molecules.hostile:raises"}),
+        ("reader_says_what_is_wrong_with_an_item", {"reader": "molecules.hostile:reads_bytes_only"}),
+        ("preview_shows_every_probe", {"preview": "molecules.hostile:raises"}),
+        ("preview_shows_every_probe", {"preview": "molecules.hostile:gives_seven"}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the probes of modality")
+def test_a_broken_modality_is_caught_by_the_check_that_should(install, check, broken):
+    suite = type("Suite", (EncoderConformance,), {"spec": SPECS[0], "items": [b"CCO", b"O", b"N"]})()
+    try:
+        install(lab=(MOLECULE, *SPECS))
+        getattr(suite, f"test_{check}")()
+        install(lab=(replace(MOLECULE, **broken), *SPECS))
+        with pytest.raises(AssertionError):
+            getattr(suite, f"test_{check}")()
+    finally:
+        suite.teardown_class()
+
+
+def test_checks_of_a_modality_skip_what_is_mmencodes_own():
+    (text, *_) = fake_specs()
+    suite = type("Suite", (EncoderConformance,), {"spec": text})()
+    with pytest.raises(unittest.SkipTest, match="that a plugin declares"):
+        suite.test_preview_shows_every_probe()
 
 
 def test_sample_items_are_the_probes(lab):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from typing import Any
@@ -66,3 +67,16 @@ def sounds(item: Any, limits: Any) -> object:
 def hangs_always(item: Any, limits: Any) -> object:
     time.sleep(5)
     return "late"
+
+
+def reads_bytes_only(item: Any, limits: Any) -> object:
+    from .items import read
+
+    return read(item if isinstance(item, bytes) else b"O", limits)
+
+
+def other_probes() -> object:
+    return [b"C" * next(_NUMBERS), b"O", b"N"]
+
+
+_NUMBERS = itertools.count(1)
