@@ -152,7 +152,7 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
     import numpy as np
 
     from ..engine.progress import bar
-    from ..inputs.showing import shows
+    from ..inputs.showing import is_late, shows
     from ..pages.previews import make_thumbnail
 
     drawn = {modality for modality in {*survey.modalities} if shows(modality) == "picture"}
@@ -160,14 +160,18 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
     order = np.random.default_rng(0).permutation(places).tolist()
     found: dict[int, str] = {}
     size = 0
+    slow: set[str] = set()  # modalities whose plugin isn't asked again
     with bar("thumbnails", len(order)) as advance:
         for row in order:
+            modality, picture = survey.modalities[row], ""
+            # The key of a row may be no file, or a file that was removed.
             try:
-                picture = make_thumbnail(
-                    survey.keys[row], THUMBNAIL, limits=limits, quality=70, modality=survey.modalities[row]
-                )
-            except (InputError, EncoderError):  # the key of a row may be no file, or a file that was removed
-                picture = ""
+                if modality not in slow:
+                    picture = make_thumbnail(
+                        survey.keys[row], THUMBNAIL, limits=limits, quality=70, modality=modality
+                    )
+            except (InputError, EncoderError) as error:
+                slow.update([modality] * is_late(error))
             advance(1, int(not picture))
             size += len(picture)
             if size > THUMBNAIL_BYTES:

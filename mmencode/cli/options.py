@@ -39,7 +39,8 @@ Limit = Annotated[
     typer.Option(
         "--limit",
         help="Change a limit on each item, such as pixels=500000000: bytes, pixels, scans, memory, seconds "
-        "(of audio), samples, characters or wait (seconds of work). Repeatable.",
+        "(of audio), samples, characters or wait (seconds of work), or one that a plugin declares. "
+        "Repeatable.",
         metavar="NAME=NUMBER",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -180,7 +181,7 @@ def _columns(found: SearchResult, limits: Limits) -> tuple[list[str], list[list[
         columns.append("modality")
         for row, match in zip(rows, found.matches, strict=True):
             row.append(match.modality)
-    shown = [_words(match, limits) for match in found.matches]
+    shown = _list_words(found.matches, limits)
     if any(shown):
         columns.append("shown as")
         for row, words in zip(rows, shown, strict=True):
@@ -193,18 +194,24 @@ def _columns(found: SearchResult, limits: Limits) -> tuple[list[str], list[list[
     return columns, rows
 
 
-def _words(match: Match, limits: Limits) -> str:
-    """The words by which the match's modality shows its files; "" for those that it shows otherwise."""
-    spec = find_modality(match.modality)
-    if spec is None or spec.shows != "words" or not spec.preview:
-        return ""
+def _list_words(matches: Sequence[Match], limits: Limits) -> list[str]:
+    """The words by which modalities show their files; "" for those that are shown otherwise."""
     from ..errors.causes import printable
-    from ..inputs.showing import show_item
+    from ..inputs.showing import is_late, show_item
 
-    try:
-        return printable(show_item(match.modality, match.key, limits), WORDS)
-    except (InputError, EncoderError) as error:
-        return f"({printable(error.fact, WORDS)})"
+    shown: list[str] = []
+    slow: set[str] = set()  # modalities whose plugin isn't asked again
+    for match in matches:
+        spec = find_modality(match.modality)
+        words = ""
+        if spec is not None and spec.shows == "words" and spec.preview and spec.name not in slow:
+            try:
+                words = printable(show_item(match.modality, match.key, limits), WORDS)
+            except (InputError, EncoderError) as error:
+                words = f"({printable(error.fact, WORDS)})"
+                slow.update([spec.name] * is_late(error))
+        shown.append(words)
+    return shown
 
 
 def _about(found: SearchResult) -> str:

@@ -96,7 +96,7 @@ def make_sheet(items: Sequence[tuple[str, str]], pixels: tuple[int, int], limits
     ground = Image.new("RGBA", (step * len(items), height), (0, 0, 0, 0))
     for place, (modality, path) in enumerate(items):
         try:
-            image = show_item(modality, path, limits, least=2 * max(width, height)).convert("RGB")
+            image = show_item(modality, path, limits, least=2 * max(width, height))
             image.thumbnail((width, height))
         except (InputError, EncoderError, OSError, ValueError):
             continue

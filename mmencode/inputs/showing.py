@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import InputError
+from ..errors import EncoderError, InputError, MmencodeError
 from ..errors.causes import describe_error, quote
 from ..plugins.core_modalities import CORE
 from ..plugins.modalities import find_modality
@@ -29,7 +29,7 @@ def shows(modality: str) -> str:
 
 
 def show_item(modality: str, item: Any, limits: Limits, least: int = 0) -> Any:
-    """Make what is shown of an item: a str, a `PIL.Image` or the bytes of a recording.
+    """Make what is shown of an item: a str, a new RGB `PIL.Image` or the bytes of a recording.
 
     With `least`, a picture may be decoded at a reduced scale, as `reader` does it. Raises InputError for an
     item that can't be shown, also where the fault is its plugin's, which gets `limits.wait` seconds.
@@ -46,20 +46,32 @@ def show_item(modality: str, item: Any, limits: Limits, least: int = 0) -> Any:
 
 def _show(spec: ModalitySpec, item: Any, limits: Limits, least: int) -> Any:
     """Call the modality's preview, or take the item itself where it has none."""
-    if not spec.preview:
-        return ItemReader(spec, least)(item, limits) if spec.shows == "picture" else str(item)
+    if not spec.preview and spec.shows != "picture":
+        return str(item)
     given = as_path(item) if spec.names_files else item
     try:
-        found = load_target(spec, "preview")(given, limits.of(spec))
-    except (InputError, KeyboardInterrupt):
+        if spec.preview:
+            found = load_target(spec, "preview")(given, limits.of(spec))
+        else:
+            found = ItemReader(spec, least)(item, limits)
+        if isinstance(found, Image.Image):
+            found = found.convert("RGB")  # a copy, decoded by now
+    except (InputError, EncoderError, KeyboardInterrupt):
         raise
     except BaseException as cause:
+        if spec.name in CORE:
+            raise
         error = blame(spec, f"its preview raised {describe_error(cause)}", item, cause)
         raise error from error.__cause__
     if not isinstance(found, _KINDS[spec.shows]):
         kind = quote(type(found).__name__, 80)
         raise blame(spec, f"its preview gave {kind}, and it shows {spec.shows}", item)
     return found[:LONGEST] if isinstance(found, str) else found
+
+
+def is_late(error: MmencodeError) -> bool:
+    """Whether an error says that a plugin's preview took too long, as it may for each item."""
+    return isinstance(error, InputError) and error.fault == "time"
 
 
 def _show_within(spec: ModalitySpec, item: Any, limits: Limits, show: Callable[[], Any]) -> Any:

@@ -11,13 +11,15 @@ from typing import Any
 from ..errors import EncoderError, InputError, NameClashError
 from ..errors.causes import message_of
 from ..inputs import Limits
-from ..inputs.showing import show_item, shows
+from ..inputs.showing import is_late, show_item, shows
 from ..inputs.source import describe
 from ..plugins.spec import AUDIO, IMAGE
 
 THUMBNAIL = (320, 240)
 SOUND_BYTES = 2**20
 PAGE_BYTES = 24 * 2**20
+
+_FAULTS = (InputError, NameClashError, EncoderError)  # the last for a target that isn't there
 
 # The formats that browsers play, by the first bytes of the file; a name may lie.
 _SOUNDS = {
@@ -48,12 +50,19 @@ def make_previews(
 ) -> Iterator[Preview]:
     """Make a preview of each `(modality, item)` in turn; media beyond `most` bytes in all are left out.
 
-    Items are read by mmencode.inputs, within the limits; one that can't be read gives a fault.
+    Items are read by mmencode.inputs, within the limits; one that can't be read gives a fault. Where a plugin
+    takes longer than `limits.wait` for one, it isn't asked about others of that modality.
     """
     limits = Limits() if limits is None else limits
     size = 0
+    slow: dict[str, str] = {}
     for modality, item in items:
-        found = make_preview(modality, item, limits)
+        try:
+            found = Preview(fault=slow[modality]) if modality in slow else _preview(modality, item, limits)
+        except _FAULTS as error:
+            found = Preview(fault=error.fact)
+            if is_late(error):
+                slow[modality] = error.fact
         if size + found.size > most:
             found = Preview(fault=f"left out: the page holds {most / 2**20:g} MiB of pictures and sounds")
         size += found.size
@@ -66,14 +75,18 @@ def make_preview(modality: str, item: Any, limits: Limits) -> Preview:
     That is an item that can't be read, and a sound over SOUND_BYTES or that browsers can't play.
     """
     try:
-        how = shows(modality)
-        if how == "picture":
-            return Preview(picture=make_thumbnail(item, limits=limits, modality=modality))
-        if how == "sound":
-            return Preview(sound=embed_sound(item, limits=limits, most=SOUND_BYTES, modality=modality))
-        return Preview(words=show_item(modality, item, limits))
-    except (InputError, NameClashError, EncoderError) as error:  # the last for a target that isn't there
+        return _preview(modality, item, limits)
+    except _FAULTS as error:
         return Preview(fault=error.fact)
+
+
+def _preview(modality: str, item: Any, limits: Limits) -> Preview:
+    how = shows(modality)
+    if how == "picture":
+        return Preview(picture=make_thumbnail(item, limits=limits, modality=modality))
+    if how == "sound":
+        return Preview(sound=embed_sound(item, limits=limits, most=SOUND_BYTES, modality=modality))
+    return Preview(words=show_item(modality, item, limits))
 
 
 def make_thumbnail(
@@ -90,10 +103,9 @@ def make_thumbnail(
     """
     shown = show_item(modality, item, Limits() if limits is None else limits, least=2 * max(size))
     try:
-        image = shown.convert("RGB")
-        image.thumbnail(size)
+        shown.thumbnail(size)
         content = io.BytesIO()
-        image.save(content, "JPEG", quality=quality)
+        shown.save(content, "JPEG", quality=quality)
     except (OSError, ValueError) as cause:  # a picture that a plugin gave, of no pixels say
         raise InputError(
             f"no thumbnail: {message_of(cause)}", source=describe(item), remedy="open the file itself"

@@ -37,7 +37,7 @@ def origin_of(spec: ModalitySpec) -> Origin:
     if CORE.get(spec.name) is spec:
         return Origin(PROJECT, "")
     known = registry()
-    distribution = known.modalities.owned[spec.name][0]
+    distribution, _ = known.modalities.owned.get(spec.name, ("a plugin", spec))
     versions = [plugin.version for plugin in known.plugins if plugin.distribution == distribution]
     return Origin(distribution, next(iter(versions), ""))
 

@@ -33,7 +33,7 @@ class ModalitySpec:
     value        "package.module:Class" of these values: to give anything else is an error of the reader.
                  "" only forbids None
     inline       a str is an item itself, as a text is; False: it is the path of a file
-    scales       the reader takes a third argument, the pixels that the shorter side of a picture must keep,
+    scales       the reader takes `least`, too: the pixels that the shorter side of a picture must keep,
                  above which it may decode at a smaller scale
     limits       its own limits and their defaults, (("atoms", 1000),): the reader finds them in
                  `Limits.declared`, and users raise them there, both by the name "molecule.atoms"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import molecules
@@ -158,6 +159,16 @@ def test_a_page_shows_what_its_preview_gives_or_whose_fault_it_is(
     assert in_page in content
     assert "<script>" not in content
     assert len(content) < 100_000
+
+
+def test_a_preview_that_hangs_is_waited_for_once(lab, install, folder, tmp_path):
+    (folder / "broken.smi").unlink()
+    install(lab=(replace(MOLECULE, preview="molecules.hostile:hangs_always"), *SPECS))
+    page, start = tmp_path / "found.html", time.monotonic()
+    options = ("--in", "molecule", "--space", "lab", "-k", 4, "--limit", "wait=0.5", "--html", page)
+    lab("search", folder, "nitrogen", *options)
+    assert time.monotonic() - start < 4
+    assert page.read_text().count("takes more than 0.5 s") == 4
 
 
 def test_a_picture_of_a_plugin_is_drawn_in_the_terminal_and_on_the_map(lab, install, folder, tmp_path):
