@@ -22,7 +22,7 @@ from ..plugins.targets import build, culprit_of
 from ..projection import IdentityProjection, Projection, load_shipped
 from .budget import Budget
 from .compiling import Compiled, name_cache
-from .generated import generated_items
+from .generated import generated_values
 from .packing import pack
 from .runtime import Runtime, move
 
@@ -148,7 +148,7 @@ def _forward_generated(
     dtype: torch.dtype,
 ) -> Tensor:
     """Features `[b, width]` of generated items; none for a modality that only a plugin knows."""
-    items = [encoder.preprocess(item) for item in generated_items(spec.modality)]
+    items = [encoder.preprocess(item) for item in generated_values(spec.modality)]
     if not items:
         return torch.empty(0, encoder.width)
     with torch.inference_mode():
