@@ -11,8 +11,10 @@ from .registry import registry
 from .spec import EncoderSpec
 
 
-def build(spec: EncoderSpec, target: str) -> Any:
+def build(spec: EncoderSpec, target: str, **options: Any) -> Any:
     """Import `target`, "package.module:function", and call it, with the rest of the name for a family.
+
+    `options` are passed on to it.
 
     Errors of mmencode pass through, and so does a shortage of the process, such as memory or room on the
     disk. Raises EncoderError, which names the plugin, for anything else that the plugin's code raises.
@@ -22,7 +24,7 @@ def build(spec: EncoderSpec, target: str) -> Any:
         found: Any = import_module(module)
         for part in function.split("."):
             found = getattr(found, part)
-        return found(spec.variant) if spec.variant else found()
+        return found(*([spec.variant] if spec.variant else []), **options)
     except (MmencodeError, KeyboardInterrupt):
         raise
     except BaseException as cause:  # a panic out of Rust is no Exception

@@ -8,16 +8,21 @@ from dataclasses import replace
 from ..card import SpaceCard, tower_card
 from ..encoder import known
 from ..engine.runtime import Runtime
-from ..engine.towers import Tower, load_tower
-from ..errors import ClosedError, EncoderError, UnknownModalityError
+from ..engine.towers import Facts, Tower, load_towers
+from ..errors import ClosedError, EncoderError, MmencodeError, UnknownModalityError
 from ..isolation.copying import snapshot
 from ..isolation.guarding import Guard, loads
+from ..plugins.packages import missing_packages
 from ..plugins.spec import EncoderSpec
 from ..projection import Projection
 
 
 class Members:
-    """The encoders of one space by modality, each loaded once on every device; safe in several threads."""
+    """The encoders of one space by modality, each loaded once on every device; safe in several threads.
+
+    Encoders that one target builds together are loaded together. Those of modalities that aren't `wanted` are
+    never kept; they are built only where the space's card can't be known without them.
+    """
 
     def __init__(
         self,
@@ -26,20 +31,43 @@ class Members:
         projections: Mapping[str, Projection],
         runtime: Runtime,
         card: SpaceCard | None,
+        wanted: Iterable[str] | None = None,
     ) -> None:
         self.name, self.runtime = name, runtime
         self.specs = {spec.modality: spec for spec in specs}
+        self.wanted = tuple(self.specs) if wanted is None else self._require_wanted(wanted)
         self.projections = {modality: snapshot(given) for modality, given in projections.items()}
         self._led = self.specs | {
-            modality: _lead(self.spec(modality), given) for modality, given in self.projections.items()
+            modality: _lead(self._find(modality), given) for modality, given in self.projections.items()
         }
         self._card = card
         self._towers: dict[str, tuple[Tower, ...]] = {}
+        self._facts: dict[str, Facts] = {}
         self._closed = False
         self._lock = Guard()
 
+    def _require_wanted(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Put modalities into the order of the space; raises for none, one too many, and a bare string."""
+        if isinstance(wanted, str):
+            raise TypeError(f"modalities is {wanted!r}: make it a sequence of them, ({wanted!r},)")
+        asked = tuple(wanted)
+        if not asked:
+            raise ValueError("modalities is empty: name at least one, or leave it out for all of them")
+        for modality in asked:
+            self._find(modality)
+        return tuple(modality for modality in self.specs if modality in asked)
+
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
+        spec = self._find(modality)
+        if modality not in self.wanted:
+            raise UnknownModalityError(
+                f"space {self.name!r} was loaded without {modality!r}, for {', '.join(self.wanted)} only",
+                remedy=f"load it with modalities={(*self.wanted, modality)!r}, or without them for all",
+            )
+        return spec
+
+    def _find(self, modality: str) -> EncoderSpec:
         if modality not in self.specs:
             raise UnknownModalityError(
                 f"space {self.name!r} has no encoder for {modality!r}",
@@ -53,12 +81,7 @@ class Members:
         with self._lock:
             self.require_open()
             if modality not in self._towers:
-                self.runtime.after_fork()
-                spec, given = self._led[modality], self.projections.get(modality)
-                with loads.one(spec.name):
-                    self._towers[modality] = tuple(
-                        load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
-                    )
+                self._load(modality)
             return self._towers[modality]
 
     @property
@@ -75,14 +98,10 @@ class Members:
 
     def _make_card(self) -> SpaceCard:
         dims, cards = set(), []
-        for modality, spec in self._led.items():
-            if spec.identity is not None and spec.dim is not None:
-                dims.add(spec.dim)
-                cards.append(tower_card(spec, spec.identity))
-            else:
-                tower = self.towers(modality)[0]
-                dims.add(tower.dim)
-                cards.append(tower.card)
+        for modality in self._led:
+            facts = self._find_facts(modality)
+            dims.add(facts.dim)
+            cards.append(facts.card)
         if len(dims) != 1:
             raise EncoderError(
                 f"the encoders of space {self.name!r} have widths {sorted(dims)}",
@@ -90,11 +109,71 @@ class Members:
             )
         return SpaceCard(name=self.name, dim=dims.pop(), towers=tuple(cards))
 
+    def _find_facts(self, modality: str) -> Facts:
+        """Find the facts about an encoder as they are declared, or load it to find them out."""
+        spec = self._led[modality]
+        if spec.identity is not None and spec.dim is not None:
+            return Facts(tower_card(spec, spec.identity), spec.dim)
+        if modality not in self._facts:
+            self.require_open()
+            self._load(modality)
+        return self._facts[modality]
+
+    def _load(self, modality: str) -> None:
+        """Load an encoder with all that its target builds together; alone where these can't be loaded.
+
+        So what is wrong with one hurts no other; whoever asks for it gets its error.
+        """
+        self.runtime.after_fork()
+        together = self._together(modality)
+        with loads.one(self._led[modality].name):
+            try:
+                return self._load_all(together)
+            except MmencodeError:
+                if len(together) == 1:
+                    raise
+            self._load_all([self._led[modality]])
+
+    def _together(self, modality: str) -> list[EncoderSpec]:
+        """The specs that one call of the target serves, with this modality's, as far as they are needed."""
+        asked = self._led[modality]
+        return [
+            spec
+            for spec in self._led.values()
+            if spec is asked
+            or (
+                (asked.shared and spec.shared and spec.target == asked.target)
+                and spec.variant == asked.variant
+                and spec.modality not in self._towers
+                and (spec.modality in self.wanted or self._must_find_out(spec))
+                and not missing_packages(spec)
+            )
+        ]
+
+    def _must_find_out(self, spec: EncoderSpec) -> bool:
+        """Whether the space's card can't be made without building this encoder."""
+        known = self._card is not None or spec.modality in self._facts
+        return not known and (spec.identity is None or spec.dim is None)
+
+    def _load_all(self, specs: list[EncoderSpec]) -> None:
+        wanted = [spec for spec in specs if spec.modality in self.wanted]
+        dropped = [spec for spec in specs if spec.modality not in self.wanted]
+        loaded: list[list[Tower]] = []
+        for device in self.runtime.devices if wanted else self.runtime.devices[:1]:
+            towers, facts = load_towers(wanted, self.runtime, device, self.projections, dropped)
+            self._facts |= facts
+            loaded.append(towers)
+            dropped = []  # the first device's have told what there is to know
+        self._towers |= {towers[0].spec.modality: towers for towers in zip(*loaded, strict=True)}
+
     def copy(self) -> Members:
         """Copy the members: both have the encoders that are loaded, and load others each for itself."""
         with self._lock:
-            other = Members(self.name, self.specs.values(), self.projections, self.runtime, self._card)
+            other = Members(
+                self.name, self.specs.values(), self.projections, self.runtime, self._card, self.wanted
+            )
             other._towers |= self._towers
+            other._facts |= self._facts
             other._closed = self._closed
         return other
 
