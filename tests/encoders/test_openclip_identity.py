@@ -363,6 +363,6 @@ def test_weights_that_are_no_numbers_are_named_when_they_are_loaded(weights, tmp
     what = "NaN" if value != value else "infinity"
     with (
         mmencode.load(f"openclip/{NAME}/{tmp_path}/broken.safetensors", device="cpu") as space,
-        pytest.raises(WeightsError, match=rf"resblocks.1.mlp.c_fc.weight has {what}(.|\n)*fetch"),
+        pytest.raises(WeightsError, match=rf"resblocks.1.mlp.c_fc.weight contains {what}(.|\n)*fetch"),
     ):
         space.encode("text", TEXTS, on_error="skip")

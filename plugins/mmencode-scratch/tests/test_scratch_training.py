@@ -72,7 +72,7 @@ def test_training_brings_the_targets_nearer_and_leaves_the_generator_alone(
     cosines = []
     for recipe in (replace(SMALL, bag_epochs=0, epochs=0), SMALL):
         found, projection = distil(parts.train, parts.train, recipe, silent)
-        vectors = evaluation.vectors(found, projection, parts.train[0])
+        vectors = evaluation.encode(found, projection, parts.train[0])
         cosines.append(float((vectors * parts.train[1]).sum(dim=1).mean()))
     assert cosines[1] > cosines[0] + 0.4
     assert torch.equal(torch.get_rng_state(), before)
