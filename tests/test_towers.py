@@ -214,6 +214,22 @@ def test_what_towers_share_is_in_memory_once_on_each_device(dtype, devices):
         assert len({id(text.encoder.trunk) for _, text in pairs}) == len(pairs) == len(calls)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_towers_share_is_on_a_gpu_once(dtype):
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    with space_of(devices="cuda", dtype=dtype) as space:
+        image, text = (space.tower(modality).encoder for modality in BOTH)
+        assert image.same is text.trunk.first
+        torch.cuda.synchronize()
+        held = torch.cuda.memory_allocated() - before
+        layer = WIDTH * WIDTH * text.last.weight.element_size()
+        assert 2 * layer <= held < 3 * layer  # the trunk's and the text's own
+        for modality in BOTH:
+            space.encode(modality, sample_items(modality))
+
+
 def test_towers_that_are_compiled_share_as_well():
     with space_of(compile=True) as space:
         image, text = (space.tower(modality).encoder for modality in BOTH)
