@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from .embeddings.codes import Ranges as Ranges
     from .embeddings.embeddings import Embeddings as Embeddings
     from .embeddings.embeddings import Quantised as Quantised
+    from .embeddings.multi import MultiEmbeddings as MultiEmbeddings
+    from .embeddings.multi import MultiQuantised as MultiQuantised
     from .embeddings.search import search as search
     from .embeddings.search import similarity as similarity
     from .embeddings.tokens import Tokens as Tokens
     from .encoder import Encoder as Encoder
+    from .encoder import MultiEncoder as MultiEncoder
     from .encoder import Tensors as Tensors
     from .engine.runtime import Runtime as Runtime
     from .index import Index as Index
@@ -68,6 +71,9 @@ __all__ = [
     "LabelAnchored",
     "Limits",
     "Linear",
+    "MultiEmbeddings",
+    "MultiEncoder",
+    "MultiQuantised",
     "Perceptron",
     "Projection",
     "Quantised",
@@ -111,6 +117,9 @@ _LAZY = {
     "LabelAnchored": "projection",
     "Limits": "inputs",
     "Linear": "projection",
+    "MultiEmbeddings": "embeddings.multi",
+    "MultiEncoder": "encoder",
+    "MultiQuantised": "embeddings.multi",
     "Perceptron": "projection",
     "Projection": "projection",
     "Quantised": "embeddings.embeddings",

@@ -22,7 +22,14 @@ from mmencode.encoder import identify
 from mmencode.errors import IdentityError, InputError
 from mmencode.plugins.registry import registry
 from mmencode.plugins.spec import EncoderSpec
-from mmencode.testing import EncoderConformance, FakeAudio, FakeImage, FakeText, sample_items
+from mmencode.testing import (
+    EncoderConformance,
+    FakeAudio,
+    FakeImage,
+    FakeMultiText,
+    FakeText,
+    sample_items,
+)
 from mmencode.testing.conformance import manners
 
 SPEC = EncoderSpec(name="zoo", modality="text", target=f"{__name__}:ZOO.built", dim=8)
@@ -315,6 +322,27 @@ class WithoutPolicy(FakeAudio):
     windows = ""
 
 
+class CountsNothing(FakeMultiText):
+    def forward_tokens(self, tensors):
+        return tensors["hidden"], tensors["mask"] & False
+
+
+class CountsPadding(FakeMultiText):
+    def forward_tokens(self, tensors):
+        hidden, mask = super().forward_tokens(tensors)
+        return hidden + 0.1, torch.ones_like(mask)
+
+
+class LosesPrecisionOfOne(FakeMultiText):
+    """Turns one vector of many, which their mean hardly shows."""
+
+    def forward_tokens(self, tensors):
+        hidden, mask = super().forward_tokens(tensors)
+        if hidden.dtype == torch.bfloat16:
+            hidden = torch.cat([hidden[:, :1].flip(2), hidden[:, 1:]], dim=1)
+        return hidden, mask
+
+
 CAUGHT_BY = [
     (Unworded, "text", "target_builds_an_encoder"),
     (TrainMode, "text", "encoder_is_in_eval_mode"),
@@ -334,6 +362,9 @@ CAUGHT_BY = [
     (Squeezed, "text", "one_item_is_a_batch"),
     (LosesPrecision, "text", "bfloat16_stays_close"),
     (MaskOfAnotherShape, "text", "tokens_come_with_a_mask"),
+    (CountsNothing, "text", "many_vectors_are_unit_float32_of_the_declared_width"),
+    (CountsPadding, "text", "many_vectors_do_not_depend_on_neighbours"),
+    (LosesPrecisionOfOne, "text", "many_vectors_stay_close_in_bfloat16"),
     (UsesFileFormat, "image", "every_kind_of_image_is_one_image"),
     (NeedsPixels, "image", "one_pixel_is_an_image"),
     (WritesIntoItems, "audio", "every_kind_of_recording_is_one_recording"),
@@ -389,8 +420,9 @@ def conformance(monkeypatch):
     ("encoder", "modality", "check"), CAUGHT_BY, ids=lambda value: getattr(value, "__name__", None)
 )
 def test_broken_encoder_is_caught_by_the_check_that_should(conformance, encoder, modality, check):
-    spec = replace(SPEC, modality=modality)
-    getattr(conformance(GOOD[modality], spec), f"test_{check}")()
+    many = issubclass(encoder, FakeMultiText)
+    spec = replace(SPEC, modality=modality, outputs="many" if many else "one")
+    getattr(conformance(FakeMultiText if many else GOOD[modality], spec), f"test_{check}")()
     suite = conformance(encoder, spec)
     with contextlib.suppress(Exception):  # as other checks do before it
         suite.encode(suite.samples())

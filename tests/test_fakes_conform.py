@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mmencode.testing import EncoderConformance, fake_specs
+from mmencode.testing import EncoderConformance, fake_multi_specs, fake_specs
 
 AUDIO, IMAGE, TEXT = sorted(fake_specs(), key=lambda spec: spec.modality)
+MULTI_IMAGE, MULTI_TEXT = sorted(fake_multi_specs(), key=lambda spec: spec.modality)
 
 
 class TestFakeText(EncoderConformance):
@@ -17,3 +18,11 @@ class TestFakeImage(EncoderConformance):
 
 class TestFakeAudio(EncoderConformance):
     spec = AUDIO
+
+
+class TestFakeMultiText(EncoderConformance):
+    spec = MULTI_TEXT
+
+
+class TestFakeMultiImage(EncoderConformance):
+    spec = MULTI_IMAGE

@@ -5,6 +5,17 @@ from __future__ import annotations
 from . import windows
 from .contract import Encoder, Tensors
 from .identity import digest, identify, identify_projection, known
+from .multi import MultiEncoder
 from .padding import pad_rows
 
-__all__ = ["Encoder", "Tensors", "digest", "identify", "identify_projection", "known", "pad_rows", "windows"]
+__all__ = [
+    "Encoder",
+    "MultiEncoder",
+    "Tensors",
+    "digest",
+    "identify",
+    "identify_projection",
+    "known",
+    "pad_rows",
+    "windows",
+]

@@ -41,6 +41,11 @@ class Encoder(nn.Module, ABC):
         return None
 
     @property
+    def gives_many(self) -> bool:
+        """Whether the encoder gives many vectors for an item, as a MultiEncoder does, and not one."""
+        return False
+
+    @property
     def scoring(self) -> Scoring | None:
         """The scale and bias for cosines with texts that the model was trained with; None without them."""
         return None

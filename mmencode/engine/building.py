@@ -68,6 +68,13 @@ def build_checked(specs: Sequence[EncoderSpec], projections: Mapping[str, Projec
 def _check(spec: EncoderSpec, encoder: Any, given: Projection | None) -> Built:
     projection = _projection(spec, given)
     _require_filled(encoder, spec)
+    outputs = "many" if encoder.gives_many else "one"
+    if outputs != spec.outputs:
+        raise EncoderError(
+            f"encoder {spec.name!r} has the outputs {outputs!r}, and its spec says {spec.outputs!r}",
+            remedy='its author makes it a MultiEncoder with EncoderSpec(outputs="many"), or neither',
+            culprit=culprit_of(spec),
+        )
     for module in (encoder, projection):
         module.eval().requires_grad_(False)
     if projection.width not in (None, encoder.width):

@@ -169,20 +169,7 @@ class TokenLane(Lane[list[Vectors], tuple[Tensor, Tensor]]):
 
     def forward(self, batch: list[Prepared]) -> tuple[Tensor, Tensor]:
         """Collate, move, forward: tokens `[b, t, width]` and their mask `[b, t]`."""
-        tower = self.tower
-        tensors = tower.encoder.collate(_tensors_of(batch))  # [b, ...]
-        tensors = move(tensors, tower.device, tower.dtype)
-        try:
-            tokens, mask = tower.encoder.forward_tokens(tensors)
-        except NotImplementedError as cause:
-            raise EncoderError(
-                f"encoder {tower.spec.name!r} can't do that: {message_of(cause)}",
-                remedy="encode() gives its embeddings",
-            ) from cause
-        length = mask.shape[-1] if isinstance(mask, Tensor) and mask.ndim else 0
-        _require_shape(tower, mask, (len(batch), length), "a mask")
-        width = tokens.shape[-1] if isinstance(tokens, Tensor) and tokens.ndim else 0
-        _require_shape(tower, tokens, (len(batch), length, width), "tokens")
+        tokens, mask = forward_tokens(self.tower, batch)
         return tokens, mask
 
     def gather(self, outputs: list[tuple[Tensor, Tensor]]) -> list[Vectors]:
@@ -202,6 +189,63 @@ class TokenLane(Lane[list[Vectors], tuple[Tensor, Tensor]]):
     def pick(self, rows: list[Vectors], order: list[int]) -> list[Vectors]:
         """Pick the tokens of items in this order."""
         return [rows[row] for row in order]
+
+
+@final
+class MultiLane(Lane[list[Vectors], tuple[Tensor, Tensor]]):
+    """The whole path of late interaction, to the unit vectors `[t, dim]` of all positions that count."""
+
+    def forward(self, batch: list[Prepared]) -> tuple[Tensor, Tensor]:
+        """Collate, move, forward, project, normalise: `[m, dim + 1]` of all items together, and `[b]` counts.
+
+        The last column is the length before.
+        """
+        tower = self.tower
+        tokens, mask = forward_tokens(tower, batch)
+        features = tokens[mask.bool()]  # [m, width]
+        _require_shape(tower, features, (len(features), tower.encoder.width), "features")
+        vectors = tower.projection(features.float())  # [m, dim]
+        _require_shape(tower, vectors, (len(features), tower.dim), "embeddings")
+        lengths = vectors.norm(dim=-1, keepdim=True)  # [m, 1]
+        return torch.cat([normalize(vectors, dim=-1), lengths], dim=1), mask.bool().sum(dim=1)
+
+    def gather(self, outputs: list[tuple[Tensor, Tensor]]) -> list[Vectors]:
+        """Bring the vectors of all batches to the CPU in one copy, those of each item `[t, dim + 1]`."""
+        rows = _to_cpu([vectors for vectors, _ in outputs], self.tower, self.tower.dim + 1)
+        counts = [count for _, part in outputs for count in part.tolist()]
+        return np.split(rows, np.cumsum(counts)[:-1]) if counts else []
+
+    def find_faults(self, rows: list[Vectors]) -> Iterator[tuple[int, str]]:
+        """Find the items without a position that counts, and those with a vector that has no direction."""
+        for row, vectors in enumerate(rows):
+            lengths = vectors[:, -1]
+            wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+            if not len(vectors):
+                yield row, "no vector: none of its positions counts"
+            elif len(wrong):
+                yield row, f"a vector without direction at {wrong[0]}: length {lengths[wrong[0]]:g}"
+
+    def pick(self, rows: list[Vectors], order: list[int]) -> list[Vectors]:
+        """Pick the vectors of items in this order, without their lengths."""
+        return [rows[row][:, :-1] for row in order]
+
+
+def forward_tokens(tower: Tower, batch: list[Prepared]) -> tuple[Tensor, Tensor]:
+    """Collate, move, forward: tokens `[b, t, width]` and their mask `[b, t]`, of these shapes."""
+    tensors = tower.encoder.collate(_tensors_of(batch))  # [b, ...]
+    tensors = move(tensors, tower.device, tower.dtype)
+    try:
+        tokens, mask = tower.encoder.forward_tokens(tensors)
+    except NotImplementedError as cause:
+        raise EncoderError(
+            f"encoder {tower.spec.name!r} can't do that: {message_of(cause)}",
+            remedy="encode() gives its embeddings",
+        ) from cause
+    length = mask.shape[-1] if isinstance(mask, Tensor) and mask.ndim else 0
+    _require_shape(tower, mask, (len(batch), length), "a mask")
+    width = tokens.shape[-1] if isinstance(tokens, Tensor) and tokens.ndim else 0
+    _require_shape(tower, tokens, (len(batch), length, width), "tokens")
+    return tokens, mask
 
 
 def _tensors_of(batch: list[Prepared]) -> list[Tensors]:

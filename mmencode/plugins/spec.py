@@ -93,6 +93,8 @@ class EncoderSpec:
                  variant and, after a tab, its dim where that is known; lines that begin with # don't count
     card         "package:file", the card.json that `Space.save` wrote of this space, whose vectors
                  `Space.verify` compares with; one of the space's encoders names it
+    outputs      "one" vector for each item, or "many" from a MultiEncoder, which late interaction compares.
+                 All encoders of one space have the same
     variant      the rest of a family member's name; set by the registry
 
     Raises SpecError when a field is malformed.
@@ -117,6 +119,7 @@ class EncoderSpec:
     catalogue: str = ""
     card: str = ""
     shared: bool = False
+    outputs: str = "one"
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -130,6 +133,7 @@ class EncoderSpec:
             f"one word of small letters, digits and _{_like(self.modality)}",
         )
         _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
+        _require(self.outputs in ("one", "many"), self, "outputs", '"one" or "many"')
         if self.projection:
             _require(_TARGET.fullmatch(self.projection), self, "projection", '"package.module:function"')
         _require("{label}" in self.prompt, self, "prompt", 'a text with "{label}" in it')

@@ -75,6 +75,19 @@ class Members:
             )
         return self.specs[modality]
 
+    def require_outputs(self, modality: str, wanted: str) -> None:
+        """Raise EncoderError where a modality's items have many vectors and one is wanted, or the reverse."""
+        found = self.spec(modality).outputs
+        if found == wanted:
+            return
+        verbs = {"one": "encode() and stream() give it", "many": "encode_multi() gives them"}
+        vectors = "many vectors" if found == "many" else "one vector"
+        raise EncoderError(
+            f"items of {modality!r} have {vectors} each in space {self.name!r}, and {wanted} for each was "
+            "asked for",
+            remedy=f"{verbs[found]}; `mmencode list` shows spaces of the other kind",
+        )
+
     def towers(self, modality: str) -> tuple[Tower, ...]:
         """Load the encoder of a modality, once, with a tower for each device."""
         self.spec(modality)  # or the error that there is none
@@ -97,6 +110,12 @@ class Members:
             return self._card
 
     def _make_card(self) -> SpaceCard:
+        kinds = {spec.outputs for spec in self._led.values()}
+        if len(kinds) > 1:
+            raise EncoderError(
+                f"some encoders of space {self.name!r} give one vector for each item and others many",
+                remedy="declare them in two spaces: single vectors aren't comparable with many",
+            )
         dims, cards = set(), []
         for modality in self._led:
             facts = self._find_facts(modality)

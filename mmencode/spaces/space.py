@@ -15,11 +15,13 @@ from .._atomic import require_new
 from ..card import SpaceCard, require_same_space
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings, MultiQuantised
 from ..embeddings.search import Matches, search
+from ..embeddings.token_pooling import id_before_pooling
 from ..embeddings.tokens import Tokens
 from ..engine import engine
 from ..engine.call import Call, OnError, Part
-from ..engine.lane import EmbeddingLane, FeatureLane, Lane, TokenLane
+from ..engine.lane import EmbeddingLane, FeatureLane, Lane, MultiLane, TokenLane
 from ..engine.parts import Collector, join_deliveries, join_positions
 from ..engine.progress import show_progress
 from ..engine.runtime import Auto, Runtime
@@ -33,6 +35,7 @@ from ..plugins.spec import TEXT, EncoderSpec, Scoring
 from ..projection import Projection
 from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
 from .folder import Saved, distribution_of, read_card, read_shipped_card, write_folder
+from .late import MultiCollector
 from .members import Members
 from .travelling import Way, pack
 from .verification import Verification, encode_probes, verify
@@ -119,8 +122,9 @@ class Space:
 
         With on_error="raise" the first item that can't be encoded raises InputError with its index and
         source. With "skip" it is left out: `positions` say which items the rows are, `errors` why the
-        others aren't there. An empty batch gives no rows.
+        others aren't there. An empty batch gives no rows. Raises EncoderError where items have many vectors.
         """
+        self._members.require_outputs(modality, "one")
         with (
             self._call(modality, as_batch(modality, batch), on_error, progress) as call,
             closing(engine.run(call, EmbeddingLane)) as parts,
@@ -159,6 +163,7 @@ class Space:
             raise ValueError(f'chunk is {chunk!r}: make it a positive int or "auto"')
         require_many(modality, items)
         check_on_error(on_error)
+        self._members.require_outputs(modality, "one")
         self.tower(modality)
 
     def features(
@@ -198,6 +203,32 @@ class Space:
             positions=join_positions(part.positions for part in parts),
             errors=tuple(error for part in parts for error in part.errors),
         )
+
+    def encode_multi(
+        self,
+        modality: str,
+        batch: Sequence[Any],
+        *,
+        pool: int = 1,
+        protected: int = 0,
+        on_error: OnError = "raise",
+        progress: bool = False,
+    ) -> MultiEmbeddings:
+        """Turn each item into many vectors of this space, those of all its positions that count, in order.
+
+        `pool` merges those of each item to that part of their number, as `MultiEmbeddings.pool` does, while
+        the next items are computed. Raises EncoderError where items have a single vector; otherwise as
+        `encode`.
+        """
+        self._members.require_outputs(modality, "many")
+        with (
+            self._call(modality, as_batch(modality, batch), on_error, progress) as call,
+            closing(engine.run(call, MultiLane)) as parts,
+        ):
+            collector = MultiCollector(self.id, modality, call.tower.dim, pool, protected)
+            found = collector.collect(parts)
+            call.require_as_loaded()
+        return found
 
     def encode_mixed(
         self, pairs: Sequence[tuple[str, Any]], *, on_error: OnError = "raise", progress: bool = False
@@ -260,10 +291,15 @@ class Space:
         """The conversion of a modality's cosines with texts into probabilities; None where there is none."""
         return self.tower(modality).encoder.scoring if modality in self.specs else None
 
-    def search(self, queries: Embeddings, corpus: Embeddings, k: int = 10) -> Matches:
-        """The `k` rows of the corpus most similar to each query; both must be of this space."""
+    def search(
+        self,
+        queries: Embeddings | MultiEmbeddings,
+        corpus: Embeddings | MultiEmbeddings | MultiQuantised,
+        k: int = 10,
+    ) -> Matches:
+        """The `k` rows or items of the corpus most similar to each query; both must be of this space."""
         matches = search(queries, corpus, k)
-        require_same_space(self.id, corpus.space, "searched")
+        require_same_space(self.id, id_before_pooling(corpus.space), "searched")
         return matches
 
     def verify(self, card: SpaceCard | str | os.PathLike[str] | None = None) -> Verification:
@@ -281,7 +317,7 @@ class Space:
         with self.exact(checked=False) as exact:
             common = [modality for modality in exact.modalities if modality in card.probes]
             found = {modality: exact.tower(modality).card.identity for modality in common}
-            return verify(exact.encode, self.id, found, card)
+            return verify(exact._encode_singly, self.id, found, card)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that `load` takes: the card, with vectors to verify, and the projections given.
@@ -293,7 +329,7 @@ class Space:
         require_new(folder)
         plugins = {spec.name: distribution_of(spec) for spec in self.specs.values()}
         with self.exact() as exact:
-            card = replace(exact.card, probes=encode_probes(exact.encode, exact.modalities))
+            card = replace(exact.card, probes=encode_probes(exact._encode_singly, exact.modalities))
         write_folder(folder, Saved(card, plugins, self.projections))
 
     def exact(self, *, checked: bool = True) -> Space:
@@ -407,3 +443,9 @@ class Space:
         return Embeddings(
             part.rows, space=self.id, modality=modality, positions=part.positions, errors=part.errors
         )
+
+    def _encode_singly(self, modality: str, batch: Sequence[Any]) -> Embeddings:
+        """One vector for each item, which is the mean where it has many, to compare numbers by."""
+        if self.spec(modality).outputs == "many":
+            return self.encode_multi(modality, batch).mean()
+        return self.encode(modality, batch)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from .checks import Check, Outcome, checks
 from .conformance import EncoderConformance
-from .fakes import FakeAudio, FakeImage, FakeText, fake_specs
+from .fakes import (
+    FakeAudio,
+    FakeImage,
+    FakeMultiImage,
+    FakeMultiText,
+    FakeText,
+    fake_multi_specs,
+    fake_specs,
+)
 from .samples import sample_items
 
 __all__ = [
@@ -12,9 +20,12 @@ __all__ = [
     "EncoderConformance",
     "FakeAudio",
     "FakeImage",
+    "FakeMultiImage",
+    "FakeMultiText",
     "FakeText",
     "Outcome",
     "checks",
+    "fake_multi_specs",
     "fake_specs",
     "sample_items",
 ]

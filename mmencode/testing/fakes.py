@@ -1,19 +1,20 @@
 """Small, fast encoders for tests that need a space but no real weights.
 
-The three fakes share a space of 8 dimensions. Equal items have equal vectors; distances mean nothing beyond
-that.
+The three fakes share a space of 8 dimensions, and the two with many vectors for each item share another.
+Equal items have equal vectors; distances mean nothing beyond that.
 """
 
 from __future__ import annotations
 
 import hashlib
+import string
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..encoder import Encoder, Tensors, pad_rows
+from ..encoder import Encoder, MultiEncoder, Tensors, pad_rows
 from ..inputs import Waveform
 from ..plugins.spec import AUDIO, IMAGE, TEXT, EncoderSpec
 from ..pooling import mean
@@ -87,6 +88,48 @@ class FakeAudio(Encoder):
         return tensors["changes"]
 
 
+class FakeMultiText(MultiEncoder):
+    """A text encoder of late interaction: a vector for each character but spaces and ASCII's punctuation."""
+
+    width = DIM
+    preprocessing = "characters"
+    tokenizer = "unicode code points"
+    counting = "all but spaces and ASCII punctuation"
+
+    def preprocess(self, item: str) -> Tensors:
+        """Hash each character into a row, `[t, 8]`, and note which of them count, `[t]`."""
+        rows = torch.stack([_hash(character.encode()) for character in item])
+        counted = [not character.isspace() and character not in string.punctuation for character in item]
+        return {"hidden": rows - 0.5, "counted": torch.tensor(counted)}
+
+    def collate(self, items: list[Tensors]) -> Tensors:
+        """Pad the rows of all items to the longest, with a mask of the characters that count."""
+        hidden, _ = pad_rows([item["hidden"] for item in items])
+        counted, _ = pad_rows([item["counted"] for item in items])
+        return {"hidden": hidden, "mask": counted}
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Give the vectors of the characters, `[b, t, 8]`, and the mask of those that count."""
+        return tensors["hidden"], tensors["mask"]
+
+
+class FakeMultiImage(MultiEncoder):
+    """An image encoder of late interaction: the brightness of eight stripes in each of four rows."""
+
+    width = DIM
+    preprocessing = "8 x 4 box average, RGB mean, 0 to 1"
+
+    def preprocess(self, item: Image.Image) -> Tensors:
+        """Measure the mean brightness of each stripe of each row, `[4, 8]`, never all zero."""
+        stripes = np.asarray(item.resize((DIM, 4), Image.Resampling.BOX), np.float32)
+        return {"stripes": torch.from_numpy(stripes.mean(axis=2) / 255 + 0.01)}
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Give the stripes unaltered, `[b, 4, 8]`, of which all count."""
+        stripes = tensors["stripes"]
+        return stripes, torch.ones(stripes.shape[:2], dtype=torch.bool, device=stripes.device)
+
+
 def _hash(content: bytes) -> Tensor:
     digest = hashlib.sha256(content).digest()[: 4 * DIM]
     return torch.from_numpy(np.frombuffer(digest, np.uint32).astype(np.float32) / 2**32)
@@ -95,14 +138,22 @@ def _hash(content: bytes) -> Tensor:
 def fake_specs(space: str = "fake") -> tuple[EncoderSpec, ...]:
     """Declare the three fakes as a plugin would, in a space with text, image and audio."""
     targets = {TEXT: "FakeText", IMAGE: "FakeImage", AUDIO: "FakeAudio"}
-    return tuple(
-        EncoderSpec(
-            name=f"{space}/{modality}",
-            modality=modality,
-            target=f"{__name__}:{target}",
-            space=space,
-            dim=DIM,
-            description="a fake that keeps the contract",
-        )
-        for modality, target in targets.items()
+    return tuple(_spec(space, modality, target, "one") for modality, target in targets.items())
+
+
+def fake_multi_specs(space: str = "fake-multi") -> tuple[EncoderSpec, ...]:
+    """Declare the fakes of late interaction as a plugin would, in a space with text and image."""
+    targets = {TEXT: "FakeMultiText", IMAGE: "FakeMultiImage"}
+    return tuple(_spec(space, modality, target, "many") for modality, target in targets.items())
+
+
+def _spec(space: str, modality: str, target: str, outputs: str) -> EncoderSpec:
+    return EncoderSpec(
+        name=f"{space}/{modality}",
+        modality=modality,
+        target=f"{__name__}:{target}",
+        space=space,
+        dim=DIM,
+        outputs=outputs,
+        description="a fake that keeps the contract",
     )

@@ -17,7 +17,8 @@ from ..array_types import Array
 
 _TIMES, _SPARE = 16, 2**20  # the memory that a file may take: 16 times its size, and 1 MiB
 _FIELDS = ("fact", "source", "remedy", "index", "fault")  # of an InputError
-ARRAY_NAMES = ("vectors", "positions", "codes", "low", "high")  # in files of embeddings and of codes
+# In files of embeddings and of codes; `ends` and `items` where an item has many vectors.
+ARRAY_NAMES = ("vectors", "positions", "codes", "low", "high", "ends", "items")
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,4 +1,4 @@
-"""Tables with one row for each item, `.parquet`, `.arrow` and `.feather`, written and read by pyarrow."""
+"""Tables with one row for each vector, `.parquet`, `.arrow` and `.feather`, written and read by pyarrow."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..surrogates import escape_surrogates, unescape_surrogates
 from .record import Record, require_bounded, require_kind
 
 _COLUMNS = ("key", "position", "vector")
+_ITEM = "item"  # the column that counts the items, where an item has many vectors
 _MAGIC = 8  # bytes before the first message of an Arrow file
 _ROW = 16  # bytes of a row beside its vector: a position, and where its key ends
 
@@ -26,6 +27,7 @@ def _table_of(record: Record) -> Any:
     """Make a table of a record: `key` string, `position` int64, `vector` fixed_size_list<float32>[dim].
 
     Without keys, the column `key` is nullable and null in every row. Keys that aren't UTF-8 are escaped.
+    Where an item has many rows, `item` int64 counts the items.
     """
     arrow = import_pyarrow("pyarrow")
     vectors = record.arrays["vectors"]
@@ -42,6 +44,9 @@ def _table_of(record: Record) -> Any:
         arrow.array(record.arrays["positions"], arrow.int64()),
         arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), dim),
     ]
+    if "items" in record.arrays:
+        fields.append(arrow.field(_ITEM, arrow.int64(), nullable=False))
+        columns.append(arrow.array(record.arrays["items"], arrow.int64()))
     return arrow.Table.from_arrays(columns, schema=arrow.schema(fields, metadata=dict(record.facts)))
 
 
@@ -79,14 +84,22 @@ def _record_of(table: Any) -> Record:
     if table.column("vector").null_count or any(part.null_count for part in parts):
         raise ValueError("some of its vectors are missing")
     numbers = [np.zeros(0, np.float32), *(part.to_numpy() for part in parts)]
+    arrays = {
+        "vectors": np.concatenate(numbers).reshape(len(table), dim),
+        "positions": np.array(table.column("position").to_numpy()),
+    }
+    if _ITEM in table.column_names:
+        arrays["items"] = np.array(table.column(_ITEM).to_numpy())
     return Record(
-        {
-            "vectors": np.concatenate(numbers).reshape(len(table), dim),
-            "positions": np.array(table.column("position").to_numpy()),
-        },
+        arrays,
         _facts(table.schema),
         None if unnamed else tuple(unescape_surrogates(key) for key in keys),
     )
+
+
+def _columns_of(schema: Any) -> list[str]:
+    """The columns of a table that are read."""
+    return [*_COLUMNS, _ITEM] if schema.get_field_index(_ITEM) >= 0 else list(_COLUMNS)
 
 
 def size_once_unpacked(metadata: Any) -> int:
@@ -107,9 +120,10 @@ def _texts_of(column: Any) -> list[str | None]:
 
 
 def write_parquet(file: BinaryIO, record: Record) -> None:
-    """Write Parquet without dictionaries, since hardly a value occurs twice."""
+    """Write Parquet without dictionaries, since hardly a value occurs twice but the keys of many rows."""
     table = _table_of(record)
-    import_pyarrow("pyarrow.parquet").write_table(table, file, use_dictionary=False)
+    repeated = ["key"] if _ITEM in table.column_names else False
+    import_pyarrow("pyarrow.parquet").write_table(table, file, use_dictionary=repeated)
 
 
 def read_parquet(file: BinaryIO, source: str, kind: str) -> Record:
@@ -123,7 +137,7 @@ def read_parquet(file: BinaryIO, source: str, kind: str) -> Record:
         dim = _require_schema(content.schema_arrow, kind, source)
         require_bounded(content.metadata.num_rows * (4 * dim + _ROW), size_of(file))
         require_bounded(size_once_unpacked(content.metadata), size_of(file))
-        return _record_of(content.read(list(_COLUMNS)))
+        return _record_of(content.read(_columns_of(content.schema_arrow)))
 
 
 def write_arrow(file: BinaryIO, record: Record) -> None:
@@ -152,7 +166,7 @@ def read_arrow(file: BinaryIO, source: str, kind: str) -> Record:
     file.seek(_MAGIC)
     table = ipc.open_stream(file).read_all()
     _require_schema(table.schema, kind, source)
-    return _record_of(table.select(list(_COLUMNS)))
+    return _record_of(table.select(_columns_of(table.schema)))
 
 
 def _is_compressed(message: Any) -> bool:

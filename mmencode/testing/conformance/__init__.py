@@ -14,11 +14,12 @@ from __future__ import annotations
 from .declaration import DeclarationChecks
 from .items import ItemChecks
 from .manners import MannerChecks
+from .multi import MultiChecks
 from .suite import Suite
 from .vectors import VectorChecks
 
 __all__ = ["EncoderConformance", "Suite"]
 
 
-class EncoderConformance(DeclarationChecks, VectorChecks, ItemChecks, MannerChecks):
+class EncoderConformance(DeclarationChecks, VectorChecks, MultiChecks, ItemChecks, MannerChecks):
     """The checks that an encoder keeps its contract; `Suite` documents the attributes to set."""

@@ -34,9 +34,10 @@ _ENCODE = """
 import json, pickle, sys
 sys.path[:], (name, content) = pickle.load(sys.stdin.buffer)
 from mmencode import Runtime, Space, registry
+from mmencode.testing.conformance.suite import encode_singly
 spec = registry()[name]
 space = Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32"))
-vectors = space.encode(spec.modality, pickle.loads(content)).vectors
+vectors = encode_singly(space, spec.modality, pickle.loads(content)).vectors
 print("\\n" + json.dumps([space.id, vectors.tolist()]))
 """
 

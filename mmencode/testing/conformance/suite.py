@@ -12,6 +12,7 @@ import numpy as np
 
 from ...embeddings.embeddings import Embeddings
 from ...encoder import Encoder, Tensors
+from ...engine.call import OnError
 from ...engine.runtime import Runtime
 from ...inputs import Limits, reader
 from ...plugins.registry import registry
@@ -63,8 +64,8 @@ class Suite:
 
     @classmethod
     def encode(cls, items: Sequence[Any]) -> Embeddings:
-        """Encode with the space under test."""
-        return cls.space().encode(cls.get_spec().modality, items)
+        """Encode with the space under test; of many vectors for an item, it is their mean."""
+        return encode_singly(cls.space(), cls.get_spec().modality, items)
 
     @classmethod
     def safe_items(cls) -> list[Any]:
@@ -114,13 +115,22 @@ class OpenedSpace(NamedTuple):
     changed: tuple[str, ...]
 
 
+def encode_singly(
+    space: Space, modality: str, items: Sequence[Any], *, on_error: OnError = "raise"
+) -> Embeddings:
+    """Encode items to a single vector each, which is the mean where the encoder gives many."""
+    if space.spec(modality).outputs == "many":
+        return space.encode_multi(modality, items, on_error=on_error).mean()
+    return space.encode(modality, items, on_error=on_error)
+
+
 @cache
 def _open_space(suite: type[Suite], spec: EncoderSpec) -> OpenedSpace:
     space = load_space(spec, 4)
     before = settings()
     space.tower(spec.modality)
     with suppress(Exception):  # the checks report what is wrong with the encoder
-        space.encode(spec.modality, suite.samples()[:1])
+        encode_singly(space, spec.modality, suite.samples()[:1])
     return OpenedSpace(space, differences(before, settings()))
 
 
