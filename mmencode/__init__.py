@@ -13,6 +13,7 @@ from . import errors as errors
 from ._version import __version__ as __version__
 from .card import SpaceCard as SpaceCard
 from .plugins.hookspecs import hookimpl as hookimpl
+from .plugins.modality import ModalitySpec as ModalitySpec
 from .plugins.registry import Registry as Registry
 from .plugins.registry import registry as registry
 from .plugins.spec import EncoderSpec as EncoderSpec
@@ -71,6 +72,7 @@ __all__ = [
     "LabelAnchored",
     "Limits",
     "Linear",
+    "ModalitySpec",
     "MultiEmbeddings",
     "MultiEncoder",
     "MultiQuantised",

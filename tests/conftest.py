@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mmencode.plugins import Plugin
+from mmencode.plugins.modality import ModalitySpec
 from mmencode.plugins.registry import Registry, registry
 from mmencode.plugins.spec import EncoderSpec
 
@@ -83,13 +84,14 @@ def threads_end() -> Iterator[None]:
 def make_registry() -> Callable[..., Registry]:
     """A registry of plugins, distribution=specs; an exception in place of specs is a failed plugin."""
 
-    def make(**distributions: tuple[EncoderSpec, ...] | Exception) -> Registry:
+    def make(**distributions: tuple[EncoderSpec | ModalitySpec, ...] | Exception) -> Registry:
         plugins = [
             Plugin(
                 distribution=name,
                 version="1.0",
                 entry_point=f"{name}.plugin",
-                specs=() if isinstance(content, Exception) else content,
+                specs=tuple(one for one in _specs(content) if isinstance(one, EncoderSpec)),
+                modalities=tuple(one for one in _specs(content) if isinstance(one, ModalitySpec)),
                 error=content if isinstance(content, Exception) else None,
                 seconds=0.002,
             )
@@ -106,13 +108,19 @@ def install(
 ) -> Iterator[Callable[..., None]]:
     """Make these the installed plugins, distribution=specs; an exception instead is a failed plugin."""
 
-    def do(**distributions: tuple[EncoderSpec, ...] | Exception) -> None:
+    def do(**distributions: tuple[EncoderSpec | ModalitySpec, ...] | Exception) -> None:
         plugins = make_registry(**distributions).plugins
         monkeypatch.setattr("mmencode.plugins.discover", lambda: plugins)
         _forget_what_is_installed()
 
     yield do
     _forget_what_is_installed()
+
+
+def _specs(
+    content: tuple[EncoderSpec | ModalitySpec, ...] | Exception,
+) -> tuple[EncoderSpec | ModalitySpec, ...]:
+    return () if isinstance(content, Exception) else content
 
 
 def _forget_what_is_installed() -> None:

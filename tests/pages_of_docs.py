@@ -101,7 +101,11 @@ class Reading:
             sys.path[:] = path
 
     def close(self) -> None:
-        """Forget the modules that an example wrote into the page's folder."""
+        """Forget the modules that an example wrote into the page's folder, and the plugins among them."""
         for name in set(sys.modules) - self._modules:
             if str(getattr(sys.modules[name], "__file__", "")).startswith(str(self._folder)):
                 del sys.modules[name]
+        if list(self._folder.glob("*.dist-info")):
+            from mmencode import registry
+
+            registry.cache_clear()

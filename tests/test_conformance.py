@@ -390,10 +390,12 @@ CAUGHT_BY = [
     (GlobalSeed, "text", "encoding_leaves_global_state_alone"),
     (TriesTheNetwork, "text", "encoding_needs_no_network"),
 ]
-# Those that tests of their own catch, below.
+# Those that tests of their own catch, below or in another file.
 CAUGHT_BELOW = {
     *("declaring_imports_nothing_heavy", "declaring_takes_under_50_ms", "spec_is_valid", "spec_is_frozen"),
     *("spec_survives_pickling", "declared_identity_is_the_real_one", "card_is_the_same_in_another_process"),
+    *("every_form_of_a_probe_is_one_item", "probes_are_the_same_each_time", "preview_shows_every_probe"),
+    "reader_says_what_is_wrong_with_an_item",  # the four in test_modalities.py
     *("works_in_another_process", "bad_item_is_named", "identity_does_not_depend_on_where_weights_lie"),
 }
 # Core does these before an encoder is asked, so no encoder can break them; they would catch a broken core.

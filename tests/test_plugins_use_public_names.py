@@ -15,7 +15,7 @@ MODULES = {
     "mmencode",
     *(
         f"mmencode.{name}"
-        for name in ("checkpoints", "encoder", "errors", "evaluation", "pooling", "testing")
+        for name in ("checkpoints", "encoder", "errors", "evaluation", "inputs", "pooling", "testing")
     ),
 }
 FAMILIES = "mmencode.encoders."  # modules of the built-in encoders, whose public classes plugins may extend

@@ -33,8 +33,8 @@ Modality = Annotated[
     list[str] | None,
     typer.Option(
         "--modality",
-        help="Take only files of this modality, image or audio. If omitted, those that the space can encode. "
-        "Repeatable.",
+        help="Take only files of this modality: image, audio or another with files. If omitted, those that "
+        "the space can encode. Repeatable.",
         metavar="MODALITY",
     ),
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from ..errors import InputError, MmencodeError
-from ..plugins.spec import TEXT
+from ..plugins.modalities import find_modality, walked_modalities
 from . import output
 from .lists import read_lines
 
@@ -44,7 +44,8 @@ def gather(
         named += read_lines(list_file)
     if not named:
         raise MmencodeError("there are no items: every line is blank", remedy="put one on each line")
-    if modality == TEXT:
+    spec = find_modality(modality)
+    if spec is not None and spec.inline:
         return Items(named)
     found = Items()
     for item in named:
@@ -72,11 +73,12 @@ def note_left_out(left_out: Mapping[str, int]) -> None:
 
 def _endings(modality: str) -> tuple[str, ...]:
     """The file endings of a modality; wrong usage for a modality whose files have none."""
-    from ..inputs.walking import ENDINGS, endings_of
+    from ..inputs.walking import endings_of
 
-    if modality not in ENDINGS:
+    walked = walked_modalities()
+    if modality not in walked:
         raise typer.BadParameter(
-            f"folders can be searched for {' and '.join(ENDINGS)} files, not for {modality!r}: name the "
+            f"folders can be searched for {' and '.join(walked)} files, not for {modality!r}: name the "
             "files one by one"
         )
     return endings_of(modality)

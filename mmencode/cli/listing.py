@@ -224,6 +224,7 @@ def list_plugins(
             "version": plugin.version,
             "entry_point": plugin.entry_point,
             "encoders": len(plugin.specs),
+            "modalities": [spec.name for spec in plugin.modalities],
             "state": _health(plugin, known),
             "milliseconds": round(1000 * plugin.seconds, 1),
         }
@@ -232,8 +233,11 @@ def list_plugins(
     if json:
         output.document(rows)
     else:
-        columns = ("distribution", "version", "entry point", "encoders", "state", "ms")
-        cells = [[str(value) for value in row.values()] for row in rows]
+        columns = ("distribution", "version", "entry point", "encoders", "modalities", "state", "ms")
+        cells = [
+            [" ".join(value) if isinstance(value, list) else str(value) for value in row.values()]
+            for row in rows
+        ]
         output.table(output.Table("Plugins", columns, cells, numbers=("encoders", "ms")))
         if known.failed:
             output.note(f"failed to load: {_names(known.failed)}; the others work without them")
@@ -252,8 +256,11 @@ def _health(plugin: Plugin, known: Registry) -> str:
 
     faults = [plugin.cause] if plugin.cause else []
     faults += plugin.notes
-    faults += [explain(lost.error) for lost in known.set_aside if lost.distribution == plugin.distribution]
-    for name, claimants in known.contested.items():
+    own = plugin.distribution
+    faults += [explain(lost.error) for lost in known.set_aside if lost.distribution == own]
+    faults += [explain(lost.error) for lost in known.modalities.set_aside if lost.distribution == own]
+    kinds = {f"modality {name}": claimants for name, claimants in known.modalities.contested.items()}
+    for name, claimants in {**known.contested, **kinds}.items():
         others = [claimant for claimant in claimants if claimant != plugin.distribution]
         if len(others) < len(claimants):
             faults.append(f"{name!r} is declared by {' and '.join(others)}, too")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError, MmencodeError
-from ..plugins.spec import IMAGE
+from ..errors import EncoderError, InputError, MmencodeError
 from . import output
 from .failures import blame_usage
 from .options import Json, Limit, parse_limits, require_folder_of
@@ -153,18 +152,26 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
     import numpy as np
 
     from ..engine.progress import bar
+    from ..inputs.showing import is_late, shows
     from ..pages.previews import make_thumbnail
 
-    places = [row for row, modality in enumerate(survey.modalities) if modality == IMAGE]
+    drawn = {modality for modality in {*survey.modalities} if shows(modality) == "picture"}
+    places = [row for row, modality in enumerate(survey.modalities) if modality in drawn]
     order = np.random.default_rng(0).permutation(places).tolist()
     found: dict[int, str] = {}
     size = 0
+    slow: set[str] = set()  # modalities whose plugin isn't asked again
     with bar("thumbnails", len(order)) as advance:
         for row in order:
+            modality, picture = survey.modalities[row], ""
+            # The key of a row may be no file, or a file that was removed.
             try:
-                picture = make_thumbnail(survey.keys[row], THUMBNAIL, limits=limits, quality=70)
-            except InputError:  # the key of a row may be no file, or a file that was removed
-                picture = ""
+                if modality not in slow:
+                    picture = make_thumbnail(
+                        survey.keys[row], THUMBNAIL, limits=limits, quality=70, modality=modality
+                    )
+            except (InputError, EncoderError) as error:
+                slow.update([modality] * is_late(error))
             advance(1, int(not picture))
             size += len(picture)
             if size > THUMBNAIL_BYTES:
@@ -176,9 +183,10 @@ def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
 
 def _write_page(out: Path, survey: Survey, path: Path, thumbnails: dict[int, str]) -> None:
     from .._atomic import file_aside
+    from ..inputs.showing import shows
     from ..pages import map_page
 
-    images = survey.modalities.count(IMAGE)
+    images = sum(shows(modality) == "picture" for modality in survey.modalities)
     notes = []
     if thumbnails and len(thumbnails) < images:
         notes.append(f"{len(thumbnails)} of {images} images have a thumbnail, shown under the pointer.")

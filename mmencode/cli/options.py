@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import LabelError, MmencodeError
+from ..plugins.modalities import all_modalities, find_modality
 
 if TYPE_CHECKING:
     from ..inputs import Limits
@@ -37,7 +39,8 @@ Limit = Annotated[
     typer.Option(
         "--limit",
         help="Change a limit on each item, such as pixels=500000000: bytes, pixels, scans, memory, seconds "
-        "(of audio), samples, characters or wait (seconds of work). Repeatable.",
+        "(of audio), samples, characters or wait (seconds of work), or one that a plugin declares. "
+        "Repeatable.",
         metavar="NAME=NUMBER",
     ),
 ]
@@ -126,24 +129,37 @@ def parse_limits(given: list[str] | None) -> Limits:
     from ..inputs import Limits
 
     chosen: dict[str, Any] = {}
+    declared: dict[str, Any] = {}
     for text in given or ():
         name, _, number = text.partition("=")
         try:
-            chosen[name] = int(number) if number.lstrip("-").isdigit() else float(number)
+            value = int(number) if number.lstrip("-").isdigit() else float(number)
         except ValueError:
             raise typer.BadParameter(
                 f"{text!r} isn't NAME=NUMBER, such as pixels=500000000", param_hint="--limit"
             ) from None
+        (declared if "." in name else chosen)[name] = value
     try:
-        return Limits(**chosen)
+        _require_declared(declared)
+        return Limits(**chosen, declared=declared)
     except TypeError:
-        known = {field.name for field in fields(Limits)}
+        known = {field.name for field in fields(Limits)} - {"declared"}
         unknown = ", ".join(repr(name) for name in chosen if name not in known)
         raise typer.BadParameter(
             f"there is no limit {unknown}: choose among {', '.join(sorted(known))}", param_hint="--limit"
         ) from None
     except ValueError as cause:
         raise typer.BadParameter(str(cause), param_hint="--limit") from cause
+
+
+def _require_declared(given: Mapping[str, Any]) -> None:
+    """Raise ValueError for a limit, molecule.atoms, that no installed plugin's modality declares."""
+    for name in given:
+        spec = find_modality(name.partition(".")[0])
+        if spec is None or name not in spec.defaults:
+            known = [limit for found in all_modalities() for limit in found.defaults]
+            has = ", ".join(known) or "none"
+            raise ValueError(f"there is no limit {name!r}: the modalities installed here declare {has}")
 
 
 def require_no_link(folder: Path) -> None:

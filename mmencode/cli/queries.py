@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..plugins.modalities import all_modalities, find_modality
 from ..plugins.spec import AUDIO, IMAGE, TEXT
 from .failures import blame_usage
 
@@ -27,6 +28,14 @@ Recordings = Annotated[
     list[str] | None,
     typer.Option("--audio", help="An audio file to search by example. Repeatable.", metavar="FILE"),
 ]
+Examples = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--example",
+        help="A file of another modality to search by, such as molecule=ethanol.smi. Repeatable.",
+        metavar="MODALITY=FILE",
+    ),
+]
 Without = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,8 +46,8 @@ Weights = Annotated[
     list[str] | None,
     typer.Option(
         "--weight",
-        help="The weight of the text, of the --image or --audio examples, or of the --without texts in the "
-        "query vector, such as image=0.3. Each is 1 by default; a negative weight subtracts. Repeatable.",
+        help="The weight of the text, of the examples of a modality, or of the --without texts in the query "
+        "vector, such as image=0.3. Each is 1 by default; a negative weight subtracts. Repeatable.",
         metavar="NAME=NUMBER",
     ),
 ]
@@ -102,6 +111,7 @@ def parse_query(
     recordings: Sequence[str],
     without: Sequence[str],
     weights: Sequence[str],
+    examples: Sequence[str] = (),
 ) -> WeightedQuery:
     """Build the query that the command line describes.
 
@@ -111,12 +121,15 @@ def parse_query(
         TEXT: [] if words is None else [words],
         IMAGE: list(images),
         AUDIO: list(recordings),
-        WITHOUT: list(without),
     }
+    for modality, item in map(_parse_example, examples):
+        given.setdefault(modality, []).append(item)
+    positive = len([modality for modality, items in given.items() if items])
+    given[WITHOUT] = list(without)
     weight_of = _parse_weights(weights, given)
     if not any(given.values()):
-        raise typer.BadParameter("pass something to search for: a text, --image or --audio")
-    if sum(bool(given[modality]) for modality in (TEXT, IMAGE, AUDIO)) > 1 and not weight_of:
+        raise typer.BadParameter("pass something to search for: a text, --image, --audio or --example")
+    if positive > 1 and not weight_of:
         raise typer.BadParameter(
             "a query of several modalities needs weights: pass --weight image=0.3, for example",
             param_hint="--weight",
@@ -126,6 +139,18 @@ def parse_query(
         weight = weight_of.get(name, 1.0) * (-1 if name == WITHOUT else 1)
         terms += [Term(TEXT if name == WITHOUT else name, item, weight) for item in items]
     return WeightedQuery(tuple(terms))
+
+
+def _parse_example(text: str) -> tuple[str, str]:
+    """Parse MODALITY=FILE, of a modality that an installed plugin or mmencode declares."""
+    modality, _, item = text.partition("=")
+    spec = find_modality(modality)
+    if spec is None or not item:
+        known = ", ".join(spec.name for spec in all_modalities())
+        raise typer.BadParameter(
+            f"{text!r} is no example: write MODALITY=FILE, with a modality of {known}", param_hint="--example"
+        )
+    return modality, item
 
 
 def _parse_weights(texts: Sequence[str], given: Mapping[str, Sequence[str]]) -> dict[str, float]:

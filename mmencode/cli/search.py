@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import EncoderError, InputError
+from ..plugins.modalities import find_modality
 from ..plugins.spec import TEXT
 from . import output, queries
 from .failures import as_documents, report
-from .matches import SearchResult, search_folder, search_index
+from .matches import Match, SearchResult, search_folder, search_index
 from .options import (
     Device,
     FollowLinks,
@@ -27,6 +30,8 @@ from .queries import WeightedQuery
 if TYPE_CHECKING:
     from ..inputs import Limits
 
+WORDS = 80  # characters of the words that a file is shown by in a table
+
 
 def search(
     path: Annotated[
@@ -35,14 +40,15 @@ def search(
     query: queries.Words = None,
     image: queries.Images = None,
     audio: queries.Recordings = None,
+    example: queries.Examples = None,
     without: queries.Without = None,
     weight: queries.Weights = None,
     modality: Annotated[
         str | None,
         typer.Option(
             "--in",
-            help="Search only items of this modality, image or audio. If omitted, the images of a folder, or "
-            "every row of an index.",
+            help="Search only items of this modality: image, audio or another whose files have endings. If "
+            "omitted, the images of a folder, or every row of an index.",
             metavar="MODALITY",
         ),
     ] = None,
@@ -90,7 +96,7 @@ def search(
     """
     from ..index import Index
 
-    asked = queries.parse_query(query, image or [], audio or [], without or [], weight or [])
+    asked = queries.parse_query(query, image or [], audio or [], without or [], weight or [], example or [])
     require_folder_of(html, "--html")
     limits = parse_limits(limit)
     if Index.is_index(path):
@@ -154,17 +160,18 @@ def _print(
             }
         )
         return
-    columns, rows = _columns(found)
+    columns, rows = _columns(found, limits)
     output.table(output.Table(f"Nearest to {query}", columns, rows, ("rank", "score")))
     from .strips import show
 
     show([(match.modality, match.key) for match in found.matches], previews, limits)
 
 
-def _columns(found: SearchResult) -> tuple[list[str], list[list[str]]]:
+def _columns(found: SearchResult, limits: Limits) -> tuple[list[str], list[list[str]]]:
     """The columns and rows of the table of matches.
 
-    They are rank, score and file, the modality if the matches have several, and every name of their metadata.
+    They are rank, score and file, the modality if the matches have several, the words that files are shown
+    by, and every name of their metadata.
     """
     columns = ["rank", "score", "file"]
     rows = [
@@ -174,12 +181,37 @@ def _columns(found: SearchResult) -> tuple[list[str], list[list[str]]]:
         columns.append("modality")
         for row, match in zip(rows, found.matches, strict=True):
             row.append(match.modality)
+    shown = _list_words(found.matches, limits)
+    if any(shown):
+        columns.append("shown as")
+        for row, words in zip(rows, shown, strict=True):
+            row.append(words)
     for name in dict.fromkeys(name for match in found.matches for name in match.metadata):
         columns.append(name)
         for row, match in zip(rows, found.matches, strict=True):
             value = match.metadata.get(name)
             row.append("" if value is None else str(value))
     return columns, rows
+
+
+def _list_words(matches: Sequence[Match], limits: Limits) -> list[str]:
+    """The words by which modalities show their files; "" for those that are shown otherwise."""
+    from ..errors.causes import printable
+    from ..inputs.showing import is_late, show_item
+
+    shown: list[str] = []
+    slow: set[str] = set()  # modalities whose plugin isn't asked again
+    for match in matches:
+        spec = find_modality(match.modality)
+        words = ""
+        if spec is not None and spec.shows == "words" and spec.preview and spec.name not in slow:
+            try:
+                words = printable(show_item(match.modality, match.key, limits), WORDS)
+            except (InputError, EncoderError) as error:
+                words = f"({printable(error.fact, WORDS)})"
+                slow.update([spec.name] * is_late(error))
+        shown.append(words)
+    return shown
 
 
 def _about(found: SearchResult) -> str:

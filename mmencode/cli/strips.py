@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
-from ..plugins.spec import IMAGE
+from ..errors import EncoderError, InputError
 from . import output
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _SIXEL = ("foot", "foot-extra", "mlterm", "contour", "yaft-256color")
 
 
 def show(items: Sequence[tuple[str, str]], wanted: bool | None, limits: Limits) -> None:
-    """Draw the images among ranked `(modality, path)` items, each below its rank.
+    """Draw those of ranked `(modality, path)` items that are shown as pictures, each below its rank.
 
     True draws on any output and False on none; None draws on terminals that are known to show images.
     """
@@ -37,12 +36,14 @@ def show(items: Sequence[tuple[str, str]], wanted: bool | None, limits: Limits) 
     looked_at = output.is_terminal(sys.stdout)
     if wanted is False or (wanted is None and not (looked_at and protocol)):
         return
-    pictures = [(rank, path) for rank, (modality, path) in enumerate(items, 1) if modality == IMAGE]
+    from ..inputs.showing import shows
+
+    pictures = [(rank, item) for rank, item in enumerate(items, 1) if shows(item[0]) == "picture"]
     each = max(1, shutil.get_terminal_size().columns // (COLUMNS + GAP))
     for start in range(0, len(pictures), each):
         row = pictures[start : start + each]
         output.say("".join(f"{rank:<{COLUMNS + GAP}}" for rank, _ in row).rstrip())
-        output.say(draw_row([path for _, path in row], protocol or "blocks", limits))
+        output.say(draw_row([item for _, item in row], protocol or "blocks", limits))
 
 
 def detect_protocol(environment: Mapping[str, str]) -> str:
@@ -61,10 +62,10 @@ def detect_protocol(environment: Mapping[str, str]) -> str:
     return "blocks" if environment.get("COLORTERM") in ("truecolor", "24bit") else ""
 
 
-def draw_row(paths: Sequence[str], protocol: str, limits: Limits) -> str:
-    """Render a row of images as text or escape codes for a terminal; unreadable ones are left blank."""
+def draw_row(items: Sequence[tuple[str, str]], protocol: str, limits: Limits) -> str:
+    """Render `(modality, path)` items as text or escape codes for a terminal; a bad one is left blank."""
     pixels = (1, 2) if protocol == "blocks" else cell_size()
-    return _DRAW[protocol](make_sheet(paths, pixels, limits), (COLUMNS + GAP) * len(paths))
+    return _DRAW[protocol](make_sheet(items, pixels, limits), (COLUMNS + GAP) * len(items))
 
 
 def cell_size() -> tuple[int, int]:
@@ -81,24 +82,24 @@ def cell_size() -> tuple[int, int]:
     return (width // columns, height // rows) if width and height and rows and columns else CELL
 
 
-def make_sheet(paths: Sequence[str], pixels: tuple[int, int], limits: Limits) -> Image.Image:
-    """Paste images side by side on a transparent ground, each scaled into COLUMNS by ROWS cells.
+def make_sheet(items: Sequence[tuple[str, str]], pixels: tuple[int, int], limits: Limits) -> Image.Image:
+    """Paste the pictures of `(modality, path)` items side by side on a transparent ground.
 
-    `pixels` is the width and height of one cell.
+    Each is scaled into COLUMNS by ROWS cells; `pixels` is the width and height of one cell.
     """
     from PIL import Image
 
-    from ..inputs import reader
+    from ..inputs.showing import show_item
 
     width, height = COLUMNS * pixels[0], ROWS * pixels[1]
     step = (COLUMNS + GAP) * pixels[0]
-    ground = Image.new("RGBA", (step * len(paths), height), (0, 0, 0, 0))
-    for place, path in enumerate(paths):
+    ground = Image.new("RGBA", (step * len(items), height), (0, 0, 0, 0))
+    for place, (modality, path) in enumerate(items):
         try:
-            image = reader(IMAGE, least=2 * max(width, height))(path, limits)
-        except InputError:
+            image = show_item(modality, path, limits, least=2 * max(width, height))
+            image.thumbnail((width, height))
+        except (InputError, EncoderError, OSError, ValueError):
             continue
-        image.thumbnail((width, height))
         ground.paste(image, (place * step, 0))
     return ground
 

@@ -1,10 +1,12 @@
-"""The built-in encoders, declared by the same hook as any plugin; each library has its own module."""
+"""The built-in encoders and modalities, declared as any plugin does it; each library has its own module."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..plugins.core_modalities import CORE
 from ..plugins.hookspecs import hookimpl
+from ..plugins.modality import ModalitySpec
 from ..plugins.spec import AUDIO, IMAGE, TEXT, EncoderSpec
 
 
@@ -43,3 +45,9 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
         source="https://github.com/pytorch/audio",
         catalogue="mmencode.encoders.catalogue:torchaudio.tsv",
     )
+
+
+@hookimpl
+def mmencode_modalities() -> Iterator[ModalitySpec]:
+    """Declare text, image and audio."""
+    yield from CORE.values()

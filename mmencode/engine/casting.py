@@ -12,7 +12,7 @@ from ..encoder import Encoder
 from ..plugins.spec import EncoderSpec
 from .building import Built
 from .compiling import Compiled
-from .generated import generated_items
+from .generated import generated_values
 from .runtime import Runtime, move
 
 AUTO_COSINE = 0.9999  # to float32: what dtype="auto" asks of an encoder before it uses another type
@@ -82,7 +82,7 @@ def forward_generated(
     dtype: torch.dtype,
 ) -> Tensor:
     """Features `[b, width]` of generated items; none for a modality that only a plugin knows."""
-    items = [encoder.preprocess(item) for item in generated_items(spec.modality)]
+    items = [encoder.preprocess(item) for item in generated_values(spec.modality)]
     if not items:
         return torch.empty(0, encoder.width)
     with torch.inference_mode():

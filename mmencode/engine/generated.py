@@ -1,15 +1,22 @@
-"""A few generated items for each modality, always the same, to see what an encoder makes of them."""
+"""The probes of a modality: a few generated items, always the same, to see what an encoder makes of them."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..inputs import Waveform
-from ..plugins.spec import AUDIO, IMAGE, TEXT
+from ..errors import InputError, MmencodeError
+from ..errors.causes import describe_error, quote
+from ..inputs import Limits, Waveform, reader
+from ..inputs.reading import load_target
+from ..plugins.core_modalities import CORE
+from ..plugins.modalities import find_modality, origin_of
+from ..plugins.modality import ModalitySpec
 
+LEAST, MOST = 3, 64  # probes of a plugin's modality
 _TEXTS = (
     "a photo of a dog",
     "Two children fly a red kite over the harbour while an old man repairs his boat.",
@@ -19,17 +26,64 @@ _TEXTS = (
 
 
 def generated_items(modality: str) -> list[Any]:
-    """Make safe items as `Encoder.preprocess` takes them; none for a modality that only a plugin knows."""
-    return {TEXT: _texts, IMAGE: _images, AUDIO: _sounds}.get(modality, list)()
+    """Make the probes of a modality, as callers pass items; none where it declares none.
+
+    Probes of a plugin that can't be made count as none, with a warning, since nothing else depends on them.
+    """
+    spec = find_modality(modality)
+    if spec is None or not spec.probes:
+        return []
+    try:
+        found = load_target(spec, "probes")()
+        if spec.name not in CORE:
+            _require_probes(found)
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as cause:  # the plugin's own code
+        _warn(spec, cause)
+        return []
+    return list(found)
 
 
-def _texts() -> list[Any]:
+def generated_values(modality: str) -> list[Any]:
+    """Make the probes of a modality as `Encoder.preprocess` takes them; none where it declares none."""
+    items = generated_items(modality)
+    if modality in CORE:  # they are safe values already
+        return items
+    read, limits = reader(modality), Limits()
+    try:
+        return [read(item, limits) for item in items]
+    except InputError as cause:
+        spec = find_modality(modality)
+        if spec is not None:
+            _warn(spec, cause)
+        return []
+
+
+def _require_probes(found: Any) -> None:
+    """Raise TypeError unless a plugin's probes are a list or tuple of LEAST to MOST items."""
+    if not isinstance(found, list | tuple) or not LEAST <= len(found) <= MOST:
+        raise TypeError(f"{quote(found, 80)} is no list of {LEAST} to {MOST} items")
+
+
+def _warn(spec: ModalitySpec, cause: BaseException) -> None:
+    said = cause.fact if isinstance(cause, MmencodeError) else describe_error(cause)
+    warnings.warn(
+        f"the probes of modality {spec.name!r} of {origin_of(spec)} can't be used: {said}; its author should "
+        "correct them: until then its encoders are neither verified nor tried",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def texts() -> list[Any]:
+    """Make short and long texts."""
     return list(_TEXTS)
 
 
-def _images() -> list[Any]:
-    """Smooth colours, hard edges, and grain, at several shapes."""
-    images = []
+def images() -> list[Any]:
+    """Make pictures of smooth colours, hard edges, and grain, at several shapes."""
+    pictures = []
     for seed, (height, width) in enumerate(((240, 320), (300, 200), (256, 256), (180, 400))):
         draw = np.random.default_rng(seed)
         y, x = np.mgrid[0:height, 0:width] / max(height, width)
@@ -38,16 +92,16 @@ def _images() -> list[Any]:
         picture = np.stack(waves, axis=-1) * 90 + 128  # [h, w, 3]
         picture[height // 4 : height // 2, width // 3 :] = draw.uniform(0, 255, 3)
         picture += draw.normal(0, 12, picture.shape)
-        images.append(Image.fromarray(picture.clip(0, 255).astype(np.uint8)))
-    return images
+        pictures.append(Image.fromarray(picture.clip(0, 255).astype(np.uint8)))
+    return pictures
 
 
-def _sounds() -> list[Any]:
-    """Tones that fade, a rising tone, and noise, about a second each at 16 kHz."""
+def sounds() -> list[Any]:
+    """Make tones that fade, a rising tone, and noise, about a second each at 16 kHz."""
     time = np.arange(16000) / 16000
-    sounds = [
+    waves = [
         np.sin(2 * np.pi * 440 * time) * np.exp(-3 * time),
         np.sin(2 * np.pi * (100 + 1500 * time) * time),
         np.random.default_rng(0).normal(0, 0.2, 16000) * (1 - time),
     ]
-    return [Waveform(sound.astype(np.float32), 16000) for sound in sounds]
+    return [Waveform(sound.astype(np.float32), 16000) for sound in waves]

@@ -10,8 +10,10 @@ from typing import Any
 from ..encoder import Tensors
 from ..errors import InputError
 from ..inputs import Limits, reader
+from ..inputs.reading import require_limits
 from ..inputs.source import describe
 from ..isolation.fence import float32_by_default
+from ..plugins.core_modalities import CORE
 from .blame import forget_items, make_failure, make_late, place
 from .call import Call, Prepared
 from .feeding import Pace
@@ -31,20 +33,23 @@ def prepare_all(call: Call) -> Generator[Prepared | None, None, None]:
     again (tests/benchmarks/gains.py).
     """
     least = _FAST * call.tower.encoder.resolution if call.fast else 0
+    require_limits(call.tower.spec.modality, call.limits)
     read = reader(call.tower.spec.modality, least)
     return with_pauses(call.items, Preparer(call, read), _pace(call))
 
 
 def prepare_generated(call: Call) -> Generator[Prepared, None, None]:
-    """Preprocess generated items of the call's modality; none where only a plugin knows such items."""
-    return in_order(generated_items(call.tower.spec.modality), Preparer(call, _keep), _pace(call))
+    """Preprocess the probes of the call's modality; none where it declares none."""
+    modality = call.tower.spec.modality
+    read = _keep if modality in CORE else reader(modality)  # those of core are safe values already
+    return in_order(generated_items(modality), Preparer(call, read, Limits()), _pace(call))
 
 
 class Preparer:
     """Reads and preprocesses one item at a time; worker threads call it, several at once."""
 
-    def __init__(self, call: Call, read: Read) -> None:
-        self._read, self._limits = read, call.limits
+    def __init__(self, call: Call, read: Read, limits: Limits | None = None) -> None:
+        self._read, self._limits = read, call.limits if limits is None else limits
         self._encoder, self._name = call.tower.encoder, call.tower.spec.name
         self._forgets = call.on_error == "skip"
 

@@ -17,6 +17,7 @@ from ..embeddings.array_types import Numbers, Positions, Vectors
 from ..errors import InputError
 from ..inputs.batches import as_batch
 from ..inputs.owning import own_each
+from ..plugins.modalities import prompt_of
 from ..plugins.spec import TEXT
 from ..spaces.space import Space
 from ..zeroshot import Classifier, Duplicates
@@ -95,7 +96,7 @@ def zero_shot(
         counts={"items": len(found.rows), "classes": len(names)},
         digest=_digest(names, found.rows),
         sampling=sampling,
-        templates=_template_names(templates) or (space.spec(modality).prompt,),
+        templates=_template_names(templates) or (prompt_of(space.spec(modality)),),
         figures=tuple(_figures(found, depths, sampling)),
         classes=shares,
         confusions=tuple(found.confusions()),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..inputs.tables import FILES, item_in_folder, read_pairs
+from ..inputs.tables import item_in_folder, read_pairs
+from ..plugins.modalities import names_files, walked_modalities
 from ..zeroshot import Duplicates
 from ..zeroshot.labels import KEEP_REMEDY
 from .origin import LeftOut, Origin, is_empty_cell, make_key, read_table, read_word, require_column
@@ -49,8 +50,9 @@ def read_labelled_folder(
     Raises InputError for a class without files, a folder without classes, and names that are missing or
     shared; ValueError for a modality whose items are no files.
     """
-    if modality not in FILES:
-        raise ValueError(f"folders have items of {' and '.join(FILES)}, not {modality!r}: pass a table")
+    if not names_files(modality):
+        known = " and ".join(walked_modalities())
+        raise ValueError(f"folders have items of {known}, not {modality!r}: pass a table")
     top = Path(folder)
     entries = sorted(path for path in top.iterdir() if not path.name.startswith("."))
     files = {path.name: sorted(_files(path)) for path in entries if path.is_dir()}

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..inputs.tables import FILES, TableRow, read_rows
+from ..inputs.tables import TableRow, read_rows
+from ..plugins.modalities import names_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def make_key(item: Any, modality: str, path: str | os.PathLike[str], number: int
         return content_key(item)
     if not isinstance(item, str):
         raise _type_error(item, "an item", path, number)
-    return Path(item).as_posix() if modality in FILES else item
+    return Path(item).as_posix() if names_files(modality) else item
 
 
 def read_word(value: Any, path: str | os.PathLike[str], number: int) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
 from ..inputs.owning import own_each
-from ..plugins.spec import TEXT
+from ..plugins.modalities import find_modality
 from .columns import plain_metadata
 from .stamps import ContentStamp, stamp_of_bytes, stamp_of_file, stamp_of_status
 
@@ -99,5 +99,7 @@ def own_key(item: Any, place: int) -> str:
 
 
 def _path(modality: str, item: Any) -> str | None:
-    is_path = isinstance(item, os.PathLike) or (isinstance(item, str) and modality != TEXT)
-    return os.fsdecode(item) if is_path else None
+    if isinstance(item, str):
+        spec = find_modality(modality)
+        return item if spec is None or spec.names_files else None
+    return os.fsdecode(item) if isinstance(item, os.PathLike) else None

@@ -9,7 +9,8 @@ from typing import Literal
 from ..card import SpaceCard
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import InputError
-from ..inputs.walking import ENDINGS, Walk
+from ..inputs.walking import Walk, endings_of
+from ..plugins.modalities import walked_modalities
 from .entries import Entry
 from .results import Added, Failure
 from .store import Store
@@ -119,14 +120,30 @@ def _start_of_keys(folder: str) -> str:
 
 
 def _choose_modalities(card: SpaceCard, modalities: Sequence[str] | None) -> list[str]:
-    if modalities is None:
-        return [tower.modality for tower in card.towers if tower.modality in ENDINGS]
-    if unknown := [modality for modality in modalities if modality not in ENDINGS]:
+    walked = walked_modalities()
+    chosen = [tower.modality for tower in card.towers] if modalities is None else list(modalities)
+    unknown = [modality for modality in chosen if modality not in walked]
+    if unknown and modalities is not None:
         raise ValueError(
-            f"folders are searched for files of {' and '.join(ENDINGS)}, not {unknown[0]!r}: "
+            f"folders are searched for files of {' and '.join(walked)}, not {unknown[0]!r}: "
             "add such items with Index.add, with keys"
         )
-    return list(dict.fromkeys(modalities))
+    chosen = [modality for modality in dict.fromkeys(chosen) if modality in walked]
+    _require_own_endings(chosen)
+    return chosen
+
+
+def _require_own_endings(modalities: Sequence[str]) -> None:
+    """Raise ValueError where files of one ending would be of two modalities, since each has one row."""
+    seen: dict[str, str] = {}
+    for modality in modalities:
+        for ending in endings_of(modality):
+            other = seen.setdefault(ending, modality)
+            if other != modality:
+                raise ValueError(
+                    f"files that end in {ending} may be of the modality {other!r} or {modality!r}: say "
+                    f"which, modalities=[{other!r}], or --modality {other} on the command line"
+                )
 
 
 def _require_few(gone: Sequence[str], count: int, folder: str) -> None:

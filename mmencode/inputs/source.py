@@ -101,6 +101,12 @@ def read_bytes(item: Any, limits: Limits) -> bytes:
     current position to its end, however short each `read` is, and left open.
     """
     source = describe(item)
+    if not is_source(item):
+        raise InputError(
+            f"{type(item).__name__} is no file",
+            source=source,
+            remedy="pass a path, bytes or a binary file",
+        )
     if isinstance(item, (str, os.PathLike)):
         content = _read_path(item, source, limits)
     elif isinstance(item, (bytes, bytearray, memoryview)):

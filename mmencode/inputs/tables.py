@@ -13,9 +13,9 @@ from typing import Any
 from .._atomic import open_regular, size_of
 from ..errors import InputError, MmencodeError
 from ..errors.causes import fault_of, message_of
+from ..plugins.modalities import names_files
 from ..plugins.packages import import_package
 
-FILES = ("image", "audio")  # modalities whose items a table holds as paths
 _LONGEST = 2**24  # bytes of one line
 _BATCH = 16  # rows of Parquet that are made at once
 _ROWS = 16  # rows of Parquet for each byte of the file, besides 2^16 that any file may have
@@ -50,8 +50,8 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[TableRow]:
 
 
 def item_in_folder(item: Any, modality: str, folder: Path) -> Any:
-    """An item of a table; the path of an image or a recording is relative to the table's folder."""
-    if modality in FILES and isinstance(item, str) and "://" not in item:  # the reader refuses a URL
+    """An item of a table; the path of a picture or another file is relative to the table's folder."""
+    if names_files(modality) and isinstance(item, str) and "://" not in item:  # the reader refuses a URL
         return folder / item
     return item
 

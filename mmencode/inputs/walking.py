@@ -7,38 +7,24 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 
-from ..plugins.spec import AUDIO, IMAGE
-
-# Endings choose among a folder's files only; a file that is named itself is read whatever its ending.
-ENDINGS: Mapping[str, tuple[str, ...]] = {
-    IMAGE: (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".webp", ".gif", ".bmp"),
-        *(".dib", ".tif", ".tiff", ".avif", ".mpo", ".ppm", ".pgm", ".pbm", ".pnm"),
-    ),
-    AUDIO: (
-        *(".wav", ".wave", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga", ".aif"),
-        *(".aiff", ".aifc", ".au", ".snd", ".w64", ".rf64", ".caf", ".voc", ".sph", ".nist", ".avr"),
-        *(".pvf", ".paf", ".xi", ".htk"),
-    ),
-}
-# Endings that another package reads: its module, and its name for pip.
-_HEIC, _JXL, _AV = ("pillow_heif", "pillow-heif"), ("pillow_jxl", "pillow-jxl-plugin"), ("av", "av")
-EXTRA_ENDINGS: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    IMAGE: {".heic": _HEIC, ".heif": _HEIC, ".hif": _HEIC, ".jxl": _JXL},
-    AUDIO: dict.fromkeys(
-        (
-            *(".m4a", ".m4b", ".aac", ".mka", ".weba", ".wma", ".amr", ".awb", ".3ga", ".wv", ".ape"),
-            *(".tta", ".ac3"),
-        ),
-        _AV,
-    ),
-}
+from ..plugins.modalities import find_modality
 
 
 def endings_of(modality: str) -> tuple[str, ...]:
-    """The file endings of a modality that can be read with the installed packages; none for text."""
-    extra = EXTRA_ENDINGS.get(modality, {})
-    return (*ENDINGS.get(modality, ()), *(ending for ending, way in extra.items() if find_spec(way[0])))
+    """The file endings of a modality that can be read with the installed packages; none for text.
+
+    Endings choose among a folder's files only; a file that is named itself is read whatever its ending.
+    """
+    spec = find_modality(modality)
+    if spec is None:
+        return ()
+    return (*spec.endings, *(ending for ending, module, _ in spec.optional if find_spec(module)))
+
+
+def _all_endings(modality: str) -> set[str]:
+    """The endings of a modality, with those that another package would read."""
+    spec = find_modality(modality)
+    return set() if spec is None else {*spec.endings, *(ending for ending, _, _ in spec.optional)}
 
 
 class Walk:
@@ -60,14 +46,13 @@ class Walk:
         self._real = os.path.realpath(folder)
         self._follow = follow_links
         self._endings = endings_of(modality)
+        spec = find_modality(modality)
         self._missing = {
             ending: f"with the ending {ending}, which can be read after pip install {package}"
-            for ending, (_, package) in EXTRA_ENDINGS.get(modality, {}).items()
+            for ending, _, package in (() if spec is None else spec.optional)
             if ending not in self._endings
         }
-        self._others = {
-            ending for other in others for ending in (*ENDINGS[other], *EXTRA_ENDINGS.get(other, ()))
-        } - {*self._endings, *self._missing}
+        self._others = set().union(*map(_all_endings, others)) - {*self._endings, *self._missing}
 
     def __iter__(self) -> Iterator[str]:
         for root, names in self._folders():

@@ -8,14 +8,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
-from ..inputs import Limits, reader
-from ..inputs.source import describe, read_bytes
-from ..plugins.spec import AUDIO, IMAGE, TEXT
+from ..errors import EncoderError, InputError, NameClashError
+from ..errors.causes import message_of
+from ..inputs import Limits
+from ..inputs.showing import is_late, show_item, shows
+from ..inputs.source import describe
+from ..plugins.spec import AUDIO, IMAGE
 
 THUMBNAIL = (320, 240)
 SOUND_BYTES = 2**20
 PAGE_BYTES = 24 * 2**20
+
+_FAULTS = (InputError, NameClashError, EncoderError)  # the last for a target that isn't there
 
 # The formats that browsers play, by the first bytes of the file; a name may lie.
 _SOUNDS = {
@@ -46,12 +50,19 @@ def make_previews(
 ) -> Iterator[Preview]:
     """Make a preview of each `(modality, item)` in turn; media beyond `most` bytes in all are left out.
 
-    Items are read by mmencode.inputs, within the limits; one that can't be read gives a fault.
+    Items are read by mmencode.inputs, within the limits; one that can't be read gives a fault. Where a plugin
+    takes longer than `limits.wait` for one, it isn't asked about others of that modality.
     """
     limits = Limits() if limits is None else limits
     size = 0
+    slow: dict[str, str] = {}
     for modality, item in items:
-        found = make_preview(modality, item, limits)
+        try:
+            found = Preview(fault=slow[modality]) if modality in slow else _preview(modality, item, limits)
+        except _FAULTS as error:
+            found = Preview(fault=error.fact)
+            if is_late(error):
+                slow[modality] = error.fact
         if size + found.size > most:
             found = Preview(fault=f"left out: the page holds {most / 2**20:g} MiB of pictures and sounds")
         size += found.size
@@ -59,31 +70,57 @@ def make_previews(
 
 
 def make_preview(modality: str, item: Any, limits: Limits) -> Preview:
-    """Make the preview of one item; sounds over SOUND_BYTES, or that browsers can't play, give a fault."""
+    """Make the preview of one item, as its modality is shown; what prevents one gives a fault.
+
+    That is an item that can't be read, and a sound over SOUND_BYTES or that browsers can't play.
+    """
     try:
-        if modality == IMAGE:
-            return Preview(picture=make_thumbnail(item, limits=limits))
-        if modality == AUDIO:
-            return Preview(sound=embed_sound(item, limits=limits, most=SOUND_BYTES))
-    except InputError as error:
+        return _preview(modality, item, limits)
+    except _FAULTS as error:
         return Preview(fault=error.fact)
-    return Preview(words=str(item)) if modality == TEXT else Preview(fault=f"{modality} can't be shown")
+
+
+def _preview(modality: str, item: Any, limits: Limits) -> Preview:
+    how = shows(modality)
+    if how == "picture":
+        return Preview(picture=make_thumbnail(item, limits=limits, modality=modality))
+    if how == "sound":
+        return Preview(sound=embed_sound(item, limits=limits, most=SOUND_BYTES, modality=modality))
+    return Preview(words=show_item(modality, item, limits))
 
 
 def make_thumbnail(
-    item: Any, size: tuple[int, int] = THUMBNAIL, *, limits: Limits | None = None, quality: int = 80
+    item: Any,
+    size: tuple[int, int] = THUMBNAIL,
+    *,
+    limits: Limits | None = None,
+    quality: int = 80,
+    modality: str = IMAGE,
 ) -> str:
-    """Shrink an image to fit `size`, as the data URI of a JPEG; InputError when it can't be read."""
-    image = reader(IMAGE, least=2 * max(size))(item, Limits() if limits is None else limits)
-    image.thumbnail(size)
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=quality)
+    """Shrink the picture that is shown of an item to fit `size`, as the data URI of a JPEG.
+
+    Raises InputError when it can't be read.
+    """
+    shown = show_item(modality, item, Limits() if limits is None else limits, least=2 * max(size))
+    try:
+        shown.thumbnail(size)
+        content = io.BytesIO()
+        shown.save(content, "JPEG", quality=quality)
+    except (OSError, ValueError) as cause:  # a picture that a plugin gave, of no pixels say
+        raise InputError(
+            f"no thumbnail: {message_of(cause)}", source=describe(item), remedy="open the file itself"
+        ) from cause
     return _data_uri("image/jpeg", content.getvalue())
 
 
-def embed_sound(item: Any, *, limits: Limits | None = None, most: int | None = None) -> str:
-    """Embed a recording, unchanged, as a data URI; InputError for other formats and over `most` bytes."""
-    content = read_bytes(item, Limits() if limits is None else limits)
+def embed_sound(
+    item: Any, *, limits: Limits | None = None, most: int | None = None, modality: str = AUDIO
+) -> str:
+    """Embed the recording that is heard of an item, unchanged, as a data URI.
+
+    Raises InputError for formats that browsers don't play, and over `most` bytes.
+    """
+    content = show_item(modality, item, Limits() if limits is None else limits)
     kind = next((kind for kind, starts in _SOUNDS.items() if content.startswith(starts)), "")
     if not kind:
         raise InputError(

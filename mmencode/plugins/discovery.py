@@ -16,6 +16,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
+from typing import NamedTuple
 
 import pluggy
 from packaging.utils import canonicalize_name
@@ -26,11 +27,13 @@ from ..errors.causes import describe_error, message_of, printable, quote
 from .barring import VARIABLE, Choice, read_choice
 from .hookspecs import PROJECT, Hooks
 from .installed import PluginEntry, entry_of, find_entries
+from .modality import ModalitySpec
 from .requirements import admits, read_requirement
 from .spec import EncoderSpec
 from .undoing import undoing
 
 MOST = 10_000  # encoders that one plugin may declare; a family has any number of members
+KINDS = 100  # modalities that one plugin may declare
 SLOW = 1.0  # seconds that importing a plugin may take before that is said
 # Packages that take seconds to import, which a mere list of encoders must not wait for.
 HEAVY = (
@@ -44,9 +47,9 @@ _ASKING: ContextVar[bool] = ContextVar("asking", default=False)
 class Plugin:
     """One entry point of an installed distribution, with its declarations or the error that it failed with.
 
-    When the plugin fails, `specs` is empty, `error` is the reason and `cause` that reason in words. `seconds`
-    is the time that importing it took, and `notes` are hints for its author or its user. A plugin that is
-    `barred` was never asked.
+    When the plugin fails, `specs` and `modalities` are empty, `error` is the reason, and `cause` that in
+    words. `seconds` is the time that importing it took, and `notes` are hints for its author or its user. A
+    plugin that is `barred` was never asked.
     """
 
     distribution: str
@@ -58,6 +61,7 @@ class Plugin:
     cause: str = ""
     notes: tuple[str, ...] = ()
     barred: bool = False
+    modalities: tuple[ModalitySpec, ...] = ()
 
     def __post_init__(self) -> None:
         if self.error is not None and not self.cause:
@@ -67,6 +71,13 @@ class Plugin:
     def name(self) -> str:
         """The distribution's name as `canonicalize_name` writes it, by which it is known."""
         return canonicalize_name(self.distribution)
+
+
+class Declared(NamedTuple):
+    """The declarations of one plugin: its encoders and its modalities."""
+
+    specs: tuple[EncoderSpec, ...]
+    modalities: tuple[ModalitySpec, ...]
 
 
 def discover(entries: Iterable[EntryPoint] | None = None) -> tuple[Plugin, ...]:
@@ -103,14 +114,14 @@ def ask(entry: PluginEntry, choice: Choice | None = None) -> Plugin:
         misspelt = f"its group {quote(entry.group, 80)} isn't read: call it [project.entry-points.{PROJECT}]"
         return replace(plugin, notes=(misspelt,))
     notes: list[str] = []
-    specs: tuple[EncoderSpec, ...] = ()
+    declared = Declared((), ())
     error: Exception | None = None
     loaded, start = _heavy(), time.perf_counter()
     asking = _ASKING.set(True)
     with undoing(notes):
         try:
             _require_usable(entry)
-            specs = _ask_for_specs(EntryPoint(entry.name, entry.value, PROJECT).load())
+            declared = _ask_hooks(EntryPoint(entry.name, entry.value, PROJECT).load())
         except KeyboardInterrupt:
             raise
         except BaseException as cause:  # a panic out of Rust and pytest's Skipped are no Exceptions
@@ -122,9 +133,16 @@ def ask(entry: PluginEntry, choice: Choice | None = None) -> Plugin:
         notes.insert(0, f"slow: imports {', '.join(name for name in HEAVY if name in heavy)}")
     elif seconds > SLOW:
         notes.insert(0, f"slow: took {seconds:.1f} s")
-    if error is None and not specs:
+    if error is None and not any(declared):
         notes.insert(0, "declares nothing")
-    return replace(plugin, specs=specs, error=error, seconds=seconds, notes=tuple(notes))
+    return replace(
+        plugin,
+        specs=declared.specs,
+        modalities=declared.modalities,
+        error=error,
+        seconds=seconds,
+        notes=tuple(notes),
+    )
 
 
 def _heavy() -> set[str]:
@@ -170,8 +188,8 @@ def _require_usable(entry: PluginEntry) -> None:
             )
 
 
-def _ask_for_specs(plugin: object) -> tuple[EncoderSpec, ...]:
-    """Call the hook of one plugin; PluginError for a misspelt hook, SpecError for an invalid declaration."""
+def _ask_hooks(plugin: object) -> Declared:
+    """Call the hooks of one plugin; PluginError for a misspelt hook, SpecError for an invalid declaration."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Hooks)
     manager.register(plugin)
@@ -179,7 +197,7 @@ def _ask_for_specs(plugin: object) -> tuple[EncoderSpec, ...]:
     if not manager.get_hookcallers(plugin):
         raise PluginError(
             "it implements no hook of mmencode",
-            remedy="define mmencode_encoders() and decorate it with @mmencode.hookimpl",
+            remedy="define mmencode_encoders() or mmencode_modalities(), decorated with @mmencode.hookimpl",
         )
     specs: list[EncoderSpec] = []
     for declared in manager.hook.mmencode_encoders():
@@ -188,7 +206,14 @@ def _ask_for_specs(plugin: object) -> tuple[EncoderSpec, ...]:
                 raise SpecError(f"it declares more than {MOST} encoders", remedy="declare a family, name/*")
             specs.append(_validate(spec))
     _require_distinct(specs)
-    return tuple(specs)
+    kinds: list[ModalitySpec] = []
+    for declared in manager.hook.mmencode_modalities():
+        for kind in declared:
+            if len(kinds) == KINDS:
+                raise SpecError(f"it declares more than {KINDS} modalities", remedy="declare those it reads")
+            kinds.append(_validate_modality(kind))
+    _require_distinct_modalities(kinds)
+    return Declared(tuple(specs), tuple(kinds))
 
 
 def _validate(spec: object) -> EncoderSpec:
@@ -200,6 +225,24 @@ def _validate(spec: object) -> EncoderSpec:
             f"EncoderSpec.variant is {quote(spec.variant, 100)}", remedy="leave it out: the registry sets it"
         )
     return replace(spec)
+
+
+def _validate_modality(spec: object) -> ModalitySpec:
+    """Copy the spec of a modality, which checks all its fields again."""
+    if type(spec) is not ModalitySpec:
+        raise SpecError(
+            f"mmencode_modalities gave {quote(spec, 100)}", remedy="yield ModalitySpec objects only"
+        )
+    return replace(spec)
+
+
+def _require_distinct_modalities(specs: Iterable[ModalitySpec]) -> None:
+    """Raise SpecError for a modality that is declared twice."""
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.name in seen:
+            raise SpecError(f"modality {spec.name} is declared twice", remedy="declare it once")
+        seen.add(spec.name)
 
 
 def _require_distinct(specs: list[EncoderSpec]) -> None:
@@ -222,13 +265,16 @@ def _require_distinct(specs: list[EncoderSpec]) -> None:
 def _distinct(plugins: Iterable[Plugin]) -> list[Plugin]:
     """The plugins, where one fails that declares again what another entry point of its distribution does."""
     declared: dict[str, list[EncoderSpec]] = defaultdict(list)
+    kinds: dict[str, list[ModalitySpec]] = defaultdict(list)
     found = []
     for plugin in plugins:
         try:
             _require_distinct([*declared[plugin.name], *plugin.specs])
+            _require_distinct_modalities([*kinds[plugin.name], *plugin.modalities])
         except SpecError as error:
             error.fact += f", here and by another entry point of {plugin.distribution}"
-            plugin = replace(plugin, specs=(), error=error, cause="")
+            plugin = replace(plugin, specs=(), modalities=(), error=error, cause="")
         declared[plugin.name] += plugin.specs
+        kinds[plugin.name] += plugin.modalities
         found.append(plugin)
     return found

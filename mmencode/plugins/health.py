@@ -11,10 +11,10 @@ from difflib import get_close_matches
 from importlib.machinery import ModuleSpec
 
 from ..errors.causes import describe_error
+from .core_modalities import CORE
 from .discovery import Plugin
-from .spec import AUDIO, IMAGE, TEXT
 
-KNOWN = (TEXT, IMAGE, AUDIO)
+KNOWN = tuple(CORE)
 # Calls by which a module may bind names that aren't in its source.
 _DYNAMIC = {"globals", "vars", "exec", "setattr"}
 LONGEST = 2**21  # characters of a module that is parsed
@@ -23,9 +23,11 @@ LIKE = 0.85  # similarity to a known modality from which another is taken for a 
 
 def find_faults(plugin: Plugin) -> Iterator[str]:
     """Find faults of a plugin's declarations that would show when an encoder is loaded, each once."""
-    values = dict.fromkeys((name, getattr(spec, name)) for spec in plugin.specs for name in _LOOKS)
-    for name, value in values:
-        if value and (fault := _LOOKS[name](value)):
+    own = {spec.name for spec in plugin.modalities}
+    looks = [(name, getattr(spec, name), _LOOKS[name]) for spec in plugin.specs for name in _LOOKS]
+    looks += [(name, getattr(spec, name), _target_fault) for spec in plugin.modalities for name in _TARGETS]
+    for name, value, look in dict.fromkeys(looks):
+        if value and not (name == "modality" and value in own) and (fault := look(value)):
             yield f"{name} {value!r}: {fault}"
 
 
@@ -136,6 +138,7 @@ def _names(tree: ast.Module) -> set[str]:
     return found
 
 
+_TARGETS = ("reader", "value", "probes", "samples", "preview")
 _LOOKS: dict[str, Callable[[str], str]] = {
     "modality": _modality_fault,
     "target": _target_fault,

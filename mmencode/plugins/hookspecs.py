@@ -1,4 +1,4 @@
-"""The hook that a plugin implements; its docstring is a complete plugin."""
+"""The hooks that a plugin implements; each docstring is a complete plugin."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pluggy
 
+from .modality import ModalitySpec
 from .spec import EncoderSpec
 
 PROJECT = "mmencode"
@@ -48,5 +49,39 @@ class Hooks:
 
             [project.entry-points.mmencode]
             colours = "colours"
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def mmencode_modalities(self) -> Iterable[ModalitySpec]:
+        """Declare kinds of items beside text, image and audio, whose encoders any plugin may declare.
+
+        In `molecules/__init__.py`:
+
+            from mmencode import ModalitySpec, hookimpl
+
+            @hookimpl
+            def mmencode_modalities():
+                yield ModalitySpec(
+                    name="molecule",
+                    reader="molecules.items:read",
+                    limits=(("atoms", 1000),),
+                    endings=(".smi",),
+                    probes="molecules.items:probes",
+                )
+
+        In `molecules/items.py`:
+
+            from mmencode.errors import InputError
+            from mmencode.inputs import read_bytes
+
+            def read(item, limits):                        # item: a path, bytes or a binary file
+                line = read_bytes(item, limits).decode("ascii", "replace").strip()
+                if not line or len(line) > limits.declared["molecule.atoms"]:
+                    raise InputError("no molecule, or a large one", source="", remedy="leave it out")
+                return line
+
+            def probes():
+                return [b"CCO", b"c1ccccc1", b"CC(=O)O"]
         """
         raise NotImplementedError

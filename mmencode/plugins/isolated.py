@@ -22,6 +22,7 @@ from ..errors.causes import describe_error, printable, quote
 from .barring import Choice, read_choice
 from .discovery import Plugin, ask
 from .installed import PluginEntry, find_entries
+from .modality import ModalitySpec
 from .spec import EncoderSpec, Identity
 
 HEAVIEST = 300  # MiB that importing a plugin may take without a note
@@ -51,6 +52,7 @@ def answer(folder: str) -> None:
     notes = [*plugin.notes, *([f"takes {taken:.0f} MiB"] if taken > HEAVIEST else [])]
     content = {
         "specs": [asdict(spec) for spec in plugin.specs],
+        "modalities": [asdict(spec) for spec in plugin.modalities],
         "cause": plugin.cause,
         "seconds": plugin.seconds,
         "notes": notes,
@@ -102,9 +104,21 @@ def _read(path: Path) -> dict[str, Any]:
         )
         for spec in found["specs"]
     ]
+    modalities = [
+        ModalitySpec(
+            **{
+                **spec,
+                "endings": tuple(spec["endings"]),
+                "limits": tuple(map(tuple, spec["limits"])),
+                "optional": tuple(map(tuple, spec["optional"])),
+            }
+        )
+        for spec in found["modalities"]
+    ]
     cause = str(found["cause"])
     return {
         "specs": tuple(specs),
+        "modalities": tuple(modalities),
         "error": PluginError(cause) if cause else None,
         "cause": printable(cause, 1000),
         "seconds": float(found["seconds"]),

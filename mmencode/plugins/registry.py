@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .. import plugins as finding
 from ..errors import NameClashError, NoDefaultSpaceError, UnknownNameError
 from ..errors.suggestions import did_you_mean
+from .modality import ModalitySpec
 from .spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -25,12 +26,13 @@ class Registry(Mapping[str, EncoderSpec]):
     Iteration gives a family by its own name, `timm/*`; a lookup also takes the name of any of its members. A
     name belongs to one distribution, and encoders of others under that name are in `set_aside`. Where no
     owner can be told, the name is in `contested` with the distributions that claim it: it isn't in the
-    iteration, and a lookup raises NameClashError.
+    iteration, and a lookup raises NameClashError. `modalities` are settled likewise.
     """
 
     def __init__(self, plugins: tuple[Plugin, ...]) -> None:
         self.plugins = plugins
         owners = finding.settle(plugins)
+        self.modalities = finding.settle_modalities(plugins)
         self.set_aside = owners.set_aside
         self.contested = owners.contested
         self._encoders: dict[str, tuple[str, EncoderSpec]] = {}  # with the distribution
@@ -65,6 +67,13 @@ class Registry(Mapping[str, EncoderSpec]):
     def failed(self) -> tuple[Plugin, ...]:
         """The plugins that failed to load, each with its `error`."""
         return tuple(plugin for plugin in self.plugins if plugin.error is not None)
+
+    def modality(self, name: str) -> ModalitySpec | None:
+        """Find a modality by its name; None where nobody declares it, NameClashError where it's contested."""
+        if name in self.modalities.contested:
+            raise self._clash(f"modality {name!r}", self.modalities.contested[name])
+        _, found = self.modalities.owned.get(name, ("", None))
+        return found
 
     def distribution(self, name: str) -> str:
         """The distribution that declares this encoder; NameClashError for a contested name."""
@@ -130,15 +139,18 @@ class Registry(Mapping[str, EncoderSpec]):
         """Raise NameClashError for a name that several distributions claim with the same right."""
         if name not in self.contested:
             return
-        distributions = self.contested[name]
-        first = min(plugin.name for plugin in self.plugins if plugin.distribution in distributions)
         own = sorted(
             {spec.space_name for _, spec in self._encoders.values() if name in spec.aliases}
             - self.contested.keys()
         )
         by_name = f"load a space by its own name, {' or '.join(own)}; or " if own else ""
-        raise NameClashError(
-            f"{name!r} is declared by {' and '.join(distributions)}",
+        raise self._clash(repr(name), self.contested[name], by_name)
+
+    def _clash(self, what: str, distributions: tuple[str, ...], by_name: str = "") -> NameClashError:
+        """The error for what several distributions declare with the same right."""
+        first = min(plugin.name for plugin in self.plugins if plugin.distribution in distributions)
+        return NameClashError(
+            f"{what} is declared by {' and '.join(distributions)}",
             culprit=" and ".join(distributions),
             remedy=f"{by_name}keep one of them: bar the other, {finding.VARIABLE}=-{first} for one, or "
             f"uninstall it, pip uninstall {first}",

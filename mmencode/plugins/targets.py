@@ -19,11 +19,8 @@ def build(spec: EncoderSpec, target: str, **options: Any) -> Any:
     Errors of mmencode pass through, and so does a shortage of the process, such as memory or room on the
     disk. Raises EncoderError, which names the plugin, for anything else that the plugin's code raises.
     """
-    module, _, function = target.partition(":")
     try:
-        found: Any = import_module(module)
-        for part in function.split("."):
-            found = getattr(found, part)
+        found = find_target(target)
         return found(*([spec.variant] if spec.variant else []), **options)
     except (MmencodeError, KeyboardInterrupt):
         raise
@@ -36,6 +33,15 @@ def build(spec: EncoderSpec, target: str, **options: Any) -> Any:
             remedy="reinstall the plugin and what it needs, or tell its author; `mmencode plugins` shows its "
             "state",
         ) from cause
+
+
+def find_target(target: str) -> Any:
+    """Import what a target names, "package.module:name"; raises whatever that raises."""
+    module, _, name = target.partition(":")
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
 
 
 def culprit_of(spec: EncoderSpec) -> str:

@@ -24,8 +24,9 @@ from ..engine.call import OnError
 from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
 from ..inputs.owning import own_each
-from ..inputs.tables import FILES, item_in_folder, read_pairs
+from ..inputs.tables import item_in_folder, read_pairs
 from ..isolation.fence import own_numbers
+from ..plugins.modalities import names_files
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec
 from ..projection import Linear, Moments, Perceptron, Projection, add_moments, contrastive, procrustes, ridge
@@ -186,7 +187,7 @@ def hash_item(item: Any, modality: str, number: int) -> bytes:
 
     An item without content to compare, such as a file object that was read, is known by its number.
     """
-    if modality in FILES and isinstance(item, str | os.PathLike):
+    if names_files(modality) and isinstance(item, str | os.PathLike):
         content = Path(item).read_bytes()
     elif isinstance(item, str | bytes | bytearray):
         content = item.encode() if isinstance(item, str) else bytes(item)

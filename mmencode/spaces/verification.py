@@ -26,8 +26,8 @@ class Verification:
     space, card   the ids of the space that was verified, and of the card
     angles        by modality, the largest angle to the card's vectors, in degrees
     changes       by modality, the parts of the encoder's identity that differ: "weights", "tokenizer" ...
-    skipped       modalities of the card that couldn't be compared: their packages aren't installed, or only
-                  their plugin knows how to make items
+    skipped       modalities of the card that couldn't be compared: their packages aren't installed, or their
+                  plugin makes no probes
     tolerance     the largest angle that counts as no change, in degrees
     """
 
@@ -59,7 +59,7 @@ class Verification:
 
 
 def encode_probes(encode: Encode, modalities: Iterable[str]) -> Probes:
-    """Encode the probes of each modality, and round; a modality that only a plugin knows has no probes."""
+    """Encode the probes of each modality, and round; a modality that declares no probes has none."""
     rows = {
         modality: encode(modality, items).vectors
         for modality in modalities
@@ -84,10 +84,13 @@ def verify(encode: Encode, space: str, identities: Mapping[str, Identity], card:
     declared = {tower.modality: tower.identity for tower in card.towers}
     angles, changes = {}, {}
     for modality, identity in identities.items():
+        items = generated_items(modality)
+        if not items:
+            continue
         expected = np.array(card.probes[modality], np.float32)
-        angles[modality] = largest_angle(encode(modality, generated_items(modality)).vectors, expected)
+        angles[modality] = largest_angle(encode(modality, items).vectors, expected)
         changes[modality] = _differences(identity, declared[modality])
-    skipped = tuple(tower.modality for tower in card.towers if tower.modality not in identities)
+    skipped = tuple(tower.modality for tower in card.towers if tower.modality not in angles)
     return Verification(space, card.id, angles, changes, skipped)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..plugins.spec import AUDIO, IMAGE, TEXT
+from ..engine.generated import generated_items
+from ..inputs.reading import load_target
+from ..plugins.modalities import find_modality
 
 _WORDS = (
     *("a", "red", "car", "on", "the", "road", "and", "two", "dogs", "under", "an", "old", "bridge"),
@@ -18,12 +20,31 @@ _WORDS = (
 def sample_items(modality: str, count: int = 8) -> list[Any]:
     """Generate `count` different items of a modality: texts, RGB `PIL.Image`s, or `(waveform, rate)` pairs.
 
-    Raises ValueError for other modalities, whose conformance tests set `items` themselves.
+    For a modality that declares no samples they are its probes, at most `count`. Raises ValueError for one
+    that declares neither, whose conformance tests set `items` themselves.
     """
-    makers = {TEXT: _text, IMAGE: _image, AUDIO: _audio}
-    if modality not in makers:
+    spec = find_modality(modality)
+    if spec is not None and spec.samples:
+        return list(load_target(spec, "samples")(count))
+    items = generated_items(modality)[:count]
+    if not items:
         raise ValueError(f"there are no sample items of {modality!r}: set `items` to your own")
-    return [makers[modality](number) for number in range(count)]
+    return items
+
+
+def texts(count: int) -> list[str]:
+    """Generate texts of different lengths."""
+    return [_text(number) for number in range(count)]
+
+
+def images(count: int) -> list[Image.Image]:
+    """Generate pictures of different widths."""
+    return [_image(number) for number in range(count)]
+
+
+def sounds(count: int) -> list[tuple[np.ndarray[Any, Any], int]]:
+    """Generate tones of different lengths and rates."""
+    return [_audio(number) for number in range(count)]
 
 
 def _text(number: int) -> str:

@@ -14,6 +14,7 @@ from ..embeddings.array_types import Flags
 from ..embeddings.embeddings import Embeddings
 from ..errors import FitError, InputError, LabelError
 from ..isolation.guarding import Guard
+from ..plugins.modalities import prompt_of
 from ..plugins.spec import TEXT, Scoring
 from .bank import Bank, mean_rows
 from .calibration import Calibration, fit_calibration
@@ -245,7 +246,7 @@ class Classifier:
         own = self._labels.items is not None or self._labels.templates is not None
         if own or modality not in self._space.specs:
             return PLACE
-        return self._space.specs[modality].prompt
+        return prompt_of(self._space.specs[modality])
 
     def _all_embeddings(self, modality: str) -> Embeddings:
         """The vectors of all labels and, last, of the null class; they are encoded at the first call."""

@@ -39,7 +39,9 @@ def test_terminal_is_known_by_its_environment(environment, protocol):
 
 
 def test_images_stand_side_by_side_and_what_is_unreadable_is_blank(red):
-    sheet = np.asarray(strips.make_sheet([red, "/absent.png", red], (1, 2), Limits()))
+    sheet = np.asarray(
+        strips.make_sheet([("image", red), ("image", "/absent.png"), ("image", red)], (1, 2), Limits())
+    )
     assert sheet.shape == (16, 66, 4)
     assert sheet[0, 0].tolist() == [255, 0, 0, 255]
     assert not sheet[:, 22:44].any()
@@ -48,11 +50,11 @@ def test_images_stand_side_by_side_and_what_is_unreadable_is_blank(red):
 
 
 def test_images_beyond_the_limits_are_blank(red):
-    assert not np.asarray(strips.make_sheet([red], (1, 2), Limits(pixels=10))).any()
+    assert not np.asarray(strips.make_sheet([("image", red)], (1, 2), Limits(pixels=10))).any()
 
 
 def test_half_blocks_have_two_pixels_for_each_character(red):
-    lines = strips.draw_row([red], "blocks", Limits()).split("\n")
+    lines = strips.draw_row([("image", red)], "blocks", Limits()).split("\n")
     assert len(lines) == strips.ROWS
     assert lines[0].count("\x1b[38;2;255;0;0;48;2;255;0;0m▀") == 20
     assert "▀" not in lines[-1]
@@ -66,7 +68,8 @@ def test_kitty_gets_a_png_in_pieces(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (160, 200, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     pieces = re.findall(
-        r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", strips.draw_row([str(tmp_path / "noise.png")], "kitty", Limits())
+        r"\x1b_G([^;]*);([^\x1b]*)\x1b\\",
+        strips.draw_row([("image", str(tmp_path / "noise.png"))], "kitty", Limits()),
     )
     assert pieces[0][0] == "a=T,f=100,q=2,c=22,r=8,m=1"
     assert [keys for keys, _ in pieces[1:]] == ["m=1"] * (len(pieces) - 2) + ["m=0"]
@@ -77,7 +80,7 @@ def test_kitty_gets_a_png_in_pieces(tmp_path):
 def test_iterm2_gets_a_png_of_so_many_cells(red):
     found = re.fullmatch(
         r"\x1b]1337;File=inline=1;width=44;height=8;preserveAspectRatio=1:(.*)\a",
-        strips.draw_row([red, red], "iterm2", Limits()),
+        strips.draw_row([("image", red)] * 2, "iterm2", Limits()),
     )
     assert _png(found[1]).size == (440, 160)
 
@@ -101,7 +104,7 @@ def _unsixel(content):
 
 
 def test_sixels_paint_the_image_and_nothing_else(red):
-    pixels = _unsixel(strips.draw_row([red], "sixel", Limits()))
+    pixels = _unsixel(strips.draw_row([("image", red)], "sixel", Limits()))
     painted = pixels >= 0
     assert painted[:20, :40].all()
     assert painted.sum() == 20 * 40

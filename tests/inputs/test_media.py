@@ -17,7 +17,7 @@ from made_recordings import COUNT, RATE, TONE
 from mmencode.errors import InputError
 from mmencode.inputs import Limits
 from mmencode.inputs.audio import read
-from mmencode.inputs.walking import ENDINGS, EXTRA_ENDINGS
+from mmencode.plugins.core_modalities import CORE
 
 needs_av = pytest.mark.skipif(find_spec("av") is None, reason="needs PyAV: pip install av")
 
@@ -194,12 +194,14 @@ NOT_WRITTEN = {".wma", ".awb", ".ape"}  # by any encoder that PyAV brings everyw
 
 
 def test_every_ending_that_folders_are_searched_for_is_read(tmp_path):
-    assert {*ENDINGS["audio"]} == {*BY_ENDING, ".mp2"}
-    for ending in ENDINGS["audio"]:
+    assert {*CORE["audio"].endings} == {*BY_ENDING, ".mp2"}
+    for ending in CORE["audio"].endings:
         content = LAYER_2 if ending == ".mp2" else made.encoded(*BY_ENDING[ending], samples=TONE)
         (tmp_path / f"a{ending}").write_bytes(content)
         assert len(read(tmp_path / f"a{ending}", Limits()).samples) >= COUNT
 
 
 def test_every_ending_that_folders_are_searched_for_with_pyav_is_read_by_it():
-    assert {*EXTRA_ENDINGS["audio"]} == {ending for *_, ending in FORMATS.values() if ending} | NOT_WRITTEN
+    assert {ending for ending, _, _ in CORE["audio"].optional} == {
+        ending for *_, ending in FORMATS.values() if ending
+    } | NOT_WRITTEN

@@ -14,6 +14,7 @@ from __future__ import annotations
 from .declaration import DeclarationChecks
 from .items import ItemChecks
 from .manners import MannerChecks
+from .modality import ModalityChecks
 from .multi import MultiChecks
 from .suite import Suite
 from .vectors import VectorChecks
@@ -21,5 +22,7 @@ from .vectors import VectorChecks
 __all__ = ["EncoderConformance", "Suite"]
 
 
-class EncoderConformance(DeclarationChecks, VectorChecks, MultiChecks, ItemChecks, MannerChecks):
+class EncoderConformance(
+    DeclarationChecks, VectorChecks, MultiChecks, ItemChecks, ModalityChecks, MannerChecks
+):
     """The checks that an encoder keeps its contract; `Suite` documents the attributes to set."""
