@@ -15,8 +15,9 @@ from torch._subclasses import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms.functional import to_tensor
 
+from mmencode.engine.building import build_tower
 from mmencode.engine.runtime import Runtime
-from mmencode.engine.towers import build_tower, load_tower
+from mmencode.engine.towers import load_tower
 from mmencode.isolation.fence import own_numbers, plain_torch
 from mmencode.plugins.spec import EncoderSpec
 from mmencode.spaces.space import Space

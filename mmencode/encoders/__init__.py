@@ -17,7 +17,8 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
         yield EncoderSpec(
             name=f"openclip-{modality}/*",
             modality=modality,
-            target=f"mmencode.encoders.openclip:{modality}",
+            target="mmencode.encoders.openclip:towers",
+            shared=True,
             space="openclip/*",
             prompt="a photo of a {label}" if modality == IMAGE else "{label}",
             description="CLIP and its kin: openclip/<architecture>/<tag, or local file>, "

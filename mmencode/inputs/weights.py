@@ -97,12 +97,13 @@ def fill(
     culprit: str = "",
     optional: Collection[str] = (),
     ignored: Collection[str] = (),
+    unread: Collection[str] = (),
 ) -> set[str]:
     """Copy a state dict into a module whose tensors it must match; return the `optional` names it lacks.
 
     A common prefix of all names, such as a trainer's `model.`, is taken off; names in `ignored` are passed
-    over. Raises WeightsError, whose message begins with `origin`, for tensors that are missing, unexpected or
-    of another shape.
+    over, and of those in `unread` only the shapes are checked. Raises WeightsError, whose message begins with
+    `origin`, for tensors that are missing, unexpected or of another shape.
     """
     expected = module.state_dict()
     required = expected.keys() - set(optional)
@@ -110,7 +111,9 @@ def fill(
     state = {name: tensor for name, tensor in state.items() if name not in ignored}
     if wrong := _differences(state, expected, required):
         raise WeightsError(f"{origin}: {'; '.join(wrong)}", culprit=culprit, remedy=remedy)
-    module.load_state_dict(state, strict=False)
+    left = set(unread)
+    copied = {name: tensor for name, tensor in state.items() if name not in left}
+    module.load_state_dict(copied, strict=False)
     return set(expected) - state.keys()
 
 

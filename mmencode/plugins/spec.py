@@ -19,7 +19,7 @@ WIDEST = 2**24  # numbers of a vector
 SHIPPED = ".safetensors"  # the end of a projection that is a file
 _SHORTER = f"at most {LONGEST} characters"
 _WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
-_OTHERS = {"aliases", "requires", "dim", "bf16_cosine", "identity"}  # fields that are no strings
+_OTHERS = {"aliases", "requires", "dim", "bf16_cosine", "identity", "shared"}  # fields that are no strings
 _NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -74,6 +74,9 @@ class EncoderSpec:
     modality     "text", "image", "audio", or any other word of small letters, digits and _
     target       "package.module:function", called without arguments to build the Encoder; that of a family
                  is called with the rest of the name
+    shared       the target builds for several modalities at once: for all encoders of a space that name it,
+                 it is called once, with `modalities=`, a tuple of them, and gives a mapping from each of
+                 these to its Encoder. Networks that several of them use are in memory once
     dim          width of the embeddings; None only for a family
     space        the space of its embeddings; "" is a space of its own with the encoder's name.
                  All encoders of one space come from one distribution
@@ -121,6 +124,7 @@ class EncoderSpec:
     catalogue: str = ""
     card: str = ""
     joins: str = ""
+    shared: bool = False
     outputs: str = "one"
 
     def __post_init__(self) -> None:
@@ -253,6 +257,8 @@ def _check_types(spec: EncoderSpec) -> None:
         elif name == "bf16_cosine":
             valid = value is None or (type(value) is float and 0 < value <= 1)
             _require(valid, spec, name, "a float from 0 to 1, or None")
+        elif name == "shared":
+            _require(type(value) is bool, spec, name, "True or False")
         elif name == "identity":
             _require(value is None or type(value) is Identity, spec, "identity", "an Identity or None")
         else:

@@ -11,15 +11,17 @@ from .registry import registry
 from .spec import EncoderSpec
 
 
-def build(spec: EncoderSpec, target: str) -> Any:
+def build(spec: EncoderSpec, target: str, **options: Any) -> Any:
     """Import `target`, "package.module:function", and call it, with the rest of the name for a family.
+
+    `options` are passed on to it.
 
     Errors of mmencode pass through, and so does a shortage of the process, such as memory or room on the
     disk. Raises EncoderError, which names the plugin, for anything else that the plugin's code raises.
     """
     try:
         found = find_target(target)
-        return found(spec.variant) if spec.variant else found()
+        return found(*([spec.variant] if spec.variant else []), **options)
     except (MmencodeError, KeyboardInterrupt):
         raise
     except BaseException as cause:  # a panic out of Rust is no Exception

@@ -49,6 +49,7 @@ def join_encoders(members: Members, name: str, encoders: Mapping[str, Given]) ->
         members.runtime,
         members.saved_card(name, without=encoders),
         Joining(absent=absent, unproven=unproven),
+        {**dict.fromkeys(key for key in members.wanted if key in kept), **encoders},
     )
     made.share(members, kept)
     return made

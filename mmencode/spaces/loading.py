@@ -39,6 +39,7 @@ def load(
     fast: bool = False,
     compile: bool = False,
     trust: Trust | None = None,
+    modalities: Sequence[str] | None = None,
 ) -> Space:
     """Load a space by its name or alias, from the folder of a saved one, or the default space.
 
@@ -50,18 +51,22 @@ def load(
     its words decide what is fetched: pass trust="names" if you trust whoever made the folder. Local
     checkpoints need no trust.
 
+    With `modalities`, only encoders for these are kept, and the space is the same one. Where neither plugin
+    nor saved folder declares the identity of the others, they are built once to find it out, and let go.
+
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
 
     Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError; for a
     folder WeightsError or IdentityError when it isn't whole, or not what it was, SpaceMismatchError when no
     encoder of the space given is one of its families, and TrustError for other members of families without
-    trust, before anything is fetched; ValueError for a space beside another than a folder.
+    trust, before anything is fetched; UnknownModalityError for modalities that the space hasn't; ValueError
+    for a space beside another than a folder.
     """
     if trust not in (None, "names"):
         raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
     runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
-    return _load(name, space, trust, runtime=runtime, limits=limits, fast=fast)
+    return _load(name, space, trust, runtime=runtime, limits=limits, fast=fast, modalities=modalities)
 
 
 def load_gaining(
@@ -74,7 +79,9 @@ def load_gaining(
 ) -> Space:
     """Load a saved space with the modalities that installed plugins add to it; raises as `load`."""
     runtime = Runtime(device, dtype)
-    return _load(folder, None, trust, gaining=True, runtime=runtime, limits=limits, fast=False)
+    return _load(
+        folder, None, trust, gaining=True, runtime=runtime, limits=limits, fast=False, modalities=None
+    )
 
 
 def _load(
@@ -86,6 +93,7 @@ def _load(
     runtime: Runtime,
     limits: Limits | None,
     fast: bool,
+    modalities: Sequence[str] | None,
 ) -> Space:
     specs, saved, joining = _find(name, moved)
     if saved is not None and trust is None:
@@ -106,6 +114,7 @@ def _load(
         card=saved.card if saved else None,  # which has vectors to verify, and the same fingerprint
         way=way,
         joining=joining,
+        modalities=modalities,
     )
 
 

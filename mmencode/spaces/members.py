@@ -9,10 +9,11 @@ from dataclasses import replace
 from ..card import SpaceCard, TowerCard, tower_card
 from ..encoder import known
 from ..engine.runtime import Runtime
-from ..engine.towers import Tower, load_tower
-from ..errors import ClosedError, EncoderError, SpaceMismatchError, UnknownModalityError
+from ..engine.towers import Facts, Tower, load_towers
+from ..errors import ClosedError, EncoderError, MmencodeError, SpaceMismatchError, UnknownModalityError
 from ..isolation.copying import snapshot
 from ..isolation.guarding import Guard, loads
+from ..plugins.packages import missing_packages
 from ..plugins.spec import EncoderSpec
 from ..projection import Projection
 from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
@@ -21,6 +22,8 @@ from .joining import Joining, as_frame, as_joined, report_of, require_frame, req
 class Members:
     """The encoders of one space by modality, each loaded once on every device; safe in several threads.
 
+    Encoders that one target builds together are loaded together. Those of modalities that aren't `wanted` are
+    never kept; they are built only where the space's card can't be known without them.
     Those that join the space need another that defines it: without one, they define a space of their own.
     """
 
@@ -32,26 +35,49 @@ class Members:
         runtime: Runtime,
         card: SpaceCard | None,
         joining: Joining | None = None,
+        wanted: Iterable[str] | None = None,
     ) -> None:
         self.name, self.runtime = name, runtime
         self.joining = Joining() if joining is None else joining
         self.specs = {spec.modality: spec for spec in specs}
         if all(spec.joins for spec in self.specs.values()):
             self.specs = {modality: as_frame(spec, spec.space_name) for modality, spec in self.specs.items()}
+        self.wanted = tuple(self.specs) if wanted is None else self._require_wanted(wanted)
         self.projections = {modality: snapshot(given) for modality, given in projections.items()}
         self._led = self.specs | {
-            modality: _lead(self.spec(modality), given) for modality, given in self.projections.items()
+            modality: _lead(self._find(modality), given) for modality, given in self.projections.items()
         }
         self._saved = card
         self._card: SpaceCard | None = None
         self._frame = card and replace(card, towers=card.frame)
         self._digests: dict[str, str] = {}
         self._towers: dict[str, tuple[Tower, ...]] = {}
+        self._facts: dict[str, Facts] = {}
         self._closed = False
         self._lock = Guard()
 
+    def _require_wanted(self, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Put modalities into the order of the space; raises for none, one too many, and a bare string."""
+        if isinstance(wanted, str):
+            raise TypeError(f"modalities is {wanted!r}: make it a sequence of them, ({wanted!r},)")
+        asked = tuple(wanted)
+        if not asked:
+            raise ValueError("modalities is empty: name at least one, or leave it out for all of them")
+        for modality in asked:
+            self._find(modality)
+        return tuple(modality for modality in self.specs if modality in asked)
+
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
+        spec = self._find(modality)
+        if modality not in self.wanted:
+            raise UnknownModalityError(
+                f"space {self.name!r} was loaded without {modality!r}, for {', '.join(self.wanted)} only",
+                remedy=f"load it with modalities={(*self.wanted, modality)!r}, or without them for all",
+            )
+        return spec
+
+    def _find(self, modality: str) -> EncoderSpec:
         if modality not in self.specs:
             if modality in self.joining.absent:
                 raise copy(self.joining.absent[modality])  # since each raise adds frames to an error
@@ -80,22 +106,15 @@ class Members:
         with self._lock:
             self.require_open()
             if modality not in self._towers:
-                self.runtime.after_fork()
-                spec, given = self._led[modality], self.projections.get(modality)
                 self.prove(modality)
-                with loads.one(spec.name):
-                    towers = tuple(
-                        load_tower(spec, self.runtime, device, given) for device in self.runtime.devices
-                    )
-                if spec.joins and towers[0].dim not in self._widths():
-                    require_width(spec.name, towers[0].dim, self.frame())
-                self._towers[modality] = towers
+                self._load(modality)
+                self._require_width(modality)
             return self._towers[modality]
 
     def prove(self, modality: str) -> None:
         """Raise SpaceMismatchError for an encoder that joined the space unproven, and leads elsewhere."""
         if modality in self.joining.unproven:
-            require_frame(self.spec(modality).name, self.joining.unproven[modality], self.frame())
+            require_frame(self._find(modality).name, self.joining.unproven[modality], self.frame())
 
     def _is_proven(self, modality: str) -> bool:
         """Whether an encoder leads into this space, as far as that was left to be compared."""
@@ -104,6 +123,16 @@ class Members:
         except SpaceMismatchError:
             return False
         return True
+
+    def _require_width(self, modality: str) -> None:
+        """Raise SpaceMismatchError, and let it go, for an encoder that joined and has another width."""
+        spec, tower = self._led[modality], self._towers[modality][0]
+        if spec.joins and tower.dim not in self._widths():
+            try:
+                require_width(spec.name, tower.dim, self.frame())
+            except SpaceMismatchError:
+                del self._towers[modality]
+                raise
 
     def _widths(self) -> set[int | None]:
         """The widths that the encoders which define the space declare."""
@@ -130,14 +159,10 @@ class Members:
 
     def tower_card(self, modality: str) -> TowerCard:
         """Make the card of one modality's encoder, which is loaded unless its plugin declares it."""
-        spec = self._led[modality]
         known = self._saved.tower(modality) if self._saved else None
         if known is not None:
             return known
-        if spec.identity is not None and spec.dim is not None:
-            found = tower_card(spec, spec.identity)
-        else:
-            found = self.towers(modality)[0].card
+        found = self._find_facts(modality).card
         if not self.specs[modality].joins:
             return found
         return as_joined(found, report_of(self.specs[modality], self.projections.get(modality)))
@@ -163,7 +188,7 @@ class Members:
             )
         modalities = [modality for modality, spec in self.specs.items() if not spec.joins]
         towers = tuple(map(self.tower_card, modalities))
-        dims = {self._led[modality].dim or self.towers(modality)[0].dim for modality in modalities}
+        dims = {self._find_facts(modality).dim for modality in modalities}
         if len(dims) != 1:
             raise EncoderError(
                 f"the encoders of space {self.name!r} have widths {sorted(dims)}",
@@ -184,14 +209,78 @@ class Members:
         with other._lock:
             self._towers |= {key: other._towers[key] for key in modalities if key in other._towers}
 
+    def _find_facts(self, modality: str) -> Facts:
+        """Find the facts about an encoder as they are declared, or load it to find them out."""
+        spec = self._led[modality]
+        if spec.identity is not None and spec.dim is not None:
+            return Facts(tower_card(spec, spec.identity), spec.dim)
+        if modality not in self._facts:
+            self.require_open()
+            self._load(modality)
+        return self._facts[modality]
+
+    def _load(self, modality: str) -> None:
+        """Load an encoder with all that its target builds together; alone where these can't be loaded.
+
+        So what is wrong with one hurts no other; whoever asks for it gets its error.
+        """
+        self.runtime.after_fork()
+        together = self._together(modality)
+        with loads.one(self._led[modality].name):
+            try:
+                return self._load_all(together)
+            except MmencodeError:
+                if len(together) == 1:
+                    raise
+            self._load_all([self._led[modality]])
+
+    def _together(self, modality: str) -> list[EncoderSpec]:
+        """The specs that one call of the target serves, with this modality's, as far as they are needed."""
+        asked = self._led[modality]
+        return [
+            spec
+            for spec in self._led.values()
+            if spec is asked
+            or (
+                (asked.shared and spec.shared and spec.target == asked.target)
+                and spec.variant == asked.variant
+                and spec.modality not in self._towers
+                and (spec.modality in self.wanted or self._must_find_out(spec))
+                and not missing_packages(spec)
+            )
+        ]
+
+    def _must_find_out(self, spec: EncoderSpec) -> bool:
+        """Whether the space's card can't be made without building this encoder."""
+        known = self._frame is not None or spec.joins or spec.modality in self._facts
+        return not known and (spec.identity is None or spec.dim is None)
+
+    def _load_all(self, specs: list[EncoderSpec]) -> None:
+        wanted = [spec for spec in specs if spec.modality in self.wanted]
+        dropped = [spec for spec in specs if spec.modality not in self.wanted]
+        loaded: list[list[Tower]] = []
+        for device in self.runtime.devices if wanted else self.runtime.devices[:1]:
+            towers, facts = load_towers(wanted, self.runtime, device, self.projections, dropped)
+            self._facts |= facts
+            loaded.append(towers)
+            dropped = []  # the first device's have told what there is to know
+        self._towers |= {towers[0].spec.modality: towers for towers in zip(*loaded, strict=True)}
+
     def copy(self) -> Members:
         """Copy the members: both have the encoders that are loaded, and load others each for itself."""
         with self._lock:
             other = Members(
-                self.name, self.specs.values(), self.projections, self.runtime, self._saved, self.joining
+                self.name,
+                self.specs.values(),
+                self.projections,
+                self.runtime,
+                self._saved,
+                self.joining,
+                self.wanted,
             )
             other._card, other._frame = self._card, self._frame
             other._towers |= self._towers
+            other._facts |= self._facts
             other._closed = self._closed
         return other
 

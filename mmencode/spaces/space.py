@@ -51,6 +51,7 @@ class Space:
     Encoders are loaded when their modality is first used. One space may be used from several threads at
     once. `with` closes it at the end. `projections`, by modality, take the place of those that the specs
     name; they are copied. A space that was saved has its `card`, and `way` says how it is loaded elsewhere.
+    Of `modalities` that are given only these have encoders; the space is the same one.
 
     Encoders whose spec says what it `joins` add a modality to the space that the others define: its id stays
     what it was. `card.frame` and `card.joiners` list both. `joining` has the errors of those that can't.
@@ -72,12 +73,13 @@ class Space:
         card: SpaceCard | None = None,
         way: Way | None = None,
         joining: Joining | None = None,
+        modalities: Iterable[str] | None = None,
     ) -> None:
         self.name = name
         self.runtime = Runtime() if runtime is None else runtime
         self.limits = Limits() if limits is None else limits
         self.fast = fast
-        self._members = Members(name, specs, projections or {}, self.runtime, card, joining)
+        self._members = Members(name, specs, projections or {}, self.runtime, card, joining, modalities)
         self._way = way
         self._id: str | None = None
         self._bank = Bank()
@@ -85,7 +87,7 @@ class Space:
 
     @property
     def specs(self) -> Mapping[str, EncoderSpec]:
-        """The declaration of each encoder, by modality."""
+        """The declaration of each encoder of the space, by modality, whether it was asked for or not."""
         return self._members.specs
 
     @property
@@ -95,8 +97,9 @@ class Space:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities whose packages are installed; `encode` says what another one lacks."""
-        return tuple(modality for modality, spec in self.specs.items() if not missing_packages(spec))
+        """The modalities asked for whose packages are installed; `encode` says what another one lacks."""
+        wanted = self._members.wanted
+        return tuple(modality for modality in wanted if not missing_packages(self.specs[modality]))
 
     @property
     def dim(self) -> int:
@@ -383,8 +386,14 @@ class Space:
             spec if checked or missing_packages(spec) else replace(spec, identity=None)
             for spec in self.specs.values()
         ]
-        runtime, joining = Runtime("cpu", "float32"), self._members.joining
-        return Space(self.name, specs, projections=self.projections, runtime=runtime, joining=joining)
+        return Space(
+            self.name,
+            specs,
+            projections=self.projections,
+            runtime=Runtime("cpu", "float32"),
+            modalities=self._members.wanted,
+            joining=self._members.joining,
+        )
 
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
@@ -422,7 +431,8 @@ class Space:
     def __reduce__(self) -> tuple[Any, ...]:
         self._members.require_open()
         way = self._way or Way(Space, (self.name, tuple(self.specs.values())), pack(self.projections))
-        return Way.go, (way, self.id, {"runtime": self.runtime, "limits": self.limits, "fast": self.fast})
+        options = {"runtime": self.runtime, "limits": self.limits, "fast": self.fast}
+        return Way.go, (way, self.id, {**options, "modalities": self._members.wanted})
 
     def __copy__(self) -> Space:
         other = Space.__new__(Space)
@@ -439,7 +449,7 @@ class Space:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Space {self.name!r}: {', '.join(self.specs)}; {self.runtime!r}>"
+        return f"<Space {self.name!r}: {', '.join(self._members.wanted)}; {self.runtime!r}>"
 
     @contextmanager
     def _call(

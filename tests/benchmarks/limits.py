@@ -44,7 +44,7 @@ def passes(space: mmencode.Space, modality: str, items: list[object]) -> tuple[C
     prepared = [tower.encoder.preprocess(read(item, Limits())) for item in items]
     count = tower.budget.items(max(sum(t.numel() for t in item.values()) for item in prepared), space.runtime)
     batch = move(tower.encoder.collate(prepared[:count]), tower.device, tower.dtype)
-    plain = mmencode.engine.towers.build_tower(tower.spec)[0].to(
+    plain = mmencode.engine.building.build_tower(tower.spec)[0].to(
         tower.dtype
     )  # the counter doesn't know packed layers
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

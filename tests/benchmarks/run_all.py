@@ -22,6 +22,7 @@ NAMES = (
     "startup",
     "offline",
     "memory",
+    "towers",
     "classification",
     "index_search",
     "index_add",

@@ -8,22 +8,37 @@ one space.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from ...encoder import Encoder
+from ...plugins.spec import IMAGE, TEXT
 from .image import OpenClipImage
 from .source import find
 from .text import OpenClipText
 
 
-def image(variant: str) -> OpenClipImage:
+def towers(variant: str, modalities: Collection[str] = (IMAGE, TEXT)) -> dict[str, Encoder]:
+    """Build the image and the text tower of one set of weights, or one of them, whose weights alone are read.
+
+    Raises UnknownNameError or WeightsError when there is none.
+    """
+    source = find(variant)
+    model = source.model(modalities)
+    built: dict[str, Encoder] = {}
+    if IMAGE in modalities:
+        built[IMAGE] = OpenClipImage(model)
+        built[IMAGE].architecture = source.architecture("image")
+    if TEXT in modalities:
+        built[TEXT] = OpenClipText(model, source.tokenizer())
+        built[TEXT].architecture = source.architecture("text")
+    return built
+
+
+def image(variant: str) -> Encoder:
     """Build the image tower of one set of weights; UnknownNameError or WeightsError when there is none."""
-    source = find(variant)
-    encoder = OpenClipImage(source.model())
-    encoder.architecture = source.architecture("image")
-    return encoder
+    return towers(variant, (IMAGE,))[IMAGE]
 
 
-def text(variant: str) -> OpenClipText:
+def text(variant: str) -> Encoder:
     """Build the text tower of one set of weights; UnknownNameError or WeightsError when there is none."""
-    source = find(variant)
-    encoder = OpenClipText(source.model(), source.tokenizer())
-    encoder.architecture = source.architecture("text")
-    return encoder
+    return towers(variant, (TEXT,))[TEXT]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ _DRAWS = {
 }
 _BIG_VISION = ".npz"
 _SCALES = ("logit_scale", "logit_bias")
+_PLACES = {"image": "visual.", "text": "text."}
 _POSITIONS = "positional_embedding"
 _POSITION_IDS = "text.transformer.embeddings.position_ids"  # of older versions of transformers
 
@@ -37,7 +38,8 @@ _POSITION_IDS = "text.transformer.embeddings.position_ids"  # of older versions 
 class _Undrawn(TorchFunctionMode):
     """Skips drawing initial weights, most of a large model's loading time; the checkpoint replaces them all.
 
-    It surely does, since it must have every tensor but the scales, which aren't drawn.
+    It surely does, since it must have every tensor but the scales, which aren't drawn; a tower that isn't
+    wanted is dropped.
     """
 
     def __torch_function__(
@@ -49,9 +51,18 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **options)
 
 
-def load(settings: Mapping[str, Any], path: Path, name: str, *, own: bool, resize: bool = False) -> Any:
+def load(
+    settings: Mapping[str, Any],
+    path: Path,
+    name: str,
+    towers: Collection[str],
+    *,
+    own: bool,
+    resize: bool = False,
+) -> Any:
     """Build the model that the settings describe, in float32 and with a separate text tower, from a file.
 
+    Only the weights of `towers`, "image" and "text", are copied; those of others have the right sizes, too.
     With `own`, the settings are open_clip's; others are first checked to describe no larger model than the
     file has weights for. With `resize`, position embeddings of another image size or context are
     interpolated, as open_clip does unasked. Where the file lacks the scale or bias that training gives,
@@ -68,7 +79,9 @@ def load(settings: Mapping[str, Any], path: Path, name: str, *, own: bool, resiz
         resize_pos_embed(state, model)
         resize_text_pos_embed(state, model)
     origin = f"{str(path)!r} doesn't hold the weights of open_clip's {name!r}"
-    lacking = fill(model, state, origin, _remedy(model, state), optional=_SCALES)
+    places = tuple(place for tower, place in _PLACES.items() if tower not in towers)
+    unread = [tensor for tensor in model.state_dict() if tensor.startswith(places)]
+    lacking = fill(model, state, origin, _remedy(model, state), optional=_SCALES, unread=unread)
     if lacking & set(_SCALES):
         model.logit_scale = None
     return model.eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,10 @@ class Source:
     options: Mapping[str, Any] = field(default_factory=dict)
     resize: bool = False
 
-    def model(self) -> Any:
-        """Build the whole model in float32, with the towers `visual` and `text` whatever its class.
+    def model(self, towers: Collection[str] = ("image", "text")) -> Any:
+        """Build the model in float32, with the weights of `towers` in `visual` and `text` whatever its class.
+
+        The other tower has the sizes that it should have, and no numbers.
 
         Raises WeightsError when the weights can't be obtained, are damaged or of another architecture.
         """
@@ -65,7 +67,7 @@ class Source:
                 prepared = preparation(self._hub_config().get("preprocess_cfg") or {}, self.name)
             own = not self.name.startswith((_HUB, _FOLDER))
             file = Path(self.weights) if self.folder is not None else Path(self._fetch())
-            model = openclip_model.load(settings, file, self.name, own=own, resize=self.resize)
+            model = openclip_model.load(settings, file, self.name, towers, own=own, resize=self.resize)
             prepared["size"] = model.visual.image_size
             set_model_preprocess_cfg(model, merge_preprocess_dict(PreprocessCfg(), prepared))
         except MmencodeError:

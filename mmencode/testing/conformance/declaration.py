@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import SkipTest
 
 from ...encoder import identify
-from ...engine.towers import build_tower
+from ...engine.building import build_tower
 from ...errors import UnknownNameError
 from ...plugins.places import place_in
 from ...plugins.registry import registry

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ...encoder import Encoder
+from ...engine.building import build_encoder
 from ...isolation.fence import own_numbers
 from ...plugins.spec import EncoderSpec
-from ...plugins.targets import build
 
 _MODULE = "_mmencode_handed"
 State = dict[str, tuple[object, ...]]
@@ -25,8 +25,7 @@ State = dict[str, tuple[object, ...]]
 def build_raw(spec: EncoderSpec) -> Encoder:
     """Call the spec's target, and give its encoder as it is, before a space prepares it."""
     with own_numbers():  # random weights leave the user's generators alone
-        encoder: Encoder = build(spec, spec.target)
-    return encoder
+        return build_encoder(spec)
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def retarget(spec: EncoderSpec, give: Callable[[], Encoder]) -> Iterator[Encoder
     module.give = lambda *variant: give()
     sys.modules[name] = module
     try:
-        yield replace(spec, target=f"{name}:give")
+        yield replace(spec, target=f"{name}:give", shared=False)
     finally:
         del sys.modules[name]
 

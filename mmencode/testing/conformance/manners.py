@@ -15,8 +15,9 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ...encoder import Encoder
+from ...engine.building import build_tower
 from ...engine.runtime import Runtime, devices
-from ...engine.towers import build_tower, load_tower
+from ...engine.towers import load_tower
 from ...errors import IdentityError
 from ...spaces.space import Space
 from . import elsewhere, handed

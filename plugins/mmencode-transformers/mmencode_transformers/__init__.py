@@ -54,25 +54,34 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
         yield _family(
             f"clip-{modality}",
             modality,
-            f"clip:{modality}",
+            "clip:towers",
             "CLIP, SigLIP, SigLIP 2: transformers/clip/<id or folder>",
             space="clip",
             prompt=prompt,
+            shared=True,
         )
     for modality in ("audio", "text"):
         prompt = "the sound of {label}" if modality == "audio" else "{label}"
         yield _family(
             f"clap-{modality}",
             modality,
-            f"clap:{modality}",
+            "clap:towers",
             "CLAP: transformers/clap/<id or folder>",
             space="clap",
             prompt=prompt,
+            shared=True,
         )
 
 
 def _family(
-    name: str, modality: str, target: str, description: str, *, space: str = "", prompt: str = "{label}"
+    name: str,
+    modality: str,
+    target: str,
+    description: str,
+    *,
+    space: str = "",
+    prompt: str = "{label}",
+    shared: bool = False,
 ) -> EncoderSpec:
     return EncoderSpec(
         name=f"transformers/{name}/*",
@@ -83,4 +92,5 @@ def _family(
         description=description,
         licence="each checkpoint its own",
         source=_SOURCE,
+        shared=shared,
     )

@@ -7,6 +7,7 @@ recording has one vector.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,19 @@ from torch.nn.functional import interpolate, normalize
 from transformers import AutoFeatureExtractor
 from transformers.audio_utils import spectrogram, window_function
 
-from mmencode import Scoring, Tensors
+from mmencode import Encoder, Scoring, Tensors
 from mmencode.errors import WeightsError
 
-from .loading import describe, load, load_config, load_extractor, read_scale, require_kind, require_whole
+from .loading import (
+    describe,
+    keep,
+    load,
+    load_config,
+    load_extractor,
+    read_scale,
+    require_kind,
+    require_whole,
+)
 from .recordings import Samples, Windowed
 from .sources import Checkpoint, find
 from .text import context
@@ -101,10 +111,24 @@ class ClapAudio(Windowed):
         return self._scoring
 
 
-def audio(variant: str) -> ClapAudio:
-    """Build the audio tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
-    checkpoint, model, missing = _model(variant)
+def towers(variant: str, modalities: Collection[str] = ("audio", "text")) -> dict[str, Encoder]:
+    """Build the audio and the text tower of `<id or folder>`, or one of them, whose weights alone are read.
+
+    Raises UnknownNameError or WeightsError when there is none.
+    """
+    checkpoint = find(variant, _FAMILY)
+    config = load_config(checkpoint)
+    require_kind(checkpoint, config, ("clap",), _FAMILY)
+    model, missing = load(checkpoint, config)
+    built = {modality: _TOWERS[modality](checkpoint, model, missing) for modality in modalities}
+    for encoder in built.values():
+        encoder.architecture = checkpoint.architecture
+    return built
+
+
+def _audio(checkpoint: Checkpoint, model: Any, missing: set[str]) -> ClapAudio:
     require_whole(checkpoint, model, missing, model.audio_model, model.audio_projection)
+    keep(model.audio_model, model.audio_projection)
     settings = load_extractor(checkpoint, AutoFeatureExtractor)
     expected = "fusion" if model.config.audio_config.enable_fusion else "rand_trunc"
     if settings.truncation != expected:
@@ -116,27 +140,18 @@ def audio(variant: str) -> ClapAudio:
         )
     scale = read_scale(model.logit_scale_a.exp(), "logit_scale_a", missing, checkpoint)
     scoring = None if scale is None else Scoring(kind="softmax", scale=scale)
-    encoder = ClapAudio(model.audio_model, model.audio_projection, settings, scoring)
-    encoder.architecture = checkpoint.architecture
-    return encoder
+    return ClapAudio(model.audio_model, model.audio_projection, settings, scoring)
 
 
-def text(variant: str) -> TowerText:
-    """Build the text tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
-    checkpoint, model, missing = _model(variant)
+def _text(checkpoint: Checkpoint, model: Any, missing: set[str]) -> TowerText:
     require_whole(checkpoint, model, missing, model.text_model, model.text_projection)
+    keep(model.text_model, model.text_projection)
     tokenizer = CheckpointTokenizer(checkpoint, model.config.text_config, context(model.text_model))
     width = int(model.text_projection.linear2.out_features)
-    encoder = TowerText(model.text_model, model.text_projection, width, tokenizer)
-    encoder.architecture = checkpoint.architecture
-    return encoder
+    return TowerText(model.text_model, model.text_projection, width, tokenizer)
 
 
-def _model(variant: str) -> tuple[Checkpoint, Any, set[str]]:
-    checkpoint = find(variant, _FAMILY)
-    config = load_config(checkpoint)
-    require_kind(checkpoint, config, ("clap",), _FAMILY)
-    return checkpoint, *load(checkpoint, config)
+_TOWERS: dict[str, Callable[[Checkpoint, Any, set[str]], Encoder]] = {"audio": _audio, "text": _text}
 
 
 def _pad(samples: Samples, length: int, padding: str) -> Samples:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import AutoImageProcessor
 
-from mmencode import Scoring, Tensors
+from mmencode import Encoder, Scoring, Tensors
 
 from .image import ImageTower
-from .loading import load, load_config, load_extractor, read_scale, require_kind, require_whole
+from .loading import keep, load, load_config, load_extractor, read_scale, require_kind, require_whole
 from .sources import Checkpoint, find, modules_of
 from .tokenizer import CheckpointTokenizer
 from .towers import TowerText
@@ -42,37 +43,42 @@ class ClipImage(ImageTower):
         return self._scoring
 
 
-def image(variant: str) -> ClipImage:
-    """Build the image tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
-    checkpoint, model, missing = _model(variant)
+def towers(variant: str, modalities: Collection[str] = ("image", "text")) -> dict[str, Encoder]:
+    """Build the image and the text tower of `<id or folder>`, or one of them, whose weights alone are read.
+
+    Raises UnknownNameError or WeightsError when there is none.
+    """
+    checkpoint = _of_sentence_transformers(find(variant, _FAMILY))
+    config = load_config(checkpoint)
+    require_kind(checkpoint, config, _KINDS, _FAMILY)
+    model, missing = load(checkpoint, config)
+    built = {modality: _TOWERS[modality](checkpoint, model, missing) for modality in modalities}
+    for encoder in built.values():
+        encoder.architecture = checkpoint.architecture
+    return built
+
+
+def _image(checkpoint: Checkpoint, model: Any, missing: set[str]) -> ClipImage:
     projection = getattr(model, "visual_projection", nn.Identity())
     require_whole(checkpoint, model, missing, model.vision_model, projection)
+    keep(model.vision_model, projection)
     processor = load_extractor(checkpoint, AutoImageProcessor)
     scoring = _scoring(checkpoint, model, missing)
-    encoder = ClipImage(model.vision_model, projection, _width(model), processor, scoring)
-    encoder.architecture = checkpoint.architecture
-    return encoder
+    return ClipImage(model.vision_model, projection, _width(model), processor, scoring)
 
 
-def text(variant: str) -> TowerText:
-    """Build the text tower of `<id or folder>`; UnknownNameError or WeightsError when there is none."""
-    checkpoint, model, missing = _model(variant)
+def _text(checkpoint: Checkpoint, model: Any, missing: set[str]) -> TowerText:
     projection = getattr(model, "text_projection", nn.Identity())
     require_whole(checkpoint, model, missing, model.text_model, projection)
+    keep(model.text_model, projection)
     config = model.config.text_config
     context = int(config.max_position_embeddings)
     padded = 0 if model.config.model_type == "clip" else context
     tokenizer = CheckpointTokenizer(checkpoint, config, context, context=padded)
-    encoder = TowerText(model.text_model, projection, _width(model), tokenizer)
-    encoder.architecture = checkpoint.architecture
-    return encoder
+    return TowerText(model.text_model, projection, _width(model), tokenizer)
 
 
-def _model(variant: str) -> tuple[Checkpoint, Any, set[str]]:
-    checkpoint = _of_sentence_transformers(find(variant, _FAMILY))
-    config = load_config(checkpoint)
-    require_kind(checkpoint, config, _KINDS, _FAMILY)
-    return checkpoint, *load(checkpoint, config)
+_TOWERS: dict[str, Callable[[Checkpoint, Any, set[str]], Encoder]] = {"image": _image, "text": _text}
 
 
 def _of_sentence_transformers(checkpoint: Checkpoint) -> Checkpoint:

@@ -13,7 +13,7 @@ from transformers import AutoImageProcessor
 from mmencode import Encoder, Tensors
 from mmencode.encoders.pixels import fit_to_crop, fit_to_resize, fit_to_squeeze
 
-from .loading import describe, drop, load, load_config, load_extractor, require_kind, require_whole
+from .loading import describe, drop, keep, load, load_config, load_extractor, require_kind, require_whole
 from .sources import find
 from .text import split_option
 
@@ -104,6 +104,7 @@ def build(variant: str) -> ImageEncoder:
     model, missing = load(checkpoint, config)
     drop(model, "pooler")
     require_whole(checkpoint, model, missing, model)
+    keep(model)
     encoder = ImageEncoder(model, load_extractor(checkpoint, AutoImageProcessor), pooled)
     encoder.architecture = checkpoint.architecture
     return encoder

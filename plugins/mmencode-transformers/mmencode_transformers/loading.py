@@ -145,6 +145,15 @@ def require_whole(checkpoint: Checkpoint, model: nn.Module, missing: set[str], *
         )
 
 
+def keep(*parts: nn.Module) -> None:
+    """Copy the parameters of parts that are used out of the checkpoint's file, which stays mapped otherwise.
+
+    Who saves another checkpoint there would change them, and all of the file would count as memory.
+    """
+    for parameter in nn.ModuleList(parts).parameters():
+        parameter.data = parameter.data.clone()
+
+
 def drop(module: Any, *names: str) -> None:
     """Remove unused parts of a module, so that their weights, perhaps random, don't count in its identity."""
     for name in names:

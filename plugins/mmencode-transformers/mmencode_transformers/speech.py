@@ -10,7 +10,7 @@ from transformers import AutoFeatureExtractor
 from mmencode import Encoder
 
 from .frames import Spectrogram, ast, whisper
-from .loading import load, load_config, load_extractor, require_kind, require_whole
+from .loading import keep, load, load_config, load_extractor, require_kind, require_whole
 from .sources import find
 from .text import split_option
 from .waves import WaveEncoder
@@ -47,6 +47,7 @@ def build(variant: str) -> Encoder:
     model = whole.get_encoder() if config.is_encoder_decoder else whole
     vars(model)["_parameters"].pop("masked_spec_embed", None)  # used in training only, and often not saved
     require_whole(checkpoint, whole, missing, model)
+    keep(model)
     encoder = _BUILDERS[config.model_type](model, load_extractor(checkpoint, AutoFeatureExtractor), pooled)
     encoder.architecture = checkpoint.architecture
     return encoder

@@ -16,7 +16,7 @@ from mmencode import Encoder, Tensors, pooling
 from mmencode.encoder import pad_rows
 from mmencode.errors import UnknownNameError, WeightsError
 
-from .loading import drop, load, load_config, require_whole
+from .loading import drop, keep, load, load_config, require_whole
 from .sources import Checkpoint, find
 from .tokenizer import CheckpointTokenizer
 
@@ -118,6 +118,7 @@ def text_model(checkpoint: Checkpoint) -> Any:
         )
     drop(model, "pooler")
     require_whole(checkpoint, whole, missing, model)
+    keep(model)
     return model
 
 

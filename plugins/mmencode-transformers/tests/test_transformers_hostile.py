@@ -13,7 +13,7 @@ import zipfile
 import pytest
 import tiny
 import torch
-from mmencode_transformers.clap import audio
+from mmencode_transformers.clap import towers as clap
 from mmencode_transformers.image import build as build_image
 from mmencode_transformers.sentence import build as build_sentence
 from mmencode_transformers.text import build
@@ -170,9 +170,9 @@ def test_settings_that_are_nested_for_ever_are_named(copied):
     [
         ("dinov2", build_image, "cls:", {"size": {"height": 100_000, "width": 100_000}}),
         ("dinov2", build_image, "cls:", {"crop_size": {"height": 10**9, "width": 10**9}}),
-        ("clap", audio, "", {"feature_size": 10**7}),
-        ("clap", audio, "", {"fft_window_size": 10**9}),
-        ("clap", audio, "", {"nb_max_samples": 10**12}),
+        ("clap", clap, "", {"feature_size": 10**7}),
+        ("clap", clap, "", {"fft_window_size": 10**9}),
+        ("clap", clap, "", {"nb_max_samples": 10**12}),
     ],
 )
 def test_preprocessing_to_sizes_that_no_item_has_is_refused(copied, kind, make, prefix, change):

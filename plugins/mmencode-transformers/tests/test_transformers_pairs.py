@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import tiny
@@ -11,6 +13,7 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 import mmencode
+from mmencode.errors import WeightsError
 from mmencode.testing import sample_items
 
 RATE = 8000  # of the tiny CLAP, whose windows are 5 s
@@ -175,17 +178,69 @@ def test_sounds_and_texts_share_a_space_and_its_scale(checkpoint, load):
     np.testing.assert_allclose(classified.probabilities(), exponentials / exponentials.sum(), atol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "other"), [("clip", "image"), ("siglip", "image"), ("clap", "audio")])
+def test_both_towers_are_read_once_and_share_nothing_else(name, other, checkpoint, load, monkeypatch):
+    from mmencode_transformers import loading
+
+    read = []
+    original = loading.read_weights
+    monkeypatch.setattr(loading, "read_weights", lambda found: read.append(found) or original(found))
+    space = load(f"transformers/{'clap' if name == 'clap' else 'clip'}/{checkpoint(name)}")
+    for modality in ("text", other):
+        space.encode(modality, sample_items(modality)[:2])
+    assert len(read) == 1
+
+
+@pytest.mark.filterwarnings("ignore:a text is longer")
+@pytest.mark.parametrize("name", ["clip", "clap"])
+def test_a_text_tower_needs_no_file_of_the_other_once_the_space_is_saved(name, checkpoint, load, tmp_path):
+    folder = shutil.copytree(checkpoint(name), tmp_path / "there")
+    whole = load(f"transformers/{name}/{folder}")
+    expected = whole.encode("text", ["a dog"])
+    whole.save(tmp_path / "saved")
+    (folder / "preprocessor_config.json").unlink()
+    part = load(tmp_path / "saved", modalities=("text",))
+    np.testing.assert_array_equal(part.encode("text", ["a dog"]), expected)
+    assert part.id == whole.id
+    together = load(
+        tmp_path / "saved"
+    )  # its other tower can't be built any more, which hurts this one nothing
+    np.testing.assert_array_equal(together.encode("text", ["a dog"]), expected)
+    with pytest.raises(WeightsError, match="preprocessor_config"):
+        together.tower("image" if name == "clip" else "audio")
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "modality"),
+    [
+        ("clip/", "clip", "image"),
+        ("clip/", "clip", "text"),
+        ("clap/", "clap", "audio"),
+        ("text/mean:", "bert", "text"),
+        ("image/cls:", "dinov2", "image"),
+        ("speech/mean:", "wav2vec2", "audio"),
+    ],
+)
+def test_a_file_that_is_written_over_changes_no_loaded_encoder(
+    family, name, modality, checkpoint, load, tmp_path
+):
+    folder, items = shutil.copytree(checkpoint(name), tmp_path / "there"), sample_items(modality)
+    space = load(f"transformers/{family}{folder}")
+    expected = space.encode(modality, items)
+    with (folder / "model.safetensors").open("r+b") as file:  # as a training that saves again does
+        size = file.seek(0, 2)
+        file.seek(0)
+        file.write(bytes(size))
+    np.testing.assert_array_equal(space.encode(modality, items), expected)
+
+
 def test_an_extractor_of_the_other_kind_is_refused(checkpoint, tmp_path):
-    import shutil
-
-    from mmencode_transformers.clap import audio
-
-    from mmencode.errors import WeightsError
+    from mmencode_transformers.clap import towers
 
     shutil.copytree(checkpoint("clap"), tmp_path / "clap")
     shutil.copy(checkpoint("clap_fused") / "preprocessor_config.json", tmp_path / "clap")
     with pytest.raises(WeightsError, match=r"'fusion'.*'rand_trunc'"):
-        audio(str(tmp_path / "clap"))
+        towers(str(tmp_path / "clap"))
 
 
 def test_tokens_of_texts_are_their_own(checkpoint, load):

@@ -13,8 +13,8 @@ import pytest
 import torch
 from huggingface_hub.errors import RepositoryNotFoundError
 from mmencode_transformers import sources
-from mmencode_transformers.clap import audio
-from mmencode_transformers.clip import image
+from mmencode_transformers.clap import towers as clap
+from mmencode_transformers.clip import towers as clip
 from mmencode_transformers.image import build as build_image
 from mmencode_transformers.sentence import build as build_sentence
 from mmencode_transformers.speech import build as build_speech
@@ -131,9 +131,9 @@ def test_weights_that_lack_some_are_refused_rather_than_drawn(bert):
         ("bert", build, "mean:", ["config.json"]),
         ("bert", build, "mean:", ["model.safetensors"]),
         ("dinov2", build_image, "cls:", ["preprocessor_config.json"]),
-        ("clip", image, "", ["preprocessor_config.json"]),
+        ("clip", clip, "", ["preprocessor_config.json"]),
         ("wav2vec2", build_speech, "mean:", ["preprocessor_config.json"]),
-        ("clap", audio, "", ["preprocessor_config.json"]),
+        ("clap", clap, "", ["preprocessor_config.json"]),
     ],
 )
 def test_missing_files_are_named(kind, make, prefix, files, checkpoint, tmp_path):
@@ -163,7 +163,7 @@ def test_architectures_that_transformers_does_not_know_are_refused(bert):
         ("clip", build, "mean:"),
         ("wav2vec2", build, "mean:"),
         ("bert", build_image, "cls:"),
-        ("bert", image, ""),
+        ("bert", clip, ""),
     ],
 )
 def test_checkpoints_of_another_family_are_refused(kind, make, prefix, checkpoint):
@@ -183,8 +183,8 @@ def test_local_folders_ask_nobody(checkpoint, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
     build(f"mean:{checkpoint('bert')}")
-    image(str(checkpoint("clip")))
-    audio(str(checkpoint("clap")))
+    clip(str(checkpoint("clip")))
+    clap(str(checkpoint("clap")))
     build_speech(f"mean:{checkpoint('whisper')}")
 
 
