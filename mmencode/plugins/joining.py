@@ -96,8 +96,9 @@ def _find_fault(joiner: Joiner, frame: Sequence[Joiner]) -> MmencodeError | None
             'save_projection wrote, projection="package:file.safetensors"',
         )
     if any(each.spec.outputs != spec.outputs for each in frame):
+        number = "many vectors" if spec.outputs == "many" else "one vector"
         return SpecError(
-            f"{prefix}: it gives {spec.outputs} vector(s) for each item, and the space doesn't",
+            f"{prefix}: it gives each item {number}, and the space doesn't",
             culprit=distribution,
             remedy="its author joins a space whose encoders have the same `outputs`",
         )

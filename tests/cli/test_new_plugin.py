@@ -144,7 +144,7 @@ def test_story_that_the_readme_tells_is_true(type_line):
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
     assert "demo-encoder keeps the contract" in done.stderr
-    assert "mmencode-demo-encoder\t0.1.0\tmmencode_demo_encoder\t1\tok" in done.stdout
+    assert "mmencode-demo-encoder\t0.1.0\tmmencode_demo_encoder\t1\t\tok" in done.stdout
 
 
 def test_help_has_an_example(run):

@@ -45,7 +45,7 @@ def test_a_joiner_is_among_the_encoders_of_the_space_and_claims_no_name(make_reg
         ({"projection": ""}, SpecError, "doesn't declare a projection in a file"),
         ({"projection": "clips:fit"}, SpecError, "doesn't declare a projection in a file"),
         ({"dim": 9}, SpecError, "vectors have 9 numbers, and those of the space 8"),
-        ({"outputs": "many"}, SpecError, "gives many vector"),
+        ({"outputs": "many"}, SpecError, "gives each item many vectors"),
         ({"modality": "mixed"}, SpecError, "rows of several modalities"),
         ({"joins": "w"}, SpecError, "that is an alias"),
     ],
