@@ -204,7 +204,7 @@ def test_search_finds_what_sorting_finds(queries, corpus, k, seed):
 def test_search_in_blocks_is_the_same(monkeypatch):
     a, b = make(7), make(20, seed=1)
     expected = search(a, b, 3)
-    monkeypatch.setattr("mmencode.embeddings.topk._BLOCK", 40)
+    monkeypatch.setattr("mmencode.embeddings.topk.BLOCK", 40)
     np.testing.assert_array_equal(search(a, b, 3).rows, expected.rows)
 
 

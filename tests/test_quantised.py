@@ -133,7 +133,7 @@ def test_binary_similarity_is_the_same_in_every_way_of_counting(monkeypatch, cha
     if change == "older numpy":
         monkeypatch.delattr(np, "bitwise_count", raising=False)
     else:
-        monkeypatch.setattr("mmencode.embeddings.codes._BLOCK", 600)
+        monkeypatch.setattr("mmencode.embeddings.codes.BLOCK", 600)
     np.testing.assert_array_equal(a.similarity(b), expected)
 
 

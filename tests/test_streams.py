@@ -12,12 +12,14 @@ import sys
 import textwrap
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from mmencode.engine.feeding import Pace, Task
 from mmencode.engine.runtime import Runtime
+from mmencode.engine.threads import Stragglers
 from mmencode.engine.workers import Crew
 from mmencode.errors import ClosedError, EncoderError
 from mmencode.inputs import Limits
@@ -364,12 +366,12 @@ def test_threads_given_up_are_stopped_when_the_space_is_closed():
 
 
 def test_too_many_threads_given_up_end_the_call(monkeypatch):
-    monkeypatch.setattr("mmencode.engine.workers._ROOM", 0.2)
+    monkeypatch.setattr("mmencode.engine.workers.ROOM", 0.2)
     items = [f"endless {number}" if number % 2 else "good" for number in range(30)]
-    with space_of(Endless, wait=0.05) as space:
-        space._stragglers._most = 5
-        with pytest.raises(EncoderError, match=r"5 items were given up after 0.05 s each(.|\n)*Limits.wait"):
-            space.encode("text", items, on_error="skip")
+    monkeypatch.setattr("mmencode.spaces.space.Stragglers", partial(Stragglers, 5))
+    given_up = r"5 items were given up after 0.05 s each(.|\n)*Limits.wait"
+    with space_of(Endless, wait=0.05) as space, pytest.raises(EncoderError, match=given_up):
+        space.encode("text", items, on_error="skip")
 
 
 @pytest.mark.usefixtures("threads_end")

@@ -18,7 +18,7 @@ from .array_types import Array, Vectors
 CodeKind = Literal["int8", "binary"]
 Counts = np.ndarray[Any, np.dtype[np.int32]]
 
-_BLOCK = 2**24  # bytes of differing bits held at once
+BLOCK = 2**24  # bytes of differing bits held at once
 _LEVELS = 255  # steps between the 256 codes of a byte
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
@@ -141,7 +141,7 @@ def read_width(said: str) -> int:
 def count_differing_bits(a: Array, b: Array) -> Counts:
     """The Hamming distance of every row of `a` to every row of `b`, in bits, `[len(a), len(b)]`."""
     counts = np.empty((len(a), len(b)), np.int32)
-    step = max(1, _BLOCK // max(1, b.size))
+    step = max(1, BLOCK // max(1, b.size))
     for start in range(0, len(a), step):
         different = a[start : start + step, None] ^ b  # [step, len(b), bytes]
         counts[start : start + step] = _count_ones(different).sum(axis=2, dtype=np.int32)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .array_types import Array, Positions, Vectors
 
-_BLOCK = 2**24  # scores held at once: 64 MiB
+BLOCK = 2**24  # scores held at once: 64 MiB
 _TILE = 2**16  # numbers of vectors that are taken to float64 at once, so that they stay in the CPU's cache
 _ROWS = 256  # rows of scores sorted at once, so that they stay in the cache
 _FEW = 16  # for a k up to this one, k times argmax is quicker than sorting
@@ -85,7 +85,7 @@ class Nearest:
             order = np.argsort(places)
             rows, places = rows[order], places[order]
         self._count += len(rows)
-        step = max(1, _BLOCK // len(rows))
+        step = max(1, BLOCK // len(rows))
         parts = [
             self._merge(slice(start, start + step), rows, places)
             for start in range(0, max(1, len(self._queries)), step)

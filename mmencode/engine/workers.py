@@ -20,7 +20,7 @@ T = TypeVar("T")
 _FAREWELL = 1.0  # seconds that the end of a call waits for a thread in the middle of an item
 _BEAT = 0.25  # seconds between two looks at a thread that is waited for
 _GAP = 0.5  # seconds that count between two looks, however long the process was stopped
-_ROOM = 5.0  # seconds that a call waits when too many threads are at work on what was given up
+ROOM = 5.0  # seconds that a call waits when too many threads are at work on what was given up
 
 
 def in_order(items: Iterable[Any], work: Work[T], pace: Pace) -> Generator[T, None, None]:
@@ -128,7 +128,7 @@ class Crew(Generic[T]):
         """A task for the items behind the one that hangs; None when it was just done after all."""
         if not self._is_stuck(task):
             return None
-        if not self._pace.stragglers.has_room(min(_ROOM, self._pace.seconds)):
+        if not self._pace.stragglers.has_room(min(ROOM, self._pace.seconds)):
             raise _too_many_hang(self._pace)
         with task.lock:
             if not self._is_stuck(task):
