@@ -30,6 +30,32 @@ PIP = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERS
 SCRIPT = "#!{python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
 
 
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+version = "1.0"
+dependencies = ["{requires}"]
+
+[project.entry-points.mmencode]
+{module} = "{entry}"
+
+[tool.hatch.build.targets.wheel]
+packages = ["{module}"]
+"""
+
+
+def write_pyproject(
+    folder: Path, name: str, module: str, *, entry: str | None = None, requires: str = "mmencode>=0.1"
+) -> None:
+    """Write the pyproject.toml of a plugin of one module; that is its entry point unless another is named."""
+    text = PYPROJECT.format(name=name, module=module, entry=entry or module, requires=requires)
+    (folder / "pyproject.toml").write_text(text)
+
+
 def build(folder: Path, *projects: Path) -> list[Path]:
     """The wheels of these projects, written into a folder."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]

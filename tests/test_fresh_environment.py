@@ -25,22 +25,6 @@ class Colours(Encoder):
     def forward(self, tensors):
         return tensors["colour"]
 """
-PYPROJECT = """
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "{name}"
-version = "1.0"
-dependencies = ["{requires}"]
-
-[project.entry-points.mmencode]
-{module} = "{entry}"
-
-[tool.hatch.build.targets.wheel]
-packages = ["{module}"]
-"""
 
 
 def declare(name, module):
@@ -74,8 +58,7 @@ def write(folder, name, source, entry=None, requires="mmencode>=0.1"):
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(source)
     (package / "encoder.py").write_text(ENCODER)
-    words = {"name": f"mmencode-{name}", "module": module, "entry": entry or module, "requires": requires}
-    (folder / name / "pyproject.toml").write_text(PYPROJECT.format(**words))
+    fresh.write_pyproject(folder / name, f"mmencode-{name}", module, entry=entry, requires=requires)
     return folder / name
 
 

@@ -9,22 +9,6 @@ import fresh
 import pytest
 
 pytestmark = pytest.mark.slow
-PYPROJECT = """
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "{name}"
-version = "1.0"
-dependencies = ["mmencode>=0.1"]
-
-[project.entry-points.mmencode]
-{name} = "{name}"
-
-[tool.hatch.build.targets.wheel]
-packages = ["{name}"]
-"""
 ENCODER = """
 import numpy
 from PIL import Image
@@ -142,7 +126,7 @@ def project(folder, name, source):
     package = folder / name
     package.mkdir(exist_ok=True, parents=True)
     (package / "__init__.py").write_text(source)
-    (folder / "pyproject.toml").write_text(PYPROJECT.format(name=name))
+    fresh.write_pyproject(folder, name, name)
     return folder
 
 

@@ -11,22 +11,6 @@ import pytest
 
 pytestmark = pytest.mark.slow
 PACKAGE = Path(__file__).parent / "molecules"
-PYPROJECT = """
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "{name}"
-version = "1.0"
-dependencies = ["mmencode>=0.1"]
-
-[project.entry-points.mmencode]
-plugin = "{module}"
-
-[tool.hatch.build.targets.wheel]
-packages = ["{module}"]
-"""
 DECLARE = """
 from mmencode import EncoderSpec, ModalitySpec, hookimpl
 
@@ -62,16 +46,14 @@ def python(tmp_path_factory):
     """The interpreter of a fresh environment with molecules, the default space and hostile plugins."""
     folder = tmp_path_factory.mktemp("fresh")
     (folder / "molecule").mkdir()
-    (folder / "molecule" / "pyproject.toml").write_text(
-        PYPROJECT.format(name="mmencode-molecule", module="molecules")
-    )
+    fresh.write_pyproject(folder / "molecule", "mmencode-molecule", "molecules")
     shutil.copytree(PACKAGE, folder / "molecule" / "molecules", ignore=shutil.ignore_patterns("__pycache__"))
     projects = [fresh.ROOT / "plugins" / "mmencode-offline", folder / "molecule"]
     for name, (names, endings) in HOSTILE.items():
         module = name.replace("-", "_")
         package = folder / name / module
         package.mkdir(parents=True)
-        (folder / name / "pyproject.toml").write_text(PYPROJECT.format(name=name, module=module))
+        fresh.write_pyproject(folder / name, name, module)
         (package / "__init__.py").write_text(DECLARE.format(names=names, module=module, endings=endings))
         (package / "items.py").write_text(ITEMS)
         projects.append(folder / name)

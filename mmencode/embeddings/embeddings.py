@@ -32,7 +32,7 @@ from .codes import (
 )
 from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable, towers_to_facts, write
 from .interchange import Interchange
-from .rows import join_keys, join_towers, pick_keys, require_one_each
+from .rows import join_origins, join_towers, pick_keys, require_one_each
 from .topk import cosines
 from .unit import require_unit, unit_rows
 
@@ -129,18 +129,10 @@ class Embeddings(Interchange):
         Raises SpaceMismatchError for parts of two spaces, and for rows of one modality that two encoders of a
         space made, ValueError without parts.
         """
-        if not parts:
-            raise ValueError("there is nothing to concatenate")
-        for part in parts[1:]:
-            require_same_space(parts[0].space, part.space, "concatenated")
-        modalities = {part.modality for part in parts}
+        origins = join_origins(parts)
         return Embeddings(
             np.concatenate([part.vectors for part in parts]),
-            space=parts[0].space,
-            modality=modalities.pop() if len(modalities) == 1 else "mixed",
-            positions=np.concatenate([part.positions for part in parts]),
-            errors=[error for part in parts for error in part.errors],
-            keys=join_keys([part.keys for part in parts]),
+            **origins,
             towers=join_towers([part.towers for part in parts]),
         )
 

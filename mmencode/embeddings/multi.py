@@ -16,7 +16,6 @@ import numpy as np
 
 from ..arguments.counts import require_positive
 from ..arguments.lists import to_list
-from ..card import require_same_space
 from ..errors import InputError
 from .array_types import Array, Positions, Vectors
 from .codes import decode_numbers, read_width
@@ -24,7 +23,7 @@ from .embeddings import Embeddings
 from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable
 from .multi_files import items_of, write_items
 from .ragged import counts_of, ends_of, pick_rows, places_of, starts_of
-from .rows import join_keys, pick_keys, require_one_each
+from .rows import join_origins, pick_keys, require_one_each
 from .token_pooling import id_of_pooling, pool_tokens
 from .unit import require_unit, unit_rows
 
@@ -134,19 +133,11 @@ class MultiEmbeddings:
         The modality is "mixed" unless all parts have the same one. There are keys where all parts have them.
         Raises SpaceMismatchError for parts of two spaces or pooled differently, ValueError without parts.
         """
-        if not parts:
-            raise ValueError("there is nothing to concatenate")
-        for part in parts[1:]:
-            require_same_space(parts[0].space, part.space, "concatenated")
-        modalities = {part.modality for part in parts}
+        origins = join_origins(parts)
         return MultiEmbeddings(
             np.concatenate([part.vectors for part in parts]),
             np.concatenate([part.counts for part in parts]),
-            space=parts[0].space,
-            modality=modalities.pop() if len(modalities) == 1 else "mixed",
-            positions=np.concatenate([part.positions for part in parts]),
-            errors=[error for part in parts for error in part.errors],
-            keys=join_keys([part.keys for part in parts]),
+            **origins,
         )
 
     def require_unit(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypedDict
 
 import numpy as np
 
-from ..errors import SpaceMismatchError
+from ..card import require_same_space
+from ..errors import InputError, SpaceMismatchError
 from .array_types import Array, Positions
 
 
@@ -47,3 +49,42 @@ def join_towers(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
                     remedy=f"encode the {modality} of one of them again with the other's space",
                 )
     return found
+
+
+class Result(Protocol):
+    """A result of a space, as far as it says where its rows are from."""
+
+    space: str
+    modality: str
+    positions: Positions
+    errors: tuple[InputError, ...]
+    keys: tuple[str, ...] | None
+
+
+class Origins(TypedDict):
+    """The arguments of a new result that say where its rows are from."""
+
+    space: str
+    modality: str
+    positions: Positions
+    errors: list[InputError]
+    keys: tuple[str, ...] | None
+
+
+def join_origins(parts: Sequence[Result]) -> Origins:
+    """Join what results of one space say of their rows; "mixed" unless all have the same modality.
+
+    Raises SpaceMismatchError for results of two spaces, ValueError without any.
+    """
+    if not parts:
+        raise ValueError("there is nothing to concatenate")
+    for part in parts[1:]:
+        require_same_space(parts[0].space, part.space, "concatenated")
+    modalities = {part.modality for part in parts}
+    return Origins(
+        space=parts[0].space,
+        modality=modalities.pop() if len(modalities) == 1 else "mixed",
+        positions=np.concatenate([part.positions for part in parts]),
+        errors=[error for part in parts for error in part.errors],
+        keys=join_keys([part.keys for part in parts]),
+    )
