@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import MmencodeError, UnknownNameError
+from ..plugins.offering import keep_offered
 from ..plugins.registry import Registry, registry
 from ..plugins.spec import EncoderSpec
 from . import output
@@ -63,7 +64,7 @@ def _find_specs(known: Registry, name: str) -> Sequence[EncoderSpec]:
         specs: Sequence[EncoderSpec] = (known[name],)
     except UnknownNameError as unknown:
         try:
-            specs = known.space(name)
+            specs, _ = keep_offered(known.space(name))
         except UnknownNameError:
             raise unknown from None
     if any(spec.is_family for spec in specs):

@@ -148,6 +148,7 @@ _TARGETS = ("reader", "value", "probes", "samples", "preview")
 _LOOKS: dict[str, Callable[[str], str]] = {
     "modality": _modality_fault,
     "target": _target_fault,
+    "offers": _target_fault,
     "projection": _projection_fault,
     "catalogue": _resource_fault,
     "card": _resource_fault,

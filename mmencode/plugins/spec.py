@@ -77,6 +77,9 @@ class EncoderSpec:
     shared       the target builds for several modalities at once: for all encoders of a space that name it,
                  it is called once, with `modalities=`, a tuple of them, and gives a mapping from each of
                  these to its Encoder. Networks that several of them use are in memory once
+    offers       "package.module:function", called with the rest of a member's name when its space is loaded:
+                 it tells which modalities the checkpoint has, from its settings alone. Encoders for others
+                 are left out of that space; "": it has all that the family declares
     dim          width of the embeddings; None only for a family
     space        the space of its embeddings; "" is a space of its own with the encoder's name.
                  All encoders of one space come from one distribution
@@ -126,6 +129,7 @@ class EncoderSpec:
     joins: str = ""
     shared: bool = False
     outputs: str = "one"
+    offers: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -149,6 +153,9 @@ class EncoderSpec:
             _require(
                 _is_requirement(line), self, "requires", 'lines in pip\'s notation, such as "onnx>=1.16"'
             )
+        if self.offers:
+            _require(_TARGET.fullmatch(self.offers), self, "offers", '"package.module:function"')
+            _require(self.is_family, self, "offers", '"" for a single encoder')
         if self.catalogue:
             _require(_RESOURCE.fullmatch(self.catalogue), self, "catalogue", '"package:file"')
             _require(self.is_family, self, "catalogue", '"" for a single encoder')

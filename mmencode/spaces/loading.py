@@ -16,6 +16,7 @@ from ..engine.runtime import Auto, Runtime
 from ..errors import MmencodeError, SpaceMismatchError, TrustError, UnknownNameError
 from ..inputs import Limits
 from ..isolation.guarding import Guard
+from ..plugins.offering import keep_offered
 from ..plugins.places import is_local
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec, Identity
@@ -122,7 +123,8 @@ def _gain(specs: Sequence[EncoderSpec], saved: Saved | None, found: Joining) -> 
     """Find the encoders of installed plugins that join a space, and why others can't."""
     name = specs[0].space_name
     frame = card_of_declared(name, specs) if saved is None else replace(saved.card, towers=saved.card.frame)
-    taken = {spec.modality for spec in specs} | found.absent.keys()
+    lost = found.absent.keys() if saved else ()  # what a checkpoint hasn't, a plugin may well add
+    taken = {spec.modality for spec in specs} | set(lost)
     gained = admit(registry().joiners(name), frame, taken, specs[0].outputs)
     absent = {**registry().absent(name), **gained.absent, **found.absent}
     return replace(gained, absent=absent)
@@ -142,7 +144,8 @@ def _find(
             found = registry().space(name)
             if moved is not None:
                 raise ValueError(f"space says where the weights of a saved folder lie, and {name!r} is none")
-            return tuple(spec for spec in found if not spec.joins), None, Joining()
+            own, absent = keep_offered([spec for spec in found if not spec.joins])
+            return own, None, Joining(absent=absent)
         except UnknownNameError:
             if not os.path.isdir(name):
                 raise
