@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from .errors import SpaceMismatchError
+from .plugins.composites import JOINT
 from .plugins.places import with_absolute_path
 from .plugins.spec import EncoderSpec, Identity
 
@@ -193,7 +194,7 @@ def _read_field(content: Mapping[str, Any], name: str, kind: type[T]) -> T:
 def _read_tower(modality: str, content: Any, place: str) -> TowerCard:
     names = ("encoder", *(part.name for part in fields(Identity)))
     given = {"architecture": "", **content} if type(content) is dict else {}
-    if not modality.isidentifier() or given.keys() != set(names):
+    if not all(map(str.isidentifier, modality.split(JOINT))) or given.keys() != set(names):
         raise ValueError(f"the tower {modality!r} doesn't have just the fields {', '.join(names)}")
     encoder, *identity = [_read_field(given, name, str) for name in names]
     if place and not (encoder.endswith("/*") and given["architecture"]):

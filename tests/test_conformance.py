@@ -397,6 +397,8 @@ CAUGHT_BELOW = {
     *("spec_survives_pickling", "declared_identity_is_the_real_one", "card_is_the_same_in_another_process"),
     *("every_form_of_a_probe_is_one_item", "probes_are_the_same_each_time", "preview_shows_every_probe"),
     "reader_says_what_is_wrong_with_an_item",  # the four in test_modalities.py
+    *("every_part_counts", "absent_part_is_left_out_or_refused", "parts_that_repeat_count"),
+    "items_with_other_parts_are_no_neighbours_in_a_vector",  # the four in composites/test_conformance.py
     *("works_in_another_process", "bad_item_is_named", "identity_does_not_depend_on_where_weights_lie"),
 }
 # Core does these before an encoder is asked, so no encoder can break them; they would catch a broken core.

@@ -99,7 +99,9 @@ def _gather_items(
     from ..inputs import Limits, reader
 
     for item in found.batch:
-        reader(modality)(item, Limits())  # a bad item is reported here, not as a failure of the encoder
+        reader(modality, parts=specs[0].parts)(
+            item, Limits()
+        )  # a bad item is reported here, not as a failure of the encoder
     return found.batch
 
 

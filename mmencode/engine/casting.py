@@ -82,7 +82,7 @@ def forward_generated(
     dtype: torch.dtype,
 ) -> Tensor:
     """Features `[b, width]` of generated items; none for a modality that only a plugin knows."""
-    items = [encoder.preprocess(item) for item in generated_values(spec.modality)]
+    items = [encoder.preprocess(item) for item in generated_values(spec.modality, spec.parts)]
     if not items:
         return torch.empty(0, encoder.width)
     with torch.inference_mode():

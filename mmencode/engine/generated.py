@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..errors import InputError, MmencodeError
 from ..errors.causes import describe_error, quote
 from ..inputs import Limits, Waveform, reader
 from ..inputs.reading import load_target
+from ..plugins.composites import INTERLEAVED, is_composite, parts_of
 from ..plugins.core_modalities import CORE
 from ..plugins.modalities import find_modality, origin_of
 from ..plugins.modality import ModalitySpec
@@ -25,11 +27,14 @@ _TEXTS = (
 )
 
 
-def generated_items(modality: str) -> list[Any]:
+def generated_items(modality: str, parts: Sequence[str] = ()) -> list[Any]:
     """Make the probes of a modality, as callers pass items; none where it declares none.
 
+    Those of a composite are made of the probes of its parts; `parts` are the modalities of interleaved items.
     Probes of a plugin that can't be made count as none, with a warning, since nothing else depends on them.
     """
+    if is_composite(modality):
+        return combine_items(modality, [generated_items(part) for part in parts or parts_of(modality)], parts)
     spec = find_modality(modality)
     if spec is None or not spec.probes:
         return []
@@ -45,18 +50,32 @@ def generated_items(modality: str) -> list[Any]:
     return list(found)
 
 
-def generated_values(modality: str) -> list[Any]:
+def combine_items(modality: str, items: Sequence[Sequence[Any]], parts: Sequence[str] = ()) -> list[Any]:
+    """Combine items of several modalities into different ones of a composite, as many as the most of a part.
+
+    All parts are present. None where a part has no items.
+    """
+    if not all(items):
+        return []
+    rows = [[each[place % len(each)] for each in items] for place in range(max(map(len, items)))]
+    if modality == INTERLEAVED:
+        return [list(zip(parts, row, strict=True)) for row in rows]
+    return [tuple(row) for row in rows]
+
+
+def generated_values(modality: str, parts: Sequence[str] = ()) -> list[Any]:
     """Make the probes of a modality as `Encoder.preprocess` takes them; none where it declares none."""
-    items = generated_items(modality)
+    items = generated_items(modality, parts)
     if modality in CORE:  # they are safe values already
         return items
-    read, limits = reader(modality), Limits()
+    read, limits = reader(modality, parts=parts), Limits()
     try:
         return [read(item, limits) for item in items]
     except InputError as cause:
-        spec = find_modality(modality)
-        if spec is not None:
-            _warn(spec, cause)
+        for name in parts or (modality,):
+            spec = find_modality(name)
+            if spec is not None and spec.name not in CORE:
+                _warn(spec, cause)
         return []
 
 

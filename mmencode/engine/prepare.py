@@ -10,6 +10,7 @@ from typing import Any
 from ..encoder import Tensors
 from ..errors import InputError
 from ..inputs import Limits, reader
+from ..inputs.composites import describe_parts
 from ..inputs.reading import require_limits
 from ..inputs.source import describe
 from ..isolation.fence import float32_by_default
@@ -33,16 +34,18 @@ def prepare_all(call: Call) -> Generator[Prepared | None, None, None]:
     again (tests/benchmarks/gains.py).
     """
     least = _FAST * call.tower.encoder.resolution if call.fast else 0
-    require_limits(call.tower.spec.modality, call.limits)
-    read = reader(call.tower.spec.modality, least)
+    spec = call.tower.spec
+    require_limits(spec.modality, call.limits, spec.parts)
+    read = reader(spec.modality, least, parts=spec.parts)
     return with_pauses(call.items, Preparer(call, read), _pace(call))
 
 
 def prepare_generated(call: Call) -> Generator[Prepared, None, None]:
     """Preprocess the probes of the call's modality; none where it declares none."""
-    modality = call.tower.spec.modality
-    read = _keep if modality in CORE else reader(modality)  # those of core are safe values already
-    return in_order(generated_items(modality), Preparer(call, read, Limits()), _pace(call))
+    spec = call.tower.spec
+    modality, parts = spec.modality, spec.parts
+    read = _keep if modality in CORE else reader(modality, parts=parts)  # core's are safe values already
+    return in_order(generated_items(modality, parts), Preparer(call, read, Limits()), _pace(call))
 
 
 class Preparer:
@@ -52,6 +55,7 @@ class Preparer:
         self._read, self._limits = read, call.limits if limits is None else limits
         self._encoder, self._name = call.tower.encoder, call.tower.spec.name
         self._forgets = call.on_error == "skip"
+        self._describe = describe_parts if call.tower.spec.parts else describe
 
     def do(self, index: int, item: Any) -> Prepared:
         """Prepare an item; whatever its reader or its encoder raises becomes the item's error."""
@@ -62,7 +66,7 @@ class Preparer:
         return prepared
 
     def _prepare(self, index: int, item: Any) -> Prepared:
-        source = describe(item)
+        source = self._describe(item)
         try:
             safe = self._read(item, self._limits)
         except BaseException as cause:
@@ -78,12 +82,12 @@ class Preparer:
 
     def give_up(self, index: int, item: Any) -> Prepared:
         """Make the error of an item that takes longer than `Limits.wait`."""
-        source = describe(item)
+        source = self._describe(item)
         return Prepared(index, source, error=make_late(index, source, self._limits.wait))
 
     def lose(self, index: int, item: Any) -> Prepared:
         """Make the error of an item whose preprocessing ended the thread it ran in."""
-        source = describe(item)
+        source = self._describe(item)
         fact = f"encoder {self._name!r} ended the thread that prepared it"
         return Prepared(index, source, error=make_failure(fact, index, source))
 

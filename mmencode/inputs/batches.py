@@ -8,6 +8,7 @@ from typing import Any
 
 from ..arguments.columns import column_of, columns_of, dimensions_of, selection
 from ..errors import InputError
+from ..plugins.composites import INTERLEAVED, is_composite, parts_of
 from ..plugins.spec import AUDIO, IMAGE
 from .audio import Waveform
 from .source import describe, is_source
@@ -85,7 +86,7 @@ def _describe_unordered(value: Any) -> str | None:
 
 def require_many(modality: str, batch: Any) -> None:
     """Raise TypeError for a single item or a table in place of a sequence of items."""
-    if type(batch) is list and modality != AUDIO:
+    if type(batch) is list and modality != AUDIO and not is_composite(modality):
         return
     found = _describe_single(modality, batch)
     if found is not None:
@@ -98,16 +99,18 @@ def require_many(modality: str, batch: Any) -> None:
 
 def _describe_single(modality: str, batch: Any) -> tuple[str, str] | None:
     """Describe a batch that is a single item, and suggest what to pass instead; None for a true batch."""
+    kind = type(batch).__name__
+    if is_composite(modality) and _is_single_composite(modality, batch):
+        return f"item of {modality}, {kind}", ""
     if type(batch) is list:
         return _describe_single_clip(modality, batch)
-    kind = type(batch).__name__
     names = columns_of(batch)
     if modality == AUDIO and names is not None and {"array", "sampling_rate"} <= {*names}:
         return f"clip, {kind}", "encode('audio', [(batch['array'], batch['sampling_rate'])]) this one"
     if names is not None:
-        one = (
-            f"encode({modality!r}, {selection(batch, 'batch', names[0])}) one of its columns" if names else ""
-        )
+        of = "some of" if parts_of(modality) else "one of"
+        taken = f"encode({modality!r}, {_select(modality, batch, names)})" if names else ""
+        one = f"{taken} {of} its columns" if names else ""
         return f"{kind} with {_list_columns(names)}", one
     if is_source(batch):
         lines = "[line.rstrip('\\n') for line in file] are the lines of a file"
@@ -127,6 +130,22 @@ def _describe_single(modality: str, batch: Any) -> tuple[str, str] | None:
         if _is_array(batch)
         else _describe_single_clip(modality, batch)
     )
+
+
+def _select(modality: str, table: Any, names: Sequence[Any]) -> str:
+    """Python code, for a message, that takes items out of a table's columns."""
+    count = len(parts_of(modality)) or 1
+    chosen = [selection(table, "batch", name) for name in names[:count]]
+    return f"list(zip({', '.join(chosen)}))" if count > 1 else chosen[0]
+
+
+def _is_single_composite(modality: str, batch: Any) -> bool:
+    """Whether a batch is one item: the parts of a composite, or the pairs of an interleaved one."""
+    if not isinstance(batch, list | tuple) or not batch:
+        return False
+    if modality == INTERLEAVED:
+        return all(isinstance(pair, tuple) and len(pair) == 2 and type(pair[0]) is str for pair in batch)
+    return len(batch) == len(parts_of(modality)) and not any(isinstance(part, tuple) for part in batch)
 
 
 def _describe_single_array(modality: str, batch: Any, kind: str) -> tuple[str, str] | None:

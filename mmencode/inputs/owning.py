@@ -31,6 +31,7 @@ _ARRAYS = (np.ndarray, np.memmap)
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _LOADED = ("JPEG", "PNG")  # formats whose decoded pixels are all that encoding needs
 _DEPTH = 8
+_PARTS = 4096  # parts of one item that are measured
 _RECENT = 256
 _END = object()
 
@@ -73,20 +74,20 @@ def own_each(items: Iterable[Any]) -> Iterator[Any]:
         item, owned = own(next(source, _END))
         if item is _END:
             return
-        if not owned and any(item is other for other in recent):
+        held = [] if owned else list(_find_uncopyable(item, _DEPTH))
+        if any(part is other for part in held for other in recent):
             raise InputError(
                 "the iterable gives the same object again, and the one before is still to be read",
                 source=describe(item),
                 remedy="let it give paths, bytes, arrays, or a new object each time",
                 index=index,
             )
-        if not owned:
-            recent.append(item)
+        recent += held
         yield item
 
 
-def size_in_bytes(item: Any) -> int:
-    """The memory that an undecoded item takes: bytes, arrays and tensors; 0 for paths and all others."""
+def size_in_bytes(item: Any, depth: int = 3) -> int:
+    """The memory that an undecoded item or its parts take: bytes, arrays and tensors; 0 for all others."""
     kind = type(item)
     if kind in (bytes, bytearray):
         return len(item)
@@ -97,7 +98,8 @@ def size_in_bytes(item: Any) -> int:
             return 0
     if kind is Waveform:
         return size_in_bytes(item.samples)
-    return sum(map(size_in_bytes, item[:2])) if kind is tuple else 0
+    parts = item[:_PARTS] if depth and kind in (tuple, list) else ()
+    return sum(size_in_bytes(part, depth - 1) for part in parts)
 
 
 class _NotCopyable(Exception):
@@ -124,6 +126,20 @@ def _copy(item: Any, depth: int) -> Any:
     if depth and kind is dict:
         return {key: _copy(part, depth - 1) for key, part in item.items()}
     raise _NotCopyable
+
+
+def _find_uncopyable(item: Any, depth: int) -> Iterator[Any]:
+    """Find the objects that keep an item from being copied: itself, or those in it."""
+    if depth and type(item) in (list, tuple):
+        for part in item:
+            yield from _find_uncopyable(part, depth - 1)
+        return
+    try:
+        _copy(item, depth)
+    except BaseException as cause:  # an item's own code may do anything
+        if isinstance(cause, KeyboardInterrupt):
+            raise
+        yield item
 
 
 def _is_plain(image: ImageFile.ImageFile) -> bool:

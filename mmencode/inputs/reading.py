@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from ..errors import EncoderError, InputError, MmencodeError, PluginError
 from ..errors.causes import describe_error, fault_of, out_of_memory, quote
+from ..plugins.composites import INTERLEAVED, parts_of
 from ..plugins.core_modalities import CORE
 from ..plugins.modalities import find_modality, origin_of
 from ..plugins.modality import ModalitySpec
 from ..plugins.targets import find_target
+from .composites import CompositeReader, InterleavedReader
 from .limits import Limits
 from .source import as_path, describe
 
 Reader = Callable[[Any, Limits], Any]
 
 
-def reader(modality: str, least: int = 0) -> Reader:
+def reader(modality: str, least: int = 0, *, parts: Sequence[str] = ()) -> Reader:
     """Give the function that makes a safe value of an item of this modality, within limits.
 
     Items of a modality that no plugin declares are passed on as they are. With `least`, a picture may be
-    decoded at a reduced scale, as long as its shorter side keeps that many pixels.
+    decoded at a reduced scale, as long as its shorter side keeps that many pixels. An item of a composite is
+    read part by part, each by its own modality's reader; `parts` are the modalities of interleaved items.
 
     Raises NameClashError for a modality that several distributions declare, and EncoderError for one whose
     reader can't be imported.
     """
+    if modality == INTERLEAVED:
+        return InterleavedReader([(part, reader(part, least)) for part in parts])
+    if named := parts_of(modality):
+        return CompositeReader([(part, reader(part, least)) for part in named])
     spec = find_modality(modality)
     return _pass_on if spec is None else ItemReader(spec, least)
 
@@ -65,11 +72,12 @@ class ItemReader:
         return found
 
 
-def require_limits(modality: str, limits: Limits) -> None:
+def require_limits(modality: str, limits: Limits, parts: Sequence[str] = ()) -> None:
     """Raise ValueError for a limit in `Limits.declared` that a declared modality doesn't have."""
-    spec = find_modality(modality) if limits.declared else None
-    if spec is not None:
-        limits.of(spec)
+    for each in parts or (modality,):
+        spec = find_modality(each) if limits.declared else None
+        if spec is not None:
+            limits.of(spec)
 
 
 def load_target(spec: ModalitySpec, field: str) -> Any:

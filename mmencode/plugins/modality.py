@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..errors import SpecError
 from ..errors.causes import quote
+from .composites import INTERLEAVED
 
 LONGEST = 4096  # characters of a field
 MOST = 200  # entries of a field
@@ -74,6 +75,7 @@ class ModalitySpec:
     def __post_init__(self) -> None:
         _check_types(self)
         _require(_WORD.fullmatch(self.name), self, "name", "one word of small letters, digits and _")
+        _require(self.name != INTERLEAVED, self, "name", "another word: it stands for items of several parts")
         for field in _TARGETS:
             target = getattr(self, field)
             optional = field != "reader" and not target

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import SpecError
 from ..errors.causes import describe_error, quote
+from .composites import INTERLEAVED, MOST, is_composite, parts_of
 
 TEXT = "text"
 IMAGE = "image"
@@ -19,7 +20,8 @@ WIDEST = 2**24  # numbers of a vector
 SHIPPED = ".safetensors"  # the end of a projection that is a file
 _SHORTER = f"at most {LONGEST} characters"
 _WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
-_OTHERS = {"aliases", "requires", "dim", "bf16_cosine", "identity", "shared"}  # fields that are no strings
+_TUPLES = ("aliases", "requires", "parts")
+_OTHERS = {*_TUPLES, "dim", "bf16_cosine", "identity", "shared"}  # fields that are no strings
 _NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -71,7 +73,10 @@ class EncoderSpec:
     """One encoder, or with a name that ends in `/*` a family of them, as a plugin declares it.
 
     name         unique among all plugins: "offline/minilm", or "timm/*" for a family
-    modality     "text", "image", "audio", or any other word of small letters, digits and _
+    modality     "text", "image", "audio", or any other word of small letters, digits and _; or a composite:
+                 several of these joined by +, "image+text", whose items are tuples in that order with None
+                 for an absent part, or "interleaved", whose items are lists of (modality, part) pairs
+    parts        the modalities that an interleaved item may have; of another composite they are in its name
     target       "package.module:function", called without arguments to build the Encoder; that of a family
                  is called with the rest of the name
     shared       the target builds for several modalities at once: for all encoders of a space that name it,
@@ -130,18 +135,14 @@ class EncoderSpec:
     shared: bool = False
     outputs: str = "one"
     offers: str = ""
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_types(self)
         if self.variant:  # a member's name ends in whatever the user asked for, a path perhaps
             return
         _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")
-        _require(
-            _MODALITY.fullmatch(self.modality),
-            self,
-            "modality",
-            f"one word of small letters, digits and _{_like(self.modality)}",
-        )
+        _require_modality(self)
         _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
         _require(self.outputs in ("one", "many"), self, "outputs", '"one" or "many"')
         if self.projection:
@@ -226,6 +227,23 @@ class EncoderSpec:
             ) from cause
 
 
+def _require_modality(spec: EncoderSpec) -> None:
+    """Raise SpecError for a malformed modality; note the parts that the name of a composite says."""
+    named = parts_of(spec.modality)
+    if not named:
+        word = f"one word of small letters, digits and _{_like(spec.modality)}"
+        _require(_MODALITY.fullmatch(spec.modality), spec, "modality", word)
+    plain = all(_MODALITY.fullmatch(part) and not is_composite(part) for part in (*named, *spec.parts))
+    joined = f"words of small letters, digits and _ joined by +, at most {MOST}: 'image+text'"
+    _require(plain and len(named) <= MOST, spec, "parts" if spec.parts else "modality", joined)
+    if spec.modality == INTERLEAVED:
+        several = 'the modalities that its items may have, each once: ("image", "text")'
+        _require(spec.parts and len({*spec.parts}) == len(spec.parts), spec, "parts", several)
+        return
+    _require(spec.parts in ((), named), spec, "parts", f'() unless the modality is "{INTERLEAVED}"')
+    object.__setattr__(spec, "parts", named)
+
+
 def _require_joiner(spec: EncoderSpec) -> None:
     """Raise SpecError for an encoder that joins no space, or that also claims one."""
     named = _NAME.fullmatch(spec.joins) and not spec.joins.endswith("/*")
@@ -251,7 +269,7 @@ def _check_types(spec: EncoderSpec) -> None:
         if type(value) is str and name not in _OTHERS:
             if len(value) > LONGEST:
                 _require(spec.variant, spec, name, _SHORTER)
-        elif name in ("aliases", "requires"):
+        elif name in _TUPLES:
             valid = type(value) is tuple and all(isinstance(entry, str) for entry in value)
             _require(valid, spec, name, "a tuple of strings")
             if value:

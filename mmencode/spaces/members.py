@@ -13,6 +13,7 @@ from ..engine.towers import Facts, Tower, load_towers
 from ..errors import ClosedError, EncoderError, MmencodeError, SpaceMismatchError, UnknownModalityError
 from ..isolation.copying import snapshot
 from ..isolation.guarding import Guard, loads
+from ..plugins.composites import parts_of
 from ..plugins.packages import missing_packages
 from ..plugins.spec import EncoderSpec
 from ..projection import Projection
@@ -81,9 +82,13 @@ class Members:
         if modality not in self.specs:
             if modality in self.joining.absent:
                 raise copy(self.joining.absent[modality])  # since each raise adds frames to an error
+            known = ", ".join(self.specs)
+            likely = next((other for other in self.specs if _has_same_parts(modality, other)), "")
             raise UnknownModalityError(
                 f"space {self.name!r} has no encoder for {modality!r}",
-                remedy=f"it has {', '.join(self.specs)}; `mmencode list` shows other spaces",
+                remedy=f"it has {likely}: give the parts in that order"
+                if likely
+                else f"it has {known}; `mmencode list` shows other spaces",
             )
         return self.specs[modality]
 
@@ -294,6 +299,11 @@ class Members:
         """Raise ClosedError where the space was closed."""
         if self._closed:
             raise ClosedError(f"space {self.name!r} is closed", remedy="load it again")
+
+
+def _has_same_parts(modality: str, other: str) -> bool:
+    """Whether two composites have the same parts in another order."""
+    return bool(parts_of(modality)) and sorted(parts_of(modality)) == sorted(parts_of(other))
 
 
 def _lead(spec: EncoderSpec, projection: Projection) -> EncoderSpec:

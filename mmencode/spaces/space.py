@@ -355,7 +355,8 @@ class Space:
             card = read_card(card)
         with self.exact(checked=False) as exact:
             common = [modality for modality in exact.modalities if modality in card.probes]
-            found = {modality: exact.tower(modality).card.identity for modality in common}
+            towers = [exact.tower(modality) for modality in common]
+            found = {tower.spec: tower.card.identity for tower in towers}
             return verify(exact._encode_singly, self.id, found, card)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -368,7 +369,7 @@ class Space:
         require_new(folder)
         plugins = {spec.name: distribution_of(spec) for spec in self.specs.values()}
         with self.exact() as exact:
-            own = [modality for modality in exact.modalities if not self.is_gained(modality)]
+            own = [exact.spec(modality) for modality in exact.modalities if not self.is_gained(modality)]
             card = replace(exact.card, probes=encode_probes(exact._encode_singly, own))
         write_folder(folder, Saved(card, plugins, self.projections))
 

@@ -12,7 +12,7 @@ from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
 from ..engine.generated import generated_items
 from ..errors import IdentityError
-from ..plugins.spec import Identity
+from ..plugins.spec import EncoderSpec, Identity
 
 TOLERANCE = 0.1  # degrees; float32 on two machines differs by thousandths, another resize by whole ones
 _DIGITS = 7
@@ -58,12 +58,12 @@ class Verification:
         return "\n".join(lines)
 
 
-def encode_probes(encode: Encode, modalities: Iterable[str]) -> Probes:
-    """Encode the probes of each modality, and round; a modality that declares no probes has none."""
+def encode_probes(encode: Encode, specs: Iterable[EncoderSpec]) -> Probes:
+    """Encode the probes of each encoder's modality, and round; one that declares no probes has none."""
     rows = {
-        modality: encode(modality, items).vectors
-        for modality in modalities
-        if (items := generated_items(modality))
+        spec.modality: encode(spec.modality, items).vectors
+        for spec in specs
+        if (items := generated_items(spec.modality, spec.parts))
     }
     return {
         modality: tuple(tuple(round(value, _DIGITS) for value in row.tolist()) for row in vectors)
@@ -71,20 +71,22 @@ def encode_probes(encode: Encode, modalities: Iterable[str]) -> Probes:
     }
 
 
-def verify(encode: Encode, space: str, identities: Mapping[str, Identity], card: SpaceCard) -> Verification:
+def verify(
+    encode: Encode, space: str, towers: Mapping[EncoderSpec, Identity], card: SpaceCard
+) -> Verification:
     """Encode the probes of some modalities again, and measure the angles to the card's vectors.
 
-    identities   by modality, those of the encoders here; IdentityError when there are none
+    towers   by their specs, the identities of the encoders here; IdentityError when there are none
     """
-    if not identities:
+    if not towers:
         raise IdentityError(
             f"the card of {card.id} has no vectors to compare with",
             remedy="take the card of a folder that Space.save wrote, with a modality of this space",
         )
     declared = {tower.modality: tower.identity for tower in card.towers}
     angles, changes = {}, {}
-    for modality, identity in identities.items():
-        items = generated_items(modality)
+    for spec, identity in towers.items():
+        modality, items = spec.modality, generated_items(spec.modality, spec.parts)
         if not items:
             continue
         expected = np.array(card.probes[modality], np.float32)

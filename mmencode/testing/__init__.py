@@ -13,12 +13,14 @@ from .fakes import (
     fake_multi_specs,
     fake_specs,
 )
+from .fused import FakeFused, fake_omni_specs
 from .samples import sample_items
 
 __all__ = [
     "Check",
     "EncoderConformance",
     "FakeAudio",
+    "FakeFused",
     "FakeImage",
     "FakeMultiImage",
     "FakeMultiText",
@@ -26,6 +28,7 @@ __all__ = [
     "Outcome",
     "checks",
     "fake_multi_specs",
+    "fake_omni_specs",
     "fake_specs",
     "sample_items",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..engine.generated import generated_items
+from ..engine.generated import combine_items, generated_items
 from ..inputs.reading import load_target
+from ..plugins.composites import is_composite, parts_of
 from ..plugins.modalities import find_modality
 
 _WORDS = (
@@ -17,12 +19,16 @@ _WORDS = (
 )
 
 
-def sample_items(modality: str, count: int = 8) -> list[Any]:
+def sample_items(modality: str, count: int = 8, *, parts: Sequence[str] = ()) -> list[Any]:
     """Generate `count` different items of a modality: texts, RGB `PIL.Image`s, or `(waveform, rate)` pairs.
 
-    For a modality that declares no samples they are its probes, at most `count`. Raises ValueError for one
-    that declares neither, whose conformance tests set `items` themselves.
+    Those of a composite have a sample of each part; `parts` are the modalities of interleaved items. For a
+    modality that declares no samples they are its probes, at most `count`. Raises ValueError for one that
+    declares neither, whose conformance tests set `items` themselves.
     """
+    if is_composite(modality):
+        each = [sample_items(part, count) for part in parts or parts_of(modality)]
+        return combine_items(modality, each, parts)
     spec = find_modality(modality)
     if spec is not None and spec.samples:
         return list(load_target(spec, "samples")(count))

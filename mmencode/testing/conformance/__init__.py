@@ -11,6 +11,7 @@ reason.
 
 from __future__ import annotations
 
+from .composites import CompositeChecks
 from .declaration import DeclarationChecks
 from .items import ItemChecks
 from .manners import MannerChecks
@@ -23,6 +24,6 @@ __all__ = ["EncoderConformance", "Suite"]
 
 
 class EncoderConformance(
-    DeclarationChecks, VectorChecks, MultiChecks, ItemChecks, ModalityChecks, MannerChecks
+    DeclarationChecks, VectorChecks, MultiChecks, CompositeChecks, ItemChecks, ModalityChecks, MannerChecks
 ):
     """The checks that an encoder keeps its contract; `Suite` documents the attributes to set."""

@@ -114,7 +114,8 @@ class ItemChecks(Suite):
     def test_bad_item_is_named(self) -> None:
         """The error about a bad item has its index in the batch."""
         others: dict[str, list[object]] = {TEXT: [" ", b"bytes"], IMAGE: [b"no image"], AUDIO: [b"no sound"]}
-        for item in [None, *others.get(self.get_spec().modality, [])]:
+        absent: list[object] = [()] if self.get_spec().parts else []
+        for item in [None, *absent, *others.get(self.get_spec().modality, [])]:
             try:
                 self.encode([*self.samples()[:2], item])
             except InputError as error:

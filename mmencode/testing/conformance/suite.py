@@ -45,7 +45,9 @@ class Suite:
     @classmethod
     def samples(cls) -> list[Any]:
         """Give the raw items under test."""
-        return sample_items(cls.get_spec().modality) if cls.items is None else list(cls.items)
+        if cls.items is not None:
+            return list(cls.items)
+        return sample_items(cls.get_spec().modality, parts=cls.get_spec().parts)
 
     @classmethod
     def space(cls) -> Space:
@@ -70,7 +72,7 @@ class Suite:
     @classmethod
     def safe_items(cls) -> list[Any]:
         """Read the items into the safe values that `preprocess` gets."""
-        read = reader(cls.get_spec().modality)
+        read = reader(cls.get_spec().modality, parts=cls.get_spec().parts)
         return [read(item, Limits()) for item in cls.samples()]
 
     @classmethod
