@@ -11,6 +11,11 @@ from mmencode import EncoderSpec, hookimpl
 
 __version__ = "0.1.0"
 
+_PROMPTS = {
+    "image": "a photo of a {label}",
+    "audio": "the sound of {label}",
+    "video": "a video of a {label}",
+}
 _SOURCE = "https://github.com/huggingface/transformers"
 
 
@@ -71,6 +76,18 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             prompt=prompt,
             shared=True,
         )
+    for modality in ("text", "image", "audio", "video"):
+        yield _family(
+            f"omni-{modality}",
+            modality,
+            "omni:towers",
+            "EmbeddingGemma 2, Qwen3-VL-Embedding, Qwen2-VL, sentence-transformers of several modalities: "
+            "transformers/omni/<id or folder>",
+            space="omni",
+            prompt=_PROMPTS.get(modality, "{label}"),
+            shared=True,
+            offers="omni_layout:offers",
+        )
 
 
 def _family(
@@ -82,6 +99,7 @@ def _family(
     space: str = "",
     prompt: str = "{label}",
     shared: bool = False,
+    offers: str = "",
 ) -> EncoderSpec:
     return EncoderSpec(
         name=f"transformers/{name}/*",
@@ -93,4 +111,5 @@ def _family(
         licence="each checkpoint its own",
         source=_SOURCE,
         shared=shared,
+        offers=f"mmencode_transformers.{offers}" if offers else "",
     )

@@ -178,6 +178,12 @@ def load_extractor(checkpoint: Checkpoint, kind: Any) -> Any:
     return made
 
 
+PREPROCESSING = (
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+    "sentence_bert_config.json",
+)
 # The largest value of a setting whose name has the word in it: larger ones would take all memory for one item
 # or for the filters, whatever the weights are.
 _MOST = {
@@ -190,7 +196,7 @@ _MOST = {
 
 def _require_moderate(checkpoint: Checkpoint) -> None:
     """Raise WeightsError for sizes in the preprocessing's settings that no item has."""
-    for file in ("preprocessor_config.json", "processor_config.json"):
+    for file in PREPROCESSING:
         waiting = [("", checkpoint.read(file))] if (checkpoint.folder / file).is_file() else []
         while waiting:
             name, value = waiting.pop()

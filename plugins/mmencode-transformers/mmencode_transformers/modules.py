@@ -104,9 +104,15 @@ def head(modules: list[tuple[str, Checkpoint]], width: int) -> Head:
         )
     settings = modules[0][1].settings("config.json")
     modes = _pooling(settings)
+    layers, reached = build_layers(modules[1:], width * len(modes))
+    return Head(modes, bool(settings.get("include_prompt", True)), layers, reached)
+
+
+def build_layers(modules: list[tuple[str, Checkpoint]], width: int) -> tuple[list[nn.Module], int]:
+    """Build the layers behind the pooling, and tell the width of what they give; raises as `head`."""
     layers: list[nn.Module] = []
-    reached = width * len(modes)
-    for kind, part in modules[1:]:
+    reached = width
+    for kind, part in modules:
         if kind not in _LAYERS:
             raise WeightsError(
                 f"modules.json of {part.name!r} has a {kind}",
@@ -114,7 +120,7 @@ def head(modules: list[tuple[str, Checkpoint]], width: int) -> Head:
             )
         layer, reached = _LAYERS[kind](part, reached)
         layers.append(layer)
-    return Head(modes, bool(settings.get("include_prompt", True)), layers, reached)
+    return layers, reached
 
 
 def _pooling(settings: dict[str, Any]) -> list[str]:

@@ -25,7 +25,8 @@ from mmencode.errors import UnknownNameError, WeightsError
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
 _SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]
 _LAYERS = ["[0-9]*_*/model.safetensors", "[0-9]*_*/pytorch_model.bin"]  # of layers after a text model; small
-_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS]
+_ROUTED = ["*_[0-9]_*/model.safetensors", "*_[0-9]_*/model-*-of-*.safetensors"]  # of a Router's routes
+_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS, *_ROUTED]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin"]
 _VOCABULARY = 2**28  # bytes of a file that libraries read themselves: tokenizers have some dozen millions
 _READ = (".json", ".txt", ".model", ".jinja")
@@ -73,15 +74,16 @@ class Checkpoint:
         return part
 
 
-def find(rest: str, family: str) -> Checkpoint:
+def find(rest: str, family: str, *, weights: bool = True) -> Checkpoint:
     """Find the checkpoint by the end of an encoder's name: an id of the hub, `id@revision`, or a folder.
 
-    A folder begins with /, ./, ../ or ~, and no hub is asked then. Raises UnknownNameError for what can be
-    neither and for ids that the hub doesn't have; WeightsError for a folder that isn't there, a hub that
-    can't be reached, and settings that ask for code, for adapters or for quantised weights.
+    A folder begins with /, ./, ../ or ~, and no hub is asked then. Without `weights`, only settings are
+    fetched. Raises UnknownNameError for what can be neither and for ids that the hub doesn't have;
+    WeightsError for a folder that isn't there, a hub that can't be reached, and settings that ask for code,
+    for adapters or for quantised weights.
     """
     local = rest.startswith((".", "/", "~")) or Path(rest).is_absolute()
-    checkpoint = Checkpoint(_folder(rest) if local else _fetch(rest, family), rest)
+    checkpoint = Checkpoint(_folder(rest) if local else _fetch(rest, family, weights), rest)
     checkpoint.require("config.json", "modules.json")
     _refuse(checkpoint)
     return checkpoint
@@ -128,7 +130,7 @@ def _folder(path: str) -> Path:
     return folder
 
 
-def _fetch(rest: str, family: str) -> Path:
+def _fetch(rest: str, family: str, weights: bool) -> Path:
     """Fetch a repository into the hub's own cache, unless it is there, and give its folder."""
     parts = _HUB_ID.fullmatch(rest)
     if parts is None:
@@ -138,6 +140,8 @@ def _fetch(rest: str, family: str) -> Path:
         )
     where: dict[str, Any] = {"repo_id": parts["id"], "revision": parts["revision"]}
     try:
+        if not weights:
+            return Path(snapshot_download(**where, allow_patterns=_SETTINGS))
         folder = Path(snapshot_download(**where, allow_patterns=_SETTINGS + _WEIGHTS))
         if not any(folder.glob("*.safetensors")):
             folder = Path(snapshot_download(**where, allow_patterns=_SETTINGS + _WEIGHTS + _PICKLED))

@@ -54,7 +54,7 @@ class CheckpointTokenizer:
         lower: bool = False,
         context: int = 0,
     ) -> None:
-        plain = _load(checkpoint)
+        plain = load_plain(checkpoint)
         self.plain = plain
         self._context = context
         self.masked = "attention_mask" in plain.model_input_names
@@ -117,7 +117,8 @@ class CheckpointTokenizer:
         return len(ids) - (bool(ids) and ids[-1] in self.plain.all_special_ids)
 
 
-def _load(checkpoint: Checkpoint) -> Any:
+def load_plain(checkpoint: Checkpoint) -> Any:
+    """Load a checkpoint's tokenizer as transformers does; WeightsError where it has no fast one."""
     checkpoint.require(*_FILES)
     require_tokenizer(checkpoint.folder)
     try:
