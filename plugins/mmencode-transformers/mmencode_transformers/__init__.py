@@ -60,7 +60,7 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             f"clip-{modality}",
             modality,
             "clip:towers",
-            "CLIP, SigLIP, SigLIP 2: transformers/clip/<id or folder>",
+            "CLIP, MetaCLIP 2, AltCLIP, Chinese-CLIP, AIMv2, TIPS v2, SigLIP: transformers/clip/<id or path>",
             space="clip",
             prompt=prompt,
             shared=True,

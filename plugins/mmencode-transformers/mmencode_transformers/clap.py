@@ -20,6 +20,7 @@ from transformers.audio_utils import spectrogram, window_function
 from mmencode import Encoder, Scoring, Tensors
 from mmencode.errors import WeightsError
 
+from .architectures import require_kind
 from .loading import (
     describe,
     keep,
@@ -27,7 +28,6 @@ from .loading import (
     load_config,
     load_extractor,
     read_scale,
-    require_kind,
     require_whole,
 )
 from .recordings import Samples, Windowed
@@ -118,7 +118,7 @@ def towers(variant: str, modalities: Collection[str] = ("audio", "text")) -> dic
     """
     checkpoint = find(variant, _FAMILY)
     config = load_config(checkpoint)
-    require_kind(checkpoint, config, ("clap",), _FAMILY)
+    require_kind(checkpoint, config, _FAMILY)
     model, missing = load(checkpoint, config)
     built = {modality: _TOWERS[modality](checkpoint, model, missing) for modality in modalities}
     for encoder in built.values():

@@ -13,12 +13,12 @@ from transformers import AutoImageProcessor
 from mmencode import Encoder, Tensors
 from mmencode.encoders.pixels import fit_to_crop, fit_to_resize, fit_to_squeeze
 
-from .loading import describe, drop, keep, load, load_config, load_extractor, require_kind, require_whole
+from .architectures import require_kind
+from .loading import describe, drop, keep, load, load_config, load_extractor, require_whole
 from .sources import find
 from .text import split_option
 
 FAMILY = "transformers/image/"
-_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
 
 
 class ImageTower(Encoder):
@@ -100,7 +100,7 @@ def build(variant: str) -> ImageEncoder:
     pooled, rest = split_option(variant, ("cls", "mean"), FAMILY)
     checkpoint = find(rest, f"{FAMILY}{pooled}:")
     config = load_config(checkpoint)
-    require_kind(checkpoint, config, _KINDS, FAMILY)
+    require_kind(checkpoint, config, FAMILY)
     model, missing = load(checkpoint, config)
     drop(model, "pooler")
     require_whole(checkpoint, model, missing, model)

@@ -42,15 +42,6 @@ def load_config(checkpoint: Checkpoint) -> Any:
     return config
 
 
-def require_kind(checkpoint: Checkpoint, config: Any, known: tuple[str, ...], family: str) -> None:
-    """Raise WeightsError unless the architecture is one of those that a family computes."""
-    if config.model_type not in known:
-        raise WeightsError(
-            f"the checkpoint {checkpoint.name!r} is a {config.model_type}; {family} takes {', '.join(known)}",
-            remedy="`mmencode list` shows the families of this plugin",
-        )
-
-
 def load(checkpoint: Checkpoint, config: Any, kind: Any = AutoModel) -> tuple[Any, set[str]]:
     """Load the model of the Auto class `kind`, and name the parameters without weights in the checkpoint.
 

@@ -9,8 +9,9 @@ from transformers import AutoFeatureExtractor
 
 from mmencode import Encoder
 
+from .architectures import require_kind
 from .frames import Spectrogram, ast, whisper
-from .loading import keep, load, load_config, load_extractor, require_kind, require_whole
+from .loading import keep, load, load_config, load_extractor, require_whole
 from .sources import find
 from .text import split_option
 from .waves import WaveEncoder
@@ -38,7 +39,7 @@ def build(variant: str) -> Encoder:
     pooled, rest = split_option(variant, ("mean", "max", "cls"), FAMILY)
     checkpoint = find(rest, f"{FAMILY}{pooled}:")
     config = load_config(checkpoint)
-    require_kind(checkpoint, config, tuple(_BUILDERS), FAMILY)
+    require_kind(checkpoint, config, FAMILY)
     if pooled == "cls" and config.model_type != "audio-spectrogram-transformer":
         pooled, rest = split_option(
             "cls", ("mean", "max"), FAMILY

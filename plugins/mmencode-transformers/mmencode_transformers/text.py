@@ -14,8 +14,9 @@ from transformers.models.auto.modeling_auto import (
 
 from mmencode import Encoder, Tensors, pooling
 from mmencode.encoder import pad_rows
-from mmencode.errors import UnknownNameError, WeightsError
+from mmencode.errors import UnknownNameError
 
+from .architectures import refusal
 from .loading import drop, keep, load, load_config, require_whole
 from .sources import Checkpoint, find
 from .tokenizer import CheckpointTokenizer
@@ -102,20 +103,14 @@ def text_model(checkpoint: Checkpoint) -> Any:
     """Load the part of a checkpoint that reads text, without heads; WeightsError when it is no text model."""
     config = load_config(checkpoint)
     if config.sub_configs:
-        raise WeightsError(
-            f"the checkpoint {checkpoint.name!r} is a {config.model_type}, which consists of several models",
-            remedy="CLIP and SigLIP are transformers/clip/<id or folder>; CLAP, transformers/clap/<the same>",
-        )
+        raise refusal(checkpoint, config, "which has parts, and text models are taken here")
     config.use_cache = False
     encoding = config.model_type in MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
     whole, missing = load(checkpoint, config, AutoModelForTextEncoding if encoding else AutoModel)
     halved = config.is_encoder_decoder and not encoding
     model = whole.get_encoder() if halved else whole
     if model.main_input_name != "input_ids":
-        raise WeightsError(
-            f"the checkpoint {checkpoint.name!r} is a {config.model_type} and takes {model.main_input_name}",
-            remedy="`mmencode list` shows the families for other modalities",
-        )
+        raise refusal(checkpoint, config, f"it takes {model.main_input_name}")
     drop(model, "pooler")
     require_whole(checkpoint, whole, missing, model)
     keep(model)

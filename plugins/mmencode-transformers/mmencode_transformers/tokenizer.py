@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -29,6 +29,25 @@ _FILES = (
     "sentencepiece.bpe.model",
 )
 _ENDLESS = 10**9  # transformers writes a model_max_length of 1e30 where there is none
+
+
+class Reader(Protocol):
+    """Reads texts as the ids of a tower's tokens, on any thread.
+
+    padding is the id that fills rows, masked says whether the tower is told which tokens are a text's own,
+    and rule and identity are the words and the digest for the space's identity.
+    """
+
+    padding: int
+    masked: bool
+    identity: str
+
+    @property
+    def rule(self) -> str:
+        """A few words on how texts are read, cut and padded."""
+
+    def read(self, text: str) -> tuple[Tensor, Tensor]:
+        """Tokenize a text to ids `[t]` and the mask `[t]` of its own; InputError if nothing is left of it."""
 
 
 class CheckpointTokenizer:
@@ -119,6 +138,13 @@ class CheckpointTokenizer:
 
 def load_plain(checkpoint: Checkpoint) -> Any:
     """Load a checkpoint's tokenizer as transformers does; WeightsError where it has no fast one."""
+    tokenizer = load_any(checkpoint)
+    _require_fast(checkpoint, tokenizer)
+    return tokenizer
+
+
+def load_any(checkpoint: Checkpoint) -> Any:
+    """Load a checkpoint's tokenizer as transformers does, fast or not; WeightsError where it can't be."""
     checkpoint.require(*_FILES)
     require_tokenizer(checkpoint.folder)
     try:
@@ -129,13 +155,17 @@ def load_plain(checkpoint: Checkpoint) -> Any:
             culprit=str(checkpoint.folder),
             remedy="put its tokenizer.json and tokenizer_config.json there",
         ) from cause
+    return tokenizer
+
+
+def _require_fast(checkpoint: Checkpoint, tokenizer: Any) -> None:
     if not tokenizer.is_fast:
         raise WeightsError(
             f"the tokenizer of {checkpoint.name!r} is a {type(tokenizer).__name__}, which has no fast form",
             culprit=str(checkpoint.folder),
-            remedy="put a tokenizer.json there, and name a fast tokenizer_class in tokenizer_config.json",
+            remedy="choose a checkpoint whose tokenizer has one; another tokenizer_class in "
+            "tokenizer_config.json would give other tokens, and so other vectors",
         )
-    return tokenizer
 
 
 def _lower(tokenizer: Tokenizer) -> None:

@@ -1,4 +1,4 @@
-"""Text towers of CLIP, SigLIP and CLAP: a text model with its own pooling and projection."""
+"""Text towers of CLIP, SigLIP, CLAP and their kin: a text model, its pooling and its projection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mmencode import Encoder, Tensors
 
-from .tokenizer import CheckpointTokenizer
+from .tokenizer import Reader
 
 
 class TowerText(Encoder):
@@ -21,9 +21,7 @@ class TowerText(Encoder):
     causal tower and CLAP's masked one don't look at that padding.
     """
 
-    def __init__(
-        self, tower: nn.Module, projection: nn.Module, width: int, tokenizer: CheckpointTokenizer
-    ) -> None:
+    def __init__(self, tower: nn.Module, projection: nn.Module, width: int, tokenizer: Reader) -> None:
         super().__init__()
         self.tower: Any = tower
         self.projection = projection
@@ -52,8 +50,13 @@ class TowerText(Encoder):
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Compute features `[b, width]`, those of the model's `get_text_features` up to their length."""
-        features: Tensor = self.projection(self._outputs(tensors).pooler_output)
+        features: Tensor = self.projection(self.pool(self._outputs(tensors)))
         return features
+
+    def pool(self, outputs: Any) -> Tensor:
+        """Take one vector `[b, hidden]` for each text from the tower's outputs."""
+        pooled: Tensor = outputs.pooler_output
+        return pooled
 
     def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
         """Compute the last layer's outputs `[b, t, hidden]` and the mask of the text's own tokens."""
@@ -62,3 +65,16 @@ class TowerText(Encoder):
     def _outputs(self, tensors: Tensors) -> Any:
         mask = tensors["mask"] if self._reader.masked else torch.ones_like(tensors["mask"])
         return self.tower(input_ids=tensors["ids"], attention_mask=mask.long())
+
+
+class FirstTokenText(TowerText):
+    """The text tower of AltCLIP or Chinese-CLIP, whose first token stands for the text."""
+
+    def __init__(self, tower: nn.Module, projection: nn.Module, width: int, tokenizer: Reader) -> None:
+        super().__init__(tower, projection, width, tokenizer)
+        self.pooling = f"{type(tower).__name__}, the first token"
+
+    def pool(self, outputs: Any) -> Tensor:
+        """Take the first token of each text, `[b, hidden]`."""
+        first: Tensor = outputs.last_hidden_state[:, 0]
+        return first

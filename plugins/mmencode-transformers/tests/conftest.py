@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
+import tiny_clips
 
 import mmencode
 
@@ -20,7 +21,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     def get(name: str) -> Path:
         if name not in made:
             made[name] = tmp_path_factory.mktemp(name)
-            getattr(tiny, name)(made[name])
+            home = next(module for module in (tiny, tiny_clips) if hasattr(module, name))
+            getattr(home, name)(made[name])
         return made[name]
 
     return get
