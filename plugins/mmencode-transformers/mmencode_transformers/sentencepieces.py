@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -119,10 +120,7 @@ def _require_plain(checkpoint: Checkpoint, named: dict[str, Any]) -> None:
 
 def _longest_replacement(checkpoint: Checkpoint) -> int:
     """The bytes of the longest text that the model's normalisation puts in place of a character."""
-    from sentencepiece import (
-        sentencepiece_model_pb2 as messages,
-    )  # imported here, since few checkpoints need it
-
+    messages: Any = import_module("sentencepiece.sentencepiece_model_pb2")  # few checkpoints need it
     path = checkpoint.folder / _FILE
     try:
         model = messages.ModelProto.FromString(path.read_bytes())
