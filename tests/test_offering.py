@@ -56,6 +56,14 @@ def test_a_space_has_the_modalities_of_its_checkpoint():
     assert asked == ["text-image", "text"]  # once for all encoders of a space
 
 
+def test_interleaved_items_have_the_parts_that_the_checkpoint_has(install):
+    mixed = replace(SPECS[0], name="both/mixed/*", modality="interleaved", parts=("audio", "image", "text"))
+    install(both=(*SPECS, mixed))
+    with load("both/text-image-interleaved") as space:
+        assert space.modalities == ("image", "interleaved", "text")
+        assert space.specs["interleaved"].parts == ("image", "text")
+
+
 def test_a_modality_that_the_checkpoint_lacks_is_named_with_those_it_has():
     with (
         load("both/text-image") as space,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from copy import copy
+from dataclasses import replace
 
 from ..errors import EncoderError, MmencodeError, UnknownModalityError
 from ..errors.causes import quote
+from .composites import INTERLEAVED
 from .spec import EncoderSpec
 from .targets import build, culprit_of
 
@@ -16,7 +18,8 @@ def keep_offered(
 ) -> tuple[tuple[EncoderSpec, ...], dict[str, MmencodeError]]:
     """Keep the specs whose modality their checkpoint has, and make the errors for the others, by modality.
 
-    `EncoderSpec.offers` is asked, once for all specs that name it; a spec without it is kept. Raises what
+    `EncoderSpec.offers` is asked, once for all specs that name it; a spec without it is kept. The parts of
+    interleaved items are those that the checkpoint has. Raises what
     finding the checkpoint raises; EncoderError where it has none of the modalities, or the answer is no
     collection of words.
     """
@@ -30,7 +33,8 @@ def keep_offered(
         if spec.offers not in asked:
             asked[spec.offers] = _ask(spec)
         if spec.modality in asked[spec.offers]:
-            kept.append(spec)
+            has = tuple(part for part in spec.parts if part in asked[spec.offers])
+            kept.append(replace(spec, parts=has) if spec.modality == INTERLEAVED else spec)
         else:
             absent[spec.modality] = _lacking(spec, asked[spec.offers])
     if specs and not kept:

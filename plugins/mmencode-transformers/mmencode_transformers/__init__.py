@@ -16,6 +16,7 @@ _PROMPTS = {
     "audio": "the sound of {label}",
     "video": "a video of a {label}",
 }
+_OMNI = ("text", "image", "audio", "video", "image+text", "audio+text", "video+text", "interleaved")
 _SOURCE = "https://github.com/huggingface/transformers"
 
 
@@ -76,9 +77,9 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             prompt=prompt,
             shared=True,
         )
-    for modality in ("text", "image", "audio", "video"):
+    for modality in _OMNI:
         yield _family(
-            f"omni-{modality}",
+            f"omni-{modality.replace('+', '-')}",
             modality,
             "omni:towers",
             "EmbeddingGemma 2, Qwen3-VL-Embedding, Qwen2-VL, sentence-transformers of several modalities: "
@@ -87,6 +88,7 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             prompt=_PROMPTS.get(modality, "{label}"),
             shared=True,
             offers="omni_layout:offers",
+            parts=("audio", "image", "text", "video") if modality == "interleaved" else (),
         )
 
 
@@ -100,6 +102,7 @@ def _family(
     prompt: str = "{label}",
     shared: bool = False,
     offers: str = "",
+    parts: tuple[str, ...] = (),
 ) -> EncoderSpec:
     return EncoderSpec(
         name=f"transformers/{name}/*",
@@ -112,4 +115,5 @@ def _family(
         source=_SOURCE,
         shared=shared,
         offers=f"mmencode_transformers.{offers}" if offers else "",
+        parts=parts,
     )

@@ -84,6 +84,54 @@ def test_each_modality_equals_sentence_transformers(name, modality, saved, load)
         np.testing.assert_allclose(model.encode_document(theirs), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("composite", ["image+text", "audio+text", "video+text"])
+@pytest.mark.parametrize("name", ["chatting", "qwen3", "qwen2"])
+def test_fused_items_equal_sentence_transformers(name, composite, saved, load):
+    model, folder = saved(name)
+    space = load(f"transformers/omni/{folder}")
+    if composite not in space.modalities:
+        assert composite == "audio+text"
+        return
+    medium, texts = composite.partition("+")[0], tiny.TEXTS[:3]
+    mine, theirs = items(medium)
+    expected = model.encode_document(
+        [{medium: one, "text": text} for one, text in zip(theirs, texts, strict=True)]
+    )
+    found = space.encode(composite, list(zip(mine, texts, strict=True)))
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        space.encode(composite, [(mine[0], None), (None, texts[0])]).vectors,
+        [space.encode(medium, mine[:1]).vectors[0], space.encode("text", texts[:1]).vectors[0]],
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("name", ["chatting", "qwen3", "qwen2"])
+def test_interleaved_items_equal_sentence_transformers(name, saved, load):
+    model, folder = saved(name)
+    (first, second, _), texts = items("image")[0], tiny.TEXTS
+    batch = [
+        [("text", texts[0]), ("image", first), ("text", texts[1]), ("image", second)],
+        [("image", second)],
+        [("text", texts[2]), ("video", items("video")[0][0])],
+    ]
+    turns = [
+        [{"role": "user", "content": [{"type": kind, kind: part} for kind, part in item]}] for item in batch
+    ]
+    expected = np.stack([model.encode_document([turn])[0] for turn in turns])
+    space = load(f"transformers/omni/{folder}")
+    np.testing.assert_allclose(space.encode("interleaved", batch).vectors, expected, atol=1e-5)
+    with pytest.raises(
+        InputError, match="there is no 'audio' in its items" if name != "chatting" else "part 0"
+    ):
+        space.encode("interleaved", [[("audio", "no such file.wav")]])
+
+
+def test_a_checkpoint_without_a_chat_takes_no_fused_items(saved, load):
+    with pytest.raises(UnknownModalityError, match="has nothing for 'image\\+text'"):
+        load(f"transformers/omni/{saved('gemma')[1]}").encode("image+text", [(Image.new("RGB", (8, 8)), "a")])
+
+
 @pytest.mark.parametrize("name", ["gemma", "chatting"])
 def test_a_checkpoint_of_transformers_is_pooled_by_the_mean(name, plain, load, tmp_path):
     model = tiny_omni.sentences(name, plain(name), tmp_path / "saved")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import tiny_omni
 
@@ -21,7 +23,8 @@ class Omni:
     def declare(self, request, tmp_path_factory):
         folder = tmp_path_factory.mktemp(self.kind)
         getattr(tiny_omni, self.kind)(folder)
-        request.cls.spec = mmencode.registry()[f"transformers/omni-{self.key}/{folder}"]
+        spec = mmencode.registry()[f"transformers/omni-{self.key}/{folder}"]
+        request.cls.spec = replace(spec, parts=("image", "text")) if self.key == "interleaved" else spec
 
 
 class Conformance(Omni, EncoderConformance):
@@ -64,3 +67,14 @@ class TestQwenText(Conformance):
 class TestChatImage(Architecture):
     __test__ = True
     key, kind = "image", "chatting"
+
+
+class TestFused(Architecture):
+    __test__ = True
+    key, kind = "image-text", "qwen3"
+
+
+@pytest.mark.slow
+class TestInterleaved(Conformance):
+    __test__ = True
+    key, kind = "interleaved", "qwen2"
