@@ -130,7 +130,7 @@ def classify(
         multi_label=multi_label,
         duplicates=duplicates.value,
     )
-    found = gather(modality, items or [], file, follow_links=follow_links)
+    found = gather(modality, items or [], file, follow_links=follow_links, limit=limit)
     opened = open_space(space, device, limit, trust)
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)

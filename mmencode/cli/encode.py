@@ -54,7 +54,7 @@ def encode(
     Example: mmencode encode image photos/ -o photos.safetensors
     """
     _check_out(out)
-    found = gather(modality, items or [], file, follow_links=follow_links)
+    found = gather(modality, items or [], file, follow_links=follow_links, limit=limit)
     opened = open_space(space, device, limit, trust)
     vectors = opened.encode(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *vectors.errors]

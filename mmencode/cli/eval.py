@@ -24,11 +24,13 @@ from .options import (
     Trusted,
     choose_templates,
     open_space,
+    parse_limits,
     require_folder_of,
 )
 
 if TYPE_CHECKING:
     from ..evaluation import Labelled, LeftOut, Report
+    from ..inputs import Limits
     from ..zeroshot import Duplicates as KeptOrNot
 
 PAGES = (".md", ".json")
@@ -150,7 +152,9 @@ def zero_shot(
     _check_out(out)
     templates = choose_templates(template, template_set)
     with blame_usage():
-        read = _read_labelled(data, modality, file_column, column, names, duplicates.value)
+        read = _read_labelled(
+            data, modality, file_column, column, names, duplicates.value, parse_limits(limit)
+        )
     found = evaluation.zero_shot(
         open_space(space, device, limit, trust),
         modality,
@@ -234,6 +238,7 @@ def _read_labelled(
     labels: str | None,
     names: Path | None,
     duplicates: KeptOrNot,
+    limits: Limits,
 ) -> Labelled:
     """Read labelled items from a folder of classes, or from the columns of a table."""
     from ..evaluation import read_labelled_folder, read_labelled_table
@@ -244,7 +249,7 @@ def _read_labelled(
         )
     if files or labels:
         raise ValueError(f"{data} is a folder, and has no columns: leave out --column and --file-column")
-    return read_labelled_folder(data, modality, names=names, duplicates=duplicates)
+    return read_labelled_folder(data, modality, names=names, duplicates=duplicates, limits=limits)
 
 
 def _check_out(out: Path | None) -> None:

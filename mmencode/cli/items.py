@@ -31,8 +31,11 @@ def gather(
     list_file: Path | None = None,
     *,
     follow_links: bool = False,
+    limit: list[str] | None = None,
 ) -> Items:
     """Collect the items that the arguments name: texts, files, and the files inside folders.
+
+    A file that holds several items, such as the pages of a document, stands for all of them.
 
     `-` stands for standard input; it and `list_file` hold one item on each line, and blank lines are skipped.
     Raises MmencodeError when there is no item.
@@ -53,6 +56,8 @@ def gather(
             _walk(modality, item, found, follow_links=follow_links)
         else:
             found.batch.append(item)
+    if spec is not None and spec.part:
+        _expand(modality, found, limit)
     note_left_out(found.left_out)
     if not found.batch and not found.errors:
         raise MmencodeError(
@@ -61,6 +66,20 @@ def gather(
             "files one by one",
         )
     return found
+
+
+def _expand(modality: str, found: Items, limit: list[str] | None) -> None:
+    """Put the items of each file into its place; a file whose items can't be counted becomes an error."""
+    from ..inputs import list_parts
+    from .options import parse_limits
+
+    limits, files = parse_limits(limit), found.batch
+    found.batch = []
+    for path in files:
+        try:
+            found.batch += list_parts(modality, path, limits)
+        except InputError as error:
+            found.errors.append(error)
 
 
 def note_left_out(left_out: Mapping[str, int]) -> None:

@@ -63,7 +63,7 @@ def search_folder(
 ) -> SearchResult:
     """Encode the folder's files of one modality, images by default, and rank them for the query."""
     modality = modality or IMAGE
-    files = gather(modality, [str(folder)], follow_links=follow_links)
+    files = gather(modality, [str(folder)], follow_links=follow_links, limit=limit)
     opened = open_space(space, device, limit, trust)
     asked = query.encode(opened)
     corpus = opened.encode(modality, files.batch, on_error="skip", progress=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..inputs import Limits, list_parts
 from ..inputs.tables import item_in_folder, read_pairs
 from ..plugins.modalities import names_files, walked_modalities
 from ..zeroshot import Duplicates
@@ -40,10 +41,12 @@ def read_labelled_folder(
     *,
     names: Names | None = None,
     duplicates: Duplicates = "refuse",
+    limits: Limits | None = None,
 ) -> Labelled:
     """List the files of a folder that has one folder for each class, of the class's name.
 
     Files count at any depth below a class's folder, unless hidden; files beside those folders are left out.
+    A file that holds several items stands for all of them, or is left out where they can't be counted.
     `names` is a table whose first two columns are a folder and the name to use instead of its own; with
     duplicates="keep" two folders may have one name, and stay two classes, in the order of the folders.
 
@@ -71,11 +74,34 @@ def read_labelled_folder(
         )
     renamed = _rename(files, names, duplicates)
     paths = [(path, name) for name, found in files.items() for path in found]
+    paths, uncounted = _expand(paths, modality, limits)
+    for name in files.keys() - {name for _, name in paths}:
+        path, why = next(each for each in uncounted if top / name in each[0].parents)
+        raise InputError(
+            f"none of the files of class {name!r} can be read: {why}",
+            source=str(path),
+            remedy="mend them, or remove the folder",
+        )
     beside = (path for path in entries if not path.is_dir())
-    left_out = tuple(LeftOut(path.name, "it lies outside the folders of classes") for path in beside)
+    outside = (LeftOut(path.name, "it lies outside the folders of classes") for path in beside)
+    left_out = (*outside, *(LeftOut(path.relative_to(top).as_posix(), why) for path, why in uncounted))
     keys = tuple(path.relative_to(top).as_posix() for path, _ in paths)
     labels, classes = _labels([name for _, name in paths], renamed, duplicates)
     return Labelled(tuple(path for path, _ in paths), labels, Origin(str(folder), keys, left_out), classes)
+
+
+def _expand(
+    paths: Sequence[tuple[Path, str]], modality: str, limits: Limits | None
+) -> tuple[list[tuple[Path, str]], list[tuple[Path, str]]]:
+    """Put the items of each file into its place; and list the files whose items can't be counted, and why."""
+    found: list[tuple[Path, str]] = []
+    failed: list[tuple[Path, str]] = []
+    for path, name in paths:
+        try:
+            found += [(Path(item), name) for item in list_parts(modality, path, limits)]
+        except InputError as error:
+            failed.append((path, error.fact))
+    return found, failed
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -11,34 +11,38 @@ from typing import Any
 
 from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
+from ..inputs import split_part
 from ..inputs.owning import own_each
 from ..plugins.modalities import find_modality
 from .columns import plain_metadata
-from .stamps import ContentStamp, stamp_of_bytes, stamp_of_file, stamp_of_status
+from .looking import LookedAt
+from .stamps import ContentStamp, stamp_of_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An item with its key, its position in the batch, and its `path` where it is a file.
+    """An item with its key, its position in the batch, and its `file` where it is one, or in one.
 
     `metadata` is None where the caller gave none: then the metadata of the row that its key has stays.
+    `error` says why a file that may hold several items is no item now.
     """
 
     key: str
     modality: str
     item: Any
     place: int
-    path: str | None = None
+    file: LookedAt | None = None
     metadata: Mapping[str, Any] | None = None
+    error: InputError | None = None
 
     def look(self) -> ContentStamp:
         """Take the size and time of the file, without reading it; an empty stamp for other items."""
-        return ContentStamp() if self.path is None else stamp_of_status(self.path)
+        return ContentStamp() if self.file is None else self.file.look()
 
     def read(self, most: int) -> ContentStamp:
         """Take the hash of the content; without one above `most` bytes, which no reader takes."""
-        if self.path is not None:
-            return stamp_of_file(self.path, most)
+        if self.file is not None:
+            return self.file.read(most)
         if isinstance(self.item, str):
             return stamp_of_bytes(self.item.encode("utf-8", "surrogatepass"))
         if isinstance(self.item, (bytes, bytearray, memoryview)) and memoryview(self.item).nbytes <= most:
@@ -54,7 +58,7 @@ def make_entries(
 ) -> Iterator[Entry]:
     """Join items, keys and metadata; ValueError where their numbers differ, or a key comes twice."""
     seen: set[str] = set()
-    ends = object()
+    ends, file = object(), None
     sides = [own_each(items), *(side for side in (keys, metadata) if side is not None)]
     for place, parts in enumerate(zip_longest(*sides, fillvalue=ends)):
         if any(part is ends for part in parts):
@@ -71,7 +75,8 @@ def make_entries(
         given = None if metadata is None else parts[-1]
         if given is not None:
             given = plain_metadata(given, place)  # a copy now: the iterable may reuse one mapping
-        yield Entry(key, modality, item, place, _path(modality, item), given)
+        file = _file(modality, item, file)
+        yield Entry(key, modality, item, place, file, given)
 
 
 def escape_keys(keys: Sequence[str] | None) -> list[str]:
@@ -98,8 +103,15 @@ def own_key(item: Any, place: int) -> str:
     raise ValueError(f"item {place} is {type(item).__name__}, which is no key of its own: give keys")
 
 
-def _path(modality: str, item: Any) -> str | None:
+def _file(modality: str, item: Any, before: LookedAt | None) -> LookedAt | None:
+    """The file that an item is, or lies in; that of the item before it where it is the same."""
     if isinstance(item, str):
         spec = find_modality(modality)
-        return item if spec is None or spec.names_files else None
-    return os.fsdecode(item) if isinstance(item, os.PathLike) else None
+        if spec is not None and not spec.names_files:
+            return None
+    elif not isinstance(item, os.PathLike):
+        return None
+    path, part = split_part(modality, os.fsdecode(item))
+    if part is None:
+        return LookedAt(path)
+    return before if before is not None and before.path == path else LookedAt(path)

@@ -91,6 +91,7 @@ class Filling:
         rows, failures = self.store.tables.look_up(keys)
         changed: list[Pending] = []
         moved: list[Pending] = []
+        broken: list[tuple[Pending, InputError]] = []
         stale_rows: list[str] = []
         stale_failures: list[str] = []
         looks = [
@@ -101,7 +102,10 @@ class Filling:
             pending = Pending(entry, stamp, row)
             if row and row.modality != entry.modality:
                 raise another_modality(entry.key, row.modality, entry.modality)
-            if row and row.stamp.has_content_of(stamp):
+            if entry.error is not None:
+                self._note_error(pending, entry.error)
+                broken.append((pending, entry.error))
+            elif row and row.stamp.has_content_of(stamp):
                 self.unchanged += 1
                 stale_failures += [key] * bool(failure)
                 moved += [pending] * pending.differs
@@ -110,7 +114,7 @@ class Filling:
                 stale_rows += [key] * bool(row)
             else:
                 changed.append(pending)
-        self._tidy(moved, stale_rows, stale_failures)
+        self._tidy(moved, broken, stale_rows, stale_failures)
         return changed
 
     def _take_stamps(self, looks: Sequence[_Look]) -> Iterator[ContentStamp]:
@@ -131,10 +135,23 @@ class Filling:
             return True
         return failure.modality != entry.modality or not failure.stamp.has_content_of(stamp)
 
-    def _tidy(self, moved: list[Pending], stale_rows: list[str], stale_failures: list[str]) -> None:
-        if moved or stale_rows or stale_failures:
+    def _note_error(self, pending: Pending, error: InputError) -> None:
+        """Count an item as failed; raises the error where that was asked for."""
+        if self.on_error == "raise":
+            raise error.at(pending.entry.place)
+        self.failed.append(Failure(pending.entry.key, pending.entry.modality, error.fact, error.fault))
+
+    def _tidy(
+        self,
+        moved: list[Pending],
+        broken: list[tuple[Pending, InputError]],
+        stale_rows: list[str],
+        stale_failures: list[str],
+    ) -> None:
+        if moved or broken or stale_rows or stale_failures:
             with self.store.writing() as writer:
                 writer.put_stamps(moved)
+                writer.put_failures([each for each in broken if each[1].fault != "process"])
                 writer.delete_rows(stale_rows)
                 writer.delete_failures(stale_failures)
 
@@ -175,7 +192,8 @@ class _Look:
         if self.row is None or self.failure is None:  # of both, only the content can tell which is right
             stored = self.row or self.failure
             if stored is not None and stored.stamp.is_as_old_as(now):
-                return replace(now, hash=stored.stamp.hash)
+                known = replace(now, hash=stored.stamp.hash)
+                return known if self.entry.file is None else known.with_parts(self.entry.file.parts)
         return self.entry.read(most)
 
 

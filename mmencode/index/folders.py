@@ -9,11 +9,16 @@ from typing import Literal
 from ..card import SpaceCard
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import InputError
+from ..inputs import Limits, split_part
 from ..inputs.walking import Walk, endings_of
-from ..plugins.modalities import walked_modalities
+from ..plugins.modalities import find_modality, walked_modalities
 from .entries import Entry
+from .expanding import Expansion
+from .looking import LookedAt
 from .results import Added, Failure
 from .store import Store
+from .tables import Tables
+from .writer import Writer
 
 Missing = Literal["few", "keep", "remove"]
 _FEW, _SHARE = 3, 0.25  # files that may be gone at once: so many, or this share of those that have rows
@@ -26,12 +31,19 @@ class FollowedFiles:
         self.modality = modality
         self._walk = walk
         self._seen: set[str] = set()
+        self._expansion: Expansion | None = None
 
-    def entries(self) -> Iterator[Entry]:
-        """Iterate over the files, each once, in the order of their paths."""
-        for place, path in enumerate(self._walk):
-            self._seen.add(escape_surrogates(path))
-            yield Entry(path, self.modality, path, place, path)
+    def entries(self, tables: Tables, limits: Limits, *, retry: bool = False) -> Iterator[Entry]:
+        """Iterate over the files, each once, in the order of their paths, or over the items in them."""
+        spec = find_modality(self.modality)
+        if spec is not None and spec.part:
+            self._expansion = Expansion(spec, tables, limits, retry=retry)
+            found = self._expansion.entries(self._walk)
+        else:
+            found = (Entry(path, self.modality, path, n, LookedAt(path)) for n, path in enumerate(self._walk))
+        for entry in found:
+            self._seen.add(escape_surrogates(entry.key))
+            yield entry
 
     def unread(self) -> Added:
         """Report the files that were left out, and the folders that couldn't be listed, after `entries`."""
@@ -55,8 +67,26 @@ class FollowedFiles:
             for key in keys
             if key not in self._seen
             and not key.startswith(unknown)
-            and not os.path.lexists(unescape_surrogates(key))
+            and not os.path.lexists(self.path_of(key))
         ]
+
+    def select_outdated(self, keys: Iterable[str]) -> list[str]:
+        """Select, of escaped keys, those of items that their file, which was expanded, has no longer.
+
+        A file whose items can't be counted now may have them.
+        """
+        whole = set() if self._expansion is None else self._expansion.whole
+        paths = ((key, escape_surrogates(self.path_of(key))) for key in keys if key not in self._seen)
+        return [key for key, path in paths if path in whole]
+
+    @property
+    def expands(self) -> bool:
+        """Whether files of the modality may hold several items."""
+        return self._expansion is not None
+
+    def path_of(self, key: str) -> str:
+        """The path of the file that an escaped key is of, or of an item in."""
+        return os.fsdecode(split_part(self.modality, unescape_surrogates(key))[0])
 
 
 class FollowedFolder:
@@ -96,22 +126,40 @@ class FollowedFolder:
     def remove_gone(self, store: Store) -> int:
         """Remove the rows and failures of files that are gone, once all were walked; return how many rows.
 
-        Raises InputError where only "few" may go and there are so many that more likely a disk isn't mounted.
+        Those of items that a changed file has no longer go in any case. Raises InputError where only "few"
+        may go and there are so many files that more likely a disk isn't mounted.
         """
-        if self._missing == "keep":
+        expanding = [files for files in self.files if files.expands]
+        if self._missing == "keep" and not expanding:
             return 0
         # The right to write is held from the look at the keys on: a row that another writer adds in between,
         # for a file that has come back say, would be removed.
         with store.writing() as writer:
-            held = [files.select_below(store.row_keys(files.modality)) for files in self.files]
-            pairs = zip(self.files, held, strict=True)
-            gone = [key for files, keys in pairs for key in files.select_gone(keys)]
-            if self._missing == "few":
-                _require_few(gone, sum(map(len, held)), self._top)
-            for files in self.files:
-                failures = files.select_below(store.failure_keys(files.modality))
-                writer.delete_failures(files.select_gone(failures))
-            return writer.delete_rows(gone)
+            removed = sum(_remove_outdated(store, writer, files) for files in expanding)
+            return removed if self._missing == "keep" else removed + self._remove_gone(store, writer)
+
+    def _remove_gone(self, store: Store, writer: Writer) -> int:
+        held = [(files, files.select_below(store.row_keys(files.modality))) for files in self.files]
+        gone = [(files, files.select_gone(keys)) for files, keys in held]
+        if self._missing == "few":
+            _require_few(_list_paths(gone), len(_list_paths(held)), self._top)
+        for files in self.files:
+            failures = files.select_below(store.failure_keys(files.modality))
+            writer.delete_failures(files.select_gone(failures))
+        return writer.delete_rows([key for _, keys in gone for key in keys])
+
+
+def _remove_outdated(store: Store, writer: Writer, files: FollowedFiles) -> int:
+    """Remove the rows and failures of items that their files have no longer; return how many rows."""
+    failures = files.select_below(store.failure_keys(files.modality))
+    writer.delete_failures(files.select_outdated(failures))
+    rows = files.select_below(store.row_keys(files.modality))
+    return writer.delete_rows(files.select_outdated(rows))
+
+
+def _list_paths(keys: Iterable[tuple[FollowedFiles, Iterable[str]]]) -> list[str]:
+    """List the paths of files that escaped keys are of, or of items in, each once."""
+    return list(dict.fromkeys(files.path_of(key) for files, each in keys for key in each))
 
 
 def _start_of_keys(folder: str) -> str:
@@ -148,7 +196,7 @@ def _require_own_endings(modalities: Sequence[str]) -> None:
 
 def _require_few(gone: Sequence[str], count: int, folder: str) -> None:
     """Raise InputError where so many of `count` files are gone that more likely a disk isn't mounted."""
-    empty = sorted({parent for key in gone if (parent := _empty_parent(unescape_surrogates(key)))})
+    empty = sorted({parent for path in gone if (parent := _empty_parent(path))})
     if not gone or (len(gone) < count and len(gone) <= max(_FEW, _SHARE * count) and not empty):
         return
     where = f", and {', '.join(empty[:3])} is empty" if empty else ""

@@ -183,6 +183,9 @@ class Index:
         those at fault by their own content are tried again once they change, or with `retry`, the others each
         time. Whatever ends it, what is done is kept, and the next call goes on from there.
 
+        A file that holds several items, such as a document, has a row for each, report.pdf#page=3; those that
+        it has no longer are removed. Where its items can't be counted, it is a failure, and its rows stay.
+
         Rows and failures of files that are gone are removed at the end. With missing="few" that is refused,
         by an InputError, where it looks as if a disk weren't mounted: when more than a quarter (and three) of
         the folder's rows would go, all of them, or those of a folder that is there and empty. "remove"
@@ -195,7 +198,8 @@ class Index:
         followed = FollowedFolder(self.card, folder, modalities, missing=missing, follow_links=follow_links)
         done = Added(0, 0)
         for files in followed.files:
-            done += self._fill(files.modality, files.entries(), retry=retry, progress=progress)
+            entries = files.entries(self._store.tables, self.space.limits, retry=retry)
+            done += self._fill(files.modality, entries, retry=retry, progress=progress)
             done += files.unread()
         return done + Added(0, 0, removed=followed.remove_gone(self._store))
 

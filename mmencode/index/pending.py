@@ -36,6 +36,7 @@ class Pending:
             return True
         before, now, given = self.row.stamp, self.stamp, self.entry.metadata
         moved = (before.size, before.time) != (now.size, now.time)
+        moved = moved or now.parts not in (None, before.parts)
         return moved or (given is not None and given != self.row.metadata)
 
 

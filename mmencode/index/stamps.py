@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _RACY = 2_000_000_000  # ns within which a file may change again and keep its time
 _UNSETTLED = -1
@@ -18,7 +18,8 @@ class ContentStamp:
     """The hash of an item's content and, of a file, its size and the time in ns of its last change.
 
     `hash` is None for content that can't be read, or is no path, bytes or text. `time` is -1 where the file
-    changed so shortly before it was read that a later change may show the same time.
+    changed so shortly before it was read that a later change may show the same time. The hash of a file that
+    holds several items ends in their number: "...#12".
     """
 
     hash: str | None = None
@@ -27,7 +28,22 @@ class ContentStamp:
 
     def has_content_of(self, other: ContentStamp) -> bool:
         """Whether both stamps are of the same content, by its hash."""
-        return self.hash is not None and self.hash == other.hash
+        return self.hash is not None and self.digest == other.digest
+
+    @property
+    def digest(self) -> str | None:
+        """The hash of the content alone, without the number of its items."""
+        return self.hash and self.hash.partition("#")[0]
+
+    @property
+    def parts(self) -> int | None:
+        """The number of items in the file, where it is known."""
+        _, _, count = (self.hash or "").partition("#")
+        return int(count) if count.isdecimal() else None
+
+    def with_parts(self, count: int | None) -> ContentStamp:
+        """Note in the hash how many items the file holds."""
+        return self if count is None or self.digest is None else replace(self, hash=f"{self.digest}#{count}")
 
     def is_as_old_as(self, file: ContentStamp) -> bool:
         """Whether a file's size and time are those of this stamp, so that the file needn't be read."""

@@ -6,8 +6,9 @@ The modality is always said by the caller; nothing is guessed from endings, and 
 from __future__ import annotations
 
 from .limits import Limits
+from .parts import list_parts, split_part
 from .reading import Reader, reader
 from .source import read_bytes
 from .waveform import Waveform
 
-__all__ = ["Limits", "Reader", "Waveform", "read_bytes", "reader"]
+__all__ = ["Limits", "Reader", "Waveform", "list_parts", "read_bytes", "reader", "split_part"]

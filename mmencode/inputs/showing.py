@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +15,7 @@ from ..plugins.modality import ModalitySpec
 from .limits import Limits, limit_remedy
 from .reading import ItemReader, blame, load_target
 from .source import as_path, describe
+from .within import call_within
 
 LONGEST = 2000  # characters of the words that are shown of an item of a plugin's modality
 _KINDS: dict[str, type[Any]] = {"words": str, "picture": Image.Image, "sound": bytes}
@@ -76,32 +75,13 @@ def is_late(error: MmencodeError) -> bool:
 
 def _show_within(spec: ModalitySpec, item: Any, limits: Limits, show: Callable[[], Any]) -> Any:
     """Run a plugin's code in a thread, which is left alone where it takes longer than `limits.wait`."""
-    said: list[Any] = []
-
-    def run() -> None:
-        try:
-            said.append(show())
-        except BaseException as cause:
-            said.append(_Raised(cause))
-
-    thread = threading.Thread(target=run, name="mmencode-preview", daemon=True)
-    thread.start()
-    thread.join(None if limits.wait == math.inf else min(limits.wait, threading.TIMEOUT_MAX))
-    if not said:
-        raise InputError(
+    return call_within(
+        limits.wait,
+        show,
+        lambda: InputError(
             f"showing an item of modality {spec.name!r} takes more than {limits.wait:g} s",
             source=describe(item),
             remedy=f"show it without, or {limit_remedy('wait')}",
             fault="time",
-        )
-    (found,) = said
-    if not isinstance(found, _Raised):
-        return found
-    raise found.cause
-
-
-class _Raised:
-    """An exception out of a thread."""
-
-    def __init__(self, cause: BaseException) -> None:
-        self.cause = cause
+        ),
+    )

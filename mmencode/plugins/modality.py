@@ -19,7 +19,7 @@ _ENDING = re.compile(r"\.[a-z0-9_+-]{1,20}")
 _MODULE = re.compile(r"[A-Za-z_]\w*")  # without a dot, since looking for a module in a package imports that
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHOWS = ("words", "picture", "sound")
-_TARGETS = ("reader", "value", "probes", "samples", "preview")
+_TARGETS = ("reader", "value", "count", "probes", "samples", "preview")
 _FLAGS = ("inline", "scales")
 
 
@@ -42,6 +42,10 @@ class ModalitySpec:
                  and audio belong to these
     optional     endings that can be read once another package is installed, each with the module that is
                  looked for and its name for pip: ((".cdx", "chem_extra", "chem-extra"),)
+    part         the word that numbers the items of a file which holds several: with "page" they are called
+                 report.pdf#page=1, report.pdf#page=2 and so on, in folders, indexes and by the reader
+    count        "package.module:function", called with the path of a file and the Limits, which counts its
+                 items: 0 where the file is a single one, whose name is its path alone
     probes       "package.module:function" without arguments, which gives a list of 3 to 64 different items,
                  as callers pass them, the same on every machine: saved spaces are verified by them, encoders
                  that fail are tried on them, and the conformance suite runs on them. "" is for none
@@ -65,6 +69,8 @@ class ModalitySpec:
     limits: tuple[tuple[str, int | float], ...] = ()
     endings: tuple[str, ...] = ()
     optional: tuple[tuple[str, str, str], ...] = ()
+    part: str = ""
+    count: str = ""
     probes: str = ""
     samples: str = ""
     shows: Literal["words", "picture", "sound"] = "words"
@@ -92,6 +98,9 @@ class ModalitySpec:
             len({*every}) == len(every), self, "endings", "different endings, none of them optional, too"
         )
         _require(not (self.inline and every), self, "endings", "() where a str is the item itself")
+        _require(not self.part or _WORD.fullmatch(self.part), self, "part", 'a word such as "page"')
+        both = bool(self.part) == bool(self.count) and not (self.part and self.inline)
+        _require(both, self, "count", "the function that counts a file's parts, where they have a name")
 
     @property
     def names_files(self) -> bool:

@@ -23,6 +23,7 @@ from ..embeddings.array_types import Vectors
 from ..engine.call import OnError
 from ..engine.runtime import Runtime
 from ..errors import FitError, InputError
+from ..inputs import split_part
 from ..inputs.owning import own_each
 from ..inputs.tables import item_in_folder, read_pairs
 from ..isolation.copying import snapshot
@@ -199,7 +200,8 @@ def hash_item(item: Any, modality: str, number: int) -> bytes:
     An item without content to compare, such as a file object that was read, is known by its number.
     """
     if names_files(modality) and isinstance(item, str | os.PathLike):
-        content = Path(item).read_bytes()
+        path, part = split_part(modality, item)
+        content = Path(path).read_bytes() + (b"" if part is None else str(part).encode())
     elif isinstance(item, str | bytes | bytearray):
         content = item.encode() if isinstance(item, str) else bytes(item)
     else:

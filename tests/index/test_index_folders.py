@@ -368,17 +368,17 @@ def test_files_that_a_kernel_makes_up_end_when_they_say_so(index, tmp_path):
 
 
 def test_a_share_that_hangs_costs_its_file_alone(photos, space, tmp_path, monkeypatch):
-    from mmencode.index import entries
+    from mmencode.index import looking
 
     release = threading.Event()
-    real = entries.stamp_of_file
+    real = looking.stamp_of_file
 
     def hanging(path, most):
         if path.endswith("00.png"):
             release.wait(20)
         return real(path, most)
 
-    monkeypatch.setattr(entries, "stamp_of_file", hanging)
+    monkeypatch.setattr(looking, "stamp_of_file", hanging)
     quick = Space("fake", space.specs.values(), limits=Limits(wait=0.3), runtime=space.runtime)
     with Index.create(tmp_path / "quick", quick) as index:
         done = index.sync(photos)

@@ -54,6 +54,8 @@ def test_it_is_frozen_and_survives_pickling():
         ("shows", "video"),
         ("shows", "sound"),  # without the function that gives it
         ("preview", "chem"),
+        ("part", "page"),  # without the function that counts
+        ("count", "chem.items:count"),  # without the word
         ("prompt", "a molecule"),
         ("inline", True),  # beside endings
         ("description", "x" * 5000),
@@ -63,7 +65,7 @@ def test_a_bad_field_is_named(field, value):
     with pytest.raises(SpecError) as caught:
         replace(SPEC, **{field: value})
     assert "ModalitySpec." in caught.value.fact
-    assert field in caught.value.fact or (field, value) == ("inline", True) or field in ("optional", "shows")
+    assert field in caught.value.fact or (field, value) == ("inline", True) or field in ("optional", "shows", "part")
     assert caught.value.remedy
 
 

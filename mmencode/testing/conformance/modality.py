@@ -12,7 +12,7 @@ import numpy as np
 
 from ...engine.generated import generated_items
 from ...errors import InputError
-from ...inputs import Limits, reader
+from ...inputs import Limits, list_parts, reader
 from ...inputs.showing import show_item
 from ...plugins.core_modalities import CORE
 from ...plugins.modalities import find_modality
@@ -52,6 +52,26 @@ class ModalityChecks(Suite):
                 kinds = [content, path, str(path), bytearray(content), io.BytesIO(content), file]
                 found = self.encode(kinds).vectors
         self.assert_equal(found, np.repeat(found[:1], len(kinds), axis=0), "kinds of item")
+
+    def test_each_item_of_a_file_is_read_by_its_name(self) -> None:
+        """A file of several items is counted, each is read by its number, and one beyond is an InputError."""
+        spec, items = self.declared_modality(), self.probes()
+        if not spec.part or type(items[0]) is not bytes:
+            raise SkipTest("only for a modality with files of several items, and the bytes of files as probes")
+        read = reader(spec.name)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"probe{next(iter(spec.endings), '')}"
+            path.write_bytes(items[0])
+            names = list(list_parts(spec.name, path))
+            for name in names:
+                read(name, Limits())
+            beyond = f"{path}#{spec.part}={len(names) + 1}"
+            try:
+                read(beyond, Limits())
+            except InputError as error:
+                assert error.fault != "encoder", f"{beyond}: {error.fact}"
+            else:
+                raise AssertionError(f"{beyond} was read, and the file was said to have {len(names)} items")
 
     def test_probes_are_the_same_each_time(self) -> None:
         """A saved space is verified by its probes, which mustn't change meanwhile."""
