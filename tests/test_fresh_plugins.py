@@ -74,6 +74,7 @@ PLUGINS = [
         tests=("sentence-transformers", "hypothesis"),
     ),
     Plugin("mmencode-diffusers", "vae/*", ("image",), tests=("hypothesis",)),
+    Plugin("mmencode-documents", "page/image/*", ("page",), tests=("lancedb", "pyarrow")),
     Plugin(
         "mmencode-scratch",
         "scratch/*",

@@ -84,7 +84,7 @@ def test_no_library_of_a_family_reads_a_checkpoint_itself():
         f"{path.relative_to(root)}: {word}"
         for folder in (
             "mmencode/encoders",
-            *(f"plugins/mmencode-{name}" for name in ("transformers", "diffusers", "scratch")),
+            *(f"plugins/mmencode-{name}" for name in ("transformers", "diffusers", "documents", "scratch")),
         )
         for path in sorted((root / folder).rglob("*.py"))
         if "tests" not in path.parts

@@ -108,7 +108,7 @@ def test_odd_files_and_misspelt_groups_are_said_here_too(site, isolated):
 def test_the_doctor_finds_what_stops_every_command_and_how_to_bar_it(site):
     site.add("birds", HANG)
     site.add("blackbirds", hook(spec("offline/minilm")))
-    others = "-mmencode-transformers,-mmencode-diffusers,-mmencode-scratch"
+    others = "-mmencode-transformers,-mmencode-diffusers,-mmencode-documents,-mmencode-scratch"
     states = site.states("--isolated", "--seconds", "5", MMENCODE_PLUGINS=others)
     assert states["mmencode-offline"] == states["mmencode"] == "ok"
     assert "it doesn't end within 5 s" in states["birds"]

@@ -65,7 +65,11 @@ def test_a_bad_field_is_named(field, value):
     with pytest.raises(SpecError) as caught:
         replace(SPEC, **{field: value})
     assert "ModalitySpec." in caught.value.fact
-    assert field in caught.value.fact or (field, value) == ("inline", True) or field in ("optional", "shows", "part")
+    assert (
+        field in caught.value.fact
+        or (field, value) == ("inline", True)
+        or field in ("optional", "shows", "part")
+    )
     assert caught.value.remedy
 
 

@@ -57,7 +57,9 @@ class ModalityChecks(Suite):
         """A file of several items is counted, each is read by its number, and one beyond is an InputError."""
         spec, items = self.declared_modality(), self.probes()
         if not spec.part or type(items[0]) is not bytes:
-            raise SkipTest("only for a modality with files of several items, and the bytes of files as probes")
+            raise SkipTest(
+                "only for a modality with files of several items, and the bytes of files as probes"
+            )
         read = reader(spec.name)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"probe{next(iter(spec.endings), '')}"
@@ -69,9 +71,10 @@ class ModalityChecks(Suite):
             try:
                 read(beyond, Limits())
             except InputError as error:
-                assert error.fault != "encoder", f"{beyond}: {error.fact}"
+                fault, fact = error.fault, error.fact
             else:
                 raise AssertionError(f"{beyond} was read, and the file was said to have {len(names)} items")
+            assert fault != "encoder", f"{beyond}: {fact}"
 
     def test_probes_are_the_same_each_time(self) -> None:
         """A saved space is verified by its probes, which mustn't change meanwhile."""

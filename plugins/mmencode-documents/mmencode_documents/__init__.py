@@ -21,7 +21,7 @@ FAMILY = "page/image/*"
 
 @hookimpl
 def mmencode_modalities() -> Iterator[ModalitySpec]:
-    """Declare pages."""
+    """Declare the modality of pages."""
     yield ModalitySpec(
         name="page",
         reader="mmencode_documents.items:read",

@@ -1,4 +1,4 @@
-"""Documents that are drawn here, byte for byte the same everywhere: the probes of pages, and pages for tests."""
+"""Documents that are drawn here, byte for byte the same everywhere: the probes of pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def make_pdf(pages: Iterable[str], size: tuple[float, float] = A4, *, catalog: s
     for place, stream in enumerate(streams):
         fonts = "/Resources << /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
         box = f"/MediaBox [0 0 {size[0]:g} {size[1]:g}]"
-        objects.append(f"<< /Type /Page /Parent 2 0 R {box} {fonts} /Contents {4 + 2 * place} 0 R >>".encode())
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R {box} {fonts} /Contents {4 + 2 * place} 0 R >>".encode()
+        )
         objects.append(b"<< /Length %d >>\nstream\n%b\nendstream" % (len(stream), stream))
     return assemble(objects)
 
@@ -59,7 +61,9 @@ def draw_figure(seed: int, size: tuple[float, float] = A4) -> str:
         x, y = draw.randrange(int(width)), draw.randrange(int(height))
         across, down = draw.randrange(40, int(width) // 2), draw.randrange(40, int(height) // 2)
         shapes.append(f"{colour} rg {x} {y} {across} {down} re f")
-        shapes.append(f"{colour} RG {draw.randrange(1, 9)} w {y} {x} m {x} 0 {down} {across} {across} {y} c S")
+        shapes.append(
+            f"{colour} RG {draw.randrange(1, 9)} w {y} {x} m {x} 0 {down} {across} {across} {y} c S"
+        )
     return "\n".join(shapes)
 
 

@@ -88,7 +88,7 @@ def one(name: str) -> Pages:
 
 
 def many(name: str) -> LatePages:
-    """Build the encoder of pages of the space `name`, for late interaction; raises what loading that raises."""
+    """Build the encoder of pages of a space for late interaction; raises what loading that raises."""
     image, projection, width, architecture = _load(name)
     if not isinstance(image, MultiEncoder):
         raise EncoderError(

@@ -61,7 +61,7 @@ def is_pdf(content: bytes) -> bool:
 
 
 def _look(path: str, limits: Limits) -> bytes | None:
-    """None for a PDF, and the first bytes of another file; raises InputError for what can't be read at all."""
+    """Read the first bytes of a file, None for a PDF; raises InputError for what can't be read at all."""
     try:
         state = os.stat(path)
         if stat.S_ISREG(state.st_mode) and 0 < state.st_size <= limits.bytes:
@@ -93,7 +93,7 @@ def _render(request: dict[str, Any], content: bytes, limits: Limits) -> Image.Im
 
 
 def _ask(request: dict[str, Any], content: bytes, limits: Limits) -> tuple[dict[str, Any], bytes]:
-    """Ask a process about a document; raises InputError for what it refuses, and for what hangs or kills it."""
+    """Ask a process about a document; raises InputError for what it refuses, and what hangs or kills it."""
     source = request["path"] or ""
     seconds = min(limits.declared["page.seconds"], _SHARE * limits.wait)
     whole = {
@@ -114,7 +114,8 @@ def _ask(request: dict[str, Any], content: bytes, limits: Limits) -> tuple[dict[
         raise _error(
             f"rendering it takes more than {seconds:g} s",
             source,
-            f"leave it out, or raise the limit if you trust it: --limit page.seconds={math.ceil(2 * seconds)}",
+            "leave it out, or raise the limit if you trust it: --limit page.seconds="
+            f"{math.ceil(2 * seconds)}",
             "time",
         ) from None
     except Crashed as cause:
@@ -139,7 +140,7 @@ def _ask(request: dict[str, Any], content: bytes, limits: Limits) -> tuple[dict[
 
 
 def _stamp(path: str) -> list[int]:
-    """By which a process knows that the document that it has open is the one that is meant still."""
+    """Take the numbers of a file that tell a process whether the document it has open is this one."""
     try:
         state = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Any space with images gains pages by one line: its image tower, measured on pages, joins it."""
+"""The joining of pages to any space with images, by its own image tower, measured on pages."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Late(Exception):
 
 
 class Busy(Exception):
-    """All processes were at work for too long."""
+    """No process was free for too long."""
 
 
 class NoRenderer(Exception):
@@ -69,7 +69,7 @@ class Renderer:
         """Send a request, and wait for the answer; raises Late or Crashed, and ConnectionError for a process
         that had ended before it took the request."""
         self.path = request["path"]
-        with self._watched(seconds):
+        with self._killing_after(seconds):
             try:
                 self._send(json.dumps(request).encode() + b"\n")
                 self._send(content)
@@ -116,7 +116,7 @@ class Renderer:
         return bytes(found)
 
     @contextmanager
-    def _watched(self, seconds: float) -> Iterator[None]:
+    def _killing_after(self, seconds: float) -> Iterator[None]:
         """Kill the process unless the block ends within so many seconds in which this process ran."""
         done = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(done, seconds), daemon=True)
@@ -236,7 +236,7 @@ def renderers() -> Renderers:
 
 @cache
 def _places() -> str:
-    """The folders, as JSON, from which a process imports PDFium's binding; they may be on nobody else's path."""
+    """The folders, as JSON, that a process imports PDFium's binding from."""
     found = [find_spec(name) for name in ("pypdfium2", "pypdfium2_raw")]
     return json.dumps(
         sorted({str(Path(spec.origin).parents[1]) for spec in found if spec is not None and spec.origin})
