@@ -77,7 +77,7 @@ def test_labelled_folders_have_each_item_with_the_label_of_its_file(said, folder
     (folder / "warm" / "a.leaves").write_text("red\norange")
     measured = said("eval", "zero-shot", folder, "--modality", "leaf", "--space", "fake")
     assert {"source": "cold/torn.leaves", "reason": "it is torn"} in measured["left_out"]
-    assert measured["counts"] == {"items": 3, "classes": 2}
+    assert measured["data"]["items"] == 3
 
 
 def test_a_class_whose_files_all_fail_has_no_items(run, install, folder):
