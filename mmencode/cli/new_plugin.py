@@ -6,7 +6,6 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Mapping
-from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -17,43 +16,22 @@ import typer
 from .._atomic import content_aside, folder_aside
 from .._version import __version__
 from ..errors import MmencodeError
-from ..plugins.spec import AUDIO, IMAGE, TEXT
 from . import output
 from .options import require_no_link
+from .sketches import SKETCHES, Kind, Sketch, SketchModality
 
 PREFIX = "mmencode-"
 
 
-class TemplateModality(StrEnum):
-    """The modalities for which there is a template of an encoder."""
-
-    text = TEXT
-    image = IMAGE
-    audio = AUDIO
-
-
-# The path of each template's file in the project; the encoder's template has the name of its modality.
+# The path of each template's file in the project; what an encoder and its kind need has names of its own.
 FILES = {
     "pyproject.toml": "pyproject.toml",
     "README.md": "README.md",
     "gitignore": ".gitignore",
-    "__init__.py": "${package}/__init__.py",
-    "${modality}.py": "${package}/encoder.py",
+    "${declaration}.py": "${package}/__init__.py",
+    "${source}.py": "${package}/encoder.py",
     "py.typed": "${package}/py.typed",
-    "test_conformance.py": "tests/test_conformance.py",
-}
-ENCODERS = {
-    TemplateModality.text: {"encoder": "HashedTrigrams", "dim": "512", "description": "how a text is spelt"},
-    TemplateModality.image: {
-        "encoder": "ColourGrid",
-        "dim": "48",
-        "description": "the mean colours of a 4 x 4 grid",
-    },
-    TemplateModality.audio: {
-        "encoder": "EnergyBands",
-        "dim": "24",
-        "description": "the mean energy in 24 bands",
-    },
+    "${conformance}.py": "tests/test_conformance.py",
 }
 
 
@@ -62,9 +40,21 @@ def new_plugin(
         str, typer.Argument(help="The encoder's name, in small letters, digits and dashes.", metavar="NAME")
     ],
     modality: Annotated[
-        TemplateModality,
-        typer.Option(help="The kind of items that the encoder takes.", metavar="|".join(TemplateModality)),
-    ],
+        SketchModality | None,
+        typer.Option(
+            help="The modality of the items that the encoder takes. Leave it out with --kind omni, whose "
+            "encoders take texts, images and both at once.",
+            metavar="|".join(SketchModality),
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            help="The kind of encoder: one that gives a single vector for each item, one that gives many for "
+            "late interaction (late), or encoders of several modalities in one space (omni).",
+            metavar="|".join(Kind),
+        ),
+    ] = Kind.single,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -78,13 +68,16 @@ def new_plugin(
 
     \b
     Example: mmencode new-plugin colours --modality image
+    Example: mmencode new-plugin words --modality text --kind late
+    Example: mmencode new-plugin everything --kind omni
     """
     name = _require_name(name)
+    sketch = _choose(kind, modality)
     folder = Path(PREFIX + name) if out is None else out
     _require_free(folder)
     package = (PREFIX + name).replace("-", "_")
-    words = {"name": name, "package": package, "modality": modality.value, **ENCODERS[modality]}
-    words["versions"] = compatible_versions(__version__)
+    versions = compatible_versions(__version__)
+    words = {"name": name, "package": package, "versions": versions, **sketch.words()}
     written = _write(folder, words)
     output.table(output.Table("Written", ("file",), [(str(path),) for path in written]))
     quoted = shlex.quote(str(folder))
@@ -104,6 +97,19 @@ def compatible_versions(version: str) -> str:
     major, minor = (*Version(version).release, 0)[:2]
     following = f"0.{minor + 1}" if major == 0 else f"{major + 1}"
     return f">={major}.{minor},<{following}"
+
+
+def _choose(kind: Kind, modality: SketchModality | None) -> Sketch:
+    """The template of this kind and modality; BadParameter says which there are."""
+    sketches = SKETCHES[kind]
+    if (modality or "") in sketches:
+        return sketches[modality or ""]
+    if kind is Kind.omni:
+        said = f"leave out --modality {modality}: encoders of --kind omni take texts, images and both at once"
+    else:
+        found = "is missing" if modality is None else f"{modality.value!r} has no template of --kind {kind}"
+        said = f"{found}: give one of {', '.join(sketches)}"
+    raise typer.BadParameter(said, param_hint="--modality")
 
 
 def _require_name(name: str) -> str:

@@ -10,12 +10,17 @@ import fresh
 import pytest
 
 from mmencode.cli import new_plugin
+from mmencode.cli.sketches import SKETCHES
 
-NAMES = {"demo-text": "text", "demo-image": "image", "demo-audio": "audio"}
-LINE = (
-    "mmencode new-plugin {name} --modality {modality} "
-    "&& pip install ./mmencode-{name} && pytest mmencode-{name}"
-)
+NAMES = {
+    "demo-text": "--modality text",
+    "demo-image": "--modality image",
+    "demo-audio": "--modality audio",
+    "demo-late-text": "--modality text --kind late",
+    "demo-late-image": "--modality image --kind late",
+    "demo-omni": "--kind omni",
+}
+LINE = "mmencode new-plugin {name} {options} && pip install ./mmencode-{name} && pytest mmencode-{name}"
 Done = CompletedProcess[str]
 
 
@@ -101,7 +106,39 @@ def test_name_that_pip_or_python_would_not_take_is_refused_with_one_that_they_wo
 
 
 def test_modality_without_a_template_is_refused_with_those_that_have_one(run, here):
-    assert "'text', 'image', 'audio'" in run("new-plugin", "nose", "--modality", "smell", code=2).stderr
+    assert (
+        "'text', 'image', 'audio', 'video'" in run("new-plugin", "nose", "--modality", "smell", code=2).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "is missing: give one of text, image, audio, video"),
+        (
+            ("--modality", "audio", "--kind", "late"),
+            "'audio' has no template of --kind late: give one of text, image",
+        ),
+        (("--modality", "text", "--kind", "omni"), "leave out --modality text: encoders of --kind omni take"),
+    ],
+)
+def test_kind_and_modality_that_do_not_go_together_are_refused_with_those_that_do(run, here, options, said):
+    assert said in " ".join(run("new-plugin", "odd", *options, code=2).stderr.split())
+    assert list(here.iterdir()) == []
+
+
+def test_each_template_is_complete_and_says_what_it_is(run, here):
+    for kind, sketches in SKETCHES.items():
+        for modality, sketch in sketches.items():
+            name = f"a-{kind}-{modality or 'one'}"
+            run("new-plugin", name, "--kind", kind, *(("--modality", modality) if modality else ()))
+            project = here / f"mmencode-{name}"
+            texts = {path.name: path.read_text() for path in project.rglob("*") if path.is_file()}
+            assert not [file for file, text in texts.items() if "${" in text]
+            assert sketch.usage in texts["README.md"]
+            assert ('outputs="many"' in texts["__init__.py"]) is (kind == "late")
+            assert ("shared=True" in texts["__init__.py"]) is (kind == "omni")
+            assert ("mmencode-video" in texts["pyproject.toml"]) is (modality == "video")
 
 
 def test_folder_that_holds_something_is_left_as_it_is(run, here):
@@ -130,7 +167,7 @@ def test_folder_in_no_folder_is_refused(run, here):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_new_plugin_can_be_written_installed_and_tested_with_one_line_in_a_fresh_environment(type_line, name):
-    done = type_line(name, LINE.format(name=name, modality=NAMES[name]))
+    done = type_line(name, LINE.format(name=name, options=NAMES[name]))
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
     assert "warning" not in done.stdout
@@ -139,7 +176,7 @@ def test_new_plugin_can_be_written_installed_and_tested_with_one_line_in_a_fresh
 @pytest.mark.slow
 def test_story_that_the_readme_tells_is_true(type_line):
     line = " && ".join(in_readme())
-    assert line.startswith(LINE.format(name="demo-encoder", modality="image"))
+    assert line.startswith(LINE.format(name="demo-encoder", options="--modality image"))
     done = type_line("demo-encoder", line)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " passed" in done.stdout
