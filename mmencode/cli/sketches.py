@@ -11,7 +11,7 @@ VIDEO = "video"
 
 
 class Kind(StrEnum):
-    """The kinds of encoders that there are templates of: `single` vectors, many for `late` interaction, `omni`."""
+    """The kinds of encoders that templates make: with single vectors, late interaction, or omni."""
 
     single = "single"
     late = "late"
