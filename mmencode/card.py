@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from .errors import SpaceMismatchError
 from .plugins.composites import JOINT
 from .plugins.places import with_absolute_path
-from .plugins.spec import EncoderSpec, Identity
+from .plugins.spec import QUERY, EncoderSpec, Identity
 
 FORMAT = 1
 # Increased whenever mmencode.inputs decodes the same bytes to other values, since vectors depend on them.
@@ -31,6 +31,9 @@ class TowerCard:
     depend on the place, so it isn't part of the fingerprint. For any other encoder, `encoder` is the whole
     name.
 
+    One with a `role` is the queries' side of its modality, beside that of the documents or alone; the
+    `instruction` is the caller's, and goes into the prompt of its items.
+
     A tower that is `joined` doesn't define the space but was led into it; `report` says how well, as the fit
     measured it.
     """
@@ -39,13 +42,20 @@ class TowerCard:
     encoder: str
     identity: Identity
     place: str = ""
+    role: str = ""
+    instruction: str = ""
     joined: bool = False
     report: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def digest(self) -> str:
         """Sixteen digits over all that the tower's vectors depend on, as an id has over those of a space."""
-        return json_digest({"modality": self.modality, **_facts(self)})[:16]
+        return json_digest({"modality": self.key, **_facts(self)})[:16]
+
+    @property
+    def key(self) -> str:
+        """The key of the tower in its space: the modality, and after a colon the role where it has one."""
+        return f"{self.modality}:{self.role}" if self.role else self.modality
 
     @property
     def name(self) -> str:
@@ -55,11 +65,16 @@ class TowerCard:
 
 def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
     """Make the card of an encoder from its spec and its identity, computed or declared."""
-    if not (spec.variant and identity.architecture):
-        return TowerCard(modality=spec.modality, encoder=spec.name, identity=identity)
-    family = spec.name.removesuffix(spec.variant) + "*"
+    encoder, place = spec.name, ""
+    if spec.variant and identity.architecture:
+        encoder, place = spec.name.removesuffix(spec.variant) + "*", with_absolute_path(spec.variant)
     return TowerCard(
-        modality=spec.modality, encoder=family, identity=identity, place=with_absolute_path(spec.variant)
+        modality=spec.modality,
+        encoder=encoder,
+        identity=identity,
+        place=place,
+        role=spec.role,
+        instruction=spec.instruction,
     )
 
 
@@ -67,8 +82,9 @@ def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
 class SpaceCard:
     """The identity of a space: everything that its vectors depend on.
 
-    The towers of its `frame` define it, and `joiners` were led into it since. The fingerprint is over the
-    frame, so that ids stay and old vectors go on being comparable when a modality joins.
+    The towers of its `frame` define it, `joiners` were led into it since, and `askers` encode queries where
+    the documents of a modality have another tower. The fingerprint is over the frame, so that ids stay and
+    old vectors go on being comparable when a modality joins, or queries get another instruction.
 
     Two machines with the same weights and settings compute the same fingerprint, wherever the weights lie.
     Any change of architecture, weights, preprocessing, tokenizer, pooling, windows, projection or
@@ -86,34 +102,43 @@ class SpaceCard:
 
     @property
     def frame(self) -> tuple[TowerCard, ...]:
-        """The towers that define the space."""
-        return tuple(tower for tower in self.towers if not tower.joined)
+        """The towers that define the space: those of queries only where documents have none."""
+        own = tuple(tower for tower in self.towers if not tower.joined)
+        return tuple(tower for tower in own if not tower.role) or own
 
     @property
     def joiners(self) -> tuple[TowerCard, ...]:
         """The towers that joined the space."""
         return tuple(tower for tower in self.towers if tower.joined)
 
-    def tower(self, modality: str) -> TowerCard | None:
-        """The tower of a modality; None where the space has none."""
-        return next((tower for tower in self.towers if tower.modality == modality), None)
+    @property
+    def askers(self) -> tuple[TowerCard, ...]:
+        """The towers of the queries' side, where the documents of their modality have another."""
+        return tuple(tower for tower in self.towers if tower.role)
+
+    def tower(self, key: str) -> TowerCard | None:
+        """The tower of a modality, or of a key such as "text:query"; None where the space has none."""
+        return next((tower for tower in self.towers if tower.key == key), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The card as plain values for JSON; `places` and `joined` only when a tower has one, or is."""
-        towers = sorted(self.towers, key=lambda tower: tower.modality)
+        """The card as plain values for JSON; `places`, `queries`, `joined` only where a tower is meant."""
+        towers = sorted(self.towers, key=lambda tower: tower.key)
         joined = {
-            tower.modality: {**_facts(tower), "report": dict(tower.report)}
-            for tower in towers
-            if tower.joined
+            tower.key: {**_facts(tower), "report": dict(tower.report)} for tower in towers if tower.joined
         }
-        places = {tower.modality: tower.place for tower in towers if tower.place}
+        frame = {tower.key: _facts(tower) for tower in sorted(self.frame, key=lambda tower: tower.key)}
+        queries = {
+            tower.key: _facts(tower) for tower in towers if not tower.joined and tower.key not in frame
+        }
+        places = {tower.key: tower.place for tower in towers if tower.place}
         return {
             "format": FORMAT,
             "name": self.name,
             "dim": self.dim,
             "normalisation": self.normalisation,
             "inputs": self.inputs,
-            "towers": {tower.modality: _facts(tower) for tower in towers if not tower.joined},
+            "towers": frame,
+            **({"queries": queries} if queries else {}),
             **({"joined": joined} if joined else {}),
             **({"places": places} if places else {}),
             "probes": {
@@ -124,7 +149,7 @@ class SpaceCard:
     @property
     def fingerprint(self) -> str:
         """The digest of the card's frame and settings, without name, places and probes, in 64 digits."""
-        unhashed = ("name", "joined", "places", "probes")
+        unhashed = ("name", "queries", "joined", "places", "probes")
         return json_digest({key: value for key, value in self.to_dict().items() if key not in unhashed})
 
     @property
@@ -134,8 +159,11 @@ class SpaceCard:
 
     def __str__(self) -> str:
         lines = [f"{self.id}  dim {self.dim}, {self.normalisation}"]
-        for tower in sorted(self.towers, key=lambda tower: tower.modality):
-            lines.append(f"  {tower.modality}: {tower.name}{', which joined' if tower.joined else ''}")
+        for tower in sorted(self.towers, key=lambda tower: tower.key):
+            side = ", of queries" if tower.role else ""
+            lines.append(f"  {tower.key}: {tower.name}{side}{', which joined' if tower.joined else ''}")
+            if tower.instruction:
+                lines.append(f"    {'instruction':13} {tower.instruction}")
             lines += [f"    {'measured':13} {said}" for said in _describe_report(tower.report)]
             lines += [f"    {key:13} {value}" for key, value in asdict(tower.identity).items() if value]
         return "\n".join(lines)
@@ -144,6 +172,8 @@ class SpaceCard:
 def _facts(tower: TowerCard) -> dict[str, str]:
     """The fields of a tower that its vectors depend on, without an empty architecture, as in old cards."""
     facts = {"encoder": tower.encoder, **asdict(tower.identity)}
+    if tower.instruction:
+        facts["instruction"] = tower.instruction
     if not tower.identity.architecture:
         del facts["architecture"]
     return facts
@@ -164,15 +194,16 @@ def card_from_dict(content: Mapping[str, Any]) -> SpaceCard:
     if content.get("format") != FORMAT:
         raise ValueError(f"space card of format {content.get('format')!r}; this mmencode reads {FORMAT}")
     towers = _read_field(content, "towers", dict)
-    joined = _read_joined(content.get("joined", {}), towers)
-    places = _read_places(content.get("places", {}), {**towers, **joined})
+    queries = _read_others("queries", content.get("queries", {}), towers)
+    joined = _read_others("joined", content.get("joined", {}), {**towers, **queries})
+    places = _read_places(content.get("places", {}), {**towers, **queries, **joined})
     card = SpaceCard(
         name=_read_field(content, "name", str),
         dim=_read_field(content, "dim", int),
         normalisation=_read_field(content, "normalisation", str),
         inputs=_read_field(content, "inputs", int),
         towers=(
-            *(_read_tower(name, facts, places.get(name, "")) for name, facts in towers.items()),
+            *(_read_tower(name, facts, places.get(name, "")) for name, facts in (towers | queries).items()),
             *(_read_joiner(name, facts, places.get(name, "")) for name, facts in joined.items()),
         ),
         probes={
@@ -191,36 +222,42 @@ def _read_field(content: Mapping[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
-def _read_tower(modality: str, content: Any, place: str) -> TowerCard:
+def _read_tower(key: str, content: Any, place: str) -> TowerCard:
     names = ("encoder", *(part.name for part in fields(Identity)))
     given = {"architecture": "", **content} if type(content) is dict else {}
-    if not all(map(str.isidentifier, modality.split(JOINT))) or given.keys() != set(names):
-        raise ValueError(f"the tower {modality!r} doesn't have just the fields {', '.join(names)}")
+    modality, colon, role = key.partition(":")
+    words = all(map(str.isidentifier, modality.split(JOINT)))
+    sound = words and role == (QUERY if colon else "")
+    asked = {"instruction": given.pop("instruction")} if role and "instruction" in given else {}
+    if not sound or given.keys() != set(names):
+        raise ValueError(f"the tower {key!r} doesn't have just the fields {', '.join(names)}")
     encoder, *identity = [_read_field(given, name, str) for name in names]
     if place and not (encoder.endswith("/*") and given["architecture"]):
-        raise ValueError(
-            f"the encoder {encoder!r} of {modality} is no family, and has a place, {place!r:.100}"
-        )
+        raise ValueError(f"the encoder {encoder!r} of {key} is no family, and has a place, {place!r:.100}")
     return TowerCard(
         modality=modality,
         encoder=encoder,
         identity=Identity(**dict(zip(names[1:], identity, strict=True))),
         place=place,
+        role=role,
+        instruction=_read_field(asked, "instruction", str) if asked else "",
     )
 
 
-def _read_joined(content: Any, towers: Mapping[str, Any]) -> dict[str, Any]:
+def _read_others(name: str, content: Any, towers: Mapping[str, Any]) -> dict[str, Any]:
     if type(content) is not dict or content.keys() & towers.keys():
-        raise ValueError(f"'joined' is {content!r:.100}, and should have towers of other modalities")
+        raise ValueError(f"{name!r} is {content!r:.100}, and should have towers of other modalities")
+    if name == "queries" and not all(key.endswith(f":{QUERY}") for key in content):
+        raise ValueError(f"'queries' has {', '.join(content):.100}, and should have queries' towers only")
     return content
 
 
-def _read_joiner(modality: str, content: Any, place: str) -> TowerCard:
+def _read_joiner(key: str, content: Any, place: str) -> TowerCard:
     facts = dict(content) if type(content) is dict else {}
     report = facts.pop("report", None)
     if type(report) is not dict:
-        raise ValueError(f"the tower {modality!r} joined, and has the report {report!r:.100}")
-    return replace(_read_tower(modality, facts, place), joined=True, report=report)
+        raise ValueError(f"the tower {key!r} joined, and has the report {report!r:.100}")
+    return replace(_read_tower(key, facts, place), joined=True, report=report)
 
 
 def _describe_report(report: Mapping[str, Any]) -> Iterator[str]:
@@ -254,7 +291,7 @@ def _require_whole(card: SpaceCard) -> None:
     """Raise ValueError for a card without towers or width, or with probes that don't fit these."""
     if not card.frame or card.dim < 1:
         raise ValueError(f"it has {len(card.frame)} towers of width {card.dim}")
-    if unknown := card.probes.keys() - {tower.modality for tower in card.towers}:
+    if unknown := card.probes.keys() - {tower.key for tower in card.towers}:
         raise ValueError(f"it has probes of {', '.join(sorted(unknown))}, and no such tower")
     widths = {len(row) for rows in card.probes.values() for row in rows}
     if widths - {card.dim}:

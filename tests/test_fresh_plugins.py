@@ -70,7 +70,7 @@ PLUGINS = [
     Plugin(
         "mmencode-transformers",
         "transformers/text/*",
-        ("audio", "image", "query", "text"),
+        ("audio", "image", "text"),
         tests=("sentence-transformers", "hypothesis"),
     ),
     Plugin("mmencode-diffusers", "vae/*", ("image",), tests=("hypothesis",)),

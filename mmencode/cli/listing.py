@@ -128,6 +128,8 @@ def _row(distribution: str, spec: EncoderSpec, state: dict[str, str]) -> dict[st
     return {
         "name": spec.name,
         "modality": spec.modality,
+        "role": spec.role,
+        "instructed": spec.instructed,
         "space": spec.space_name,
         "joins": spec.joins,
         "aliases": list(spec.aliases),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..plugins.modalities import all_modalities, find_modality
-from ..plugins.spec import AUDIO, IMAGE, TEXT
+from ..plugins.spec import AUDIO, IMAGE, QUERY, TEXT
 from .failures import blame_usage
 
 if TYPE_CHECKING:
@@ -94,9 +94,9 @@ class WeightedQuery:
     def encode(self, space: Space) -> Embeddings:
         """Encode the terms into one vector; wrong usage where they cancel each other out."""
         if self.modality == "mixed":
-            vectors = space.encode_mixed([(term.modality, term.item) for term in self.terms])
+            vectors = space.encode_mixed([(term.modality, term.item) for term in self.terms], role=QUERY)
         else:
-            vectors = space.encode(self.modality, [term.item for term in self.terms])
+            vectors = space.encode(self.modality, [term.item for term in self.terms], role=QUERY)
         if self._is_plain():
             return vectors
         from ..embeddings.combining import combine

@@ -17,7 +17,7 @@ from ..inputs.weights import require_numbers
 from ..isolation.copying import Borrowed, snapshot, structural_copy
 from ..isolation.fence import own_numbers, plain_load
 from ..plugins.packages import require_packages
-from ..plugins.spec import EncoderSpec
+from ..plugins.spec import EncoderSpec, Identity
 from ..plugins.targets import build, culprit_of
 from ..projection import IdentityProjection, Projection, load_shipped
 from .compiling import name_cache
@@ -46,21 +46,21 @@ def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Enc
     The encoder is a copy that shares the parameters' memory with what the target gave, and nothing else, so
     that whoever has that goes on with it as it was.
     """
-    (built,) = build_checked([spec], {} if given is None else {spec.modality: given})
+    (built,) = build_checked([spec], {} if given is None else {spec.key: given})
     return built.encoder, built.projection, built.card
 
 
 def build_checked(specs: Sequence[EncoderSpec], projections: Mapping[str, Projection]) -> list[Built]:
     """Build the encoders of specs that name one target, in one call of it, and check each of them.
 
-    A projection of the modality that is given takes the place of the spec's own. Networks and parameters that
-    encoders share stay shared.
+    A projection that is given, by the key of its encoder, takes the place of the spec's own. Networks and
+    parameters that encoders share stay shared.
     """
     for spec in specs:
         require_packages(spec)
     encoders = structural_copy(nn.ModuleList(_build_encoders(specs)))
     return [
-        _check(spec, encoder, projections.get(spec.modality))
+        _check(spec, encoder, projections.get(spec.key))
         for spec, encoder in zip(specs, encoders, strict=True)
     ]
 
@@ -89,9 +89,14 @@ def _check(spec: EncoderSpec, encoder: Any, given: Projection | None) -> Built:
     found = identify(encoder, used, spec.variant)
     if spec.identity is not None and not spec.identity.architecture:  # it was written before there was one
         found = replace(found, architecture="")
-    if spec.identity is not None and found != spec.identity:
+    if spec.identity is not None and found != _as_asked(spec.identity, found, spec):
         raise _not_as_declared(spec, asdict(spec.identity), asdict(found))
     return Built(spec, encoder, projection, tower_card(spec, found), borrowed)
+
+
+def _as_asked(declared: Identity, found: Identity, spec: EncoderSpec) -> Identity:
+    """The identity that a spec declares; the words of an instruction change what is said of preprocessing."""
+    return replace(declared, preprocessing=found.preprocessing) if spec.instruction else declared
 
 
 def _require_filled(encoder: Encoder, spec: EncoderSpec) -> None:
@@ -112,7 +117,7 @@ def _build_encoders(specs: Sequence[EncoderSpec]) -> list[Encoder]:
     try:
         if first.shared:
             return _build_together(specs)
-        return [_require_kind(first, first.target, _build(first, first.target), Encoder)]
+        return [_require_kind(first, first.target, _build(first, first.target, **_asked(first)), Encoder)]
     except WeightsError as error:
         if first.variant and first.identity is not None:
             moved = "if the weights lie elsewhere now, load the space from there and give it: "
@@ -125,8 +130,9 @@ def _build_together(specs: Sequence[EncoderSpec]) -> list[Encoder]:
 
     What it gives for other modalities is let go.
     """
-    first, wanted = specs[0], tuple(spec.modality for spec in specs)
-    found = _build(first, first.target, modalities=wanted)
+    first, wanted = specs[0], tuple(spec.key for spec in specs)
+    asked = next((spec for spec in specs if spec.instructed), first)
+    found = _build(first, first.target, modalities=wanted, **_asked(asked))
     given: list[Any] = list(found) if isinstance(found, Mapping) else []
     if not set(wanted) <= set(given):
         raise EncoderError(
@@ -136,7 +142,12 @@ def _build_together(specs: Sequence[EncoderSpec]) -> list[Encoder]:
             remedy="a target whose specs say shared=True returns a mapping from each of `modalities` to its "
             "Encoder",
         )
-    return [_require_kind(spec, spec.target, found[spec.modality], Encoder) for spec in specs]
+    return [_require_kind(spec, spec.target, found[spec.key], Encoder) for spec in specs]
+
+
+def _asked(spec: EncoderSpec) -> dict[str, str]:
+    """The instruction that a target which takes one is called with; "" is none."""
+    return {"instruction": spec.instruction} if spec.instructed else {}
 
 
 def build_encoder(spec: EncoderSpec) -> Encoder:

@@ -77,7 +77,7 @@ def load_tower(
     Raises MissingPackageError, WeightsError, EncoderError when the target gives something else than an
     Encoder, IdentityError when it isn't what the spec declares.
     """
-    given = {} if projection is None else {spec.modality: projection}
+    given = {} if projection is None else {spec.key: projection}
     (tower,), _ = load_towers([spec], runtime, device, given)
     return tower
 
@@ -93,11 +93,11 @@ def load_towers(
     """Load the encoders of specs that name one target, as `load_tower` does, in one call of the target.
 
     What they share is in memory once, and has one dtype. Those of `dropped` are built with them for the facts
-    about them, and then let go. The facts are by modality.
+    about them, and then let go. The facts are by key.
     """
     device, given = device or runtime.device, projections or {}
     built = build_checked([*specs, *dropped], given)
-    facts = {each.spec.modality: Facts(each.card, each.dim) for each in built}
+    facts = {each.spec.key: Facts(each.card, each.dim) for each in built}
     del built[len(specs) :]
     _move(built, device)
     dtypes = cast(built, runtime, device)

@@ -11,6 +11,7 @@ from ..embeddings.embeddings import Embeddings
 from ..errors import EncoderError, SpaceMismatchError, StoreError, UnknownNameError
 from ..errors.causes import message_of
 from ..plugins.registry import registry
+from ..plugins.spec import modality_of_key
 from ..spaces.folder import CARD, read_card, write_joiner
 from ..spaces.space import Space
 from .store import Store
@@ -65,6 +66,8 @@ def require_claims(
     `count` gives the number of rows of a modality. Raises SpaceMismatchError for vectors that another
     encoder made than the index's, and for those of a modality that joined its space and nobody knows how.
     """
+    if asked := [key for key in embeddings.towers if modality_of_key(key) != key]:
+        raise refuse_queries(asked[0])
     for modality, made_by in embeddings.towers.items():
         held = card.tower(modality)
         if held is not None and held.digest != made_by and (rows := count(modality)):
@@ -85,6 +88,22 @@ def require_claims(
             remedy="open it with the space that made them: Index.open(path, space=space)",
         )
     return True
+
+
+def refuse_queries(key: str) -> SpaceMismatchError:
+    """Make the error for rows of the queries' side, which documents aren't compared with."""
+    return SpaceMismatchError(
+        f"these vectors were made for queries, {key!r}, and an index holds documents",
+        remedy=f"encode the items as documents: space.encode({modality_of_key(key)!r}, batch)",
+    )
+
+
+def require_documents(space: Space, modality: str) -> None:
+    """Raise SpaceMismatchError for a modality that only queries have, UnknownModalityError for none."""
+    asking = space.key(modality, "")
+    if modality_of_key(asking) != asking:
+        raise refuse_queries(asking)
+    space.spec(asking)
 
 
 def refuse(modality: str, held: TowerCard | None, other: str, count: int) -> SpaceMismatchError:

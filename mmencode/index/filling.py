@@ -60,6 +60,7 @@ class Filling:
         parts = self.space.stream(
             self.modality,
             chain(first, changed),
+            role="document",
             chunk=CHUNK,
             on_error=self.on_error,
             progress=self.progress,

@@ -169,7 +169,11 @@ def _start_of_keys(folder: str) -> str:
 
 def _choose_modalities(card: SpaceCard, modalities: Sequence[str] | None) -> list[str]:
     walked = walked_modalities()
-    chosen = [tower.modality for tower in card.towers] if modalities is None else list(modalities)
+    chosen = (
+        [tower.modality for tower in card.towers if not tower.role]
+        if modalities is None
+        else list(modalities)
+    )
     unknown = [modality for modality in chosen if modality not in walked]
     if unknown and modalities is not None:
         raise ValueError(

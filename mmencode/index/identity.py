@@ -58,7 +58,7 @@ def explain(card: SpaceCard, space: Space, modality: str, cause: IdentityError) 
     """Make the error for an encoder that, once loaded, isn't the one that the index was made with."""
     with space.exact(checked=False) as exact:
         found = exact.tower(modality).card
-    towers = tuple(found if tower.modality == modality else tower for tower in card.towers)
+    towers = tuple(found if tower.key == modality else tower for tower in card.towers)
     changed = replace(card, towers=towers)
     changes = differences(card, changed)
     return _mismatch(card.id, changed.id, "searched or added", changes) if changes else cause
@@ -77,8 +77,8 @@ def differences(card: SpaceCard, other: SpaceCard) -> list[str]:
 def _facts(card: SpaceCard) -> dict[str, Any]:
     found: dict[str, Any] = {"dim": card.dim, "normalisation": card.normalisation, "inputs": card.inputs}
     for tower in card.towers:
-        found[f"{tower.modality}: encoder"] = tower.encoder
-        found |= {f"{tower.modality}: {name}": value for name, value in asdict(tower.identity).items()}
+        found[f"{tower.key}: encoder"] = tower.encoder
+        found |= {f"{tower.key}: {name}": value for name, value in asdict(tower.identity).items()}
     return found
 
 

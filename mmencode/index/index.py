@@ -17,9 +17,10 @@ from ..engine.runtime import Auto
 from ..errors import ClosedError, StoreError
 from ..inputs import Limits
 from ..inputs.batches import as_column, as_iterable, check_on_error, require_many
+from ..plugins.spec import QUERY
 from ..spaces.loading import Trust, load
 from ..spaces.space import Space
-from .claim import Claim, require_claims
+from .claim import Claim, require_claims, require_documents
 from .columns import Metadata, Owner
 from .entries import Entry, make_entries
 from .filling import Filling
@@ -75,14 +76,23 @@ class Index:
         dtype: str | Auto = "auto",
         limits: Limits | None = None,
         trust: Trust | None = None,
+        modalities: Sequence[str] | None = None,
+        instruction: str = "",
     ) -> Index:
         """Open the index in a folder; its space is loaded when it first encodes something, unless given.
 
-        `device`, `dtype`, `limits` and `trust` are those of `load`, for the space that is loaded here. Raises
+        The other arguments are those of `load`, for the space that is loaded here. Raises
         StoreError for a folder that is no index or a damaged one, WeightsError or IdentityError for a damaged
         card, SpaceMismatchError, with what differs, for a space of another fingerprint.
         """
-        options = LoadOptions(device=device, dtype=dtype, limits=limits, trust=trust)
+        options = LoadOptions(
+            device=device,
+            dtype=dtype,
+            limits=limits,
+            trust=trust,
+            modalities=modalities,
+            instruction=instruction,
+        )
         return cls._open(Path(os.path.abspath(os.fsdecode(path))), space, options=options)
 
     @classmethod
@@ -215,8 +225,8 @@ class Index:
         exact: bool = False,
     ) -> list[list[Hit]]:
         """Find the `k` rows nearest to each query, best first; raises as `encode` and `search_embeddings`."""
-        with self._lazy_space.explaining(modality):
-            encoded = self.space.encode(modality, queries)
+        with self._lazy_space.explaining(self.space.key(modality, QUERY)):
+            encoded = self.space.encode(modality, queries, role=QUERY)
         return self.search_embeddings(encoded, k, where=where, among=among, centred=centred, exact=exact)
 
     def search_embeddings(
@@ -346,7 +356,7 @@ class Index:
         progress: bool = False,
     ) -> Added:
         store, space = self._store, self.space
-        space.spec(modality)  # or the error that there is none
+        require_documents(space, modality)
         try:
             with self._lazy_space.explaining(modality):
                 claim = None
@@ -366,7 +376,7 @@ class Index:
         self._lazy_space.find_towers([embeddings.modality])  # sees what other writers claimed
         modality, towers = embeddings.modality, embeddings.towers
         space = None
-        if modality in towers and all(tower.modality != modality for tower in self.card.frame):
+        if modality in towers and all(tower.key != modality for tower in self.card.frame):
             space = self.space
         if not require_claims(self.card, embeddings, space, self._store.count):
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,8 @@ class LoadOptions:
     dtype: str | Auto = "auto"
     limits: Limits | None = None
     trust: Trust | None = None
+    modalities: Sequence[str] | None = None
+    instruction: str = ""
 
 
 class LazySpace:
@@ -88,7 +90,7 @@ class LazySpace:
         wanted = set(modalities)
         if any(self.card.tower(modality) is None for modality in wanted):
             self.card = read_card(self._folder / CARD)  # another writer may have added a modality since
-        return {tower.modality: tower.digest for tower in self.card.towers if tower.modality in wanted}
+        return {tower.key: tower.digest for tower in self.card.towers if tower.key in wanted}
 
     def close(self) -> None:
         """Close the space, if it was loaded for the index."""
@@ -104,6 +106,8 @@ class LazySpace:
                 dtype=options.dtype,
                 limits=options.limits,
                 trust=options.trust,
+                modalities=options.modalities,
+                instruction=options.instruction,
             )
         except (UnknownNameError, WeightsError) as error:
             error.remedy += "; or give the space itself: Index.open(path, space=space)"

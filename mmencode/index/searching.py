@@ -95,7 +95,7 @@ def among_condition(among: str | Iterable[str] | None, held: Sequence[str], card
     if among is None:
         return None
     wanted = [among] if isinstance(among, str) else list(among)
-    known = {*held, *(tower.modality for tower in card.towers)}
+    known = {*held, *(tower.modality for tower in card.towers if not tower.role)}
     if unknown := [modality for modality in wanted if modality not in known]:
         raise UnknownModalityError(
             f"the index has no rows of {unknown[0]!r}, and its space no encoder for it",

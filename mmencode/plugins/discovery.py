@@ -250,7 +250,7 @@ def _require_distinct(specs: list[EncoderSpec]) -> None:
     seen: set[tuple[str, ...]] = set()
     spaces = {spec.space_name: spec.space_name for spec in specs}
     for spec in specs:
-        for key in (("encoder", spec.name), ("space", spec.space_name, spec.modality)):
+        for key in (("encoder", spec.name), ("space", spec.space_name, spec.key)):
             if key in seen:
                 raise SpecError(f"{' '.join(key)} is declared twice", remedy="declare it once")
             seen.add(key)

@@ -55,7 +55,7 @@ def settle_joiners(joiners: Iterable[Joiner], frame_of: Callable[[str], Sequence
         for joiner in candidates:
             error = _find_fault(joiner, frame)
             if error is None:
-                claims[joiner.spec.modality].append(joiner)
+                claims[joiner.spec.key].append(joiner)
             else:
                 left_out.append(LeftOut(*joiner, error))
         chosen = [_choose(rivals, frame, left_out) for rivals in claims.values()]
@@ -73,10 +73,10 @@ def _find_fault(joiner: Joiner, frame: Sequence[Joiner]) -> MmencodeError | None
             culprit=distribution,
             remedy=f"its author names the space itself, joins={frame[0].spec.space_name!r}",
         )
-    own = next((each for each in frame if each.spec.modality == spec.modality), None)
+    own = next((each for each in frame if each.spec.key == spec.key), None)
     if own is not None:
         return NameClashError(
-            f"{prefix}: {own.spec.name!r} of {own.distribution} defines {spec.modality} there",
+            f"{prefix}: {own.spec.name!r} of {own.distribution} defines {spec.key} there",
             culprit=distribution,
             remedy="its author should make it a space of its own, by leaving `joins` out; whoever joins "
             "brings a modality that the space lacks",
@@ -135,8 +135,8 @@ def _clash(rivals: Sequence[Joiner]) -> NameClashError:
     distributions = sorted({joiner.distribution for joiner in rivals})
     spec, bar = min(rivals, key=lambda joiner: joiner.spec.name).spec, canonicalize_name(distributions[-1])
     return NameClashError(
-        f"{spec.modality} of the space {spec.joins!r} comes from {' and '.join(named)}",
+        f"{spec.key} of the space {spec.joins!r} comes from {' and '.join(named)}",
         culprit=" and ".join(distributions),
-        remedy=f"choose one: space.join({{{spec.modality!r}: {spec.name!r}}}); or bar the other, "
+        remedy=f"choose one: space.join({{{spec.key!r}: {spec.name!r}}}); or bar the other, "
         f"{VARIABLE}=-{bar} for one",
     )

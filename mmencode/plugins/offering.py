@@ -16,7 +16,7 @@ from .targets import build, culprit_of
 def keep_offered(
     specs: Sequence[EncoderSpec],
 ) -> tuple[tuple[EncoderSpec, ...], dict[str, MmencodeError]]:
-    """Keep the specs whose modality their checkpoint has, and make the errors for the others, by modality.
+    """Keep the specs whose modality their checkpoint has, and make the errors for the others, by key.
 
     `EncoderSpec.offers` is asked, once for all specs that name it; a spec without it is kept. The parts of
     interleaved items are those that the checkpoint has. Raises what
@@ -32,11 +32,11 @@ def keep_offered(
             continue
         if spec.offers not in asked:
             asked[spec.offers] = _ask(spec)
-        if spec.modality in asked[spec.offers]:
+        if {spec.modality, spec.key} & asked[spec.offers]:
             has = tuple(part for part in spec.parts if part in asked[spec.offers])
             kept.append(replace(spec, parts=has) if spec.modality == INTERLEAVED else spec)
         else:
-            absent[spec.modality] = _lacking(spec, asked[spec.offers])
+            absent[spec.key] = _lacking(spec, asked[spec.offers])
     if specs and not kept:
         raise copy(next(iter(absent.values())))
     return tuple(kept), absent
@@ -56,7 +56,7 @@ def _ask(spec: EncoderSpec) -> frozenset[str]:
 
 def _lacking(spec: EncoderSpec, has: frozenset[str]) -> UnknownModalityError:
     return UnknownModalityError(
-        f"the checkpoint of {spec.space_name!r} has nothing for {spec.modality!r}",
+        f"the checkpoint of {spec.space_name!r} has nothing for {spec.key!r}",
         culprit=spec.name,
         remedy=f"it takes {', '.join(sorted(has)) or 'no modality of this family'}; `mmencode list` shows "
         "other spaces",

@@ -103,8 +103,8 @@ class Registry(Mapping[str, EncoderSpec]):
         return self._joined.get(space, ())
 
     def absent(self, space: str) -> dict[str, MmencodeError]:
-        """The errors of the encoders that are left out of the space of this name, by modality."""
-        return {lost.spec.modality: lost.error for lost in self.left_out if lost.spec.joins == space}
+        """The errors of the encoders that are left out of the space of this name, by key."""
+        return {lost.spec.key: lost.error for lost in self.left_out if lost.spec.joins == space}
 
     def _frame_of(self, name: str) -> tuple[Joiner, ...]:
         """The encoders that define a space, with their distributions; none where there is no such space."""
@@ -232,7 +232,7 @@ def _is_related(plugin: Plugin, name: str) -> bool:
 
 
 def _by_modality(specs: Iterable[EncoderSpec]) -> tuple[EncoderSpec, ...]:
-    return tuple(sorted(specs, key=lambda spec: spec.modality))
+    return tuple(sorted(specs, key=lambda spec: spec.key))
 
 
 def _family(name: str, known: Mapping[str, object]) -> str | None:

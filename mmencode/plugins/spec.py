@@ -14,6 +14,7 @@ from .composites import INTERLEAVED, MOST, is_composite, parts_of
 TEXT = "text"
 IMAGE = "image"
 AUDIO = "audio"
+QUERY = "query"  # the role of an encoder of queries, where documents have another
 
 LONGEST = 4096  # characters of a field
 WIDEST = 2**24  # numbers of a vector
@@ -21,7 +22,7 @@ SHIPPED = ".safetensors"  # the end of a projection that is a file
 _SHORTER = f"at most {LONGEST} characters"
 _WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
 _TUPLES = ("aliases", "requires", "parts")
-_OTHERS = {*_TUPLES, "dim", "bf16_cosine", "identity", "shared"}  # fields that are no strings
+_OTHERS = {*_TUPLES, "dim", "bf16_cosine", "identity", "shared", "instructed"}  # fields that are no strings
 _NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -77,11 +78,13 @@ class EncoderSpec:
                  several of these joined by +, "image+text", whose items are tuples in that order with None
                  for an absent part, or "interleaved", whose items are lists of (modality, part) pairs
     parts        the modalities that an interleaved item may have; of another composite they are in its name
+    role         "query" for an encoder of the queries' side, where the documents of the modality have
+                 another; it isn't part of the space's identity
     target       "package.module:function", called without arguments to build the Encoder; that of a family
                  is called with the rest of the name
     shared       the target builds for several modalities at once: for all encoders of a space that name it,
-                 it is called once, with `modalities=`, a tuple of them, and gives a mapping from each of
-                 these to its Encoder. Networks that several of them use are in memory once
+                 it is called once, with `modalities=`, a tuple of their keys, and gives a mapping from each
+                 of these to its Encoder. Networks that several of them use are in memory once
     offers       "package.module:function", called with the rest of a member's name when its space is loaded:
                  it tells which modalities the checkpoint has, from its settings alone. Encoders for others
                  are left out of that space; "": it has all that the family declares
@@ -108,6 +111,9 @@ class EncoderSpec:
                  `Space.verify` compares with; one of the space's encoders names it
     outputs      "one" vector for each item, or "many" from a MultiEncoder, which late interaction compares.
                  All encoders of one space have the same
+    instructed   of an encoder of queries: its target takes `instruction=`, words of the caller's that its
+                 prompt has a place for, or ""
+    instruction  those words; set by `load`
     variant      the rest of a family member's name; set by the registry
 
     Raises SpecError when a field is malformed.
@@ -136,6 +142,9 @@ class EncoderSpec:
     outputs: str = "one"
     offers: str = ""
     parts: tuple[str, ...] = ()
+    role: str = ""
+    instructed: bool = False
+    instruction: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -144,6 +153,9 @@ class EncoderSpec:
         _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")
         _require_modality(self)
         _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
+        _require(self.role in ("", QUERY), self, "role", f'"{QUERY}", or "" for the side of the documents')
+        _require(self.role or not self.instructed, self, "instructed", f'False, or role="{QUERY}"')
+        _require(self.instructed or not self.instruction, self, "instruction", '""')
         _require(self.outputs in ("one", "many"), self, "outputs", '"one" or "many"')
         if self.projection:
             shape = _RESOURCE if self.ships_projection else _TARGET
@@ -186,6 +198,11 @@ class EncoderSpec:
     def space_name(self) -> str:
         """The name of the encoder's space, which is that of the encoder where no other was declared."""
         return self.joins or self.space or self.name
+
+    @property
+    def key(self) -> str:
+        """The key of the encoder in its space: its modality, and after a colon its role if it has one."""
+        return f"{self.modality}:{self.role}" if self.role else self.modality
 
     @property
     def ships_projection(self) -> bool:
@@ -253,6 +270,11 @@ def _require_joiner(spec: EncoderSpec) -> None:
         _require(not getattr(spec, field), spec, field, "empty for an encoder that joins a space")
 
 
+def modality_of_key(key: str) -> str:
+    """The modality in the key of an encoder, without its role."""
+    return key.partition(":")[0]
+
+
 def require_space_name(name: str) -> None:
     """Raise SpecError unless the name is valid for a space."""
     if not _NAME.fullmatch(name) or name.endswith("/*"):
@@ -282,7 +304,7 @@ def _check_types(spec: EncoderSpec) -> None:
         elif name == "bf16_cosine":
             valid = value is None or (type(value) is float and 0 < value <= 1)
             _require(valid, spec, name, "a float from 0 to 1, or None")
-        elif name == "shared":
+        elif name in ("shared", "instructed"):
             _require(type(value) is bool, spec, name, "True or False")
         elif name == "identity":
             _require(value is None or type(value) is Identity, spec, "identity", "an Identity or None")

@@ -76,10 +76,10 @@ def _require_joinable(
     members: Members, modality: str, spec: EncoderSpec, projection: Projection | None
 ) -> None:
     """Raise as `Space.join` unless an encoder leads into the space of these members, and was measured."""
-    if spec.modality != modality:
+    if spec.key != modality:
         raise SpecError(
-            f"encoder {spec.name!r} is for {spec.modality}, not for {modality}",
-            remedy=f"give it as {spec.modality!r}, or another one as {modality!r}",
+            f"encoder {spec.name!r} is for {spec.key}, not for {modality}",
+            remedy=f"give it as {spec.key!r}, or another one as {modality!r}",
         )
     require_room(modality, members.name, members.specs)
     frame = members.frame()

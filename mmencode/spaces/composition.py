@@ -90,10 +90,10 @@ def compose(
 
 def _check_route(modality: str, encoder: EncoderLike) -> _Route:
     route = _make_route(modality, encoder)
-    if route.spec.modality != modality:
+    if route.spec.key != modality:
         raise SpecError(
-            f"encoder {route.spec.name!r} is for {route.spec.modality}, not for {modality}",
-            remedy=f"give it as {route.spec.modality!r}, or another one as {modality!r}",
+            f"encoder {route.spec.name!r} is for {route.spec.key}, not for {modality}",
+            remedy=f"give it as {route.spec.key!r}, or another one as {modality!r}",
         )
     return route
 
@@ -152,7 +152,9 @@ def _find_native_ids(spec: EncoderSpec) -> tuple[str, ...]:
     specs = _find_declared_space(spec) or (spec,)
     with Space(spec.space_name, specs, runtime=Runtime("cpu", "float32")) as whole:
         card = whole.card
-    alone = replace(card, towers=tuple(tower for tower in card.towers if tower.modality == spec.modality))
+    if spec.role:
+        return (card.id,)
+    alone = replace(card, towers=tuple(tower for tower in card.towers if tower.key == spec.key))
     return card.id, alone.id
 
 

@@ -33,7 +33,7 @@ class Saved:
     """The content of a saved space's folder.
 
     plugins      from the name of each encoder to the distribution that declared it
-    projections  by modality, without those that a plugin declares
+    projections  by key, without those that a plugin declares
     """
 
     card: SpaceCard
@@ -60,9 +60,9 @@ def write_joiner(
     to it that nobody else writes to it. Raises EncoderError for a projection that can't be saved, and as
     `read_folder`.
     """
-    path, modality = Path(folder), tower.modality
+    path, modality = Path(folder), tower.key
     content, card = _read(path / CARD)
-    if any(each.modality == modality for each in card.frame):
+    if any(each.key == modality for each in card.towers if not each.joined):
         raise ValueError(f"the saved space {card.name!r} has {modality} itself")
     held = [name for name in content["projections"] if name != modality]
     if modality in content["projections"]:
@@ -79,7 +79,7 @@ def write_joiner(
 
 def _without(card: SpaceCard, modality: str) -> SpaceCard:
     probes = {name: rows for name, rows in card.probes.items() if name != modality}
-    return replace(card, towers=tuple(t for t in card.towers if t.modality != modality), probes=probes)
+    return replace(card, towers=tuple(t for t in card.towers if t.key != modality), probes=probes)
 
 
 def _write_card(
@@ -105,7 +105,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Saved:
             remedy="load it with the mmencode that saved it, or compose it again with this one",
         )
     projections = {modality: load_projection(path / _file(modality)) for modality in content["projections"]}
-    expected = {tower.modality: tower.identity.projection for tower in card.towers}
+    expected = {tower.key: tower.identity.projection for tower in card.towers}
     for modality, projection in projections.items():
         if known(projection) != expected[modality]:
             raise IdentityError(
@@ -198,7 +198,7 @@ def _require_whole(content: Mapping[str, Any], card: SpaceCard) -> None:
     said = [card.name, *(tower.encoder for tower in card.towers)]
     if card.dim > _WIDEST or any(len(name) > _LONGEST for name in said):
         raise ValueError(f"the card has a width of over {_WIDEST}, or a name of over {_LONGEST} characters")
-    modalities = [tower.modality for tower in card.towers]
+    modalities = [tower.key for tower in card.towers]
     if type(projections) is not list or not all(name in modalities for name in projections):
         raise ValueError(
             f"'projections' is {projections!r:.100}, and should list some of {', '.join(modalities)}"
@@ -212,8 +212,8 @@ def _is_distribution(name: object) -> bool:
     return isinstance(name, str) and len(name) <= _LONGEST and bool(_DISTRIBUTION.fullmatch(name))
 
 
-def _file(modality: str) -> str:
-    return f"{modality}.safetensors"
+def _file(key: str) -> str:
+    return f"{key.replace(':', '.')}.safetensors"  # Windows has no colons in names
 
 
 def distribution_of(spec: EncoderSpec) -> str:

@@ -18,8 +18,8 @@ class Joining:
     """The encoders that join a space, and those that can't.
 
     specs     the encoders that join it
-    absent    the errors of those that don't, by modality
-    unproven  by modality the id of the space that it leads into, where that couldn't be compared yet, since
+    absent    the errors of those that don't, by key
+    unproven  by key the id of the space that it leads into, where that couldn't be compared yet, since
               the identities of the space's own encoders aren't declared
     """
 
@@ -35,26 +35,26 @@ def admit(
 
     Their projections are read from their files; none of their code runs, and whatever is wrong with one of
     them becomes its own error. Without a card the comparison with the space is left for later. `taken` are
-    modalities that the space has already, and `outputs` what its encoders give for each item.
+    the keys that the space has already, and `outputs` what its encoders give for each item.
     """
     specs, absent, unproven, gone = [], {}, {}, set(taken)
     for spec in joiners:
-        if spec.modality in gone:
+        if spec.key in gone:
             continue
         try:
             fit = read_shipped_fit(spec)
             require_fit(spec.name, fit)
             require_outputs(spec, outputs)
             if frame is None:
-                unproven[spec.modality] = fit.into
+                unproven[spec.key] = fit.into
             else:
                 require_frame(spec.name, fit.into, frame)
                 require_width(spec.name, spec.dim, frame)
             specs.append(spec)
         except MmencodeError as error:
-            absent[spec.modality] = error
+            absent[spec.key] = error
         except Exception as cause:
-            absent[spec.modality] = SpecError(
+            absent[spec.key] = SpecError(
                 f"encoder {spec.name!r} can't join the space {spec.joins!r}: {describe_error(cause)}",
                 remedy="reinstall its plugin, or tell its author",
             )
@@ -115,7 +115,7 @@ def require_outputs(spec: EncoderSpec, outputs: str) -> None:
 
 
 def require_room(modality: str, name: str, frame: Mapping[str, EncoderSpec]) -> None:
-    """Raise SpaceMismatchError for a modality that one of the frame's own encoders has."""
+    """Raise SpaceMismatchError for the key of one of the space's own encoders."""
     if modality in frame and not frame[modality].joins:
         raise SpaceMismatchError(
             f"{frame[modality].name!r} defines {modality} in the space {name!r}, and no other can join it",
@@ -147,6 +147,7 @@ def as_joined(tower: TowerCard, report: Mapping[str, object]) -> TowerCard:
 
 def card_of_declared(name: str, specs: Sequence[EncoderSpec]) -> SpaceCard | None:
     """Make the card of encoders whose identities are declared; None where one of them isn't."""
+    specs = [spec for spec in specs if not spec.role] or specs
     towers = [tower_card(spec, spec.identity) for spec in specs if spec.identity is not None]
     widths = {spec.dim for spec in specs}
     (dim, *others) = widths or {None}

@@ -13,7 +13,7 @@ from ..card import SpaceCard, TowerCard
 from ..embeddings.embeddings import Embeddings
 from ..engine.call import OnError
 from ..engine.runtime import Auto, Runtime
-from ..errors import MmencodeError, SpaceMismatchError, TrustError, UnknownNameError
+from ..errors import IdentityError, MmencodeError, SpaceMismatchError, TrustError, UnknownNameError
 from ..inputs import Limits
 from ..isolation.guarding import Guard
 from ..plugins.offering import keep_offered
@@ -22,6 +22,7 @@ from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec, Identity
 from .folder import CARD, Saved, read_folder
 from .joining import Joining, admit, as_frame, as_joiner, card_of_declared
+from .sides import Role, instruct
 from .space import Space
 from .travelling import Way
 
@@ -41,6 +42,7 @@ def load(
     compile: bool = False,
     trust: Trust | None = None,
     modalities: Sequence[str] | None = None,
+    instruction: str = "",
 ) -> Space:
     """Load a space by its name or alias, from the folder of a saved one, or the default space.
 
@@ -55,6 +57,9 @@ def load(
     With `modalities`, only encoders for these are kept, and the space is the same one. Where neither plugin
     nor saved folder declares the identity of the others, they are built once to find it out, and let go.
 
+    An `instruction` goes into the prompt of queries, where a model has a place for one; vectors of documents
+    and the id stay what they are.
+
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
 
@@ -62,12 +67,21 @@ def load(
     folder WeightsError or IdentityError when it isn't whole, or not what it was, SpaceMismatchError when no
     encoder of the space given is one of its families, and TrustError for other members of families without
     trust, before anything is fetched; UnknownModalityError for modalities that the space hasn't; ValueError
-    for a space beside another than a folder.
+    for a space beside another than a folder; SpecError for an instruction that no encoder takes.
     """
     if trust not in (None, "names"):
         raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
     runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
-    return _load(name, space, trust, runtime=runtime, limits=limits, fast=fast, modalities=modalities)
+    return _load(
+        name,
+        space,
+        trust,
+        instruction=instruction,
+        runtime=runtime,
+        limits=limits,
+        fast=fast,
+        modalities=modalities,
+    )
 
 
 def load_gaining(
@@ -77,11 +91,21 @@ def load_gaining(
     dtype: str | Auto = "auto",
     limits: Limits | None = None,
     trust: Trust | None = None,
+    modalities: Sequence[str] | None = None,
+    instruction: str = "",
 ) -> Space:
     """Load a saved space with the modalities that installed plugins add to it; raises as `load`."""
     runtime = Runtime(device, dtype)
     return _load(
-        folder, None, trust, gaining=True, runtime=runtime, limits=limits, fast=False, modalities=None
+        folder,
+        None,
+        trust,
+        gaining=True,
+        instruction=instruction,
+        runtime=runtime,
+        limits=limits,
+        fast=False,
+        modalities=modalities,
     )
 
 
@@ -90,6 +114,7 @@ def _load(
     moved: str | os.PathLike[str] | Space | None = None,
     trust: Trust | None = None,
     gaining: bool = False,
+    instruction: str = "",
     *,
     runtime: Runtime,
     limits: Limits | None,
@@ -104,19 +129,27 @@ def _load(
     way = None  # a space whose weights lie elsewhere travels by its specs, which say where
     if moved is None:
         place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else specs[0].space_name
-        way = Way(_load, (place, None, trust, gaining))
+        way = Way(_load, (place, None, trust, gaining, instruction))
+    members = instruct([*specs, *joining.specs], instruction)
     return Space(
         specs[0].space_name,
-        [*specs, *joining.specs],
+        members,
         projections=saved.projections if saved else None,
         runtime=runtime,
         limits=limits,
         fast=fast,
-        card=saved.card if saved else None,  # which has vectors to verify, and the same fingerprint
+        card=saved and _as_asked(saved.card, members),  # with vectors to verify, and the same fingerprint
         way=way,
         joining=joining,
         modalities=modalities,
     )
+
+
+def _as_asked(card: SpaceCard, specs: Sequence[EncoderSpec]) -> SpaceCard:
+    """A saved card without the probes of those encoders that another instruction was given to since."""
+    now = {spec.key: spec.instruction for spec in specs}
+    changed = {tower.key for tower in card.askers if now.get(tower.key, "") != tower.instruction}
+    return replace(card, probes={key: rows for key, rows in card.probes.items() if key not in changed})
 
 
 def _gain(specs: Sequence[EncoderSpec], saved: Saved | None, found: Joining) -> Joining:
@@ -124,7 +157,7 @@ def _gain(specs: Sequence[EncoderSpec], saved: Saved | None, found: Joining) -> 
     name = specs[0].space_name
     frame = card_of_declared(name, specs) if saved is None else replace(saved.card, towers=saved.card.frame)
     lost = found.absent.keys() if saved else ()  # what a checkpoint hasn't, a plugin may well add
-    taken = {spec.modality for spec in specs} | set(lost)
+    taken = {spec.key for spec in specs} | set(lost)
     gained = admit(registry().joiners(name), frame, taken, specs[0].outputs)
     absent = {**registry().absent(name), **gained.absent, **found.absent}
     return replace(gained, absent=absent)
@@ -159,11 +192,13 @@ def _find(
         saved = replace(saved, card=_relocate(saved.card, moved))
     specs = [_as_saved(saved, tower) for tower in saved.card.frame]
     absent = {}
-    for tower in saved.card.joiners:
+    for tower in saved.card.towers:
+        if tower in saved.card.frame:
+            continue
         try:
             specs.append(_as_saved(saved, tower))
         except MmencodeError as error:  # the others go on without it
-            absent[tower.modality] = error
+            absent[tower.key] = error
     lost = absent.keys() & saved.projections.keys()
     if lost:
         kept = {key: each for key, each in saved.projections.items() if key not in lost}
@@ -180,7 +215,7 @@ def _require_declared(
     """
     own = {spec.name for spec in _specs_of(given)} if given is not None and not _is_folder(given) else set()
     named = {
-        spec.modality: spec.name
+        spec.key: spec.name
         for spec in specs
         if spec.variant and spec.name not in own and not is_local(spec.variant)
     }
@@ -206,12 +241,11 @@ def _specs_of(space: str | os.PathLike[str] | Space) -> Sequence[EncoderSpec]:
 def _relocate(card: SpaceCard, to: str | os.PathLike[str] | Space) -> SpaceCard:
     """Replace the places of a card's encoders by those of another space's encoders of the same families."""
     specs = _specs_of(to)
-    places = {(spec.modality, spec.name.removesuffix(spec.variant) + "*"): spec.variant for spec in specs}
+    places = {(spec.key, spec.name.removesuffix(spec.variant) + "*"): spec.variant for spec in specs}
     towers = tuple(
-        replace(tower, place=places.get((tower.modality, tower.encoder), tower.place))
-        for tower in card.towers
+        replace(tower, place=places.get((tower.key, tower.encoder), tower.place)) for tower in card.towers
     )
-    if not any((tower.modality, tower.encoder) in places for tower in card.towers):
+    if not any((tower.key, tower.encoder) in places for tower in card.towers):
         raise SpaceMismatchError(
             f"no encoder of {to.name if isinstance(to, Space) else os.fspath(to)!r} is of a family that the "
             f"saved space {card.name!r} has: {', '.join(tower.encoder for tower in card.towers)}",
@@ -229,20 +263,27 @@ def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
         plugin = saved.plugins.get(tower.name, "the plugin that does")
         there = any(found.distribution == plugin for found in registry().plugins)
         raise UnknownNameError(
-            f"the saved space {card.name!r} needs the encoder {tower.name!r} for {tower.modality}, and no "
+            f"the saved space {card.name!r} needs the encoder {tower.name!r} for {tower.key}, and no "
             "plugin declares it",
             culprit=registry().about(tower.name, plugin),
             remedy=f"`mmencode plugins` shows the state of {plugin}" if there else f"pip install {plugin}",
         ) from unknown
     if spec.is_family:
         raise UnknownNameError(
-            f"the saved space {card.name!r} doesn't say where the weights for {tower.modality} lie, which "
+            f"the saved space {card.name!r} doesn't say where the weights for {tower.key} lie, which "
             f"are of the family {tower.encoder}",
             remedy="load the space from where they lie, and give it: load(folder, space=space)",
         )
+    if spec.key != tower.key:
+        raise IdentityError(
+            f"the saved space {card.name!r} has the encoder {tower.name!r} for {tower.key!r}, and its plugin "
+            f"declares it for {spec.key!r}",
+            culprit=registry().about(tower.name),
+            remedy="save the space again, and make its indexes again: documents have another id now",
+        )
     placed = as_joiner(spec, card.name) if tower.joined else as_frame(spec, card.name)
-    found = replace(placed, identity=tower.identity)
-    if tower.modality not in saved.projections:
+    found = replace(placed, identity=tower.identity, instruction=tower.instruction)
+    if tower.key not in saved.projections:
         return replace(found, dim=card.dim)
     own = spec.identity or Identity()  # the card's projection and dim are those of what comes behind
     return replace(found, identity=replace(tower.identity, projection=own.projection))
@@ -273,6 +314,7 @@ def encode(
     batch: Sequence[Any],
     *,
     space: str | Space | None = None,
+    role: Role = "",
     on_error: OnError = "raise",
     progress: bool = False,
 ) -> Embeddings:
@@ -282,4 +324,4 @@ def encode(
     """
     if not isinstance(space, Space):
         space = shared(registry().default_space() if space is None else space)
-    return space.encode(modality, batch, on_error=on_error, progress=progress)
+    return space.encode(modality, batch, role=role, on_error=on_error, progress=progress)

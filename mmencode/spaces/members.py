@@ -1,4 +1,4 @@
-"""The members of a space: an encoder and its projection for each modality, loaded when first used."""
+"""The members of a space: an encoder and its projection for each key, loaded when first used."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from ..card import SpaceCard, TowerCard, tower_card
 from ..encoder import known
 from ..engine.runtime import Runtime
 from ..engine.towers import Facts, Tower, load_towers
-from ..errors import ClosedError, EncoderError, MmencodeError, SpaceMismatchError, UnknownModalityError
+from ..errors import (
+    ClosedError,
+    EncoderError,
+    IdentityError,
+    MmencodeError,
+    SpaceMismatchError,
+    UnknownModalityError,
+)
 from ..isolation.copying import snapshot
 from ..isolation.guarding import Guard, loads
 from ..plugins.composites import parts_of
 from ..plugins.packages import missing_packages
-from ..plugins.spec import EncoderSpec
+from ..plugins.spec import EncoderSpec, modality_of_key
 from ..projection import Projection
 from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
+from .sides import expand, key_for
 
 
 class Members:
-    """The encoders of one space by modality, each loaded once on every device; safe in several threads.
+    """The encoders of one space by key, each loaded once on every device; safe in several threads.
+
+    The key of an encoder is its modality, or "text:query" for one of the queries' side.
 
     Encoders that one target builds together are loaded together. Those of modalities that aren't `wanted` are
     never kept; they are built only where the space's card can't be known without them.
-    Those that join the space need another that defines it: without one, they define a space of their own.
+    Those that join the space need another that defines it: without one, they define a space of their own. So
+    do those of queries where documents have none.
     """
 
     def __init__(
@@ -40,13 +51,15 @@ class Members:
     ) -> None:
         self.name, self.runtime = name, runtime
         self.joining = Joining() if joining is None else joining
-        self.specs = {spec.modality: spec for spec in specs}
+        self.specs = {spec.key: spec for spec in specs}
         if all(spec.joins for spec in self.specs.values()):
             self.specs = {modality: as_frame(spec, spec.space_name) for modality, spec in self.specs.items()}
+        native = [key for key, spec in self.specs.items() if not spec.joins]
+        self._own = [key for key in native if not self.specs[key].role] or native
         self.wanted = tuple(self.specs) if wanted is None else self._require_wanted(wanted)
-        self.projections = {modality: snapshot(given) for modality, given in projections.items()}
+        self.projections = {key: snapshot(given) for key, given in projections.items()}
         self._led = self.specs | {
-            modality: _lead(self._find(modality), given) for modality, given in self.projections.items()
+            key: _lead(self._find(key), given) for key, given in self.projections.items()
         }
         self._saved = card
         self._card: SpaceCard | None = None
@@ -61,7 +74,7 @@ class Members:
         """Put modalities into the order of the space; raises for none, one too many, and a bare string."""
         if isinstance(wanted, str):
             raise TypeError(f"modalities is {wanted!r}: make it a sequence of them, ({wanted!r},)")
-        asked = tuple(wanted)
+        asked = expand(wanted, tuple(self.specs))
         if not asked:
             raise ValueError("modalities is empty: name at least one, or leave it out for all of them")
         for modality in asked:
@@ -83,14 +96,20 @@ class Members:
             if modality in self.joining.absent:
                 raise copy(self.joining.absent[modality])  # since each raise adds frames to an error
             known = ", ".join(self.specs)
-            likely = next((other for other in self.specs if _has_same_parts(modality, other)), "")
+            likely = next((key for key in self.specs if _has_same_parts(modality, modality_of_key(key))), "")
+            asking = [modality_of_key(key) for key in self.specs if key.endswith(f":{modality}")]
+            remedy = f"it has {likely}: give the parts in that order" if likely else ""
+            if asking:
+                remedy = f'{modality} is a role: encode("{asking[0]}", batch, role="{modality}")'
             raise UnknownModalityError(
                 f"space {self.name!r} has no encoder for {modality!r}",
-                remedy=f"it has {likely}: give the parts in that order"
-                if likely
-                else f"it has {known}; `mmencode list` shows other spaces",
+                remedy=remedy or f"it has {known}; `mmencode list` shows other spaces",
             )
         return self.specs[modality]
+
+    def key(self, modality: str, role: str = "") -> str:
+        """The key of the encoder for items of a modality in a role; as `key_for`."""
+        return key_for(modality, role, {**self.specs, **self.joining.absent})
 
     def require_outputs(self, modality: str, wanted: str) -> None:
         """Raise EncoderError where a modality's items have many vectors and one is wanted, or the reverse."""
@@ -114,6 +133,7 @@ class Members:
                 self.prove(modality)
                 self._load(modality)
                 self._require_width(modality)
+                self._require_as_saved(modality)
             return self._towers[modality]
 
     def prove(self, modality: str) -> None:
@@ -132,16 +152,28 @@ class Members:
     def _require_width(self, modality: str) -> None:
         """Raise SpaceMismatchError, and let it go, for an encoder that joined and has another width."""
         spec, tower = self._led[modality], self._towers[modality][0]
-        if spec.joins and tower.dim not in self._widths():
+        if modality not in self._own and tower.dim not in self._widths():
             try:
                 require_width(spec.name, tower.dim, self.frame())
             except SpaceMismatchError:
                 del self._towers[modality]
                 raise
 
+    def _require_as_saved(self, key: str) -> None:
+        """Raise IdentityError, and let it go, for another encoder than was saved with this instruction."""
+        known, found = self._saved and self._saved.tower(key), self._towers[key][0].card
+        if known and known.instruction == found.instruction != "" and known.digest != found.digest:
+            del self._towers[key]
+            raise IdentityError(
+                f"encoder {found.name!r} isn't the one that the space {self.name!r} was saved with: "
+                f"{known.identity.preprocessing!r} became {found.identity.preprocessing!r}",
+                remedy="install the plugin's version of that time, or give the instruction once more: "
+                "load(folder, instruction=...)",
+            )
+
     def _widths(self) -> set[int | None]:
         """The widths that the encoders which define the space declare."""
-        return {spec.dim for spec in self._led.values() if not spec.joins and spec.dim is not None}
+        return {self._led[key].dim for key in self._own} - {None}
 
     @property
     def loaded(self) -> tuple[str, ...]:
@@ -165,7 +197,7 @@ class Members:
     def tower_card(self, modality: str) -> TowerCard:
         """Make the card of one modality's encoder, which is loaded unless its plugin declares it."""
         known = self._saved.tower(modality) if self._saved else None
-        if known is not None:
+        if known is not None and known.instruction == self.specs[modality].instruction:
             return known
         found = self._find_facts(modality).card
         if not self.specs[modality].joins:
@@ -180,9 +212,12 @@ class Members:
 
     def _make_card(self) -> SpaceCard:
         card = self._saved or self.frame()
-        held = {tower.modality for tower in card.towers}
-        joiners = [each for each in self.specs if each not in held and self._is_proven(each)]
-        return replace(card, towers=(*card.towers, *map(self.tower_card, joiners)))
+        held = {
+            tower.key: self.tower_card(tower.key) if tower.key in self.specs else tower
+            for tower in card.towers
+        }
+        others = [each for each in self.specs if each not in held and self._is_proven(each)]
+        return replace(card, towers=(*held.values(), *map(self.tower_card, others)))
 
     def _make_frame(self) -> SpaceCard:
         kinds = {spec.outputs for spec in self._led.values() if not spec.joins}
@@ -191,9 +226,8 @@ class Members:
                 f"some encoders of space {self.name!r} give one vector for each item and others many",
                 remedy="declare them in two spaces: single vectors aren't comparable with many",
             )
-        modalities = [modality for modality, spec in self.specs.items() if not spec.joins]
-        towers = tuple(map(self.tower_card, modalities))
-        dims = {self._find_facts(modality).dim for modality in modalities}
+        towers = tuple(map(self.tower_card, self._own))
+        dims = {self._find_facts(key).dim for key in self._own}
         if len(dims) != 1:
             raise EncoderError(
                 f"the encoders of space {self.name!r} have widths {sorted(dims)}",
@@ -205,7 +239,7 @@ class Members:
         """The card that the space was saved with, under a name, and without some modalities that joined."""
         if self._saved is None:
             return None
-        towers = tuple(tower for tower in self._saved.towers if tower.modality not in without)
+        towers = tuple(tower for tower in self._saved.towers if tower.key not in without)
         probes = {key: rows for key, rows in self._saved.probes.items() if key not in without}
         return replace(self._saved, name=name, towers=towers, probes=probes)
 
@@ -217,7 +251,7 @@ class Members:
     def _find_facts(self, modality: str) -> Facts:
         """Find the facts about an encoder as they are declared, or load it to find them out."""
         spec = self._led[modality]
-        if spec.identity is not None and spec.dim is not None:
+        if spec.identity is not None and spec.dim is not None and not spec.instruction:
             return Facts(tower_card(spec, spec.identity), spec.dim)
         if modality not in self._facts:
             self.require_open()
@@ -242,34 +276,36 @@ class Members:
     def _together(self, modality: str) -> list[EncoderSpec]:
         """The specs that one call of the target serves, with this modality's, as far as they are needed."""
         asked = self._led[modality]
-        return [
+        found = [
             spec
             for spec in self._led.values()
             if spec is asked
             or (
                 (asked.shared and spec.shared and spec.target == asked.target)
                 and spec.variant == asked.variant
-                and spec.modality not in self._towers
-                and (spec.modality in self.wanted or self._must_find_out(spec))
+                and spec.key not in self._towers
+                and (spec.key in self.wanted or self._must_find_out(spec))
                 and not missing_packages(spec)
             )
         ]
+        said = next((spec.instruction for spec in (asked, *found) if spec.instructed), "")
+        return [spec for spec in found if not spec.instructed or spec.instruction == said]
 
     def _must_find_out(self, spec: EncoderSpec) -> bool:
         """Whether the space's card can't be made without building this encoder."""
-        known = self._frame is not None or spec.joins or spec.modality in self._facts
+        known = self._frame is not None or spec.key not in self._own or spec.key in self._facts
         return not known and (spec.identity is None or spec.dim is None)
 
     def _load_all(self, specs: list[EncoderSpec]) -> None:
-        wanted = [spec for spec in specs if spec.modality in self.wanted]
-        dropped = [spec for spec in specs if spec.modality not in self.wanted]
+        wanted = [spec for spec in specs if spec.key in self.wanted]
+        dropped = [spec for spec in specs if spec.key not in self.wanted]
         loaded: list[list[Tower]] = []
         for device in self.runtime.devices if wanted else self.runtime.devices[:1]:
             towers, facts = load_towers(wanted, self.runtime, device, self.projections, dropped)
             self._facts |= facts
             loaded.append(towers)
             dropped = []  # the first device's have told what there is to know
-        self._towers |= {towers[0].spec.modality: towers for towers in zip(*loaded, strict=True)}
+        self._towers |= {towers[0].spec.key: towers for towers in zip(*loaded, strict=True)}
 
     def copy(self) -> Members:
         """Copy the members: both have the encoders that are loaded, and load others each for itself."""

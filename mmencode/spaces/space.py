@@ -31,7 +31,7 @@ from ..errors import InputError
 from ..inputs import Limits
 from ..inputs.batches import as_batch, as_iterable, as_pairs, check_on_error, modality_of, require_many
 from ..plugins.packages import missing_packages
-from ..plugins.spec import TEXT, EncoderSpec, Scoring
+from ..plugins.spec import TEXT, EncoderSpec, Scoring, modality_of_key
 from ..projection import Projection
 from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
 from .adding import join_encoders, look_up
@@ -39,6 +39,7 @@ from .folder import Saved, distribution_of, read_card, read_shipped_card, write_
 from .joining import Joining
 from .late import MultiCollector
 from .members import Members
+from .sides import Role
 from .travelling import Way, pack
 from .verification import Verification, encode_probes, verify
 
@@ -49,9 +50,13 @@ class Space:
     """A shared embedding space; only vectors of one space are comparable.
 
     Encoders are loaded when their modality is first used. One space may be used from several threads at
-    once. `with` closes it at the end. `projections`, by modality, take the place of those that the specs
+    once. `with` closes it at the end. `projections`, by key, take the place of those that the specs
     name; they are copied. A space that was saved has its `card`, and `way` says how it is loaded elsewhere.
     Of `modalities` that are given only these have encoders; the space is the same one.
+
+    The key of an encoder is its modality, and "text:query" that of the queries' side where documents have
+    another. What takes a modality takes a key as well; a `role`, "query" or "document", chooses the side, and
+    where there is only one isn't needed.
 
     Encoders whose spec says what it `joins` add a modality to the space that the others define: its id stays
     what it was. `card.frame` and `card.joiners` list both. `joining` has the errors of those that can't.
@@ -87,19 +92,23 @@ class Space:
 
     @property
     def specs(self) -> Mapping[str, EncoderSpec]:
-        """The declaration of each encoder of the space, by modality, whether it was asked for or not."""
+        """The declaration of each encoder of the space, by key, whether it was asked for or not."""
         return self._members.specs
 
     @property
     def projections(self) -> Mapping[str, Projection]:
-        """The projections, by modality, that were given in place of those that the specs name."""
+        """The projections, by key, that were given in place of those that the specs name."""
         return self._members.projections
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities asked for whose packages are installed; `encode` says what another one lacks."""
-        wanted = self._members.wanted
-        return tuple(modality for modality in wanted if not missing_packages(self.specs[modality]))
+        return tuple(dict.fromkeys(map(modality_of_key, self.keys)))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the encoders asked for whose packages are installed, as `modalities` with all sides."""
+        return tuple(key for key in self._members.wanted if not missing_packages(self.specs[key]))
 
     @property
     def dim(self) -> int:
@@ -122,30 +131,40 @@ class Space:
         return self._members.card()
 
     def encode(
-        self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
+        self,
+        modality: str,
+        batch: Sequence[Any],
+        *,
+        role: Role = "",
+        on_error: OnError = "raise",
+        progress: bool = False,
     ) -> Embeddings:
         """Turn a batch of raw items of one modality into vectors of this space, in order.
+
+        As documents, or with role="query" as queries where the modality has another encoder for these.
 
         With on_error="raise" the first item that can't be encoded raises InputError with its index and
         source. With "skip" it is left out: `positions` say which items the rows are, `errors` why the
         others aren't there. An empty batch gives no rows. Raises EncoderError where items have many vectors.
         """
-        self._members.require_outputs(modality, "one")
+        key = self._members.key(modality, role)
+        self._members.require_outputs(key, "one")
         with (
-            self._call(modality, as_batch(modality, batch), on_error, progress) as call,
+            self._call(key, as_batch(modality, batch), on_error, progress) as call,
             closing(engine.run(call, EmbeddingLane)) as parts,
         ):
             collector = Collector(call.tower.dim, call.total)
             for part in parts:
                 collector.add(part)
             call.require_as_loaded()
-            return self._embeddings(modality, collector.whole())
+            return self._embeddings(key, collector.whole())
 
     def stream(
         self,
         modality: str,
         items: Iterable[Any],
         *,
+        role: Role = "",
         chunk: int | Auto = "auto",
         on_error: OnError = "raise",
         progress: bool = False,
@@ -159,24 +178,26 @@ class Space:
         `positions` and the indices of errors count from the start of the iterable. Only a bounded number of
         items is held at a time. What the iterable itself raises is raised after all items before it.
         """
-        self._require_stream(modality, items, chunk, on_error)
-        parts = self._deliver(EmbeddingLane, modality, items, chunk, on_error, progress)
-        return (self._embeddings(modality, part) for part in parts)
+        key = self._members.key(modality, role)
+        self._require_stream(key, items, chunk, on_error)
+        parts = self._deliver(EmbeddingLane, key, items, chunk, on_error, progress)
+        return (self._embeddings(key, part) for part in parts)
 
-    def _require_stream(self, modality: str, items: Iterable[Any], chunk: int | Auto, on_error: str) -> None:
+    def _require_stream(self, key: str, items: Iterable[Any], chunk: int | Auto, on_error: str) -> None:
         """Raise what is wrong with a call when it is made, rather than when its first result is asked for."""
         if chunk != "auto" and not chunk >= 1:
             raise ValueError(f'chunk is {chunk!r}: make it a positive int or "auto"')
-        require_many(modality, items)
+        require_many(modality_of_key(key), items)
         check_on_error(on_error)
-        self._members.require_outputs(modality, "one")
-        self.tower(modality)
+        self._members.require_outputs(key, "one")
+        self.tower(key)
 
     def features(
         self,
         modality: str,
         items: Iterable[Any],
         *,
+        role: Role = "",
         chunk: int = 1024,
         on_error: OnError = "raise",
         progress: bool = False,
@@ -188,23 +209,31 @@ class Space:
         A part for each `chunk` items, as in `stream`: `rows`, their `positions`, and the `errors` of the
         other items.
         """
-        self._require_stream(modality, items, chunk, on_error)
-        return self._deliver(FeatureLane, modality, items, chunk, on_error, progress)
+        key = self._members.key(modality, role)
+        self._require_stream(key, items, chunk, on_error)
+        return self._deliver(FeatureLane, key, items, chunk, on_error, progress)
 
     def encode_tokens(
-        self, modality: str, batch: Sequence[Any], *, on_error: OnError = "raise", progress: bool = False
+        self,
+        modality: str,
+        batch: Sequence[Any],
+        *,
+        role: Role = "",
+        on_error: OnError = "raise",
+        progress: bool = False,
     ) -> Tokens:
         """Turn each item into its contextual outputs: a vector for each token, patch or frame.
 
         Raises EncoderError where the encoder has none; otherwise as `encode`.
         """
-        with self._call(modality, as_batch(modality, batch), on_error, progress) as call:
+        key = self._members.key(modality, role)
+        with self._call(key, as_batch(modality, batch), on_error, progress) as call:
             parts = list(engine.run(call, TokenLane))
             call.require_as_loaded()
         return Tokens(
             values=[row for part in parts for row in part.rows],
             encoder=call.tower.spec.name,
-            modality=modality,
+            modality=modality_of_key(key),
             grid=call.tower.encoder.grid,
             positions=join_positions(part.positions for part in parts),
             errors=tuple(error for part in parts for error in part.errors),
@@ -215,6 +244,7 @@ class Space:
         modality: str,
         batch: Sequence[Any],
         *,
+        role: Role = "",
         pool: int = 1,
         protected: int = 0,
         on_error: OnError = "raise",
@@ -226,35 +256,42 @@ class Space:
         the next items are computed. Raises EncoderError where items have a single vector; otherwise as
         `encode`.
         """
-        self._members.require_outputs(modality, "many")
+        key = self._members.key(modality, role)
+        self._members.require_outputs(key, "many")
         with (
-            self._call(modality, as_batch(modality, batch), on_error, progress) as call,
+            self._call(key, as_batch(modality, batch), on_error, progress) as call,
             closing(engine.run(call, MultiLane)) as parts,
         ):
-            collector = MultiCollector(self.id, modality, call.tower.dim, pool, protected)
+            collector = MultiCollector(self.id, modality_of_key(key), call.tower.dim, pool, protected)
             found = collector.collect(parts)
             call.require_as_loaded()
         return found
 
     def encode_mixed(
-        self, pairs: Sequence[tuple[str, Any]], *, on_error: OnError = "raise", progress: bool = False
+        self,
+        pairs: Sequence[tuple[str, Any]],
+        *,
+        role: Role = "",
+        on_error: OnError = "raise",
+        progress: bool = False,
     ) -> Embeddings:
         """Encode `(modality, item)` pairs of any modalities, in order; the result's modality is "mixed"."""
         check_on_error(on_error)
         pairs = as_pairs(pairs)
         places: dict[str, list[int]] = {}
         for place, pair in enumerate(pairs):
-            places.setdefault(modality_of(pair, place), []).append(place)
+            key = self._members.key(modality_of(pair, place), role)
+            places.setdefault(key, []).append(place)
         vectors = np.empty((len(pairs), self.dim), np.float32)
         kept = np.zeros(len(pairs), bool)
         errors: list[InputError] = []
-        for modality, indices in places.items():
+        for key, indices in places.items():
             items: Any = (
                 pairs[index][1] for index in indices
             )  # one by one, as a data set may use them again
             if type(pairs) in (list, tuple):
                 items = list(items)
-            part = self.encode(modality, items, on_error="skip", progress=progress)
+            part = self.encode(key, items, on_error="skip", progress=progress)
             rows = np.asarray(indices)[part.positions]
             vectors[rows] = part.vectors
             kept[rows] = True
@@ -268,7 +305,7 @@ class Space:
             modality="mixed",
             positions=np.flatnonzero(kept),
             errors=errors,
-            towers={modality: self._members.digest(modality) for modality in places},
+            towers={key: self._members.digest(key) for key in places},
         )
 
     def join(
@@ -354,10 +391,15 @@ class Space:
         elif not isinstance(card, SpaceCard):
             card = read_card(card)
         with self.exact(checked=False) as exact:
-            common = [modality for modality in exact.modalities if modality in card.probes]
-            towers = [exact.tower(modality) for modality in common]
+            common = [key for key in exact.keys if key in card.probes and self._is_asked_alike(key, card)]
+            towers = [exact.tower(key) for key in common]
             found = {tower.spec: tower.card.identity for tower in towers}
             return verify(exact._encode_singly, self.id, found, card)
+
+    def _is_asked_alike(self, key: str, card: SpaceCard) -> bool:
+        """Whether an encoder has the same instruction as in a card, if it has one."""
+        tower = card.tower(key)
+        return tower is None or tower.instruction == self.specs[key].instruction
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that `load` takes: the card, with vectors to verify, and the projections given.
@@ -369,7 +411,7 @@ class Space:
         require_new(folder)
         plugins = {spec.name: distribution_of(spec) for spec in self.specs.values()}
         with self.exact() as exact:
-            own = [exact.spec(modality) for modality in exact.modalities if not self.is_gained(modality)]
+            own = [exact.spec(key) for key in exact.keys if not self.is_gained(key)]
             card = replace(exact.card, probes=encode_probes(exact._encode_singly, own))
         write_folder(folder, Saved(card, plugins, self.projections))
 
@@ -399,6 +441,13 @@ class Space:
     def spec(self, modality: str) -> EncoderSpec:
         """The declaration of one modality's encoder; UnknownModalityError when there is none."""
         return self._members.spec(modality)
+
+    def key(self, modality: str, role: Role = "") -> str:
+        """The key of the encoder for items of a modality in a role: "text:query" where queries have another.
+
+        Whether there is such an encoder `spec` says. ValueError for a role that isn't one.
+        """
+        return self._members.key(modality, role)
 
     def tower_card(self, modality: str) -> TowerCard:
         """The identity of one modality's encoder, which is loaded unless its plugin declares it."""
@@ -497,14 +546,14 @@ class Space:
                 call.require_as_loaded()
                 yield part
 
-    def _embeddings(self, modality: str, part: Part[Vectors]) -> Embeddings:
+    def _embeddings(self, key: str, part: Part[Vectors]) -> Embeddings:
         return Embeddings(
             part.rows,
             space=self.id,
-            modality=modality,
+            modality=modality_of_key(key),
             positions=part.positions,
             errors=part.errors,
-            towers={modality: self._members.digest(modality)},
+            towers={key: self._members.digest(key)},
         )
 
     def _encode_singly(self, modality: str, batch: Sequence[Any]) -> Embeddings:

@@ -61,7 +61,7 @@ class Verification:
 def encode_probes(encode: Encode, specs: Iterable[EncoderSpec]) -> Probes:
     """Encode the probes of each encoder's modality, and round; one that declares no probes has none."""
     rows = {
-        spec.modality: encode(spec.modality, items).vectors
+        spec.key: encode(spec.key, items).vectors
         for spec in specs
         if (items := generated_items(spec.modality, spec.parts))
     }
@@ -83,16 +83,16 @@ def verify(
             f"the card of {card.id} has no vectors to compare with",
             remedy="take the card of a folder that Space.save wrote, with a modality of this space",
         )
-    declared = {tower.modality: tower.identity for tower in card.towers}
+    declared = {tower.key: tower.identity for tower in card.towers}
     angles, changes = {}, {}
     for spec, identity in towers.items():
-        modality, items = spec.modality, generated_items(spec.modality, spec.parts)
+        modality, items = spec.key, generated_items(spec.modality, spec.parts)
         if not items:
             continue
         expected = np.array(card.probes[modality], np.float32)
         angles[modality] = largest_angle(encode(modality, items).vectors, expected)
         changes[modality] = _differences(identity, declared[modality])
-    skipped = tuple(tower.modality for tower in card.towers if tower.modality not in angles)
+    skipped = tuple(tower.key for tower in card.towers if tower.key not in angles)
     return Verification(space, card.id, angles, changes, skipped)
 
 

@@ -14,7 +14,7 @@ from ..embeddings.embeddings import Embeddings
 from ..embeddings.unit import SHORTEST, scale_to_unit
 from ..errors import LabelError
 from ..isolation.guarding import Guard
-from ..plugins.spec import TEXT
+from ..plugins.spec import QUERY, TEXT
 from .contract import LabelSpace
 
 _AT_ONCE = 2**14  # prompts whose vectors are gathered at once: 32 MiB at 512 numbers each
@@ -61,7 +61,7 @@ class Bank:
         found = {text: self._vectors[text] for text in distinct if text in self._vectors}
         missing = [text for text in distinct if text not in found]
         if missing:
-            encoded = space.encode(TEXT, missing)
+            encoded = space.encode(TEXT, missing, role=QUERY)
             self._space = encoded.space
             copies = map(np.copy, encoded.vectors)  # so that a dropped row frees its memory
             found |= zip(missing, copies, strict=True)

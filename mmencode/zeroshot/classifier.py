@@ -15,7 +15,7 @@ from ..embeddings.embeddings import Embeddings
 from ..errors import FitError, InputError, LabelError
 from ..isolation.guarding import Guard
 from ..plugins.modalities import prompt_of
-from ..plugins.spec import TEXT, Scoring
+from ..plugins.spec import QUERY, TEXT, Scoring
 from .bank import Bank, mean_rows
 from .calibration import Calibration, fit_calibration
 from .contract import LabelSpace
@@ -263,7 +263,7 @@ class Classifier:
             return self._bank.means(self._space, names, groups)
         items = [item for group in groups for item in group]
         try:
-            encoded = self._space.encode(self._labels.by, items)
+            encoded = self._space.encode(self._labels.by, items, role=QUERY)
         except InputError as error:
             raise _name_label(error, names, [len(group) for group in groups]) from error.__cause__
         return Embeddings(

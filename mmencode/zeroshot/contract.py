@@ -22,6 +22,7 @@ class LabelSpace(Protocol):
         modality: str,
         batch: Sequence[Any],
         *,
+        role: Literal["", "query", "document"] = "",
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = False,
     ) -> Embeddings:

@@ -205,7 +205,7 @@ def test_what_knows_no_space_cannot_be_ranked(space):
 
 def test_prompts_that_cancel_each_other_out_are_refused():
     class Opposite:
-        def encode(self, modality, texts):
+        def encode(self, modality, texts, role=""):
             return Embeddings(np.array([[1, 0], [-1, 0]], np.float32), space="s@1", modality="text")
 
     with pytest.raises(LabelError, match="'cat' cancel each other out"):

@@ -92,7 +92,7 @@ class DeclarationChecks(Suite):
             variant = f"{spec.variant[:start]}{there}{spec.variant[end:]}"
             name = spec.name.removesuffix(spec.variant) + variant
             _, _, card = build_tower(dataclasses.replace(spec, name=name, variant=variant, identity=None))
-        here = self.space().tower(spec.modality).card
+        here = self.space().tower(spec.key).card
         assert str(path) not in str(here.identity), "the path is part of the identity"
         assert card.identity == here.identity, f"elsewhere it is {card.identity}, here {here.identity}"
 
@@ -104,10 +104,8 @@ class DeclarationChecks(Suite):
         assert spec.identity is not None, "declare the identity: a space's card is known without loading"
         assert spec.ships_projection, 'ship what save_projection wrote: projection="package:file.safetensors"'
         frame = [joiner for joiner in self._find_space(spec.joins) if not joiner.joins]
-        assert spec.modality not in {own.modality for own in frame}, (
-            f"{spec.joins} has {spec.modality} itself"
-        )
-        fault = admit([spec], card_of_declared(spec.joins, frame), (), spec.outputs).absent.get(spec.modality)
+        assert spec.key not in {own.key for own in frame}, f"{spec.joins} has {spec.key} itself"
+        fault = admit([spec], card_of_declared(spec.joins, frame), (), spec.outputs).absent.get(spec.key)
         assert fault is None, str(fault)
 
     def _find_space(self, name: str) -> tuple[EncoderSpec, ...]:

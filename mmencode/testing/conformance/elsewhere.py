@@ -37,7 +37,7 @@ from mmencode import Runtime, Space, registry
 from mmencode.testing.conformance.suite import encode_singly
 spec = registry()[name]
 space = Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32"))
-vectors = encode_singly(space, spec.modality, pickle.loads(content)).vectors
+vectors = encode_singly(space, spec.key, pickle.loads(content)).vectors
 print("\\n" + json.dumps([space.id, vectors.tolist()]))
 """
 

@@ -33,7 +33,7 @@ def retarget(spec: EncoderSpec, give: Callable[[], Encoder]) -> Iterator[Encoder
     """Replace the spec's target by the function `give`, within the context."""
     name = f"{_MODULE}_{id(give)}"
     module: Any = ModuleType(name)
-    module.give = lambda *variant: give()
+    module.give = lambda *variant, **instruction: give()
     sys.modules[name] = module
     try:
         yield replace(spec, target=f"{name}:give", shared=False)

@@ -102,7 +102,7 @@ class ItemChecks(Suite):
             spec = self.get_spec()
             # Some encoders warn once, so this one is loaded afresh.
             with Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32")) as fresh:
-                vectors = encode_singly(fresh, TEXT, [long, longer]).vectors
+                vectors = encode_singly(fresh, spec.key, [long, longer]).vectors
         ignored = float(np.abs(vectors[0] - vectors[1]).max()) == 0
         assert said or not ignored, "the end of a long text is ignored without a warning"
 
@@ -127,8 +127,7 @@ class ItemChecks(Suite):
     def test_bad_item_does_not_hurt_its_neighbours(self) -> None:
         """Skipping a bad item leaves the other rows unchanged."""
         first, second = self.samples()[:2]
-        modality = self.get_spec().modality
-        found = encode_singly(self.space(), modality, [first, None, second], on_error="skip")
+        found = encode_singly(self.space(), self.get_spec().key, [first, None, second], on_error="skip")
         assert found.positions.tolist() == [0, 2]
         assert [error.index for error in found.errors] == [1]
         self.assert_equal(found, self.encode([first, second]), "beside a bad item")

@@ -65,8 +65,8 @@ class MannerChecks(Suite):
 
         with handed.retarget(spec, give) as watched:
             space = Space(spec.space_name, [watched], runtime=Runtime("cpu", "float32"))
-            encode_singly(space, spec.modality, self.samples()[:1])
-            encoder = space.tower(spec.modality).encoder
+            encode_singly(space, spec.key, self.samples()[:1])
+            encoder = space.tower(spec.key).encoder
             plain, _, _ = build_tower(watched)  # as built: a space may copy the weights into another layout
         self._features(plain)
         weak: Any = StorageWeakRef  # refers to the memory itself, not to one of the tensors that share it
@@ -96,7 +96,7 @@ class MannerChecks(Suite):
                     suppress(IdentityError),  # changed weights are reported below
                     Space(spec.space_name, [mine], runtime=Runtime("cpu", dtype)) as space,
                 ):
-                    encode_singly(space, spec.modality, self.samples())
+                    encode_singly(space, spec.key, self.samples())
         found = handed.differences(before, handed.state_of(encoder))
         assert not found, f"loading and encoding change {', '.join(found[:3])} of the target's encoder"
 
@@ -137,12 +137,12 @@ class MannerChecks(Suite):
             raise SkipTest("only on machines with a device other than the CPU")
         spec, expected = self.get_spec(), self.encode(self.samples()).vectors
         with Space(spec.space_name, [spec], runtime=Runtime(others[0], "float32")) as space:
-            cosines = (encode_singly(space, spec.modality, self.samples()).vectors * expected).sum(axis=1)
+            cosines = (encode_singly(space, spec.key, self.samples()).vectors * expected).sum(axis=1)
             assert cosines.min() > 0.999, f"cosine {cosines.min():.5f} between the CPU and {others[0]}"
-            tower = space.tower(spec.modality)
+            tower = space.tower(spec.key)
             space.runtime = Runtime("cpu", "float32")
             tower.encoder.cpu(), tower.projection.cpu()
-            self.assert_equal(encode_singly(space, spec.modality, self.samples()), expected, "there and back")
+            self.assert_equal(encode_singly(space, spec.key, self.samples()), expected, "there and back")
 
     def test_preprocess_leaves_its_item_alone(self) -> None:
         """Preprocessing leaves the item unchanged."""

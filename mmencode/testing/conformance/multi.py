@@ -23,7 +23,7 @@ class MultiChecks(Suite):
         spec = cls.get_spec()
         if spec.outputs != "many":
             raise SkipTest("only for encoders that give many vectors for each item")
-        return cls.space().encode_multi(spec.modality, items)
+        return cls.space().encode_multi(spec.key, items)
 
     def test_many_vectors_are_unit_float32_of_the_declared_width(self) -> None:
         """Each item has one vector at least, and all have the width, type and length declared."""
@@ -49,7 +49,7 @@ class MultiChecks(Suite):
         if spec.bf16_cosine is None:
             raise SkipTest("the encoder declares that it doesn't support bfloat16")
         with Space(spec.space_name, [spec], runtime=Runtime("cpu", "bfloat16")) as half:
-            found = half.encode_multi(spec.modality, self.samples())
+            found = half.encode_multi(spec.key, self.samples())
         assert found.counts.tolist() == exact.counts.tolist(), "other positions count in bfloat16"
         cosine = float((found.vectors * exact.vectors).sum(axis=1).min())
         assert cosine >= spec.bf16_cosine, (

@@ -62,12 +62,12 @@ class Suite:
     @classmethod
     def encoder(cls) -> Encoder:
         """Give the loaded encoder itself."""
-        return cls.space().tower(cls.get_spec().modality).encoder
+        return cls.space().tower(cls.get_spec().key).encoder
 
     @classmethod
     def encode(cls, items: Sequence[Any]) -> Embeddings:
         """Encode with the space under test; of many vectors for an item, it is their mean."""
-        return encode_singly(cls.space(), cls.get_spec().modality, items)
+        return encode_singly(cls.space(), cls.get_spec().key, items)
 
     @classmethod
     def safe_items(cls) -> list[Any]:
@@ -130,9 +130,9 @@ def encode_singly(
 def _open_space(suite: type[Suite], spec: EncoderSpec) -> OpenedSpace:
     space = load_space(spec, 4)
     before = settings()
-    space.tower(spec.modality)
+    space.tower(spec.key)
     with suppress(Exception):  # the checks report what is wrong with the encoder
-        encode_singly(space, spec.modality, suite.samples()[:1])
+        encode_singly(space, spec.key, suite.samples()[:1])
     return OpenedSpace(space, differences(before, settings()))
 
 

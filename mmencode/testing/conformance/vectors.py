@@ -37,7 +37,7 @@ class VectorChecks(Suite):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(20_261_121)  # random weights would now be different ones
             with Space(spec.space_name, [spec], runtime=Runtime("cpu", "float32")) as again:
-                found = encode_singly(again, spec.modality, self.samples())
+                found = encode_singly(again, spec.key, self.samples())
                 assert again.id == self.space().id, "the identity changes when the encoder is loaded again"
         self.assert_equal(found, expected, "reload")
 
@@ -50,7 +50,7 @@ class VectorChecks(Suite):
         """The engine can choose any batch size."""
         spec = self.get_spec()
         for batch_size in (1, len(self.samples())):
-            other = encode_singly(load_space(spec, batch_size), spec.modality, self.samples())
+            other = encode_singly(load_space(spec, batch_size), spec.key, self.samples())
             self.assert_equal(other, self.encode(self.samples()), f"batch size {batch_size}")
 
     def test_vector_does_not_depend_on_position(self) -> None:
@@ -101,7 +101,7 @@ class VectorChecks(Suite):
             raise SkipTest("the encoder declares that it doesn't support bfloat16")
         spec = self.get_spec()
         with Space(spec.space_name, [spec], runtime=Runtime("cpu", "bfloat16")) as half:
-            found = encode_singly(half, spec.modality, self.samples()).vectors
+            found = encode_singly(half, spec.key, self.samples()).vectors
         cosine = float((found * self.encode(self.samples()).vectors).sum(axis=1).min())
         assert cosine >= least, f"the smallest cosine to float32 vectors is {cosine:.5f}, below {least}"
 

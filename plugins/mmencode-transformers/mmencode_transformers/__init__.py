@@ -35,13 +35,16 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
         "sentence:build",
         "sentence-transformers checkpoints: transformers/sentence/<id or folder>, or <prompt>:<id or folder>",
     )
-    for modality in ("text", "query"):
+    for role in ("", "query"):
         yield _family(
-            f"retrieval-{modality}",
-            modality,
-            f"sentence:{modality}",
-            "sentence-transformers checkpoints with prompts for documents (text) and queries",
+            f"retrieval-{role or 'text'}",
+            "text",
+            "sentence:retrieval",
+            "sentence-transformers checkpoints with prompts for documents and for queries: "
+            "transformers/retrieval/<id or folder>",
             space="retrieval",
+            shared=True,
+            role=role,
         )
     yield _family(
         "image",
@@ -103,6 +106,7 @@ def _family(
     shared: bool = False,
     offers: str = "",
     parts: tuple[str, ...] = (),
+    role: str = "",
 ) -> EncoderSpec:
     return EncoderSpec(
         name=f"transformers/{name}/*",
@@ -116,4 +120,6 @@ def _family(
         shared=shared,
         offers=f"mmencode_transformers.{offers}" if offers else "",
         parts=parts,
+        role=role,
+        instructed=bool(role),
     )

@@ -10,12 +10,12 @@ from mmencode import Tensors
 from mmencode.errors import UnknownNameError, WeightsError
 
 from .modules import Head, head
+from .prompts import fill_in, named_prompt, read_prompts
 from .sources import Checkpoint, find, modules_of
 from .text import TextEncoder, context, text_model
 from .tokenizer import CheckpointTokenizer
 
 _FAMILY, _RETRIEVAL = "transformers/sentence/", "transformers/retrieval/"
-_PROMPTS = {"query": ("query",), "text": ("document", "passage", "corpus")}
 _PLAIN = {"method": "forward", "method_output_name": "last_hidden_state"}
 
 
@@ -37,11 +37,11 @@ class SentenceEncoder(TextEncoder):
             f", without {self._excluded} tokens of the prompt" if self._excluded else ""
         )
 
-    def preprocess(self, item: str) -> Tensors:
-        """Tokenize prompt and text to ids `[t]`, cut to the checkpoint's length."""
-        if not isinstance(item, str) or not item.strip():  # core reads text, but not the modality query
-            raise ValueError("it is no text, or a blank one")
-        return super().preprocess(item)
+    def prompted(self, prompt: str) -> SentenceEncoder:
+        """Make an encoder of the same model and modules with another prompt."""
+        other = SentenceEncoder(self.model, self.reader, self.head, prompt)
+        other.architecture = self.architecture
+        return other
 
     def forward(self, tensors: Tensors) -> Tensor:
         """Compute features `[b, width]` as `SentenceTransformer.encode` does."""
@@ -60,7 +60,7 @@ def build(variant: str) -> SentenceEncoder:
     if not colon or "/" in name or "\\" in name:
         name, rest = "", variant
     checkpoint = find(rest, f"{_FAMILY}{name}{':' if name else ''}")
-    prompts, default = _prompts(checkpoint)
+    prompts, default = read_prompts(checkpoint)
     if name and name not in prompts:
         raise UnknownNameError(
             f"the checkpoint {rest!r} has no prompt {name!r}",
@@ -69,20 +69,22 @@ def build(variant: str) -> SentenceEncoder:
     return _build(checkpoint, prompts[name] if name else default)
 
 
-def text(variant: str) -> SentenceEncoder:
-    """Build the encoder of documents, with the first prompt of `document`, `passage`, `corpus`, or none."""
-    return _role(variant, "text")
+def retrieval(variant: str, modalities: tuple[str, ...], instruction: str = "") -> dict[str, SentenceEncoder]:
+    """Build the encoders of documents and of queries, which share the model and differ in their prompts.
 
-
-def query(variant: str) -> SentenceEncoder:
-    """Build the encoder of queries, with the prompt `query` if there is one."""
-    return _role(variant, "query")
-
-
-def _role(variant: str, role: str) -> SentenceEncoder:
+    An instruction takes the place of the one in the prompt of queries. Raises WeightsError for a checkpoint
+    whose prompt has no place for one.
+    """
     checkpoint = find(variant, _RETRIEVAL)
-    prompts, _ = _prompts(checkpoint)
-    return _build(checkpoint, next((prompts[name] for name in _PROMPTS[role] if prompts.get(name)), ""))
+    prompts, _ = read_prompts(checkpoint)
+    said = {
+        "text": named_prompt(prompts, "document"),
+        "text:query": fill_in(named_prompt(prompts, "query"), instruction, checkpoint),
+    }
+    built: list[SentenceEncoder] = []
+    for key in modalities:
+        built.append(built[0].prompted(said[key]) if built else _build(checkpoint, said[key]))
+    return dict(zip(modalities, built, strict=True))
 
 
 def _build(checkpoint: Checkpoint, prompt: str) -> SentenceEncoder:
@@ -121,19 +123,3 @@ def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
             remedy="texts are read as they are, and the last layer is taken; choose another checkpoint",
         )
     return settings
-
-
-def _prompts(checkpoint: Checkpoint) -> tuple[dict[str, str], str]:
-    """Read a checkpoint's prompts by name, and its default prompt."""
-    file = "config_sentence_transformers.json"
-    checkpoint.require("modules.json")
-    settings = checkpoint.settings(file) if (checkpoint.folder / file).is_file() else {}
-    prompts = {str(name): str(prompt or "") for name, prompt in (settings.get("prompts") or {}).items()}
-    default = settings.get("default_prompt_name")
-    if default is not None and default not in prompts:
-        raise WeightsError(
-            f"{file} of {checkpoint.name!r} has no prompt called {default!r}, its default",
-            culprit=str(checkpoint.folder / file),
-            remedy="make default_prompt_name one of its prompts, or null",
-        )
-    return prompts, prompts[default] if default is not None else ""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import mmencode
-from mmencode.errors import InputError, UnknownNameError, WeightsError
+from mmencode.errors import UnknownNameError, WeightsError
 from mmencode.spaces.loading import load as load_space
 
 st = pytest.importorskip("sentence_transformers", reason="the reference: pip install sentence-transformers")
@@ -122,22 +122,6 @@ def test_a_prompt_that_there_is_not_is_refused_with_those_there_are(checkpoint, 
     save(tmp_path / "st", checkpoint("bert"), prompts={"query": "query: "})
     with pytest.raises(UnknownNameError, match="query"):
         load(f"transformers/sentence/clustering:{tmp_path}/st").encode("text", ["a dog"])
-
-
-def test_queries_and_documents_share_the_space_of_retrieval(checkpoint, load, tmp_path):
-    prompts = {"query": "query: ", "document": "passage: "}
-    reference = save(tmp_path / "st", checkpoint("bert"), prompts=prompts)
-    space = load(f"transformers/retrieval/{tmp_path}/st")
-    documents, queries = space.encode("text", tiny.TEXTS), space.encode("query", tiny.TEXTS)
-    np.testing.assert_allclose(
-        documents.vectors, reference.encode_document(tiny.TEXTS, normalize_embeddings=True), atol=1e-5
-    )
-    np.testing.assert_allclose(
-        queries.vectors, reference.encode_query(tiny.TEXTS, normalize_embeddings=True), atol=1e-5
-    )
-    assert mmencode.similarity(queries, documents).shape == (5, 5)
-    with pytest.raises(InputError, match="blank"):
-        space.encode("query", [" "])
 
 
 @pytest.fixture

@@ -1,0 +1,72 @@
+"""The sides of a modality: one encoder for documents and queries alike, or one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from ..errors import SpecError
+from ..errors.causes import quote
+from ..plugins.spec import LONGEST, QUERY, EncoderSpec, modality_of_key
+
+DOCUMENT = "document"
+Role = Literal["", "query", "document"]
+
+
+def key_for(modality: str, role: str, known: Container[str]) -> str:
+    """Choose the key of the encoder for items in a role, out of those that a space knows.
+
+    "query" is the queries' side where the modality has one, and else its only side, as it is for "" where
+    there are no documents. "document" is never the queries' side. A key may be given in place of the
+    modality. ValueError for another role.
+    """
+    if role not in ("", QUERY, DOCUMENT):
+        raise ValueError(f'role is {role!r}: make it "query" or "document", or leave it out')
+    if role == DOCUMENT and modality.endswith(f":{QUERY}"):
+        raise ValueError(f"{modality!r} is a queries' side: name the modality of the documents")
+    asking = f"{modality}:{QUERY}"
+    if asking in known and (role == QUERY or (role == "" and modality not in known)):
+        return asking
+    return modality
+
+
+def expand(modalities: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Replace each modality by the keys of its sides; a key that a space knows stays alone."""
+    found: dict[str, None] = {}
+    for asked in modalities:
+        sides = [key for key in known if modality_of_key(key) == asked]
+        found |= dict.fromkeys(sides or [asked])
+    return tuple(found)
+
+
+def instruct(specs: Sequence[EncoderSpec], instruction: str) -> list[EncoderSpec]:
+    """Give an instruction to those encoders of queries that take one; "" leaves what they have.
+
+    Raises TypeError for what is no text, ValueError for one that is blank, too long or not Unicode, and
+    SpecError where no encoder takes one.
+    """
+    if instruction == "":
+        return list(specs)
+    if not isinstance(instruction, str):
+        raise TypeError(f"instruction is {instruction!r:.100}: make it a str")
+    if not instruction.strip() or len(instruction) > LONGEST or not _is_unicode(instruction):
+        raise ValueError(
+            f"instruction is {quote(instruction, 60)}: make it words, of at most {LONGEST} characters, or "
+            "leave it out"
+        )
+    if not any(spec.instructed for spec in specs):
+        raise SpecError(
+            f"no encoder of space {specs[0].space_name!r} takes an instruction",
+            remedy="leave the instruction out, or load a space whose queries have a prompt with a place for "
+            "one: `mmencode list --json` says which are `instructed`",
+        )
+    return [replace(spec, instruction=instruction) if spec.instructed else spec for spec in specs]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
