@@ -117,7 +117,11 @@ def _build_encoders(specs: Sequence[EncoderSpec]) -> list[Encoder]:
     try:
         if first.shared:
             return _build_together(specs)
-        return [_require_kind(first, first.target, _build(first, first.target, **_asked(first)), Encoder)]
+        return [
+            _require_kind(
+                first, first.target, _build(first, first.target, **_instruction_for(first)), Encoder
+            )
+        ]
     except WeightsError as error:
         if first.variant and first.identity is not None:
             moved = "if the weights lie elsewhere now, load the space from there and give it: "
@@ -132,7 +136,7 @@ def _build_together(specs: Sequence[EncoderSpec]) -> list[Encoder]:
     """
     first, wanted = specs[0], tuple(spec.key for spec in specs)
     asked = next((spec for spec in specs if spec.instructed), first)
-    found = _build(first, first.target, modalities=wanted, **_asked(asked))
+    found = _build(first, first.target, modalities=wanted, **_instruction_for(asked))
     given: list[Any] = list(found) if isinstance(found, Mapping) else []
     if not set(wanted) <= set(given):
         raise EncoderError(
@@ -145,7 +149,7 @@ def _build_together(specs: Sequence[EncoderSpec]) -> list[Encoder]:
     return [_require_kind(spec, spec.target, found[spec.key], Encoder) for spec in specs]
 
 
-def _asked(spec: EncoderSpec) -> dict[str, str]:
+def _instruction_for(spec: EncoderSpec) -> dict[str, str]:
     """The instruction that a target which takes one is called with; "" is none."""
     return {"instruction": spec.instruction} if spec.instructed else {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..errors import SpecError
 from ..errors.causes import describe_error, quote
@@ -14,7 +14,7 @@ from .composites import INTERLEAVED, MOST, is_composite, parts_of
 TEXT = "text"
 IMAGE = "image"
 AUDIO = "audio"
-QUERY = "query"  # the role of an encoder of queries, where documents have another
+QUERY: Final = "query"  # the role of an encoder of queries, where documents have another
 
 LONGEST = 4096  # characters of a field
 WIDEST = 2**24  # numbers of a vector

@@ -138,7 +138,7 @@ def _load(
         runtime=runtime,
         limits=limits,
         fast=fast,
-        card=saved and _as_asked(saved.card, members),  # with vectors to verify, and the same fingerprint
+        card=None if saved is None else _as_asked(saved.card, members),
         way=way,
         joining=joining,
         modalities=modalities,

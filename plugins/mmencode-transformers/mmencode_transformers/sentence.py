@@ -37,7 +37,7 @@ class SentenceEncoder(TextEncoder):
             f", without {self._excluded} tokens of the prompt" if self._excluded else ""
         )
 
-    def prompted(self, prompt: str) -> SentenceEncoder:
+    def with_prompt(self, prompt: str) -> SentenceEncoder:
         """Make an encoder of the same model and modules with another prompt."""
         other = SentenceEncoder(self.model, self.reader, self.head, prompt)
         other.architecture = self.architecture
@@ -83,7 +83,7 @@ def retrieval(variant: str, modalities: tuple[str, ...], instruction: str = "") 
     }
     built: list[SentenceEncoder] = []
     for key in modalities:
-        built.append(built[0].prompted(said[key]) if built else _build(checkpoint, said[key]))
+        built.append(built[0].with_prompt(said[key]) if built else _build(checkpoint, said[key]))
     return dict(zip(modalities, built, strict=True))
 
 
