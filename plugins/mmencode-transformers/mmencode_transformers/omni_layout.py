@@ -10,7 +10,7 @@ from typing import Any
 
 from mmencode.errors import WeightsError
 
-from .sentence import _prompts
+from .prompts import read_prompts
 from .sources import Checkpoint, find, modules_of
 
 FAMILY = "transformers/omni/"
@@ -124,7 +124,7 @@ def read(checkpoint: Checkpoint) -> Layout:
     if not (checkpoint.folder / "modules.json").is_file():
         return Layout(checkpoint, {"": _plain(checkpoint)})
     (kind, inner), *behind = modules_of(checkpoint)
-    prompts, usual = _prompts(checkpoint)
+    prompts, usual = read_prompts(checkpoint)
     if kind in ("Router", "Asym"):
         return replace(_read_routes(checkpoint, inner, tuple(behind)), prompts=prompts, usual=usual)
     return Layout(checkpoint, {"": _route(kind, inner, tuple(behind))}, prompts=prompts, usual=usual)
