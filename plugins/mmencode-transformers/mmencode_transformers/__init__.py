@@ -93,6 +93,19 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             offers="omni_layout:offers",
             parts=("audio", "image", "text", "video") if modality == "interleaved" else (),
         )
+    for modality, role in (("image", ""), ("text", ""), ("text", "query")):
+        yield _family(
+            f"late-{role or modality}",
+            modality,
+            "late:towers",
+            "late interaction: MultiVectorEncoder, PyLate, ColBERT; ColPali, ColQwen2, ColModernVBERT: "
+            "transformers/late/<id or folder>",
+            space="late",
+            shared=True,
+            offers="late:offers",
+            role=role,
+            outputs="many",
+        )
 
 
 def _family(
@@ -107,6 +120,7 @@ def _family(
     offers: str = "",
     parts: tuple[str, ...] = (),
     role: str = "",
+    outputs: str = "one",
 ) -> EncoderSpec:
     return EncoderSpec(
         name=f"transformers/{name}/*",
@@ -122,4 +136,5 @@ def _family(
         parts=parts,
         role=role,
         instructed=bool(role),
+        outputs=outputs,
     )

@@ -152,10 +152,13 @@ def drop(module: Any, *names: str) -> None:
             setattr(module, name, None)
 
 
-def load_extractor(checkpoint: Checkpoint, kind: Any) -> Any:
-    """Load the image processor or feature extractor of a checkpoint by an Auto class of transformers."""
+def load_extractor(checkpoint: Checkpoint, kind: Any, areas: bool = False) -> Any:
+    """Load the image processor or feature extractor of a checkpoint by an Auto class of transformers.
+
+    With `areas`, the edges in its settings are numbers of pixels in all, as Qwen2-VL's are.
+    """
     checkpoint.require("preprocessor_config.json", "processor_config.json")
-    _require_moderate(checkpoint)
+    _require_moderate(checkpoint, _AREAS if areas else {})
     try:
         made = kind.from_pretrained(checkpoint.folder, **SAFELY)
     except Exception as cause:  # unknown kinds and malformed settings fail in their own ways
@@ -183,9 +186,10 @@ _MOST = {
     **dict.fromkeys(("n_fft", "window"), 2**18),
     **dict.fromkeys(("samples", "frames", "max_length", "sampling_rate"), 2**26),
 }
+_AREAS = dict.fromkeys(("shortest_edge", "longest_edge", "pixels"), 2**25)
 
 
-def _require_moderate(checkpoint: Checkpoint) -> None:
+def _require_moderate(checkpoint: Checkpoint, areas: dict[str, int]) -> None:
     """Raise WeightsError for sizes in the preprocessing's settings that no item has."""
     for file in PREPROCESSING:
         waiting = [("", checkpoint.read(file))] if (checkpoint.folder / file).is_file() else []
@@ -195,7 +199,7 @@ def _require_moderate(checkpoint: Checkpoint) -> None:
                 waiting += [(key, inner) for key, inner in value.items()]
             elif isinstance(value, list):
                 waiting += [(name, inner) for inner in value if name not in ("mel_filters", "window")]
-            most = next((most for word, most in _MOST.items() if word in name), math.inf)
+            most = next((most for word, most in {**areas, **_MOST}.items() if word in name), math.inf)
             if type(value) in (int, float) and not abs(value) <= most:
                 raise WeightsError(
                     f"the preprocessing of {checkpoint.name!r} has {name} {value}, and {most} is the most",

@@ -132,19 +132,22 @@ def _pooling(settings: dict[str, Any]) -> list[str]:
     return modes
 
 
-def _dense(part: Checkpoint, width: int) -> tuple[nn.Module, int]:
+def dense(part: Checkpoint, place: str = "sentence_embedding") -> tuple[Dense, int]:
+    """Build the linear layer in a folder, for vectors at that place, and give the width that it leads to."""
     settings = part.settings("config.json")
     name = str(settings.get("activation_function") or "torch.nn.modules.activation.Tanh")
     activation = _ACTIVATIONS.get(name.rpartition(".")[2]) if name.startswith("torch.nn.") else None
     places = {settings.get(key) for key in ("module_input_name", "module_output_name")}
-    if activation is None or not places <= {None, "sentence_embedding"}:
+    if activation is None or not places <= {None, place}:
         raise WeightsError(
             f"{str(part.folder)!r} is a Dense that isn't computed here: {settings}",
-            remedy=f"its activation must be one of {', '.join(_ACTIVATIONS)}, its input the pooled vector",
+            remedy=f"its activation must be one of {', '.join(_ACTIVATIONS)}, its input {place}",
         )
     inputs, outputs = int(settings["in_features"]), int(settings["out_features"])
     bias, residual = bool(settings.get("bias", True)), bool(settings.get("use_residual"))
-    return _fill(Dense(inputs, outputs, bias, activation(), residual), part), outputs
+    layer = Dense(inputs, outputs, bias, activation(), residual)
+    _fill(layer, part)
+    return layer, outputs
 
 
 def _layer_norm(part: Checkpoint, width: int) -> tuple[nn.Module, int]:
@@ -190,7 +193,7 @@ _MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "lasttoken": pooling.last_token,
 }
 _LAYERS: dict[str, Callable[[Checkpoint, int], tuple[nn.Module, int]]] = {
-    "Dense": _dense,
+    "Dense": lambda part, width: dense(part),
     "LayerNorm": _layer_norm,
     "Normalize": lambda part, width: (Normalize(), width),
     "Dropout": lambda part, width: (nn.Identity(), width),

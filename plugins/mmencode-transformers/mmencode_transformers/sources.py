@@ -23,11 +23,13 @@ from mmencode.checkpoints import (
 from mmencode.errors import UnknownNameError, WeightsError
 
 _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?")
-_SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]
+_SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja", "artifact.metadata"]  # the last is ColBERT's
 _LAYERS = ["[0-9]*_*/model.safetensors", "[0-9]*_*/pytorch_model.bin"]  # of layers after a text model; small
 _ROUTED = ["*_[0-9]_*/model.safetensors", "*_[0-9]_*/model-*-of-*.safetensors"]  # of a Router's routes
 _WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS, *_ROUTED]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin"]
+# What PyLate's own modules are in sentence-transformers, so that its code isn't needed.
+_ALIASES = {"pylate.models.Dense.Dense": "sentence_transformers.base.modules.dense.Dense"}
 _VOCABULARY = 2**28  # bytes of a file that libraries read themselves: tokenizers have some dozen millions
 _READ = (".json", ".txt", ".model", ".jinja")
 
@@ -106,7 +108,7 @@ def modules_of(checkpoint: Checkpoint) -> list[tuple[str, Checkpoint]]:
 
 
 def _own_class(entry: dict[str, Any]) -> str:
-    kind = str(entry.get("type", ""))
+    kind = _ALIASES.get(str(entry.get("type", "")), str(entry.get("type", "")))
     if not kind.startswith("sentence_transformers."):
         raise WeightsError(
             f"modules.json names {kind!r:.200}, which is code of the checkpoint's own",

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from tokenizers.normalizers import Lowercase, Sequence
 from torch import Tensor
 from transformers import AutoTokenizer
@@ -61,6 +61,8 @@ class CheckpointTokenizer:
     lower    whether texts are put into lower case first
     context  the number of tokens that every row is padded to; with 0, rows are padded to the longest of a
              batch, at the end
+    marks    prompts that begin with a token of the vocabulary, which stays in one piece
+    plain    the tokenizer of transformers, where it is loaded already
     """
 
     def __init__(
@@ -72,8 +74,11 @@ class CheckpointTokenizer:
         own: bool = True,
         lower: bool = False,
         context: int = 0,
+        marks: tuple[str, ...] = (),
+        plain: Any = None,
     ) -> None:
-        plain = load_plain(checkpoint)
+        plain = plain or load_plain(checkpoint)
+        _keep_whole(plain, marks)
         self.plain = plain
         self._context = context
         self.masked = "attention_mask" in plain.model_input_names
@@ -110,10 +115,10 @@ class CheckpointTokenizer:
         padded = f", padded on the {self.plain.padding_side} to {self._context}" if self._context else ""
         return f"{which} {self.most} tokens{padded}" if self.most else f"all tokens{padded}"
 
-    def read(self, text: str, prompt: str = "") -> tuple[Tensor, Tensor]:
-        """Tokenize prompt and text to ids `[t]` and the mask `[t]` of their own; InputError if blank."""
-        found = self._tokenizer.encode(prompt + text)
-        self._require_words(found, text, prompt)
+    def read(self, text: str, prompt: str = "", suffix: str = "") -> tuple[Tensor, Tensor]:
+        """Tokenize prompt, text and suffix to ids `[t]` and their own mask `[t]`; InputError if blank."""
+        found = self._tokenizer.encode(prompt + text + suffix)
+        self._require_words(found, text, prompt + suffix)
         if found.overflowing:
             with suppress(IndexError):  # the first thread says it
                 warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
@@ -166,6 +171,24 @@ def _require_fast(checkpoint: Checkpoint, tokenizer: Any) -> None:
             remedy="choose a checkpoint whose tokenizer has one; another tokenizer_class in "
             "tokenizer_config.json would give other tokens, and so other vectors",
         )
+
+
+def _keep_whole(tokenizer: Any, marks: tuple[str, ...]) -> None:
+    """Have a tokenizer take marks that are in its vocabulary as tokens, which it would cut to pieces else.
+
+    ColBERT and PyLate put them in by their ids; sentence-transformers does as is done here.
+    """
+    known = {*tokenizer.get_vocab(), *tokenizer.get_added_vocab()}
+    words = [
+        [word for word in (mark, *mark.split()[:1]) if word in known][:1] for mark in marks if mark.strip()
+    ]
+    special = [
+        AddedToken(word, normalized=False, special=True)
+        for (word,) in filter(None, words)
+        if tokenizer.tokenize(word) != [word]
+    ]
+    if special:
+        tokenizer.add_special_tokens({"additional_special_tokens": special})
 
 
 def _lower(tokenizer: Tokenizer) -> None:
