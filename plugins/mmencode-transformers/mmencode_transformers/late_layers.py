@@ -111,9 +111,9 @@ def _cluster(rows: Tensor, wanted: int) -> Tensor:
 
     distances = (1 - rows @ rows.T).clamp_(0, 2).numpy()
     tree = linkage(squareform(distances, checks=False), method="ward")
-    return torch.unique(
-        torch.from_numpy(fcluster(tree, t=wanted, criterion="maxclust")), return_inverse=True
-    )[1]
+    labels = torch.from_numpy(fcluster(tree, t=wanted, criterion="maxclust")).long()
+    found: Tensor = labels.unique(return_inverse=True)[1]  # ties may leave numbers out
+    return found
 
 
 def layers_of(recipe: Recipe, width: int) -> tuple[nn.ModuleList, int]:
