@@ -20,6 +20,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     ),
     "transformers/clap/": ("clap",),
     "transformers/image/": ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit"),
+    "transformers/late/": ("colpali", "colqwen2", "colmodernvbert"),
     "transformers/speech/": ("wav2vec2", "hubert", "wavlm", "whisper", "audio-spectrogram-transformer"),
 }
 # What stands between a family and the checkpoint in a name.

@@ -19,9 +19,10 @@ from mmencode.checkpoints import require_tokenizer
 from mmencode.encoder import pad_rows
 from mmencode.encoders.pixels import fit_to_squeeze
 
+from .architectures import require_kind
 from .late_layers import Counts, apply_layers, layers_of
-from .late_recipes import DOCUMENT, PAGES, QUERY, Recipe
-from .loading import describe, keep, load, load_config, load_extractor, require_kind, require_whole
+from .late_recipes import DOCUMENT, FAMILY, QUERY, Recipe
+from .loading import describe, keep, load, load_config, load_extractor, require_whole
 from .tokenizer import CheckpointTokenizer
 
 # By the kind of model: its processor, and the parts that texts don't need.
@@ -135,7 +136,7 @@ def build_pages(recipe: Recipe, roles: Collection[str]) -> dict[str, LateModel]:
     The side of queries has none of the parts that look at images, so that these are loaded for pages alone.
     """
     config = load_config(recipe.base)
-    require_kind(recipe.base, config, PAGES, "transformers/late/")
+    require_kind(recipe.base, config, FAMILY)
     name, unused = _KINDS[config.model_type]
     require_tokenizer(recipe.base.folder)
     processor = load_extractor(recipe.base, getattr(transformers, name), config.model_type == "colqwen2")

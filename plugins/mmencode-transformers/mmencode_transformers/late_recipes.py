@@ -9,11 +9,12 @@ from typing import Any
 
 from mmencode.errors import WeightsError
 
+from .architectures import TAKEN, refusal
+from .loading import load_config
 from .sources import Checkpoint, modules_of
 
 FAMILY = "transformers/late/"
 QUERY, DOCUMENT = "query", "document"
-PAGES = ("colpali", "colqwen2", "colmodernvbert")
 _LENGTH = 32  # tokens of a query where a checkpoint of PyLate or ColBERT doesn't say it
 _PYLATE = {
     *("query_length", "document_length", "query_expansion", "do_query_expansion", "skiplist_words"),
@@ -77,15 +78,10 @@ def read_recipe(checkpoint: Checkpoint) -> Recipe:
         return _of_modules(checkpoint)
     if "HF_ColBERT" in (checkpoint.settings("config.json").get("architectures") or []):
         return _of_colbert(checkpoint)
-    if (kind := checkpoint.settings("config.json").get("model_type")) in PAGES:
+    if checkpoint.settings("config.json").get("model_type") in TAKEN[FAMILY]:
         return Recipe(base=checkpoint, pages=True)
-    raise WeightsError(
-        f"the checkpoint {checkpoint.name!r} is a {kind}, and none of late interaction: it has no "
-        f"modules.json, its architecture isn't HF_ColBERT, nor is its model_type one of {', '.join(PAGES)}",
-        culprit=str(checkpoint.folder / "config.json"),
-        remedy="`mmencode list` shows the families for other checkpoints; a text model that gives one vector "
-        f"is transformers/text/mean:{checkpoint.name}",
-    )
+    takes = f"{FAMILY} takes {', '.join(TAKEN[FAMILY])}, an HF_ColBERT, and what has modules.json"
+    raise refusal(checkpoint, load_config(checkpoint), takes)
 
 
 def _of_colbert(checkpoint: Checkpoint) -> Recipe:

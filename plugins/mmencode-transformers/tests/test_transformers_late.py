@@ -244,5 +244,5 @@ def test_modules_that_are_not_computed_are_named(saved):
 def test_other_checkpoints_are_refused_with_the_family_that_takes_them(checkpoint):
     words = refused(checkpoint("bert"))
     assert "is a bert" in words
-    assert "transformers/text/mean:" in words
+    assert "transformers/text/" in words
     assert "transformers/sentence/" in refused(checkpoint("sentence"))
