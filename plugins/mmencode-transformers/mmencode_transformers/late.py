@@ -26,8 +26,10 @@ def towers(
 ) -> dict[str, Encoder]:
     """Build the side of documents (`text` or `image`) and that of queries (`text:query`) of `<id or folder>`.
 
-    They share one network. An instruction takes the place of the one in the prompt of queries. Raises UnknownNameError for an id that doesn't exist, WeightsError for a
-    checkpoint that is refused, isn't whole, isn't of late interaction, or has no place for an instruction.
+    They share one network. An instruction takes the place of the one in the prompt of queries.
+
+    Raises UnknownNameError for an id that doesn't exist, WeightsError for a checkpoint that is refused, isn't
+    whole, isn't of late interaction, or has no place for an instruction.
     """
     checkpoint = find(variant, FAMILY)
     recipe = read_recipe(checkpoint)

@@ -94,6 +94,11 @@ def _digest(ids: Tensor) -> str:
     return f"sha256:{hashlib.sha256(str(ids.tolist()).encode()).hexdigest()}"
 
 
+def in_words(layers: nn.ModuleList) -> list[str]:
+    """Describe each layer in a line, for the identity."""
+    return [" ".join(str(layer).split()) for layer in layers]
+
+
 def apply_layers(layers: nn.ModuleList, role: str, tokens: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Take tokens `[b, t, width]` through layers, and those that count through the pooling of a role."""
     for layer in layers:

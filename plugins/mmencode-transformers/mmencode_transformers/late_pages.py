@@ -20,7 +20,7 @@ from mmencode.encoder import pad_rows
 from mmencode.encoders.pixels import fit_to_squeeze
 
 from .architectures import require_kind
-from .late_layers import Counts, apply_layers, layers_of
+from .late_layers import Counts, apply_layers, in_words, layers_of
 from .late_recipes import DOCUMENT, FAMILY, QUERY, Recipe
 from .loading import describe, keep, load, load_config, load_extractor, require_whole
 from .tokenizer import CheckpointTokenizer
@@ -54,8 +54,8 @@ class LateModel(MultiEncoder):
         self._counts = Counts(recipe, processor.tokenizer, role)
         self._typed = model.config.model_type == "colpali"  # its texts look in both directions by their type
         self.tokenizer = self.reader.identity
-        shown = "".join(f", {layer}" for layer in layers)
-        self.counting = f"{model.config.model_type}{shown}, as {role}, {self._counts}"
+        kind = model.config.model_type
+        self.counting = f"{', '.join([kind, *in_words(layers)])}, as {role}, {self._counts}"
 
     def collate(self, items: list[Tensors]) -> Tensors:
         """Pad ids to the longest row, `[b, t]`, and pixels to the most tiles or patches, with masks."""

@@ -12,7 +12,7 @@ from mmencode import MultiEncoder, Tensors
 from mmencode.encoder import pad_rows
 from mmencode.errors import WeightsError
 
-from .late_layers import Counts, apply_layers, layers_of
+from .late_layers import Counts, apply_layers, in_words, layers_of
 from .late_recipes import QUERY, Expansion, Recipe
 from .loading import keep
 from .text import context, text_model
@@ -47,13 +47,20 @@ class LateText(MultiEncoder):
         self._left = bool(self._expansion and self._expansion.fixed and reader.plain.padding_side == "left")
         self._masked = recipe.mask is not None
         self._counts = Counts(recipe, reader.plain, role)
-        filled = f", filled up to {self._expansion} by {self._filler}" if self._expansion else ""
-        self.preprocessing = f"{reader.rule}, prompt {self._prompt!r}{filled}{' on the left' * self._left}"
+        self.preprocessing = f"{reader.rule}, prompt {self._prompt!r}{self._filled()}"
         self.tokenizer = reader.identity
         self.counting = (
-            f"{', '.join([model.config.model_type, *map(str, layers)])}, as {role}, {self._counts}"
+            f"{', '.join([model.config.model_type, *in_words(layers)])}, as {role}, {self._counts}"
             f"{'' if self._masked else ', but those that fill up'}"
         )
+
+    def _filled(self) -> str:
+        """Say how queries are filled up, for the identity."""
+        if not (expansion := self._expansion):
+            return ""
+        least, side = "" if expansion.fixed else "at least ", "left" if self._left else "right"
+        seen = "" if expansion.attend else ", unseen"
+        return f", filled up on the {side} to {least}{expansion.length} by {self._filler}{seen}"
 
     def preprocess(self, item: str) -> Tensors:
         """Tokenize prompt and text to ids `[t]`, with what is looked at and what counts of them."""
