@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, TypeVar
 
 from .errors import SpaceMismatchError
@@ -18,6 +18,7 @@ FORMAT = 1
 # Increased whenever mmencode.inputs decodes the same bytes to other values, since vectors depend on them.
 INPUTS = 1
 NORMALISATION = "l2, float32"
+SUM = "weighted sum"  # in place of an encoder's name, which has no spaces
 Probes = Mapping[str, tuple[tuple[float, ...], ...]]
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class TowerCard:
     `instruction` is the caller's, and goes into the prompt of its items.
 
     A tower that is `joined` doesn't define the space but was led into it; `report` says how well, as the fit
-    measured it.
+    measured it. That of a composite which is the weighted sum of its parts' vectors has the `weights`.
     """
 
     modality: str
@@ -257,7 +258,16 @@ def _read_joiner(key: str, content: Any, place: str) -> TowerCard:
     report = facts.pop("report", None)
     if type(report) is not dict:
         raise ValueError(f"the tower {key!r} joined, and has the report {report!r:.100}")
+    if facts.get("encoder") == SUM:
+        _require_weights(key, report.get("weights"))
     return replace(_read_tower(key, facts, place), joined=True, report=report)
+
+
+def _require_weights(modality: str, weights: Any) -> None:
+    """Raise ValueError unless a sum has a positive weight for each of its parts."""
+    numbers = type(weights) is list and all(type(each) is float and 0 < each < inf for each in weights)
+    if not numbers or JOINT not in modality or len(weights) != modality.count(JOINT) + 1:
+        raise ValueError(f"the tower {modality!r} is a sum, and has the weights {weights!r:.100}")
 
 
 def _describe_report(report: Mapping[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..plugins.composites import INTERLEAVED, join_parts, parts_of
 from ..plugins.modalities import all_modalities, find_modality
 from ..plugins.spec import AUDIO, IMAGE, QUERY, TEXT
 from .failures import blame_usage
@@ -47,7 +48,8 @@ Weights = Annotated[
     typer.Option(
         "--weight",
         help="The weight of the text, of the examples of a modality, or of the --without texts in the query "
-        "vector, such as image=0.3. Each is 1 by default; a negative weight subtracts. Repeatable.",
+        "vector, such as image=0.3. Each is 1 by default; a negative weight subtracts. Repeatable. Without "
+        "any, a text and examples are the parts of one item, where an encoder of the space takes such items.",
         metavar="NAME=NUMBER",
     ),
 ]
@@ -68,9 +70,13 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class WeightedQuery:
-    """The terms of one search, which become a single vector: their weighted sum."""
+    """The terms of one search, which become a single vector: their weighted sum.
+
+    Those that aren't subtracted are parts of one item where the query is `fused`.
+    """
 
     terms: tuple[Term, ...]
+    fused: bool = False
 
     @property
     def modality(self) -> str:
@@ -92,17 +98,28 @@ class WeightedQuery:
         return len(self.terms) == 1 and self.terms[0].weight > 0
 
     def encode(self, space: Space) -> Embeddings:
-        """Encode the terms into one vector; wrong usage where they cancel each other out."""
-        if self.modality == "mixed":
-            vectors = space.encode_mixed([(term.modality, term.item) for term in self.terms], role=QUERY)
+        """Encode the terms into one vector; wrong usage where they cancel each other out.
+
+        Likewise where the query is fused, and the space takes no items of these parts.
+        """
+        pairs: list[tuple[str, Any]] = [(term.modality, term.item) for term in self.terms]
+        weights = [term.weight for term in self.terms]
+        if self.fused:
+            parts = [pair for pair, weight in zip(pairs, weights, strict=True) if weight > 0]
+            without = [(pair, weight) for pair, weight in zip(pairs, weights, strict=True) if weight < 0]
+            pairs = [_fuse(space, parts), *(pair for pair, _ in without)]
+            weights = [1.0, *(weight for _, weight in without)]
+        modalities = {modality for modality, _ in pairs}
+        if len(modalities) > 1:
+            vectors = space.encode_mixed(pairs, role=QUERY)
         else:
-            vectors = space.encode(self.modality, [term.item for term in self.terms], role=QUERY)
-        if self._is_plain():
+            vectors = space.encode(modalities.pop(), [item for _, item in pairs], role=QUERY)
+        if len(pairs) == 1 and weights[0] > 0:
             return vectors
         from ..embeddings.combining import combine
 
         with blame_usage("--weight"):
-            return combine(vectors, [term.weight for term in self.terms])
+            return combine(vectors, weights)
 
 
 def parse_query(
@@ -115,7 +132,8 @@ def parse_query(
 ) -> WeightedQuery:
     """Build the query that the command line describes.
 
-    Wrong usage where no term is given, and where text and examples are combined without any --weight.
+    Text and examples that are combined without any --weight are the parts of one item. Wrong usage where no
+    term is given.
     """
     given = {
         TEXT: [] if words is None else [words],
@@ -129,16 +147,36 @@ def parse_query(
     weight_of = _parse_weights(weights, given)
     if not any(given.values()):
         raise typer.BadParameter("pass something to search for: a text, --image, --audio or --example")
-    if positive > 1 and not weight_of:
-        raise typer.BadParameter(
-            "a query of several modalities needs weights: pass --weight image=0.3, for example",
-            param_hint="--weight",
-        )
     terms = []
     for name, items in given.items():
         weight = weight_of.get(name, 1.0) * (-1 if name == WITHOUT else 1)
         terms += [Term(TEXT if name == WITHOUT else name, item, weight) for item in items]
-    return WeightedQuery(tuple(terms))
+    return WeightedQuery(tuple(terms), fused=positive > 1 and not weight_of)
+
+
+def _fuse(space: Space, parts: Sequence[tuple[str, Any]]) -> tuple[str, Any]:
+    """Make one item of its parts, as the space takes them: a composite, or interleaved, the examples first.
+
+    Returns its modality and itself; wrong usage where the space takes none of these parts together.
+    """
+    names = [modality for modality, _ in parts]
+    for modality in space.modalities:
+        if sorted(parts_of(modality)) == sorted(names):
+            left = list(parts)
+            return modality, tuple(_take(left, name) for name in parts_of(modality))
+    if INTERLEAVED in space.modalities and {*names} <= {*space.spec(INTERLEAVED).parts}:
+        return INTERLEAVED, sorted(parts, key=lambda part: part[0] == TEXT)
+    raise typer.BadParameter(
+        f"the space takes no {join_parts(tuple(names))} as one item, so that a query of several modalities "
+        "needs weights: pass --weight image=0.3, for example",
+        param_hint="--weight",
+    )
+
+
+def _take(parts: list[tuple[str, Any]], name: str) -> Any:
+    """Take the first part of a modality out of those that are left."""
+    place = next(place for place, (modality, _) in enumerate(parts) if modality == name)
+    return parts.pop(place)[1]
 
 
 def _parse_example(text: str) -> tuple[str, str]:

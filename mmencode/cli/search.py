@@ -85,12 +85,13 @@ def search(
 ) -> None:
     """Find the files nearest to a text, to examples or to both.
 
-    Several texts and examples become one query vector, their weighted sum. The files of a folder are encoded
-    on each call; an index holds their vectors, so that only the query is encoded. Scores are cosine
-    similarities.
+    A text and an example are parts of one item where an encoder of the space takes such items, and with
+    --weight they become one query vector, their weighted sum. The files of a folder are encoded on each call;
+    an index holds their vectors, so that only the query is encoded. Scores are cosine similarities.
 
     \b
     Example: mmencode search photos/ "a red car" -k 5
+    Example: mmencode search dresses.index "but in red" --image dress.jpg
     Example: mmencode search photos/ "at night" --image mine.jpg --weight image=0.5 --html found.html
     Example: mmencode search photos/ "a beach" --without people
     """

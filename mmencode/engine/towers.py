@@ -30,7 +30,8 @@ from .runtime import Runtime
 class Tower:
     """One modality of a loaded space on one device; `dim` is the width of its embeddings.
 
-    `forward` takes tensors to features: the encoder itself, or compiled where that was asked for.
+    `forward` takes tensors to features: the encoder itself, or compiled where that was asked for. That of a
+    sum has the towers of its `parts`.
     """
 
     spec: EncoderSpec
@@ -42,10 +43,13 @@ class Tower:
     device: torch.device
     dtype: torch.dtype
     borrowed: Borrowed
+    parts: tuple[Tower, ...] = ()
     budget: Budget = field(default_factory=Budget)
 
     def require_as_loaded(self) -> None:
         """Raise IdentityError when the encoder's network is somebody else's, too, and was changed since."""
+        for part in self.parts:
+            part.require_as_loaded()
         changed = self.borrowed.find_changed()
         if changed is not None:
             raise IdentityError(

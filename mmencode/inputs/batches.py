@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arguments.columns import column_of, columns_of, dimensions_of, selection
 from ..errors import InputError
-from ..plugins.composites import INTERLEAVED, is_composite, parts_of
+from ..plugins.composites import is_composite, is_interleaved, parts_of
 from ..plugins.spec import AUDIO, IMAGE
 from .audio import Waveform
 from .source import describe, is_source
@@ -143,7 +143,7 @@ def _is_single_composite(modality: str, batch: Any) -> bool:
     """Whether a batch is one item: the parts of a composite, or the pairs of an interleaved one."""
     if not isinstance(batch, list | tuple) or not batch:
         return False
-    if modality == INTERLEAVED:
+    if is_interleaved(modality):
         return all(isinstance(pair, tuple) and len(pair) == 2 and type(pair[0]) is str for pair in batch)
     return len(batch) == len(parts_of(modality)) and not any(isinstance(part, tuple) for part in batch)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, fields, replace
+from math import inf
 from typing import Any, Final, Literal
 
 from ..errors import SpecError
@@ -22,7 +23,7 @@ SHIPPED = ".safetensors"  # the end of a projection that is a file
 _SHORTER = f"at most {LONGEST} characters"
 _WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
 _TUPLES = ("aliases", "requires", "parts")
-_OTHERS = {*_TUPLES, "dim", "bf16_cosine", "identity", "shared", "instructed"}  # fields that are no strings
+_OTHERS = {*_TUPLES, "weights", "dim", "bf16_cosine", "identity", "shared", "instructed"}
 _NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -80,6 +81,8 @@ class EncoderSpec:
     parts        the modalities that an interleaved item may have; of another composite they are in its name
     role         "query" for an encoder of the queries' side, where the documents of the modality have
                  another; it isn't part of the space's identity
+    weights      of a composite that is no encoder's but the sum of its parts' vectors, a positive number for
+                 each part, as `Space.fuse` declares it; () for all others
     target       "package.module:function", called without arguments to build the Encoder; that of a family
                  is called with the rest of the name
     shared       the target builds for several modalities at once: for all encoders of a space that name it,
@@ -145,6 +148,7 @@ class EncoderSpec:
     role: str = ""
     instructed: bool = False
     instruction: str = ""
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -178,7 +182,7 @@ class EncoderSpec:
         if self.is_family:
             _require(not self.aliases, self, "aliases", "() for a family")
         else:
-            _require(self.dim is not None, self, "dim", "a positive width")
+            _require(self.dim is not None or self.weights, self, "dim", "a positive width")
         for alias in self.aliases:
             named = _NAME.fullmatch(alias) and not alias.endswith("/*")
             _require(named, self, "aliases", "names like the encoder's")
@@ -259,6 +263,14 @@ def _require_modality(spec: EncoderSpec) -> None:
         return
     _require(spec.parts in ((), named), spec, "parts", f'() unless the modality is "{INTERLEAVED}"')
     object.__setattr__(spec, "parts", named)
+    if spec.weights:
+        one_each = named and len(spec.weights) == len(named)
+        _require(
+            one_each and spec.joins and not spec.projection,
+            spec,
+            "weights",
+            "one for each part of a composite that joins a space",
+        )
 
 
 def _require_joiner(spec: EncoderSpec) -> None:
@@ -298,6 +310,9 @@ def _check_types(spec: EncoderSpec) -> None:
                 plain = tuple(map(str.__str__, value))
                 _require(sum(map(len, plain)) <= LONGEST, spec, name, _SHORTER)
                 object.__setattr__(spec, name, plain)
+        elif name == "weights":
+            positive = type(value) is tuple and all(type(each) is float and 0 < each < inf for each in value)
+            _require(positive, spec, name, "a tuple of positive floats")
         elif name == "dim":
             valid = value is None or (type(value) is int and 0 < value <= WIDEST)
             _require(valid, spec, "dim", _WIDTH)

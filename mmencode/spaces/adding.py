@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..errors import SpaceMismatchError, SpecError
+from ..plugins.composites import parts_of
 from ..plugins.registry import registry
-from ..plugins.spec import EncoderSpec, require_space_name
+from ..plugins.spec import QUERY, EncoderSpec, require_space_name
 from ..projection import Fit, Projection, read_shipped_fit
+from .fusing import fused_spec, part_keys, require_part
 from .joining import (
     Joining,
     as_frame,
@@ -38,6 +41,7 @@ def join_encoders(members: Members, name: str, encoders: Mapping[str, Given]) ->
         renamed = {
             key: as_joiner(spec, name) if spec.joins else as_frame(spec, name) for key, spec in kept.items()
         }
+    stale = {key for key, spec in kept.items() if spec.weights and {*part_keys(spec, kept)} - kept.keys()}
     given = {modality: projection for modality, (_, projection) in encoders.items()}
     projections = {**{key: each for key, each in members.projections.items() if key in kept}, **given}
     absent = {key: error for key, error in members.joining.absent.items() if key not in encoders}
@@ -47,9 +51,46 @@ def join_encoders(members: Members, name: str, encoders: Mapping[str, Given]) ->
         [*renamed.values(), *(as_joiner(spec, name) for spec, _ in encoders.values())],
         {modality: projection for modality, projection in projections.items() if projection is not None},
         members.runtime,
-        members.saved_card(name, without=encoders),
+        members.saved_card(name, without={*encoders, *stale}),
         Joining(absent=absent, unproven=unproven),
         {**dict.fromkeys(key for key in members.wanted if key in kept), **encoders},
+    )
+    made.share(members, kept.keys() - stale)
+    return made
+
+
+def fuse_parts(members: Members, modality: str, weights: Sequence[float] | None) -> Members:
+    """Make the members of a space that has a composite as the weighted sum of its parts, too.
+
+    Both share the encoders that are loaded. Raises as `Space.fuse`.
+    """
+    parts = parts_of(modality)
+    if not parts:
+        raise ValueError(f'{modality!r} has no parts to fuse: name them, joined by +, such as "image+text"')
+    held = members.specs.get(modality)
+    if held is not None and not held.weights:
+        raise SpaceMismatchError(
+            f"{held.name!r} takes {modality} as a whole in the space {members.name!r}",
+            remedy=f"encode({modality!r}, items) uses it; parts in another order may be fused",
+        )
+    given = weights or [1.0] * len(parts)
+    made_of = [fused_spec(members.name, modality, given, role) for role in ("", QUERY)]
+    if not any(f"{part}:{QUERY}" in members.specs for part in parts):
+        del made_of[1]
+    for spec in made_of:
+        for part in part_keys(spec, members.specs):
+            require_part(members.specs, modality, part)
+            members.spec(part)  # or the error that it was left out
+    keys = tuple(spec.key for spec in made_of)
+    kept = {key: each for key, each in members.specs.items() if each.modality != modality}
+    made = Members(
+        members.name,
+        [*kept.values(), *made_of],
+        members.projections,
+        members.runtime,
+        members.saved_card(members.name, without=keys),
+        replace(members.joining, absent={k: e for k, e in members.joining.absent.items() if k not in keys}),
+        (*(key for key in members.wanted if key in kept), *keys),
     )
     made.share(members, kept)
     return made

@@ -21,6 +21,7 @@ from ..plugins.places import is_local
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec, Identity
 from .folder import CARD, Saved, read_folder
+from .fusing import fused_spec, weights_of
 from .joining import Joining, admit, as_frame, as_joiner, card_of_declared
 from .sides import Role, instruct
 from .space import Space
@@ -257,6 +258,8 @@ def _relocate(card: SpaceCard, to: str | os.PathLike[str] | Space) -> SpaceCard:
 def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
     """The encoder's spec as a member of a saved space; loading it checks that it is the one of the card."""
     card = saved.card
+    if weights := weights_of(tower):
+        return fused_spec(card.name, tower.modality, weights, tower.role)
     try:
         spec = registry()[tower.name]
     except UnknownNameError as unknown:

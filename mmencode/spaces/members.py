@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ..card import SpaceCard, TowerCard, tower_card
 from ..encoder import known
+from ..engine.fusing import fuse_towers
 from ..engine.runtime import Runtime
 from ..engine.towers import Facts, Tower, load_towers
 from ..errors import (
@@ -24,6 +25,7 @@ from ..plugins.composites import parts_of
 from ..plugins.packages import missing_packages
 from ..plugins.spec import EncoderSpec, modality_of_key
 from ..projection import Projection
+from .fusing import fused_card, part_keys, settle_fused
 from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
 from .sides import expand, key_for
 
@@ -51,9 +53,13 @@ class Members:
     ) -> None:
         self.name, self.runtime = name, runtime
         self.joining = Joining() if joining is None else joining
-        self.specs = {spec.key: spec for spec in specs}
-        if all(spec.joins for spec in self.specs.values()):
-            self.specs = {modality: as_frame(spec, spec.space_name) for modality, spec in self.specs.items()}
+        self.specs, gone = settle_fused({spec.key: spec for spec in specs})
+        self.joining = replace(self.joining, absent={**self.joining.absent, **gone})
+        if all(spec.joins for spec in self.specs.values() if not spec.weights):
+            self.specs = {
+                key: spec if spec.weights else as_frame(spec, spec.space_name)
+                for key, spec in self.specs.items()
+            }
         native = [key for key, spec in self.specs.items() if not spec.joins]
         self._own = [key for key in native if not self.specs[key].role] or native
         self.wanted = tuple(self.specs) if wanted is None else self._require_wanted(wanted)
@@ -78,7 +84,8 @@ class Members:
         if not asked:
             raise ValueError("modalities is empty: name at least one, or leave it out for all of them")
         for modality in asked:
-            self._find(modality)
+            found = self._find(modality)
+            asked += part_keys(found, self.specs) if found.weights else ()
         return tuple(modality for modality in self.specs if modality in asked)
 
     def spec(self, modality: str) -> EncoderSpec:
@@ -196,6 +203,9 @@ class Members:
 
     def tower_card(self, modality: str) -> TowerCard:
         """Make the card of one modality's encoder, which is loaded unless its plugin declares it."""
+        if self.specs[modality].weights:
+            spec = self.specs[modality]
+            return fused_card(spec, [self.tower_card(key) for key in part_keys(spec, self.specs)])
         known = self._saved.tower(modality) if self._saved else None
         if known is not None and known.instruction == self.specs[modality].instruction:
             return known
@@ -247,6 +257,7 @@ class Members:
         """Take over the encoders of some modalities that other members have loaded."""
         with other._lock:
             self._towers |= {key: other._towers[key] for key in modalities if key in other._towers}
+            self._facts |= {key: other._facts[key] for key in modalities if key in other._facts}
 
     def _find_facts(self, modality: str) -> Facts:
         """Find the facts about an encoder as they are declared, or load it to find them out."""
@@ -264,6 +275,8 @@ class Members:
         So what is wrong with one hurts no other; whoever asks for it gets its error.
         """
         self.runtime.after_fork()
+        if self._led[modality].weights:
+            return self._fuse(self._led[modality])
         together = self._together(modality)
         with loads.one(self._led[modality].name):
             try:
@@ -272,6 +285,12 @@ class Members:
                 if len(together) == 1:
                     raise
             self._load_all([self._led[modality]])
+
+    def _fuse(self, spec: EncoderSpec) -> None:
+        """Make the towers of a sum, on each device, of those of its parts."""
+        parts = zip(*(self.towers(key) for key in part_keys(spec, self.specs)), strict=True)
+        card = self.tower_card(spec.key)
+        self._towers[spec.key] = tuple(fuse_towers(spec, card, towers) for towers in parts)
 
     def _together(self, modality: str) -> list[EncoderSpec]:
         """The specs that one call of the target serves, with this modality's, as far as they are needed."""

@@ -34,7 +34,7 @@ from ..plugins.packages import missing_packages
 from ..plugins.spec import TEXT, EncoderSpec, Scoring, modality_of_key
 from ..projection import Projection
 from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
-from .adding import join_encoders, look_up
+from .adding import fuse_parts, join_encoders, look_up
 from .folder import Saved, distribution_of, read_card, read_shipped_card, write_folder
 from .joining import Joining
 from .late import MultiCollector
@@ -336,6 +336,24 @@ class Space:
         other._members = join_encoders(self._members, other.name, given)
         return other
 
+    def fuse(self, modality: str, weights: Sequence[float] | None = None) -> Space:
+        """Make this space with a composite modality that is the weighted sum of its parts' vectors.
+
+        The parts are modalities of the space, joined by +: with "image+text", an item is a tuple of both, and
+        None for one that is absent, which is left out. Each part's unit vector counts by its weight, equally
+        by default, and the sum is normalised. The id stays, since nothing else changes; the card lists the
+        composite and its weights among those that joined.
+
+        Raises UnknownModalityError for a part that the space hasn't, SpaceMismatchError for a composite that
+        an encoder of the space takes as a whole, EncoderError where items have many vectors, and ValueError
+        for weights that aren't positive or not one for each part.
+        """
+        self._members.require_open()
+        other = self.__copy__()
+        other._way = None
+        other._members = fuse_parts(self._members, modality, weights)
+        return other
+
     def classifier(
         self,
         labels: Sequence[str] | Mapping[str, Sequence[Any]],
@@ -409,7 +427,7 @@ class Space:
         encoder that no plugin declares, EncoderError for a projection that can't be saved.
         """
         require_new(folder)
-        plugins = {spec.name: distribution_of(spec) for spec in self.specs.values()}
+        plugins = {spec.name: distribution_of(spec) for spec in self.specs.values() if not spec.weights}
         with self.exact() as exact:
             own = [exact.spec(key) for key in exact.keys if not self.is_gained(key)]
             card = replace(exact.card, probes=encode_probes(exact._encode_singly, own))
