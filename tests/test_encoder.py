@@ -44,6 +44,13 @@ def test_identity_is_the_encoders_words_and_digests():
     assert identify(FakeImage()).projection == "identity"
 
 
+def test_weights_made_by_rounded_sums_are_known_by_where_they_come_from():
+    encoder = FakeText()
+    assert identify(encoder).weights == digest(encoder)
+    encoder.weights_digest = "sha256:base and adapter"
+    assert identify(encoder).weights == "sha256:base and adapter"
+
+
 def test_projection_is_known_by_its_digest_and_the_reservation_about_it():
     projection = LabelAnchored(torch.eye(8))
     assert known(projection) == digest(projection)

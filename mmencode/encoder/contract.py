@@ -23,12 +23,16 @@ class Encoder(nn.Module, ABC):
     architecture   for a member of a family, what is computed with the weights, wherever these are stored:
                    "timm resnet18", with the settings that change the numbers but not the weights' shapes.
                    Where it is "", the member's name counts, without the path in it
+    weights_digest a digest of where the weights come from, when these are computed by sums that machines
+                   round differently, as an adapter merged into its base is. Where it is "", that of the
+                   weights themselves counts
     resolution     how many pixels of an image's shorter side `preprocess` looks at, 0 where all count; with
                    fast=True an image may be decoded at a smaller scale, to three times that at least
     """
 
     width: int
     architecture: str = ""
+    weights_digest: str = ""
     preprocessing: str = ""
     tokenizer: str = ""
     pooling: str = ""

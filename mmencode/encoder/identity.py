@@ -22,7 +22,7 @@ def identify(encoder: Encoder, projection: nn.Module | None = None, variant: str
     """
     return Identity(
         architecture=encoder.architecture or placeless(variant),
-        weights=digest(encoder),
+        weights=encoder.weights_digest or digest(encoder),
         preprocessing=encoder.preprocessing,
         tokenizer=encoder.tokenizer,
         pooling=encoder.pooling,

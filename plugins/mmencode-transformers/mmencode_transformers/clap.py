@@ -29,6 +29,7 @@ from .loading import (
     load_extractor,
     read_scale,
     require_whole,
+    sign,
 )
 from .recordings import Samples, Windowed
 from .sources import Checkpoint, find
@@ -122,7 +123,7 @@ def towers(variant: str, modalities: Collection[str] = ("audio", "text")) -> dic
     model, missing = load(checkpoint, config)
     built = {modality: _TOWERS[modality](checkpoint, model, missing) for modality in modalities}
     for encoder in built.values():
-        encoder.architecture = checkpoint.architecture
+        sign(encoder, checkpoint)
     return built
 
 

@@ -13,7 +13,7 @@ from mmencode.errors import WeightsError
 
 from .architectures import require_kind
 from .image import ImageTower
-from .loading import keep, load, load_config, load_extractor, read_scale, require_whole
+from .loading import keep, load, load_config, load_extractor, read_scale, require_whole, sign
 from .sentencepieces import tokenizer_of
 from .sources import Checkpoint, find, modules_of
 from .text import context
@@ -64,7 +64,7 @@ def towers(variant: str, modalities: Collection[str] = ("image", "text")) -> dic
     model, missing = load(checkpoint, config)
     built = {modality: _TOWERS[modality](checkpoint, model, missing) for modality in modalities}
     for encoder in built.values():
-        encoder.architecture = checkpoint.architecture
+        sign(encoder, checkpoint)
     return built
 
 

@@ -14,7 +14,7 @@ from mmencode import Encoder, Tensors
 from mmencode.encoders.pixels import fit_to_crop, fit_to_resize, fit_to_squeeze
 
 from .architectures import require_kind
-from .loading import describe, drop, keep, load, load_config, load_extractor, require_whole
+from .loading import describe, drop, keep, load, load_config, load_extractor, require_whole, sign
 from .sources import find
 from .text import split_option
 
@@ -106,5 +106,5 @@ def build(variant: str) -> ImageEncoder:
     require_whole(checkpoint, model, missing, model)
     keep(model)
     encoder = ImageEncoder(model, load_extractor(checkpoint, AutoImageProcessor), pooled)
-    encoder.architecture = checkpoint.architecture
+    sign(encoder, checkpoint)
     return encoder

@@ -14,9 +14,11 @@ from transformers import AutoConfig, AutoModel
 from transformers.models.auto.auto_factory import _get_model_class
 from transformers.utils import logging as transformers_logging
 
+from mmencode import Encoder
 from mmencode.checkpoints import Bounded, StateDict, describe_error
 from mmencode.errors import WeightsError
 
+from .adapters import merge, origin
 from .sources import Checkpoint
 from .weights import read_weights
 
@@ -28,6 +30,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def load_config(checkpoint: Checkpoint) -> Any:
     """Load a checkpoint's config.json; WeightsError when transformers doesn't know the architecture."""
+    checkpoint = checkpoint.whole
     checkpoint.require("config.json")
     try:
         config = AutoConfig.from_pretrained(checkpoint.folder, **SAFELY)
@@ -47,8 +50,12 @@ def load(checkpoint: Checkpoint, config: Any, kind: Any = AutoModel) -> tuple[An
 
     safetensors are preferred; a pickle is read as tensors only. Raises WeightsError when the weights are
     missing, truncated, of another shape, when a pickle holds anything but tensors, or when the settings
-    describe a far larger model than there are weights for.
+    describe a far larger model than there are weights for. An adapter is merged into its base.
     """
+    if checkpoint.base is not None:
+        model, missing = load(checkpoint.base, config, kind)
+        with _ONE_AT_A_TIME, _quiet():
+            return merge(checkpoint, model, missing), missing
     try:
         state = read_weights(checkpoint)
     except WeightsError as error:
@@ -145,6 +152,12 @@ def keep(*parts: nn.Module) -> None:
         parameter.data = parameter.data.clone()
 
 
+def sign(encoder: Encoder, checkpoint: Checkpoint) -> None:
+    """Give an encoder its architecture, and where an adapter was merged, the digest of both origins."""
+    encoder.architecture = checkpoint.architecture
+    encoder.weights_digest = origin(encoder)
+
+
 def drop(module: Any, *names: str) -> None:
     """Remove unused parts of a module, so that their weights, perhaps random, don't count in its identity."""
     for name in names:
@@ -157,6 +170,7 @@ def load_extractor(checkpoint: Checkpoint, kind: Any, areas: bool = False) -> An
 
     With `areas`, the edges in its settings are numbers of pixels in all, as Qwen2-VL's are.
     """
+    checkpoint = checkpoint.holding("preprocessor_config.json", "processor_config.json")
     checkpoint.require("preprocessor_config.json", "processor_config.json")
     _require_moderate(checkpoint, _AREAS if areas else {})
     try:

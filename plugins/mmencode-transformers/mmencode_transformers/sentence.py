@@ -9,6 +9,7 @@ from torch import Tensor
 from mmencode import Tensors
 from mmencode.errors import UnknownNameError, WeightsError
 
+from .loading import sign
 from .modules import Head, head
 from .prompts import fill_in, named_prompt, read_prompts
 from .sources import Checkpoint, find, modules_of
@@ -104,7 +105,7 @@ def _build(checkpoint: Checkpoint, prompt: str) -> SentenceEncoder:
     lower = bool(settings.get("do_lower_case"))
     tokenizer = CheckpointTokenizer(inner, model.config, most, own=not longest, lower=lower)
     encoder = SentenceEncoder(model, tokenizer, head(modules, int(model.config.hidden_size)), prompt)
-    encoder.architecture = inner.architecture
+    sign(encoder, inner)
     return encoder
 
 

@@ -30,10 +30,10 @@ def tokenizer_of(checkpoint: Checkpoint, config: Any, most: int, context: int) -
     are padded to the longest of a batch. Raises WeightsError as CheckpointTokenizer does, and
     MissingPackageError where sentencepiece isn't installed.
     """
-    there = (checkpoint.folder / _SETTINGS).is_file()
-    named = checkpoint.settings(_SETTINGS) if there else {}
+    place = checkpoint.holding(_FILE, "tokenizer.json")
+    named = place.settings(_SETTINGS) if place.has(_SETTINGS) else {}
     if config.model_type == "siglip_text_model" and named.get("tokenizer_class") in (None, _CLASS):
-        _require_plain(checkpoint, named)
+        _require_plain(place, named)
         plain = load_any(checkpoint)
         if type(plain).__name__ == _CLASS:
             return SiglipPieces(plain, most, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +26,29 @@ _HUB_ID = re.compile(r"(?P<id>\w[\w.-]*(/\w[\w.-]*)?)(@(?P<revision>[\w./-]+))?"
 _SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja", "artifact.metadata"]  # the last is ColBERT's
 _LAYERS = ["[0-9]*_*/model.safetensors", "[0-9]*_*/pytorch_model.bin"]  # of layers after a text model; small
 _ROUTED = ["*_[0-9]_*/model.safetensors", "*_[0-9]_*/model-*-of-*.safetensors"]  # of a Router's routes
-_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS, *_ROUTED]
+_ADAPTERS = ["adapter_model.safetensors", "[0-9]*_*/adapter_model.safetensors"]
+_WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", *_LAYERS, *_ROUTED, *_ADAPTERS]
 _PICKLED = ["pytorch_model.bin", "pytorch_model-*-of-*.bin"]
 # What PyLate's own modules are in sentence-transformers, so that its code isn't needed.
 _ALIASES = {"pylate.models.Dense.Dense": "sentence_transformers.base.modules.dense.Dense"}
 _VOCABULARY = 2**28  # bytes of a file that libraries read themselves: tokenizers have some dozen millions
 _READ = (".json", ".txt", ".model", ".jinja")
+ADAPTER = "adapter_config.json"
+_WHOLE = [
+    f"{name}{end}" for name in ("model.safetensors", "pytorch_model.bin") for end in ("", ".index.json")
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder with a checkpoint's files; `name` is the one that the user wrote."""
+    """A folder with a checkpoint's files; `name` is the one that the user wrote.
+
+    Where the folder holds a PEFT adapter, `base` is the checkpoint that it changes.
+    """
 
     folder: Path
     name: str
+    base: Checkpoint | None = None
 
     def settings(self, file: str) -> dict[str, Any]:
         """Read the JSON object in a file; WeightsError that names the file when it isn't there."""
@@ -51,15 +60,28 @@ class Checkpoint:
         self.require(file)
         return read_settings(self.folder / file)
 
+    def holding(self, *files: str) -> Checkpoint:
+        """Choose the folder that has one of these files: this one, or else that of an adapter's base."""
+        return self if self.base is None or self.has(*files) else self.base
+
+    def has(self, *files: str) -> bool:
+        """Whether the folder has one of these files."""
+        return any((self.folder / file).is_file() for file in files)
+
+    @property
+    def whole(self) -> Checkpoint:
+        """The checkpoint of a whole model: an adapter's base, or this one."""
+        return self.base or self
+
     @property
     def architecture(self) -> str:
         """The kind of model and a digest of its settings, for the identity."""
-        settings = self.settings("config.json")
+        settings = self.whole.settings("config.json")
         return f"transformers {settings.get('model_type')} {settings_digest(settings, matters)}"
 
     def require(self, *files: str) -> None:
         """Raise WeightsError unless one of these files is there."""
-        if not any((self.folder / file).is_file() for file in files):
+        if not self.has(*files):
             raise WeightsError(
                 f"the checkpoint {self.name!r} has no {' or '.join(files)}",
                 culprit=str(self.folder),
@@ -73,7 +95,7 @@ class Checkpoint:
             raise WeightsError(f"{self.name!r} names files outside itself: {path!r}", remedy="fetch it again")
         part = Checkpoint(self.folder / path, self.name)
         _refuse(part)
-        return part
+        return _with_base(part)
 
 
 def find(rest: str, family: str, *, weights: bool = True) -> Checkpoint:
@@ -81,14 +103,59 @@ def find(rest: str, family: str, *, weights: bool = True) -> Checkpoint:
 
     A folder begins with /, ./, ../ or ~, and no hub is asked then. Without `weights`, only settings are
     fetched. Raises UnknownNameError for what can be neither and for ids that the hub doesn't have;
-    WeightsError for a folder that isn't there, a hub that can't be reached, and settings that ask for code,
-    for adapters or for quantised weights.
+    WeightsError for a folder that isn't there, a hub that can't be reached, an adapter without its base, and
+    settings that ask for code or for quantised weights.
     """
-    local = rest.startswith((".", "/", "~")) or Path(rest).is_absolute()
-    checkpoint = Checkpoint(_folder(rest) if local else _fetch(rest, family, weights), rest)
-    checkpoint.require("config.json", "modules.json")
+    return _with_base(_locate(rest, family, weights), weights)
+
+
+def _locate(rest: str, family: str, weights: bool) -> Checkpoint:
+    folder = _folder(rest) if _is_path(rest) else _fetch(rest, family, weights)
+    checkpoint = Checkpoint(folder, rest)
+    checkpoint.require("config.json", "modules.json", ADAPTER)
     _refuse(checkpoint)
     return checkpoint
+
+
+def _with_base(checkpoint: Checkpoint, weights: bool = True) -> Checkpoint:
+    """Find the base of an adapter by its own settings, a hub's id or a folder; WeightsError when it has none.
+
+    A whole model in the adapter's folder is its base, as transformers has it.
+    """
+    if not checkpoint.has(ADAPTER):
+        return checkpoint
+    if _is_whole(checkpoint):
+        return replace(checkpoint, base=checkpoint)
+    settings = checkpoint.settings(ADAPTER)
+    named, revision = settings.get("base_model_name_or_path"), settings.get("revision")
+    try:
+        if not named or not isinstance(named, str):
+            raise UnknownNameError(f"base_model_name_or_path is {named!r:.100}")
+        base = _locate(f"{named}@{revision}" if revision and not _is_path(named) else named, "", weights)
+        if not base.has(ADAPTER):
+            base.require("config.json")
+    except (UnknownNameError, WeightsError) as error:
+        raise _baseless(checkpoint, error.fact) from error
+    if base.has(ADAPTER) and not _is_whole(base):
+        raise _baseless(checkpoint, f"{named!r} is an adapter itself")
+    return replace(checkpoint, base=base)
+
+
+def _is_whole(checkpoint: Checkpoint) -> bool:
+    return checkpoint.has("config.json") and checkpoint.has(*_WHOLE)
+
+
+def _baseless(checkpoint: Checkpoint, why: str) -> WeightsError:
+    return WeightsError(
+        f"{checkpoint.name!r} is an adapter, and its base can't be had: {why}",
+        culprit=str(checkpoint.folder / ADAPTER),
+        remedy="write its base into base_model_name_or_path there: a hub's id, or a folder that begins with "
+        "/, ./, ../ or ~",
+    )
+
+
+def _is_path(rest: str) -> bool:
+    return rest.startswith((".", "/", "~")) or Path(rest).is_absolute()
 
 
 def modules_of(checkpoint: Checkpoint) -> list[tuple[str, Checkpoint]]:
@@ -166,12 +233,6 @@ def _fetch(rest: str, family: str, weights: bool) -> Path:
 
 def _refuse(checkpoint: Checkpoint) -> None:
     """Raise WeightsError when settings would make a library run code or fetch other weights."""
-    if (checkpoint.folder / "adapter_config.json").is_file():
-        raise WeightsError(
-            f"the checkpoint {checkpoint.name!r} is an adapter, whose base model is elsewhere",
-            culprit=str(checkpoint.folder / "adapter_config.json"),
-            remedy="merge it into its base model (peft's merge_and_unload), and name the folder of that",
-        )
     for path in sorted(checkpoint.folder.glob("*")):  # nothing where there is no folder, as of a Normalize
         if path.suffix in _READ:
             require_file(path, "take it away, or fetch the checkpoint again", _VOCABULARY)

@@ -11,7 +11,7 @@ from mmencode import Encoder
 
 from .architectures import require_kind
 from .frames import Spectrogram, ast, whisper
-from .loading import keep, load, load_config, load_extractor, require_whole
+from .loading import keep, load, load_config, load_extractor, require_whole, sign
 from .sources import find
 from .text import split_option
 from .waves import WaveEncoder
@@ -50,5 +50,5 @@ def build(variant: str) -> Encoder:
     require_whole(checkpoint, whole, missing, model)
     keep(model)
     encoder = _BUILDERS[config.model_type](model, load_extractor(checkpoint, AutoFeatureExtractor), pooled)
-    encoder.architecture = checkpoint.architecture
+    sign(encoder, checkpoint)
     return encoder

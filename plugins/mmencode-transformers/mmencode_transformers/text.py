@@ -17,7 +17,7 @@ from mmencode.encoder import pad_rows
 from mmencode.errors import UnknownNameError
 
 from .architectures import refusal
-from .loading import drop, keep, load, load_config, require_whole
+from .loading import drop, keep, load, load_config, require_whole, sign
 from .sources import Checkpoint, find
 from .tokenizer import CheckpointTokenizer
 
@@ -84,7 +84,7 @@ def build(variant: str) -> TextEncoder:
     checkpoint = find(rest, f"{FAMILY}{pooled}:")
     model = text_model(checkpoint)
     encoder = TextEncoder(model, CheckpointTokenizer(checkpoint, model.config, context(model)), pooled)
-    encoder.architecture = checkpoint.architecture
+    sign(encoder, checkpoint)
     return encoder
 
 

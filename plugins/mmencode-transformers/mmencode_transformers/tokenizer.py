@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from mmencode.checkpoints import describe_error, require_tokenizer, require_tokens
 from mmencode.errors import WeightsError
 
-from .loading import SAFELY
+from .loading import SAFELY, load_config
 from .sources import Checkpoint
 
 _FILES = (
@@ -150,10 +150,12 @@ def load_plain(checkpoint: Checkpoint) -> Any:
 
 def load_any(checkpoint: Checkpoint) -> Any:
     """Load a checkpoint's tokenizer as transformers does, fast or not; WeightsError where it can't be."""
+    config = load_config(checkpoint) if checkpoint.base else None  # an adapter's folder has none
+    checkpoint = checkpoint.holding(*_FILES)
     checkpoint.require(*_FILES)
     require_tokenizer(checkpoint.folder)
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, **SAFELY)
+        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint.folder, config=config, **SAFELY)
     except Exception as cause:  # missing packages, broken files and unknown kinds fail in their own ways
         raise WeightsError(
             f"the tokenizer of {checkpoint.name!r} can't be loaded: {describe_error(cause)}",
