@@ -228,7 +228,7 @@ def _notes(found: SearchResult) -> list[str]:
 def _write_page(path: Path, query: WeightedQuery, found: SearchResult, limits: Limits) -> None:
     """Write the matches as an HTML gallery; an existing file is replaced only by a complete page."""
     from .._atomic import file_aside
-    from ..pages import GalleryItem, gallery_page, make_previews
+    from ..pages import GalleryItem, gallery_page, make_link, make_previews
 
     shown = make_previews(((match.modality, match.key) for match in found.matches), limits=limits)
     items = [
@@ -236,6 +236,7 @@ def _write_page(path: Path, query: WeightedQuery, found: SearchResult, limits: L
             key=match.key,
             modality=match.modality,
             score=match.score,
+            link=make_link(match.modality, match.key),
             metadata=match.metadata,
             preview=preview,
         )
@@ -244,7 +245,12 @@ def _write_page(path: Path, query: WeightedQuery, found: SearchResult, limits: L
     asked = [term for term in query.terms if term.modality != TEXT]
     shown = make_previews(((term.modality, term.item) for term in asked), limits=limits)
     examples = [
-        GalleryItem(key=term.item, modality=term.modality, preview=preview)
+        GalleryItem(
+            key=term.item,
+            modality=term.modality,
+            preview=preview,
+            link=make_link(term.modality, term.item),
+        )
         for term, preview in zip(asked, shown, strict=True)
     ]
     page = gallery_page(

@@ -11,6 +11,7 @@ from .document import escape_html
 from .gallery import GalleryItem, gallery_page
 from .groups import Grouping
 from .layout import Layout
+from .links import make_link
 from .maps import map_page
 from .outliers import Outlier
 from .previews import Preview, make_previews
@@ -25,6 +26,7 @@ __all__ = [
     "Survey",
     "escape_html",
     "gallery_page",
+    "make_link",
     "make_previews",
     "map_page",
     "survey",

@@ -25,12 +25,16 @@ _BODY = """<header>
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GalleryItem:
-    """One item of a gallery; `score` is a cosine similarity, None for an example that was searched by."""
+    """One item of a gallery; `score` is a cosine similarity, None for an example that was searched by.
+
+    `link` is the address that the key leads to, "" for none; it is `make_link`'s, and no word of others.
+    """
 
     key: str
     modality: str
     preview: Preview
     score: float | None = None
+    link: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -84,7 +88,9 @@ def _media(item: GalleryItem) -> str:
     """The picture, player or text of an item, or the reason why it can't be shown."""
     preview = item.preview
     if preview.picture:
-        return f'<img src="{escape_html(preview.picture)}" alt="{escape_html(item.key)}" loading="lazy">'
+        kind = ' class="tall"' if preview.tall else ""
+        name = escape_html(item.key)
+        return f'<img{kind} src="{escape_html(preview.picture)}" alt="{name}" loading="lazy">'
     if preview.sound:
         name = escape_html(item.key)
         return (
@@ -100,6 +106,8 @@ def _caption(item: GalleryItem) -> str:
     if item.preview.words == item.key:
         return ""
     name = escape_html(item.key).replace("/", "/<wbr>")
+    if item.link:
+        name = f'<a href="{escape_html(item.link)}">{name}</a>'
     return f"<figcaption><bdi>{name}</bdi></figcaption>"
 
 

@@ -16,6 +16,7 @@ from ..inputs.source import describe
 from ..plugins.spec import AUDIO, IMAGE
 
 THUMBNAIL = (320, 240)
+TALL = (320, 427)  # of what is higher than wide, such as the page of a document
 SOUND_BYTES = 2**20
 PAGE_BYTES = 24 * 2**20
 
@@ -32,9 +33,13 @@ _SOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The preview of an item: a picture or sound as a data URI, its words, or a `fault` that prevents it."""
+    """The preview of an item: a picture or sound as a data URI, its words, or a `fault` that prevents it.
+
+    tall   whether the picture is higher than wide
+    """
 
     picture: str = ""
+    tall: bool = False
     sound: str = ""
     words: str = ""
     fault: str = ""
@@ -83,7 +88,9 @@ def make_preview(modality: str, item: Any, limits: Limits) -> Preview:
 def _preview(modality: str, item: Any, limits: Limits) -> Preview:
     how = shows(modality)
     if how == "picture":
-        return Preview(picture=make_thumbnail(item, limits=limits, modality=modality))
+        shown = show_item(modality, item, limits, least=2 * max(TALL))
+        tall = shown.height > shown.width
+        return Preview(picture=_shrink(shown, TALL if tall else THUMBNAIL, 80, item), tall=tall)
     if how == "sound":
         return Preview(sound=embed_sound(item, limits=limits, most=SOUND_BYTES, modality=modality))
     return Preview(words=show_item(modality, item, limits))
@@ -102,6 +109,11 @@ def make_thumbnail(
     Raises InputError when it can't be read.
     """
     shown = show_item(modality, item, Limits() if limits is None else limits, least=2 * max(size))
+    return _shrink(shown, size, quality, item)
+
+
+def _shrink(shown: Any, size: tuple[int, int], quality: int, item: Any) -> str:
+    """Shrink a picture in place to fit a size, as the data URI of a JPEG."""
     try:
         shown.thumbnail(size)
         content = io.BytesIO()
