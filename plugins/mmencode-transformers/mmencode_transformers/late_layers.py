@@ -1,4 +1,4 @@
-"""What stands behind the text model of a checkpoint of late interaction, token by token."""
+"""Layers behind the model of a checkpoint of late interaction, and the choice of tokens that count."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TokenPooling(nn.Module):
 
 
 class Counts:
-    """Which tokens of one role count: all but those that a checkpoint skips, or those alone that it keeps."""
+    """Tells which tokens of one role count: all that a checkpoint doesn't skip, or only those that it keeps."""
 
     def __init__(self, recipe: Recipe, tokenizer: Any, role: str) -> None:
         mask = recipe.mask or {}

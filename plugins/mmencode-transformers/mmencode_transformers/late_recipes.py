@@ -27,7 +27,7 @@ _FILE = "config_sentence_transformers.json"
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """How queries are filled up with mask tokens, whose vectors count (ColBERT).
+    """The mask tokens with which queries are filled up, and whose vectors count (ColBERT).
 
     length  the number of tokens that each has at least; exactly, where it is `fixed`
     attend  whether the tokens of the text look at those that fill it
@@ -42,7 +42,7 @@ class Expansion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """What a checkpoint says about the way from a text to its vectors.
+    """The way from an item to its vectors, as a checkpoint's settings describe it.
 
     base       the folder of the text model
     layers     the modules behind it, in order

@@ -8,11 +8,10 @@ import shutil
 import numpy as np
 import pytest
 import tiny_late
-import torch
 from mmencode_transformers import late
 from tiny_late import TEXTS
-from torch.nn.functional import normalize
 
+import mmencode
 from mmencode.errors import WeightsError
 from mmencode.spaces.loading import load as load_space
 
@@ -23,7 +22,7 @@ from sentence_transformers.multi_vector_encoder.modules import HierarchicalToken
 
 FILLED = {"strategy": "fixed", "length": 20}
 NATIVE = {
-    "plain": {},
+    "plain": {"prompts": {"passage": "a prompt that the library doesn't take for documents"}},
     "filled": {
         "query_expansion": FILLED,
         "document_length": 30,
@@ -68,24 +67,15 @@ def assert_equal(found, expected):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def ask(folder, texts):
-    """The vectors of queries, by the encoder of that side."""
-    encoder = late.towers(str(folder), ("text:query",))["text:query"].eval()
-    with torch.inference_mode():
-        tokens, counted = encoder.forward_tokens(
-            encoder.collate([encoder.preprocess(text) for text in texts])
-        )
-    return [normalize(row[mask], dim=-1).numpy() for row, mask in zip(tokens, counted, strict=True)]
-
-
 def assert_as_the_library(load, folder, reference):
     space = load(f"transformers/late/{folder}")
-    documents, queries = space.encode_multi("text", TEXTS), ask(folder, TEXTS)
+    documents, queries = space.encode_multi("text", TEXTS), space.encode_multi("text", TEXTS, role="query")
     theirs = reference.encode_document(TEXTS, normalize_embeddings=True)
     asked = reference.encode_query(TEXTS, normalize_embeddings=True)
     assert_equal(documents, [each.numpy() for each in theirs])
-    for ours, query in zip(queries, asked, strict=True):
-        np.testing.assert_allclose(ours, query, atol=1e-5)
+    assert_equal(queries, [each.numpy() for each in asked])
+    scores = reference.similarity(asked, theirs)
+    np.testing.assert_allclose(mmencode.similarity(queries, documents), scores, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:a text is longer")
@@ -246,3 +236,20 @@ def test_other_checkpoints_are_refused_with_the_family_that_takes_them(checkpoin
     assert "is a bert" in words
     assert "transformers/text/" in words
     assert "transformers/sentence/" in refused(checkpoint("sentence"))
+
+
+def test_an_instruction_takes_its_place_in_the_prompt_of_queries(load, tmp_path):
+    prompts = {"query": "Instruct: find a page\nQuery: ", "document": ""}
+    reference = tiny_late.save(tmp_path / "st", prompts=prompts)
+    plain = load(f"transformers/late/{tmp_path}/st")
+    space = load(f"transformers/late/{tmp_path}/st", instruction="find a car")
+    asked = space.encode_multi("text", TEXTS, role="query")
+    prompt = "Instruct: find a car\nQuery: "
+    theirs = reference.encode_query(TEXTS, prompt=prompt, normalize_embeddings=True)
+    assert_equal(asked, [each.numpy() for each in theirs])
+    assert space.id == plain.id
+    tiny_late.colbert(tmp_path / "colbert")
+    with pytest.raises(WeightsError, match="no place for an instruction"):
+        load(f"transformers/late/{tmp_path}/colbert", instruction="find a car").encode_multi(
+            "text", ["a dog"], role="query"
+        )

@@ -11,6 +11,7 @@ from mmencode_transformers import late
 from PIL import Image
 from tiny_pages import QUERIES
 
+import mmencode
 from mmencode.errors import UnknownModalityError
 
 MODELS = {
@@ -40,24 +41,22 @@ def own(kind, folder):
     return *found, processor
 
 
-@torch.inference_mode()
-def ask(folder, texts):
-    """The vectors of queries, by the encoder of that side alone."""
-    encoder = late.towers(str(folder), ("text:query",))["text:query"].eval()
-    tokens, counted = encoder.forward_tokens(encoder.collate([encoder.preprocess(text) for text in texts]))
-    return [row[mask] for row, mask in zip(tokens, counted, strict=True)]
+def assert_equal(found, expected):
+    """The vectors of each item are the library's, as many and in the same order."""
+    assert found.counts.tolist() == [len(each) for each in expected]
+    for ours, theirs in zip(found.arrays, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_pages_and_queries_equal_transformers(kind, folders, load):
-    pages, queries, _ = own(kind, folders[kind])
-    found = load(f"transformers/late/{folders[kind]}").encode_multi("image", tiny_pages.pages())
-    assert found.counts.tolist() == [len(page) for page in pages]
-    for ours, theirs in zip(found.arrays, pages, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    asked = ask(folders[kind], QUERIES)
-    for ours, theirs in zip(asked, queries, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    pages, queries, processor = own(kind, folders[kind])
+    space = load(f"transformers/late/{folders[kind]}")
+    found, asked = space.encode_multi("image", tiny_pages.pages()), space.encode_multi("text", QUERIES)
+    assert_equal(found, pages)
+    assert_equal(asked, queries)
+    scores = processor.score_retrieval(queries, pages, batch_size=1)  # alone, no padding scores 0
+    np.testing.assert_allclose(mmencode.similarity(asked, found), scores, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -87,5 +86,22 @@ def test_tiles_that_are_all_zero_are_no_padding(folders, load):
 
 
 def test_texts_as_documents_are_refused(folders, load):
+    space = load(f"transformers/late/{folders['colpali']}")
     with pytest.raises(UnknownModalityError, match="nothing for 'text'"):
-        load(f"transformers/late/{folders['colpali']}").encode_multi("text", ["a dog"])
+        space.encode_multi("text", ["a dog"], role="document")
+
+
+def test_checkpoints_that_sentence_transformers_saved_equal_the_library(folders, load, tmp_path):
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling, MultiVectorMask
+
+    plain = MultiVectorEncoder(str(folders["colqwen2"]), device="cpu")
+    patches = plain.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    mask = MultiVectorMask(keep_only_token_ids=[patches])
+    modules = [plain[0], mask, HierarchicalTokenPooling(2)]
+    MultiVectorEncoder(modules=modules, prompts={"query": "find: "}, device="cpu").save(str(tmp_path / "st"))
+    reference = MultiVectorEncoder(str(tmp_path / "st"), device="cpu")
+    space = load(f"transformers/late/{tmp_path}/st")
+    assert_equal(space.encode_multi("text", QUERIES), reference.encode_query(QUERIES, convert_to_numpy=True))
+    pages = reference.encode_document(tiny_pages.pages(), convert_to_numpy=True)
+    assert_equal(space.encode_multi("image", tiny_pages.pages()), pages)
