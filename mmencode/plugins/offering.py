@@ -39,7 +39,8 @@ def keep_offered(
             absent[spec.key] = _lacking(spec, asked[spec.offers])
     if specs and not kept:
         raise copy(next(iter(absent.values())))
-    return tuple(kept), absent
+    sided = {spec.modality for spec in kept}  # queries alone are then what the modality means
+    return tuple(kept), {key: error for key, error in absent.items() if key not in sided}
 
 
 def _ask(spec: EncoderSpec) -> frozenset[str]:

@@ -55,7 +55,7 @@ class TokenPooling(nn.Module):
 
 
 class Counts:
-    """Tells which tokens of one role count: all that a checkpoint doesn't skip, or only those that it keeps."""
+    """Tells which tokens of a role count: all that a checkpoint doesn't skip, or only those that it keeps."""
 
     def __init__(self, recipe: Recipe, tokenizer: Any, role: str) -> None:
         mask = recipe.mask or {}

@@ -47,15 +47,15 @@ class LateText(MultiEncoder):
         self._left = bool(self._expansion and self._expansion.fixed and reader.plain.padding_side == "left")
         self._masked = recipe.mask is not None
         self._counts = Counts(recipe, reader.plain, role)
-        self.preprocessing = f"{reader.rule}, prompt {self._prompt!r}{self._filled()}"
+        self.preprocessing = f"{reader.rule}, prompt {self._prompt!r}{self._describe_filling()}"
         self.tokenizer = reader.identity
         self.counting = (
             f"{', '.join([model.config.model_type, *in_words(layers)])}, as {role}, {self._counts}"
             f"{'' if self._masked else ', but those that fill up'}"
         )
 
-    def _filled(self) -> str:
-        """Say how queries are filled up, for the identity."""
+    def _describe_filling(self) -> str:
+        """Describe how queries are filled up, for the identity."""
         if not (expansion := self._expansion):
             return ""
         least, side = "" if expansion.fixed else "at least ", "left" if self._left else "right"

@@ -238,6 +238,7 @@ def test_other_checkpoints_are_refused_with_the_family_that_takes_them(checkpoin
     assert "transformers/sentence/" in refused(checkpoint("sentence"))
 
 
+@pytest.mark.filterwarnings("ignore:a text is longer")
 def test_an_instruction_takes_its_place_in_the_prompt_of_queries(load, tmp_path):
     prompts = {"query": "Instruct: find a page\nQuery: ", "document": ""}
     reference = tiny_late.save(tmp_path / "st", prompts=prompts)

@@ -87,7 +87,7 @@ def test_tiles_that_are_all_zero_are_no_padding(folders, load):
 
 def test_texts_as_documents_are_refused(folders, load):
     space = load(f"transformers/late/{folders['colpali']}")
-    with pytest.raises(UnknownModalityError, match="nothing for 'text'"):
+    with pytest.raises(UnknownModalityError, match="it has image, text:query"):
         space.encode_multi("text", ["a dog"], role="document")
 
 
