@@ -55,7 +55,7 @@ def encrypted():
 
 
 def nested(depth, each):
-    """A page whose forms draw each other `each` times on each level: `each` to the power of `depth` shapes."""
+    """A page whose forms draw each other `each` times on each level, so `each` ** `depth` shapes."""
     forms = []
     for level in range(depth):
         last = level == depth - 1
