@@ -323,3 +323,28 @@ def test_what_nobody_declares_reaches_its_encoder_as_it_is(install):
     item = object()
     assert reader("molecule")(item, Limits()) is item
     assert load_target(MOLECULE, "reader") is not None
+
+
+def test_probes_that_hang_are_given_up_within_the_limit(install, tmp_path, recwarn):
+    install(lab=(*SPECS, replace(MOLECULE, probes="molecules.hostile:hanging_probes")))
+    with mmencode.load("lab", device="cpu", limits=Limits(wait=0.3)) as space:
+        space.save(tmp_path / "saved")
+    assert [*_probes(tmp_path / "saved")] == ["text"]
+    assert "they take more than 0.3 s" in str(recwarn[0].message)
+
+
+@pytest.mark.parametrize(
+    ("single", "said"),
+    [
+        ("bond", "the batch is one molecule of a str"),
+        ("raises_single", "the batch is one str"),
+        ("", "one str"),
+    ],
+)
+def test_single_item_in_place_of_a_batch_is_told_by_its_modality(install, single, said):
+    target = f"molecules.hostile:{single}" if single else ""
+    install(lab=(*SPECS, replace(MOLECULE, single=target)))
+    with mmencode.load("lab", device="cpu") as space:
+        with pytest.raises(TypeError, match=said):
+            space.encode("molecule", "CCO")
+        assert len(space.encode("molecule", [b"CCO"])) == 1

@@ -13,12 +13,14 @@ from ..errors import InputError, MmencodeError
 from ..errors.causes import describe_error, quote
 from ..inputs import Limits, Waveform, reader
 from ..inputs.reading import load_target
+from ..inputs.within import call_within
 from ..plugins.composites import INTERLEAVED, is_composite, parts_of
 from ..plugins.core_modalities import CORE
 from ..plugins.modalities import find_modality, origin_of
 from ..plugins.modality import ModalitySpec
 
 LEAST, MOST = 3, 64  # probes of a plugin's modality
+_WAIT = Limits().wait  # seconds that a plugin may take over them
 _TEXTS = (
     "a photo of a dog",
     "Two children fly a red kite over the harbour while an old man repairs his boat.",
@@ -27,21 +29,24 @@ _TEXTS = (
 )
 
 
-def generated_items(modality: str, parts: Sequence[str] = ()) -> list[Any]:
+def generated_items(modality: str, parts: Sequence[str] = (), wait: float = _WAIT) -> list[Any]:
     """Make the probes of a modality, as callers pass items; none where it declares none.
 
     Those of a composite are made of the probes of its parts; `parts` are the modalities of interleaved items.
-    Probes of a plugin that can't be made count as none, with a warning, since nothing else depends on them.
+    Probes of a plugin that can't be made, or not within `wait` seconds, count as none, with a warning, since
+    nothing else depends on them.
     """
     if is_composite(modality):
-        return combine_items(modality, [generated_items(part) for part in parts or parts_of(modality)], parts)
+        each = [generated_items(part, wait=wait) for part in parts or parts_of(modality)]
+        return combine_items(modality, each, parts)
     spec = find_modality(modality)
     if spec is None or not spec.probes:
         return []
     try:
-        found = load_target(spec, "probes")()
-        if spec.name not in CORE:
-            _require_probes(found)
+        if spec.name in CORE:
+            return list(load_target(spec, "probes")())
+        found = call_within(wait, lambda: load_target(spec, "probes")(), lambda: _late(wait))
+        _require_probes(found)
     except (KeyboardInterrupt, MemoryError):
         raise
     except BaseException as cause:  # the plugin's own code
@@ -70,13 +75,18 @@ def generated_values(modality: str, parts: Sequence[str] = ()) -> list[Any]:
         return items
     read, limits = reader(modality, parts=parts), Limits()
     try:
-        return [read(item, limits) for item in items]
-    except InputError as cause:
+        values = call_within(_WAIT, lambda: [read(item, limits) for item in items], lambda: _late(_WAIT))
+        return list(values)
+    except (InputError, TimeoutError) as cause:
         for name in parts or (modality,):
             spec = find_modality(name)
             if spec is not None and spec.name not in CORE:
                 _warn(spec, cause)
         return []
+
+
+def _late(seconds: float) -> TimeoutError:
+    return TimeoutError(f"they take more than {seconds:g} s")
 
 
 def _require_probes(found: Any) -> None:

@@ -45,7 +45,8 @@ def prepare_generated(call: Call) -> Generator[Prepared, None, None]:
     spec = call.tower.spec
     modality, parts = spec.modality, spec.parts
     read = _keep if modality in CORE else reader(modality, parts=parts)  # core's are safe values already
-    return in_order(generated_items(modality, parts), Preparer(call, read, Limits()), _pace(call))
+    items = generated_items(modality, parts, call.limits.wait)
+    return in_order(items, Preparer(call, read, Limits()), _pace(call))
 
 
 class Preparer:

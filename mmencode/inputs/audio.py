@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..arguments.columns import column_of, columns_of, dimensions_of
 from ..errors import InputError
 from ..errors.causes import fault_of, message_of
 from .limits import Limits
@@ -46,6 +47,22 @@ def read(item: Any, limits: Limits) -> Waveform:
         raise InputError(f"{type(item).__name__} is no recording", source=source, remedy=remedy)
     samples, rate = decode(read_bytes(item, limits), source, limits)
     return waveform_from(samples, rate, source)
+
+
+def describe_single(batch: Any) -> tuple[str, str] | None:
+    """Describe one recording that was passed as a batch: a Waveform, samples, or these with their rate."""
+    if isinstance(batch, tuple | list):
+        pair = len(batch) == 2 and sorted(map(dimensions_of, batch)) in ([0, 1], [0, 2])
+        return ("clip, samples and their rate", "") if pair else None
+    kind, names = type(batch).__name__, columns_of(batch)
+    if names is not None and {"array", "sampling_rate"} <= {*names}:
+        return f"clip, {kind}", "encode('audio', [(batch['array'], batch['sampling_rate'])]) this one"
+    if isinstance(batch, Waveform):
+        return f"clip, {kind}", ""
+    if names is not None or not isinstance(getattr(batch, "ndim", None), int) or batch.ndim == 0:
+        return None
+    without_rate = f"clip, {kind}, without its rate", "encode('audio', [(samples, rate)]) one with it"
+    return without_rate if column_of(batch) is None else None
 
 
 def _from_pair(waveform: Any, rate: Any, limits: Limits) -> Waveform:

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterable, Awaitable, ItemsView, Iterable, KeysV
 from io import TextIOBase
 from typing import Any
 
-from ..arguments.columns import column_of, columns_of, dimensions_of, selection
+from ..arguments.columns import column_of, columns_of, selection
 from ..errors import InputError
+from ..errors.causes import fault_of
 from ..plugins.composites import is_composite, is_interleaved, parts_of
-from ..plugins.spec import AUDIO, IMAGE
-from .audio import Waveform
+from ..plugins.modalities import find_modality
+from ..plugins.spec import modality_of_key
+from .reading import load_target
 from .source import describe, is_source
 
 _SHOWN = 8  # names of columns in a message
@@ -86,8 +88,6 @@ def _describe_unordered(value: Any) -> str | None:
 
 def require_many(modality: str, batch: Any) -> None:
     """Raise TypeError for a single item or a table in place of a sequence of items."""
-    if type(batch) is list and modality != AUDIO and not is_composite(modality):
-        return
     found = _describe_single(modality, batch)
     if found is not None:
         what, instead = found
@@ -102,11 +102,11 @@ def _describe_single(modality: str, batch: Any) -> tuple[str, str] | None:
     kind = type(batch).__name__
     if is_composite(modality) and _is_single_composite(modality, batch):
         return f"item of {modality}, {kind}", ""
+    if (own := _ask_modality(modality, batch)) is not None:
+        return own
     if type(batch) is list:
-        return _describe_single_clip(modality, batch)
+        return None
     names = columns_of(batch)
-    if modality == AUDIO and names is not None and {"array", "sampling_rate"} <= {*names}:
-        return f"clip, {kind}", "encode('audio', [(batch['array'], batch['sampling_rate'])]) this one"
     if names is not None:
         of = "some of" if parts_of(modality) else "one of"
         taken = f"encode({modality!r}, {_select(modality, batch, names)})" if names else ""
@@ -121,15 +121,24 @@ def _describe_single(modality: str, batch: Any) -> tuple[str, str] | None:
         return kind, "[item async for item in batch] are its items"
     if isinstance(batch, Awaitable):
         return kind, "await it first"
-    if modality == AUDIO and isinstance(batch, Waveform):
-        return f"clip, {kind}", ""
     if isinstance(batch, Mapping) or not isinstance(batch, Iterable):
         return kind, ""
-    return (
-        _describe_single_array(modality, batch, kind)
-        if _is_array(batch)
-        else _describe_single_clip(modality, batch)
-    )
+    return _describe_single_array(batch, kind) if _is_array(batch) else None
+
+
+def _ask_modality(modality: str, batch: Any) -> tuple[str, str] | None:
+    """Ask the modality whether a batch is one of its items; a plugin's code that fails doesn't count."""
+    try:
+        spec = find_modality(modality_of_key(modality))
+        found = None if spec is None or not spec.single else load_target(spec, "single")(batch)
+        what, instead = found or ("", "")
+        return (str(what), str(instead)) if what else None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:
+        if fault_of(cause, "encoder") == "process":
+            raise
+        return None
 
 
 def _select(modality: str, table: Any, names: Sequence[Any]) -> str:
@@ -148,30 +157,15 @@ def _is_single_composite(modality: str, batch: Any) -> bool:
     return len(batch) == len(parts_of(modality)) and not any(isinstance(part, tuple) for part in batch)
 
 
-def _describe_single_array(modality: str, batch: Any, kind: str) -> tuple[str, str] | None:
-    """Describe an array that is a single item, not a batch.
-
-    Arrays of texts or objects are batches when they have one dimension, arrays of pixels when they have four.
-    """
+def _describe_single_array(batch: Any, kind: str) -> tuple[str, str] | None:
+    """Describe an array that is no batch; those of texts or objects are one when they have one dimension."""
     if column_of(batch) is not None:
         return None
     if batch.ndim == 0:
         return f"{kind} of no dimensions", "batch.item() is what it holds"
-    if modality == AUDIO:
-        return f"clip, {kind}, without its rate", "encode('audio', [(samples, rate)]) one with it"
-    if modality == IMAGE and batch.ndim < 4:
-        return kind, ""
     if getattr(getattr(batch, "dtype", None), "kind", "") in ("O", "U", "S", "T"):
         return f"table of the shape {tuple(batch.shape)}", "batch[:, 0] is its first column"
     return None
-
-
-def _describe_single_clip(modality: str, batch: Any) -> tuple[str, str] | None:
-    """Describe a pair of samples and their rate, in either order, that was passed as a batch of two."""
-    if modality != AUDIO or not isinstance(batch, tuple | list) or len(batch) != 2:
-        return None
-    single = sorted(map(dimensions_of, batch)) in ([0, 1], [0, 2])
-    return ("clip, samples and their rate", "") if single else None
 
 
 def _list_columns(names: Sequence[Any]) -> str:

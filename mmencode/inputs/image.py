@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFile
 
+from ..arguments.columns import column_of
 from ..errors import InputError
 from ..errors.causes import message_of
 from . import pictures
@@ -48,6 +49,13 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
             remedy="pass a path, bytes, a binary file, a PIL.Image, a numpy array or a tensor",
         )
     return pictures.decode(read_bytes(item, limits), source, limits, least)
+
+
+def describe_single(batch: Any) -> tuple[str, str] | None:
+    """Describe an array or tensor that is one image; those of several have four dimensions."""
+    if not isinstance(getattr(batch, "ndim", None), int) or column_of(batch) is not None:
+        return None
+    return (type(batch).__name__, "") if 0 < batch.ndim < 4 else None
 
 
 def _decode(image: Image.Image, source: str, limits: Limits) -> Image.Image:

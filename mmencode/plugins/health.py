@@ -144,7 +144,7 @@ def _names(tree: ast.Module) -> set[str]:
     return found
 
 
-_TARGETS = ("reader", "value", "count", "probes", "samples", "preview")
+_TARGETS = ("reader", "value", "count", "probes", "samples", "preview", "single")
 _LOOKS: dict[str, Callable[[str], str]] = {
     "modality": _modality_fault,
     "target": _target_fault,

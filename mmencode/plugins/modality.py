@@ -19,7 +19,7 @@ _ENDING = re.compile(r"\.[a-z0-9_+-]{1,20}")
 _MODULE = re.compile(r"[A-Za-z_]\w*")  # without a dot, since looking for a module in a package imports that
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHOWS = ("words", "picture", "sound")
-_TARGETS = ("reader", "value", "count", "probes", "samples", "preview")
+_TARGETS = ("reader", "value", "count", "probes", "samples", "preview", "single")
 _FLAGS = ("inline", "scales")
 
 
@@ -55,6 +55,8 @@ class ModalitySpec:
     preview      "package.module:function", called with an item and the Limits, which gives the words (a
                  str), picture (a PIL.Image) or sound (bytes of a wav, flac, ogg or mp3 file). "" shows the
                  item itself: a str as words, and as a picture the value that the reader gives
+    single       "package.module:function", called with what a caller passed as a batch; where that is one
+                 item it gives what it is and what to pass instead, two strs, and None otherwise
     prompt       how a label reads as a text about this modality, for encoders that declare no prompt
     description  one line about it
 
@@ -75,6 +77,7 @@ class ModalitySpec:
     samples: str = ""
     shows: Literal["words", "picture", "sound"] = "words"
     preview: str = ""
+    single: str = ""
     prompt: str = "{label}"
     description: str = ""
 

@@ -40,11 +40,14 @@ def bridge(
 ) -> Space:
     """Project the modalities of one space into another, by a map that is fitted to a corpus encoded in both.
 
-    The result has the modalities of both spaces, but for those that plugins added to the source; one that
-    both have is taken from `prefer`. The map's
-    AlignmentReport, on held-out parts of the corpus, is the `report` of the result's projections. It says
-    nothing about modalities that were never paired. For these, pass `held_out` pairs by modality, each an
-    item and its partner of the modality `via`: their recall over the bridge is the report's "held_out".
+    The result has the modalities of both spaces; one that both have is taken from `prefer`. Those that were
+    added to the source lead over the same map, behind their own projections. A composite that is a sum of its
+    parts is one in the result, too.
+
+    The map's AlignmentReport, on held-out parts of the corpus, is the `report` of the result's projections.
+    It says nothing about modalities that were never paired. For these, pass `held_out` pairs by modality,
+    each an item and its partner of the modality `via`: their recall over the bridge is the report's
+    "held_out".
 
     A map that was fitted to texts meets other vectors when images go through it, since each modality of a
     space keeps to a region of its own. Two corrections come from C-MCR (Wang et al., "Connecting Multi-modal
@@ -60,8 +63,9 @@ def bridge(
         require_list(others, f"unpaired[{modality!r}]")
     for modality, pairs in (held_out or {}).items():
         require_list(pairs, f"held_out[{modality!r}]", of=" of (item, partner) tuples")
-    modalities = [each for each in source.modalities if not source.is_gained(each)]
-    bridged = set(modalities) - (set(target.modalities) if prefer == "target" else set())
+    modalities = [each for each in source.modalities if not source.spec(each).weights]
+    there = [each for each in target.modalities if not target.spec(each).weights]
+    bridged = set(modalities) - (set(there) if prefer == "target" else set())
     if unknown := set(held_out or {}) - bridged:
         raise ValueError(f"held_out has {sorted(unknown)}: the bridge leads {sorted(bridged)}")
     noise = _NOISE if method == "contrastive" else 0.0
@@ -78,7 +82,7 @@ def bridge(
         noise=noise,
         device=(runtime or target.runtime).device,
     )
-    theirs: dict[str, EncoderLike] = dict.fromkeys(target.modalities, target)
+    theirs: dict[str, EncoderLike] = dict.fromkeys(there, target)
     ours: dict[str, EncoderLike] = {}
     for modality in modalities:
         items = (unpaired or {}).get(modality)
@@ -89,6 +93,10 @@ def bridge(
     for modality, pairs in (held_out or {}).items():
         projection = space.projections[modality]
         projection.report = {**projection.report, "held_out": _measure(space, modality, via, pairs)}
+    first, last = (source, target) if prefer == "target" else (target, source)
+    for spec in {**first.specs, **last.specs}.values():
+        if spec.weights and not spec.role and spec.modality not in space.specs:
+            space = space.fuse(spec.modality, spec.weights)
     return space
 
 

@@ -412,7 +412,7 @@ class Space:
             common = [key for key in exact.keys if key in card.probes and self._is_asked_alike(key, card)]
             towers = [exact.tower(key) for key in common]
             found = {tower.spec: tower.card.identity for tower in towers}
-            return verify(exact._encode_singly, self.id, found, card)
+            return verify(exact._encode_singly, self.id, found, card, self.limits.wait)
 
     def _is_asked_alike(self, key: str, card: SpaceCard) -> bool:
         """Whether an encoder has the same instruction as in a card, if it has one."""
@@ -430,7 +430,8 @@ class Space:
         plugins = {spec.name: distribution_of(spec) for spec in self.specs.values() if not spec.weights}
         with self.exact() as exact:
             own = [exact.spec(key) for key in exact.keys if not self.is_gained(key)]
-            card = replace(exact.card, probes=encode_probes(exact._encode_singly, own))
+            probes = encode_probes(exact._encode_singly, own, self.limits.wait)
+            card = replace(exact.card, probes=probes)
         write_folder(folder, Saved(card, plugins, self.projections))
 
     def is_gained(self, modality: str) -> bool:

@@ -58,12 +58,15 @@ class Verification:
         return "\n".join(lines)
 
 
-def encode_probes(encode: Encode, specs: Iterable[EncoderSpec]) -> Probes:
-    """Encode the probes of each encoder's modality, and round; one that declares no probes has none."""
+def encode_probes(encode: Encode, specs: Iterable[EncoderSpec], wait: float) -> Probes:
+    """Encode the probes of each encoder's modality, and round; one that declares no probes has none.
+
+    A plugin has `wait` seconds to make those of its modality.
+    """
     rows = {
         spec.key: encode(spec.key, items).vectors
         for spec in specs
-        if (items := generated_items(spec.modality, spec.parts))
+        if (items := generated_items(spec.modality, spec.parts, wait))
     }
     return {
         modality: tuple(tuple(round(value, _DIGITS) for value in row.tolist()) for row in vectors)
@@ -72,7 +75,7 @@ def encode_probes(encode: Encode, specs: Iterable[EncoderSpec]) -> Probes:
 
 
 def verify(
-    encode: Encode, space: str, towers: Mapping[EncoderSpec, Identity], card: SpaceCard
+    encode: Encode, space: str, towers: Mapping[EncoderSpec, Identity], card: SpaceCard, wait: float
 ) -> Verification:
     """Encode the probes of some modalities again, and measure the angles to the card's vectors.
 
@@ -86,7 +89,7 @@ def verify(
     declared = {tower.key: tower.identity for tower in card.towers}
     angles, changes = {}, {}
     for spec, identity in towers.items():
-        modality, items = spec.key, generated_items(spec.modality, spec.parts)
+        modality, items = spec.key, generated_items(spec.modality, spec.parts, wait)
         if not items:
             continue
         expected = np.array(card.probes[modality], np.float32)

@@ -44,6 +44,11 @@ def no_probes() -> object:
     return 7
 
 
+def hanging_probes() -> object:
+    time.sleep(3)
+    return [b"C", b"N", b"O"]
+
+
 def bad_probes() -> object:
     raise RuntimeError("no probes here")
 
@@ -80,3 +85,11 @@ def other_probes() -> object:
 
 
 _NUMBERS = itertools.count(1)
+
+
+def bond(batch: object) -> tuple[str, str] | None:
+    return ("molecule of a str", "") if isinstance(batch, str) else None
+
+
+def raises_single(batch: object) -> object:
+    raise RuntimeError("no idea")
