@@ -106,6 +106,17 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             role=role,
             outputs="many",
         )
+    for modality in ("audio", "video", "text", "audio+video", "audio+text", "video+text"):
+        yield _family(
+            f"pe-av-{modality.replace('+', '-')}",
+            modality,
+            "pe_av:towers",
+            "Perception Encoder audio-visual: transformers/pe-av/<id or folder>",
+            space="pe-av",
+            prompt=_PROMPTS.get(modality, "{label}"),
+            shared=True,
+            offers="pe_av:offers",
+        )
 
 
 def _family(

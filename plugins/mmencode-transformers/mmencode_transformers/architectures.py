@@ -21,6 +21,8 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "transformers/clap/": ("clap",),
     "transformers/image/": ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit"),
     "transformers/late/": ("colpali", "colqwen2", "colmodernvbert"),
+    "transformers/pe-av/": ("pe_audio", "pe_video", "pe_audio_video"),
+    "transformers/omni/": ("embedding_gemma2", "qwen3_vl", "qwen2_vl", "qwen2_5_vl"),  # without modules.json
     "transformers/speech/": ("wav2vec2", "hubert", "wavlm", "whisper", "audio-spectrogram-transformer"),
 }
 # What stands between a family and the checkpoint in a name.

@@ -10,6 +10,8 @@ from typing import Any
 
 from mmencode.errors import WeightsError
 
+from .architectures import refusal
+from .loading import load_config
 from .prompts import read_prompts
 from .sources import Checkpoint, find, modules_of
 
@@ -268,12 +270,8 @@ def _plain(checkpoint: Checkpoint) -> Route:
     settings = checkpoint.settings("config.json")
     name = settings.get("model_type")
     if name not in _KINDS:
-        raise WeightsError(
-            f"the checkpoint {checkpoint.name!r} is a {name} without modules.json; {FAMILY} takes those of "
-            f"sentence-transformers, and {', '.join(_KINDS)}",
-            culprit=str(checkpoint.folder / "config.json"),
-            remedy="`mmencode list` shows the families of this plugin",
-        )
+        takes = f"{FAMILY} takes those of sentence-transformers, and without modules.json {', '.join(_KINDS)}"
+        raise refusal(checkpoint, load_config(checkpoint), takes)
     kind = _KINDS[name]
     sees = settings.get("vision_config") is not None
     hears = settings.get("audio_config") is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from mmencode.errors import InputError
 def clip_of(value: Any, processor: Any) -> tuple[Any, dict[str, Any]]:
     """Turn a video into frames `[t, 3, h, w]`, and arguments of the processor that say when they were taken.
 
-    A video that can be sampled, as one of `mmencode-video`, is sampled at the processor's own rate. An array
-    of frames `[t, h, w, 3]` has no times, and the processor chooses among its frames.
+    A video that can be sampled, as one of `mmencode-video`, gives as many frames in a second as the processor
+    wants, or all that it has where it says no times. An array `[t, h, w, 3]` has no times either; among its
+    frames the processor chooses.
     """
     if hasattr(value, "sample"):
-        return _sample(value, processor)
+        if getattr(value, "seconds", math.nan) is not None:
+            return _sample(value, processor)
+        value = value.sample(count=value.count).pixels
     frames = value if isinstance(value, np.ndarray) else None
     if (
         frames is None
@@ -32,22 +36,28 @@ def clip_of(value: Any, processor: Any) -> tuple[Any, dict[str, Any]]:
             source="",
             remedy="give frames as an array of uint8 [t, h, w, 3]; pip install mmencode-video reads files",
         )
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2), {}
+    return _channels_first(frames), {}
 
 
 def _sample(value: Any, processor: Any) -> tuple[Any, dict[str, Any]]:
+    """Sample a video at the processor's rate, or evenly where that gives too few frames or too many."""
+    fixed = getattr(processor, "num_frames", None)
     rate = float(getattr(processor, "fps", None) or 1.0)
-    found = value.sample(rate=rate)
+    least = int(getattr(processor, "min_frames", None) or 1)
+    most = int(getattr(processor, "max_frames", None) or 2**31)
+    seconds = float(getattr(value, "seconds", math.nan))
+    wanted = int(fixed or (seconds * rate if math.isfinite(seconds) else least))
+    even = fixed or not least <= wanted <= most
+    found = value.sample(count=min(max(wanted, least), most)) if even else value.sample(rate=rate)
     pixels, times = np.asarray(found.pixels), np.asarray(found.times, np.float64)
-    most = getattr(processor, "max_frames", None)
-    if most and len(pixels) > most:
-        chosen = np.linspace(0, len(pixels) - 1, int(most)).round().astype(int)
-        pixels, times = pixels[chosen], times[chosen]
     metadata = {
         "total_num_frames": len(pixels),
         "fps": rate,
-        "duration": float(times[-1]) + 1 / rate,
+        "duration": seconds if math.isfinite(seconds) else float(times[-1]) + 1 / rate,
         "frames_indices": [float(time) * rate for time in times],
     }
-    frames = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
-    return frames, {"video_metadata": [metadata], "do_sample_frames": False}
+    return _channels_first(pixels), {"video_metadata": [metadata], "do_sample_frames": False}
+
+
+def _channels_first(frames: Any) -> Any:
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)

@@ -372,5 +372,6 @@ def test_a_file_that_is_missing_is_named_with_a_remedy(file, saved, tmp_path):
 
 
 def test_another_architecture_is_named(checkpoint, load):
-    with pytest.raises(WeightsError, match=r"is a bert without modules.json; transformers/omni/ takes"):
+    with pytest.raises(WeightsError, match=r"is a bert; transformers/omni/ takes") as found:
         load(f"transformers/omni/{checkpoint('bert')}")
+    assert "transformers/text/" in found.value.remedy
