@@ -57,6 +57,8 @@ class OmniEncoder(Encoder):
         self._accepted = None if open_ended and way.method == "forward" else frozenset(accepted)
         self.preprocessing = reader.words(key)
         self.tokenizer = reader.identity
+        if "audio" in key.split("+") or key == INTERLEAVED:
+            self.windows = f"the first {reader.longest} samples" if reader.longest else "the whole"
         told = head.words if isinstance(head, Head) else ", ".join(map(str, head.children()))
         self.pooling = f"{way.method} {'.'.join(way.output)}, {told}" + (
             f", without {self._excluded} tokens of the prompt" if self._excluded else ""

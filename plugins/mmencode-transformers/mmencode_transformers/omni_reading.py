@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 from typing import Any
 
@@ -18,7 +19,7 @@ from mmencode.errors import InputError, WeightsError
 
 from .loading import PREPROCESSING, describe, load_extractor
 from .omni_layout import Route
-from .omni_tokenizer import SharedTokenizer
+from .omni_tokenizer import SharedTokenizer, warn_once
 from .omni_video import clip_of
 from .sources import Checkpoint
 from .tokenizer import load_plain
@@ -47,6 +48,9 @@ class OmniReader:
             self.tokenizer = None
         if self.tokenizer is not None and processor is not self._plain:
             self._processor.tokenizer = self.tokenizer
+        self._unsaid = [
+            f"a recording is longer than {self.longest} samples, and the rest is left out; said once"
+        ]
         self.padding = int(getattr(self._plain, "pad_token_id", None) or 0)
         self._marks = {
             kind: mark
@@ -74,6 +78,17 @@ class OmniReader:
             if options := self.route.options.get(part):
                 told.append(f"{part}: {json.dumps(options, sort_keys=True)}")
         return "; ".join(told)
+
+    @property
+    def longest(self) -> int | None:
+        """The samples of a recording that the processor looks at, the first ones; None for all."""
+        extractor = getattr(self._processor, "feature_extractor", None)
+        if extractor is None:
+            return None
+        taken = inspect.signature(type(extractor).__call__).parameters
+        default = taken["max_length"].default if "max_length" in taken else None
+        most = self.route.options.get("audio", {}).get("max_length", default)
+        return int(most) if isinstance(most, int) else None
 
     @property
     def identity(self) -> str:
@@ -131,6 +146,8 @@ class OmniReader:
                 rate = int(self._processor.feature_extractor.sampling_rate)
                 named["audio"]["sampling_rate"] = rate
                 value = value.resample(rate).samples if isinstance(value, Waveform) else value
+                if self.longest and len(value) > self.longest:
+                    warn_once(self._unsaid)
             elif kind == "video":
                 value, facts = clip_of(value, self._processor.video_processor)
                 named["video"] |= facts

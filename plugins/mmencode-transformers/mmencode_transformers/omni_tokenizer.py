@@ -46,11 +46,16 @@ class SharedTokenizer:
         """Tokenize a text, cut to the limit with one warning."""
         found = self._cut.encode(text, add_special_tokens=special)
         if found.overflowing:
-            with suppress(IndexError):  # the first thread says it
-                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+            warn_once(self._unsaid)
         return found
 
     def whole(self, text: str, special: bool) -> list[int]:
         """Tokenize a text without cutting it."""
         ids: list[int] = self._whole.encode(text, add_special_tokens=special).ids
         return ids
+
+
+def warn_once(unsaid: list[str]) -> None:
+    """Warn of what is still unsaid, and take it off the list; the first thread says it."""
+    with suppress(IndexError):
+        warnings.warn(unsaid.pop(), UserWarning, stacklevel=3)

@@ -76,6 +76,7 @@ class PeEncoder(Encoder):
             self.tokenizer = self._tokenizer.identity
         if "audio" in key.split("+"):
             told.append(describe(self._extractor))
+            self.windows = f"the whole, of at most {self._most['audio']} frames"
         if "video" in key.split("+"):
             told.append(describe(self._clips))
         self.preprocessing = "; ".join(told)
@@ -99,9 +100,7 @@ class PeEncoder(Encoder):
     def _sound(self, wave: Waveform) -> Tensor:
         rate = int(self._extractor.sampling_rate)
         samples = wave.resample(rate).samples
-        self._require_room(
-            -(-len(samples) // int(self._extractor.hop_length)), "recording", "frames of sound"
-        )
+        self._require_room(-(-len(samples) // int(self._extractor.hop_length)), "audio", "the recording")
         found = self._extractor(np.asarray(samples), sampling_rate=rate, return_tensors="pt")
         return found["input_values"].reshape(-1).float()  # type: ignore[no-any-return]
 

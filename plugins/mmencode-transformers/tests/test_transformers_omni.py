@@ -301,6 +301,17 @@ def test_a_medium_longer_than_the_context_is_refused(plain, load, tmp_path):
     assert found.positions.tolist() == [0, 2]
 
 
+def test_a_recording_beyond_the_window_is_cut_with_a_warning(saved, load):
+    model, folder = saved("chatting")
+    wave = np.random.default_rng(0).normal(0, 0.1, 31 * tiny_omni.RATE).astype(np.float32)
+    expected = model.encode_document([{"array": wave, "sampling_rate": tiny_omni.RATE}])
+    space = load(f"transformers/omni/{folder}")
+    assert space.card.tower("audio").identity.windows == "the first 480000 samples"
+    with pytest.warns(UserWarning, match="longer than 480000 samples"):
+        found = space.encode("audio", [(wave, tiny_omni.RATE)])
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("value", [np.zeros((4, 8, 8), np.uint8), np.zeros((0, 8, 8, 3), np.uint8), 7])
 def test_what_is_no_video_is_named(value, saved, load):
     if mmencode.registry().modality("video") is not None:

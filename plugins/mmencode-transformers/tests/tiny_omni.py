@@ -61,7 +61,7 @@ def words(marks: dict[str, str], others: list[str], names: dict[str, str], start
             single=f"{start} $A", special_tokens=[(start, made.token_to_id(start))]
         )
     return hf.PreTrainedTokenizerFast(
-        tokenizer_object=made, model_max_length=512, extra_special_tokens=marks, **names
+        tokenizer_object=made, model_max_length=1024, extra_special_tokens=marks, **names
     )
 
 
