@@ -16,7 +16,11 @@ _PROMPTS = {
     "audio": "the sound of {label}",
     "video": "a video of a {label}",
 }
-_OMNI = ("text", "image", "audio", "video", "image+text", "audio+text", "video+text", "interleaved")
+_OMNI = [
+    *((modality, "") for modality in ("text", "image", "audio", "video")),
+    *((modality, "") for modality in ("image+text", "audio+text", "video+text", "interleaved")),
+    *((modality, "query") for modality in ("text", "image", "image+text")),
+]
 _SOURCE = "https://github.com/huggingface/transformers"
 
 
@@ -80,9 +84,9 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             prompt=prompt,
             shared=True,
         )
-    for modality in _OMNI:
+    for modality, role in _OMNI:
         yield _family(
-            f"omni-{modality.replace('+', '-')}",
+            f"omni-{role and f'{role}-'}{modality.replace('+', '-')}",
             modality,
             "omni:towers",
             "EmbeddingGemma 2, Qwen3-VL-Embedding, Qwen2-VL, sentence-transformers of several modalities: "
@@ -92,6 +96,7 @@ def mmencode_encoders() -> Iterator[EncoderSpec]:
             shared=True,
             offers="omni_layout:offers",
             parts=("audio", "image", "text", "video") if modality == "interleaved" else (),
+            role=role,
         )
     for modality, role in (("image", ""), ("text", ""), ("text", "query")):
         yield _family(

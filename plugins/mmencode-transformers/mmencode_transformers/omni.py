@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import unicodedata
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -18,6 +19,7 @@ from .loading import load, load_config, require_whole
 from .modules import Head, Normalize, build_layers, head
 from .omni_layout import DOCUMENTS, FAMILY, INTERLEAVED, PARTS, Layout, Route, Way, read
 from .omni_reading import OmniReader, limit_of, load_processor
+from .prompts import fill_in
 from .sources import find
 
 _ROWS = ("input_ids", "mm_token_type_ids", "token_type_ids")  # of an item `[t]`; the others are `[n, ...]`
@@ -138,46 +140,55 @@ class OmniEncoder(Encoder):
         return output.flatten(2).transpose(1, 2) if output.ndim == 4 else output
 
 
-def towers(variant: str, modalities: Collection[str] = PARTS) -> dict[str, Encoder]:
+def towers(variant: str, modalities: Collection[str] = PARTS, instruction: str = "") -> dict[str, Encoder]:
     """Build the encoders of `<id or folder>` for some modalities over one network, and keep no more of it.
 
-    Raises UnknownNameError or WeightsError when there is none.
+    An instruction takes the place of the one before queries: in a chat the system's turn, elsewhere the part
+    of the prompt that is one. Raises UnknownNameError or WeightsError when there is none.
     """
     checkpoint = find(variant, FAMILY)
     layout = read(checkpoint)
-    build = _Build(layout, tuple(modalities))
+    build = _Build(layout, instruction)
     return {key: build.encoder(key) for key in modalities}
 
 
 class _Build:
     """The networks and heads of one checkpoint while its encoders are made, each once."""
 
-    def __init__(self, layout: Layout, keys: tuple[str, ...]) -> None:
-        self.layout, self.keys = layout, keys
+    def __init__(self, layout: Layout, instruction: str) -> None:
+        self.layout, self.instruction = layout, instruction
         self._networks: dict[str, tuple[Any, Any, set[str], Any]] = {}
         self._heads: dict[int, tuple[nn.Module, int]] = {}
         self._kept: set[int] = set()
 
-    def encoder(self, key: str) -> OmniEncoder:
-        """Build the encoder of one modality."""
-        route = self.layout.route(key, "document")
+    def encoder(self, asked: str) -> OmniEncoder:
+        """Build the encoder of one modality, or of the queries of one, "text:query"."""
+        key, _, role = asked.partition(":")
+        route = self.layout.route(key, role or "document")
         way = route.way(key) if route else None
         if route is None or way is None:
             raise WeightsError(
-                f"the checkpoint {self.layout.checkpoint.name!r} takes no {key}",
+                f"the checkpoint {self.layout.checkpoint.name!r} takes no {asked}",
                 remedy="`mmencode list` shows the families of this plugin",
             )
         model, config, missing, processor = self._network(route)
         network = _part(model, key)
         require_whole(route.model, model, missing, network)
         self._keep(network)
-        reader = OmniReader(
-            route.model, processor, route, limit_of(processor, config, route), self.layout.prompt(*DOCUMENTS)
-        )
+        prompt = self._ask(route) if role else self.layout.prompt(*DOCUMENTS)
+        reader = OmniReader(route.model, processor, route, limit_of(processor, config, route), prompt)
         behind, width = self._head(route, config)
         made = OmniEncoder(key, network, way, reader, behind, width)
         made.architecture = route.model.architecture
         return made
+
+    def _ask(self, route: Route) -> str:
+        """The words before queries: the caller's instruction, or else the checkpoint's own."""
+        own = self.layout.prompt("query")
+        if not self.instruction or not route.chats:
+            return fill_in(own, self.instruction, self.layout.checkpoint)
+        words = self.instruction.strip()
+        return words if unicodedata.category(words[-1]).startswith("P") else f"{words}."
 
     def _keep(self, network: nn.Module) -> None:
         """Copy the parameters of a network out of the checkpoint's file, unless they were copied before."""

@@ -170,6 +170,33 @@ def test_qwens_without_modules_are_embedded_as_published(name, modality, plain, 
     np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("modality", ["text", "image"])
+@pytest.mark.parametrize("name", ["gemma", "chatting", "qwen3"])
+def test_queries_equal_sentence_transformers(name, modality, saved, load):
+    model, folder = saved(name)
+    batch, _ = items(modality)
+    expected = np.stack([model.encode_query([item])[0] for item in batch])
+    space = load(f"transformers/omni/{folder}")
+    found = space.encode(modality, batch, role="query").vectors
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    if (name, modality) != ("gemma", "image"):  # whose images have no prompt
+        assert np.abs(space.encode(modality, batch).vectors - found).max() > 1e-3
+
+
+def test_an_instruction_is_the_systems_turn_before_queries(saved, load):
+    model, folder = saved("qwen3")
+    plain = load(f"transformers/omni/{folder}")
+    space = load(f"transformers/omni/{folder}", instruction="find boats")
+    expected = model.encode(tiny.TEXTS, prompt="find boats.")
+    np.testing.assert_allclose(space.encode("text", tiny.TEXTS, role="query").vectors, expected, atol=1e-5)
+    np.testing.assert_array_equal(space.encode("text", tiny.TEXTS), plain.encode("text", tiny.TEXTS))
+    assert space.id == plain.id
+    with pytest.raises(WeightsError, match="has no place for an instruction"):
+        load(f"transformers/omni/{saved('gemma')[1]}", instruction="find boats").encode(
+            "text", ["a"], role="query"
+        )
+
+
 def test_long_texts_are_cut_as_sentence_transformers_cuts_them(plain, load, tmp_path):
     """The words that end a chat are put back, so that the last token is the same as ever."""
     model = tiny_omni.sentences("qwen3", plain("qwen3"), tmp_path / "saved", max_seq_length=24)
