@@ -17,6 +17,7 @@ import time
 from typing import Any, BinaryIO
 
 IDLE = 10.0  # seconds after which a process that nobody asks ends by itself
+PAGES = 200  # after so many pages a document is opened anew: PDFium keeps what it parsed of each
 ACKNOWLEDGED = b"+"
 
 
@@ -35,12 +36,15 @@ class Documents:
         self._pdfium = pdfium
         self._held: Any = None
         self._of: Any = None
+        self._asked = 0
 
     def open(self, request: dict[str, Any], content: bytes) -> Any:
         """Open the document of a request, unless it is the one that is open and unchanged."""
         of = (request["path"], request["stamp"]) if request["path"] is not None else None
-        if of is None or of != self._of:
+        self._asked += 1
+        if of is None or of != self._of or self._asked > PAGES:
             self.close()
+            self._asked = 1
             self._held = self._load(content if of is None else request["path"])
             self._of = of
         return self._held
