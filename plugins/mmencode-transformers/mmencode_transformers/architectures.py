@@ -25,6 +25,13 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "transformers/omni/": ("embedding_gemma2", "qwen3_vl", "qwen2_vl", "qwen2_5_vl"),  # without modules.json
     "transformers/speech/": ("wav2vec2", "hubert", "wavlm", "whisper", "audio-spectrogram-transformer"),
 }
+# Those that families of mmencode-video compute, from folders.
+ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "video/videoprism/": ("videoprism",),
+    "video/videoprism-vision/": ("videoprism_vision_model",),
+    "video/vjepa2/": ("vjepa2",),
+    "video/xclip/": ("xclip",),
+}
 # What stands between a family and the checkpoint in a name.
 OPTIONS = {
     "transformers/text/": "<cls, mean, max or last>:",
@@ -48,13 +55,22 @@ def refusal(checkpoint: Checkpoint, config: Any, takes: str) -> WeightsError:
     )
 
 
+def is_taken(config: Any) -> bool:
+    """Whether a family other than that of text models takes the architecture."""
+    return bool(_family_of(config.model_type, TAKEN) or _family_of(config.model_type, ELSEWHERE))
+
+
 def _remedy(checkpoint: Checkpoint, config: Any) -> str:
-    family = next((family for family, kinds in TAKEN.items() if config.model_type in kinds), "")
-    if not family and _reads_text(config):
-        family = "transformers/text/"
+    family = _family_of(config.model_type, TAKEN) or ("transformers/text/" if _reads_text(config) else "")
     if family:
         return f"name it {family}{OPTIONS.get(family, '')}{checkpoint.name}"
+    if elsewhere := _family_of(config.model_type, ELSEWHERE):
+        return f"name it {elsewhere}<its folder>, which is a family of mmencode-video (pip install it)"
     return f"no family of this plugin takes a {config.model_type}; `mmencode list` shows what each takes"
+
+
+def _family_of(kind: str, table: dict[str, tuple[str, ...]]) -> str:
+    return next((family for family, kinds in table.items() if kind in kinds), "")
 
 
 def _reads_text(config: Any) -> bool:

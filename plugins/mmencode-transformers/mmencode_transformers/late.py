@@ -10,6 +10,7 @@ from mmencode import Encoder
 from .late_pages import build_pages
 from .late_recipes import DOCUMENT, FAMILY, QUERY, read_recipe
 from .late_text import build_texts
+from .loading import sign
 from .prompts import fill_in
 from .sources import find
 
@@ -38,5 +39,5 @@ def towers(
     build = build_pages if recipe.pages else build_texts
     built = build(recipe, [_ROLES[modality] for modality in modalities])
     for encoder in built.values():
-        encoder.architecture = recipe.base.architecture
+        sign(encoder, recipe.base)
     return {modality: built[_ROLES[modality]] for modality in modalities}

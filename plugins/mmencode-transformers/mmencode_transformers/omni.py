@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mmencode import Encoder, Tensors
 from mmencode.errors import InputError, WeightsError
 
-from .loading import load, load_config, require_whole
+from .loading import load, load_config, require_whole, sign
 from .modules import Head, Normalize, build_layers, head
 from .omni_layout import DOCUMENTS, FAMILY, INTERLEAVED, PARTS, Layout, Route, Way, read
 from .omni_reading import OmniReader, limit_of, load_processor
@@ -179,7 +179,7 @@ class _Build:
         reader = OmniReader(route.model, processor, route, limit_of(processor, config, route), prompt)
         behind, width = self._head(route, config)
         made = OmniEncoder(key, network, way, reader, behind, width)
-        made.architecture = route.model.architecture
+        sign(made, route.model)
         return made
 
     def _ask(self, route: Route) -> str:

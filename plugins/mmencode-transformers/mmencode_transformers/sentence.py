@@ -91,12 +91,13 @@ def retrieval(variant: str, modalities: tuple[str, ...], instruction: str = "") 
 def _build(checkpoint: Checkpoint, prompt: str) -> SentenceEncoder:
     (first, inner), *modules = modules_of(checkpoint)
     if first != "Transformer":
-        clip = f"; it is the space transformers/clip/{checkpoint.name}" if first == "CLIPModel" else ""
+        family = {"CLIPModel": "clip", "Router": "omni", "Asym": "omni"}.get(first)
+        name = f"; name it transformers/{family}/{checkpoint.name}" if family else ""
         raise WeightsError(
             f"modules.json of {checkpoint.name!r} doesn't begin with a Transformer, but with the {first} in "
             f"{inner.folder.name!r}",
             culprit=str(checkpoint.folder),
-            remedy=f"models of words, CLIP and routers aren't read here{clip}",
+            remedy=f"only models of text are read here{name}",
         )
     settings = _settings(inner)
     model = text_model(inner)
@@ -121,6 +122,7 @@ def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
         raise WeightsError(
             f"{file} of {checkpoint.name!r} asks for more than the outputs of a text model: {settings}",
             culprit=str(checkpoint.folder / file),
-            remedy="texts are read as they are, and the last layer is taken; choose another checkpoint",
+            remedy="only texts are read here, as they are, and the last layer is taken; name it "
+            f"transformers/omni/{checkpoint.name}",
         )
     return settings

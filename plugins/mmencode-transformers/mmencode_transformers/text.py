@@ -16,7 +16,7 @@ from mmencode import Encoder, Tensors, pooling
 from mmencode.encoder import pad_rows
 from mmencode.errors import UnknownNameError
 
-from .architectures import refusal
+from .architectures import is_taken, refusal
 from .loading import drop, keep, load, load_config, require_whole, sign
 from .sources import Checkpoint, find
 from .tokenizer import CheckpointTokenizer
@@ -102,8 +102,8 @@ def split_option(variant: str, choices: tuple[str, ...], family: str) -> tuple[s
 def text_model(checkpoint: Checkpoint) -> Any:
     """Load the part of a checkpoint that reads text, without heads; WeightsError when it is no text model."""
     config = load_config(checkpoint)
-    if config.sub_configs:
-        raise refusal(checkpoint, config, "which has parts, and text models are taken here")
+    if config.sub_configs or is_taken(config):
+        raise refusal(checkpoint, config, "models that read nothing but text are taken here")
     config.use_cache = False
     encoding = config.model_type in MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES
     whole, missing = load(checkpoint, config, AutoModelForTextEncoding if encoding else AutoModel)

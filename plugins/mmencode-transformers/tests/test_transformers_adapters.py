@@ -125,6 +125,17 @@ def test_other_families_equal_the_model_that_peft_merged(
     assert np.abs(found - plain).max() > 1e-3
 
 
+def test_queries_and_documents_share_the_merged_model_and_its_identity(checkpoint, load, tmp_path):
+    whole = tiny_adapters.sentence(checkpoint("bert"), tmp_path)
+    space = load(f"transformers/retrieval/{tmp_path}/st")
+    found = space.encode("text", tiny.TEXTS, role="query").vectors
+    np.testing.assert_allclose(found, whole.encode(tiny.TEXTS, prompt_name="query"), atol=1e-5)
+    assert space.tower("text").encoder.weights_digest.startswith("sha256:")
+    assert {space.tower(key).encoder.weights_digest for key in space.keys} == {
+        space.tower("text").encoder.weights_digest
+    }
+
+
 # Identity
 
 
