@@ -42,6 +42,7 @@ class SentenceEncoder(TextEncoder):
         """Make an encoder of the same model and modules with another prompt."""
         other = SentenceEncoder(self.model, self.reader, self.head, prompt)
         other.architecture = self.architecture
+        other.weights_digest = self.weights_digest
         return other
 
     def forward(self, tensors: Tensors) -> Tensor:
