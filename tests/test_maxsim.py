@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import mmencode
 from mmencode.embeddings import maxsim as kernel
+from mmencode.embeddings import maxsim_products as products
 from mmencode.embeddings.multi import MultiEmbeddings
 
 
@@ -39,6 +40,10 @@ def of(*items):
     return MultiEmbeddings(np.concatenate(rows), [len(item) for item in items], space="a@1", modality="text")
 
 
+SIZES = (
+    *((kernel, "_COLUMNS"), (products, "_TILE"), (kernel, "_SCORES")),
+    *((products, "_STRETCH"), (products, "_MAXIMA")),
+)
 X, Y = [1.0, 0.0], [0.0, 1.0]
 D = [0.6, 0.8]
 
@@ -76,7 +81,7 @@ def test_scores_are_those_of_sentence_transformers():
     st.lists(st.integers(1, 7), min_size=1, max_size=30),
     st.integers(1, 40),
     st.integers(0, 10**6),
-    st.sampled_from([(2, 8, 8), (7, 64, 16), (1024, 2**19, 2**22)]),
+    st.sampled_from([(2, 8, 8, 12, 3), (7, 64, 16, 60, 50), (1024, 2**17, 2**22, 2**21, 2**18)]),
 )
 def test_search_is_the_sorted_similarity_in_any_blocks(queries, documents, k, seed, sizes):
     asked, held = make(queries, 6, seed), make(documents, 6, seed + 1)
@@ -86,8 +91,8 @@ def test_search_is_the_sorted_similarity_in_any_blocks(queries, documents, k, se
             part.vectors[np.linalg.norm(part.vectors, axis=1) != 1] = np.eye(6)[0]
     expected = by_hand(asked, held)
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in zip(("_COLUMNS", "_TILE", "_SCORES"), sizes, strict=True):
-            patch.setattr(kernel, name, size)
+        for (module, name), size in zip(SIZES, sizes, strict=True):
+            patch.setattr(module, name, size)
         scores, found = mmencode.similarity(asked, held), mmencode.search(asked, held, k)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -210,7 +215,7 @@ def test_memory_does_not_grow_with_the_corpus():
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "_TILE", 2**16)
+        patch.setattr(products, "_TILE", 2**16)
         patch.setattr(kernel, "_SCORES", 2**12)
         assert peak(4000) < 1.2 * peak(1000) + 2**18
 

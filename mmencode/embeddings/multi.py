@@ -7,8 +7,8 @@ merging of vectors in `token_pooling`.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -20,10 +20,10 @@ from ..errors import InputError
 from .array_types import Array, Positions, Vectors
 from .codes import decode_numbers, read_width
 from .embeddings import Embeddings
-from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable
+from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable, towers_to_facts
 from .multi_files import items_of, write_items
 from .ragged import counts_of, ends_of, pick_rows, places_of, starts_of
-from .rows import join_origins, pick_keys, require_one_each
+from .rows import join_origins, join_towers, pick_keys, require_one_each
 from .token_pooling import id_of_pooling, pool_tokens
 from .unit import require_unit, unit_rows
 
@@ -41,12 +41,13 @@ class MultiEmbeddings:
     space      the id of the space's card, and `modality`, as in Embeddings
     positions  the place of each item in the batch it came from; `errors` holds the items that were skipped
     keys       where they are given, the name of each item
+    towers     by modality, the digests of the encoders that made the vectors, as in Embeddings
 
     `arrays` has the vectors of each item. Indexing by an int, slice, mask or array picks items and gives
     MultiEmbeddings again. ValueError when these don't fit together.
     """
 
-    __slots__ = ("_is_unit", "ends", "errors", "keys", "modality", "positions", "space", "vectors")
+    __slots__ = ("_is_unit", "ends", "errors", "keys", "modality", "positions", "space", "towers", "vectors")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class MultiEmbeddings:
         positions: Positions | None = None,
         errors: Sequence[InputError] = (),
         keys: Sequence[str | os.PathLike[str]] | None = None,
+        towers: Mapping[str, str] | None = None,
     ) -> None:
         self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         if self.vectors.ndim != 2:
@@ -69,6 +71,7 @@ class MultiEmbeddings:
         self.space = space
         self.modality = modality
         self.errors = tuple(errors)
+        self.towers = dict(towers or {})
         self._is_unit = False
 
     @property
@@ -105,7 +108,7 @@ class MultiEmbeddings:
 
     def _with(self, **changes: Any) -> MultiEmbeddings:
         """Make other MultiEmbeddings of these, with the changes that arguments of the constructor say."""
-        names = ("vectors", "counts", "space", "modality", "positions", "errors", "keys")
+        names = ("vectors", "counts", "space", "modality", "positions", "errors", "keys", "towers")
         return MultiEmbeddings(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def rows(self, start: int, end: int) -> Vectors:
@@ -131,13 +134,15 @@ class MultiEmbeddings:
         """Put the items of several results of one space behind each other; positions and errors stay.
 
         The modality is "mixed" unless all parts have the same one. There are keys where all parts have them.
-        Raises SpaceMismatchError for parts of two spaces or pooled differently, ValueError without parts.
+        Raises SpaceMismatchError for parts of two spaces or pooled differently, and for items of one modality
+        that two encoders of a space made, ValueError without parts.
         """
         origins = join_origins(parts)
         return MultiEmbeddings(
             np.concatenate([part.vectors for part in parts]),
             np.concatenate([part.counts for part in parts]),
             **origins,
+            towers=join_towers([part.towers for part in parts]),
         )
 
     def require_unit(self) -> None:
@@ -188,6 +193,7 @@ class MultiEmbeddings:
             positions=self.positions,
             errors=self.errors,
             keys=self.keys,
+            towers=self.towers,
         )
 
     def quantize(self, kind: MultiCodeKind) -> MultiQuantised:
@@ -208,6 +214,7 @@ class MultiEmbeddings:
             modality=self.modality,
             positions=self.positions,
             keys=self.keys,
+            towers=self.towers,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -221,6 +228,7 @@ class MultiEmbeddings:
             "space": self.space,
             "modality": self.modality,
             "errors": errors_to_text(self.errors),
+            **towers_to_facts(self.towers),
         }
         arrays: dict[str, Array] = {
             "vectors": self.vectors,
@@ -248,6 +256,7 @@ class MultiEmbeddings:
                 positions=positions,
                 errors=errors_from_text(record.fact("errors")),
                 keys=keys,
+                towers=record.towers(),
             )
 
 
@@ -260,6 +269,7 @@ class MultiQuantised:
     counts     how many vectors each item has
     dim        the width of the vectors that they stand for
     positions  and `modality`, `keys`: those of the embeddings; errors of skipped items are not kept
+    towers     by modality, the digests of the encoders that made the embeddings
 
     `search` takes them as a corpus, and turns a block at a time into vectors. ValueError when these don't fit
     together.
@@ -273,6 +283,7 @@ class MultiQuantised:
     modality: str
     positions: Positions
     keys: tuple[str, ...] | None = None
+    towers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         signs = _require_kind(self.kind) == "binary"
@@ -316,6 +327,7 @@ class MultiQuantised:
             modality=self.modality,
             positions=self.positions,
             keys=self.keys,
+            towers=self.towers,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -330,6 +342,7 @@ class MultiQuantised:
             "dim": str(self.dim),
             "space": self.space,
             "modality": self.modality,
+            **towers_to_facts(self.towers),
         }
         write_items(path, Record(arrays, facts, self.keys), ARRAYS)
 
@@ -349,6 +362,7 @@ class MultiQuantised:
                 modality=record.fact("modality"),
                 positions=positions,
                 keys=keys,
+                towers=record.towers(),
             )
 
 

@@ -17,19 +17,22 @@ from .topk import Nearest, cosines
 Multi = MultiEmbeddings | MultiQuantised
 
 
-def similarity(a: Embeddings | MultiEmbeddings, b: Embeddings | MultiEmbeddings) -> Vectors:
+def similarity(
+    a: Embeddings | MultiEmbeddings, b: Embeddings | MultiEmbeddings, *, device: str = "cpu"
+) -> Vectors:
     """Similarity of every row or item of `a` with every one of `b`, `[len(a), len(b)]`.
 
     Of Embeddings it is the cosine, from -1 to 1. Of MultiEmbeddings it is MaxSim, where `a` are the queries:
     the sum over a query's vectors of the highest cosine with any of an item's (Khattab and Zaharia,
-    "ColBERT", SIGIR 2020), up to the number of the query's vectors.
+    "ColBERT", SIGIR 2020), up to the number of the query's vectors. `device` computes its products, in
+    float64.
 
     A score depends on the two alone. Raises SpaceMismatchError when they belong to two spaces or only one of
     them has many vectors for each item, ValueError for vectors that aren't finite or not of unit length.
     """
     pair = _pair_of_multi(a, b, ("a", "b"), "compared")
     if pair is not None:
-        return maxsim(*pair)
+        return maxsim(*pair, device=device)
     first, second = require_embeddings(a, "a"), require_embeddings(b, "b")
     _require_comparable(first, second, ("a", "b"), "compared")
     return cosines(first.vectors, second.vectors)
@@ -55,18 +58,23 @@ def search(
     queries: Embeddings | MultiEmbeddings,
     corpus: Embeddings | MultiEmbeddings | MultiQuantised,
     k: int = 10,
+    *,
+    device: str = "cpu",
 ) -> Matches:
     """Find the `k` most similar rows or items of the corpus for each query, exactly, as `similarity` has it.
 
     `k` is cut to the size of the corpus. Equal scores keep the corpus's order, and neither `k` nor other
     queries change what comes first. A corpus of MultiQuantised is turned into vectors a block at a time.
+    `device`, "cuda" say, computes the products of MaxSim, and no score depends on it.
     Raises SpaceMismatchError when they belong to two spaces or only one of them has many vectors for each
     item, ValueError for a `k` that isn't positive and for vectors that aren't finite or not of unit length.
     """
     pair = _pair_of_multi(queries, corpus, ("queries", "corpus"), "searched together")
     if pair is not None:
-        found = NearestItems(*pair, require_positive(k))
-        return Matches(found.places, found.scores, pair[1].positions[found.places])
+        asked, held = pair
+        found = NearestItems(asked, min(require_positive(k), len(held)), device=device)
+        found.add(held)
+        return Matches(found.places, found.scores, held.positions[found.places])
     first, second = require_embeddings(queries, "queries"), require_embeddings(corpus, "corpus")
     _require_comparable(first, second, ("queries", "corpus"), "searched together")
     nearest = Nearest(first.vectors, min(require_positive(k), len(second)))
