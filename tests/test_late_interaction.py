@@ -124,13 +124,66 @@ def test_encoding_into_the_other_kind_is_refused(late, space):
         lambda: late.encode("text", ["a"]),
         lambda: late.stream("text", ["a"]),
         lambda: late.encode_mixed([("text", "a")]),
-        lambda: late.classifier(["cat", "dog"]).classify("text", ["cat"]),
     ):
         with pytest.raises(EncoderError, match="have many vectors each in space 'late'") as caught:
             call()
         assert "encode_multi() gives them" in caught.value.remedy
-    with pytest.raises(EncoderError, match="have one vector each in space 'fake'"):
-        space.encode_multi("text", ["a"])
+    for call in (space.encode_multi, space.stream_multi):
+        with pytest.raises(EncoderError, match="have one vector each in space 'fake'"):
+            call("text", ["a"])
+    with pytest.raises(EncoderError, match="a classifier compares single vectors") as caught:
+        late.classifier(["cat", "dog"])
+    assert "mmencode.similarity(" in caught.value.remedy
+
+
+def test_a_stream_gives_the_vectors_of_one_call_in_chunks(late):
+    texts = [f"the number {number}" for number in range(10)]
+    whole = late.encode_multi("text", texts, pool=2, protected=1)
+    parts = list(late.stream_multi("text", iter(texts), pool=2, protected=1, chunk=4))
+    assert [part.positions.tolist() for part in parts] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    joined = MultiEmbeddings.concatenate(parts)
+    np.testing.assert_array_equal(joined.vectors, whole.vectors)
+    assert (joined.space, joined.towers, joined.counts.tolist()) == (
+        whole.space,
+        whole.towers,
+        whole.counts.tolist(),
+    )
+
+
+def test_a_stream_gives_what_came_before_a_failure_and_skips_failures(late):
+    stream = late.stream_multi("text", ["a", "b", " ", "c"], chunk=1)
+    assert [len(next(stream)) for _ in range(2)] == [1, 1]
+    with pytest.raises(InputError) as caught:
+        next(stream)
+    assert caught.value.index == 2
+    parts = list(late.stream_multi("text", ["a", " ", "c"], chunk=1, on_error="skip"))
+    assert sum(len(part) for part in parts) == 2
+    assert [error.index for part in parts for error in part.errors] == [1]
+
+
+def test_a_stream_without_end_is_drawn_no_further_than_it_is_read(late):
+    drawn = []
+
+    def letters():
+        while True:
+            drawn.append(1)
+            yield "letters"
+
+    stream = late.stream_multi("text", letters(), chunk=1)
+    assert [len(next(stream)) for _ in range(3)] == [1, 1, 1]
+    stream.close()
+    assert len(drawn) <= 4
+
+
+def test_towers_are_saved_and_loaded(late, tmp_path):
+    multi = late.encode_multi("text", ["a", "bc"])
+    for suffix in ("safetensors", "npz", "parquet"):
+        multi.save(tmp_path / f"multi.{suffix}")
+        assert MultiEmbeddings.load(tmp_path / f"multi.{suffix}").towers == multi.towers
+    codes = multi.quantize("float16")
+    codes.save(tmp_path / "codes.npz")
+    assert mmencode.MultiQuantised.load(tmp_path / "codes.npz").towers == multi.towers
+    assert codes.dequantize().towers == multi.mean().towers == multi.pool(2).towers == multi.towers
 
 
 def test_mixed_kinds_are_refused_as_mixed_spaces_are(late, space):
@@ -179,7 +232,7 @@ def _with_probes(space):
 
     from mmencode.spaces.verification import encode_probes
 
-    return replace(space.card, probes=encode_probes(space._encode_singly, space.modalities))
+    return replace(space.card, probes=encode_probes(space._encode_singly, space.specs.values()))
 
 
 def test_a_match_of_a_token_is_found_that_a_single_vector_misses(late):

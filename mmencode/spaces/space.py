@@ -27,7 +27,7 @@ from ..engine.progress import show_progress
 from ..engine.runtime import Auto, Runtime
 from ..engine.threads import Stragglers
 from ..engine.towers import Tower
-from ..errors import InputError
+from ..errors import EncoderError, InputError
 from ..inputs import Limits
 from ..inputs.batches import as_batch, as_iterable, as_pairs, check_on_error, modality_of, require_many
 from ..plugins.packages import missing_packages
@@ -37,13 +37,14 @@ from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
 from .adding import fuse_parts, join_encoders, look_up
 from .folder import Saved, distribution_of, read_card, read_shipped_card, write_folder
 from .joining import Joining
-from .late import MultiCollector
+from .late import MultiCollector, products_device
 from .members import Members
 from .sides import Role
 from .travelling import Way, pack
 from .verification import Verification, encode_probes, verify
 
 _CHUNK = 1024  # items of a part of a stream
+_MANY = 128  # items of a part of a stream whose items have many vectors each
 
 
 class Space:
@@ -183,13 +184,15 @@ class Space:
         parts = self._deliver(EmbeddingLane, key, items, chunk, on_error, progress)
         return (self._embeddings(key, part) for part in parts)
 
-    def _require_stream(self, key: str, items: Iterable[Any], chunk: int | Auto, on_error: str) -> None:
+    def _require_stream(
+        self, key: str, items: Iterable[Any], chunk: int | Auto, on_error: str, outputs: str = "one"
+    ) -> None:
         """Raise what is wrong with a call when it is made, rather than when its first result is asked for."""
         if chunk != "auto" and not chunk >= 1:
             raise ValueError(f'chunk is {chunk!r}: make it a positive int or "auto"')
         require_many(modality_of_key(key), items)
         check_on_error(on_error)
-        self._members.require_outputs(key, "one")
+        self._members.require_outputs(key, outputs)
         self.tower(key)
 
     def features(
@@ -262,10 +265,30 @@ class Space:
             self._call(key, as_batch(modality, batch), on_error, progress) as call,
             closing(engine.run(call, MultiLane)) as parts,
         ):
-            collector = MultiCollector(self.id, modality_of_key(key), call.tower.dim, pool, protected)
-            found = collector.collect(parts)
+            found = self._multi(key, call.tower.dim, pool, protected).collect(parts)
             call.require_as_loaded()
         return found
+
+    def stream_multi(
+        self,
+        modality: str,
+        items: Iterable[Any],
+        *,
+        role: Role = "",
+        pool: int = 1,
+        protected: int = 0,
+        chunk: int | Auto = "auto",
+        on_error: OnError = "raise",
+        progress: bool = False,
+    ) -> Iterator[MultiEmbeddings]:
+        """Turn an iterable of any length into MultiEmbeddings of `chunk` items each, as they are done.
+
+        "auto" is 128; `pool` and `protected` are as in `encode_multi`, and all else as in `stream`.
+        """
+        key = self._members.key(modality, role)
+        self._require_stream(key, items, chunk, on_error, "many")
+        collector = self._multi(key, self.tower(key).dim, pool, protected)
+        return self._stream_multi(collector, key, items, chunk, on_error, progress)
 
     def encode_mixed(
         self,
@@ -376,8 +399,15 @@ class Space:
         duplicates   "keep" takes labels that are the same, which published lists have: the first comes first
 
         Raises LabelError where these make no classifier, and where labels have one vector when they are used;
+        EncoderError where items have many vectors each;
         UnknownNameError for an unknown set of templates; TypeError for what has no order, and for tables.
         """
+        if any(spec.outputs == "many" for spec in self.specs.values()):
+            raise EncoderError(
+                f"a classifier compares single vectors, and items of space {self.name!r} have many",
+                remedy="score labels by mmencode.similarity(space.encode_multi('text', labels), "
+                "space.encode_multi(modality, items)), each row divided by its label's number of vectors",
+            )
         found = describe_labels(labels, templates, by=by, synonyms=synonyms, null=null, duplicates=duplicates)
         return Classifier(self, self._bank, found, multi_label=multi_label)
 
@@ -392,7 +422,7 @@ class Space:
         k: int = 10,
     ) -> Matches:
         """The `k` rows or items of the corpus most similar to each query; both must be of this space."""
-        matches = search(queries, corpus, k)
+        matches = search(queries, corpus, k, device=products_device(self.runtime))
         require_same_space(self.id, id_before_pooling(corpus.space), "searched")
         return matches
 
@@ -528,6 +558,7 @@ class Space:
         on_error: OnError,
         progress: bool,
         chunk: int | Auto = sys.maxsize,
+        auto: int = _CHUNK,
     ) -> Iterator[Call]:
         """Begin a call of the engine, with a progress bar for as long as it takes."""
         check_on_error(on_error)
@@ -541,7 +572,7 @@ class Space:
                 self.limits,
                 on_error,
                 advance,
-                chunk=_CHUNK if chunk == "auto" else chunk,
+                chunk=auto if chunk == "auto" else chunk,
                 fast=self.fast,
                 live=chunk == "auto",
                 stragglers=self._stragglers,
@@ -564,6 +595,27 @@ class Space:
             for part in join_deliveries(parts):
                 call.require_as_loaded()
                 yield part
+
+    def _stream_multi(
+        self,
+        collector: MultiCollector,
+        key: str,
+        items: Iterable[Any],
+        chunk: int | Auto,
+        on_error: OnError,
+        progress: bool,
+    ) -> Iterator[MultiEmbeddings]:
+        with (
+            self._call(key, items, on_error, progress, chunk, _MANY) as call,
+            closing(engine.run(call, MultiLane)) as parts,
+        ):
+            for part in collector.deliver(parts):
+                call.require_as_loaded()
+                yield part
+
+    def _multi(self, key: str, dim: int, pool: int, protected: int) -> MultiCollector:
+        towers = {key: self._members.digest(key)}
+        return MultiCollector(self.id, modality_of_key(key), towers, dim, pool=pool, protected=protected)
 
     def _embeddings(self, key: str, part: Part[Vectors]) -> Embeddings:
         return Embeddings(
