@@ -3,7 +3,8 @@
 IVF over RaBitQ codes (Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a Theoretical Error
 Bound for Approximate Nearest Neighbor Search", SIGMOD 2024), as LanceDB has it. Codes of one bit per
 dimension choose candidates, which are scored again by their own vectors; short vectors have no codes. Rows
-that came after the index was built are searched exactly beside it.
+that came after the index was built are searched exactly beside it. Rows with many vectors are found by each
+of the query's vectors, and LanceDB adds up what it found to an estimate of MaxSim.
 """
 
 from __future__ import annotations
@@ -12,8 +13,13 @@ from importlib import import_module
 from typing import Any
 
 FROM_ROWS = 200_000  # fewer are searched exactly
+FROM_ITEMS = 50_000  # the same of rows with many vectors each
 GROWTH = 4  # the index is trained again once there are so many times the rows that it was trained on
 PARTITIONS, REFINED = 40, 40  # partitions searched (nprobes); candidates scored again, in multiples of k
+CANDIDATES, CANDIDATE_ITEMS = (
+    128,
+    256,
+)  # least number of rows that are asked for, of one vector each and of many
 CODED = 128  # dimensions from which codes of one bit each tell enough
 METRIC = "cosine"
 _NAME = "nearest_"  # followed by the number of rows that the index was trained on
@@ -22,10 +28,12 @@ _NAME = "nearest_"  # followed by the number of rows that the index was trained 
 def build(table: Any) -> None:
     """Build the index of a table that is large enough and has none, or has outgrown it."""
     count, trained = table.count_rows(), find_trainings(table)
-    if count < FROM_ROWS or (trained and count < GROWTH * trained[-1]):
+    column = table.schema.field("vector").type
+    many = hasattr(column.value_type, "list_size")
+    if count < (FROM_ITEMS if many else FROM_ROWS) or (trained and count < GROWTH * trained[-1]):
         return
     kinds = import_module("lancedb.index")
-    dim = table.schema.field("vector").type.list_size
+    dim = column.value_type.list_size if many else column.list_size
     kind = kinds.IvfRq if dim >= CODED and dim % 8 == 0 else kinds.IvfFlat
     table.create_index("vector", config=kind(distance_type=METRIC), name=f"{_NAME}{count}", replace=True)
     for older in trained:
@@ -33,9 +41,13 @@ def build(table: Any) -> None:
             table.drop_index(f"{_NAME}{older}")
 
 
-def search_approximately(search: Any) -> Any:
-    """Set how thoroughly LanceDB's search looks through the index."""
-    return search.nprobes(PARTITIONS).refine_factor(REFINED)
+def search_approximately(search: Any, *, many: bool) -> Any:
+    """Set how thoroughly LanceDB's search looks through the index.
+
+    Of rows with many vectors each, which take long to read, only the candidates are scored again.
+    """
+    search = search.nprobes(PARTITIONS)
+    return search if many else search.refine_factor(REFINED)
 
 
 def method(table: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..card import SpaceCard, TowerCard
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
 from ..errors import EncoderError, SpaceMismatchError, StoreError, UnknownNameError
 from ..errors.causes import message_of
 from ..plugins.registry import registry
@@ -59,7 +60,10 @@ class Claim:
 
 
 def require_claims(
-    card: SpaceCard, embeddings: Embeddings, space: Space | None, count: Callable[[str], int]
+    card: SpaceCard,
+    embeddings: Embeddings | MultiEmbeddings,
+    space: Space | None,
+    count: Callable[[str], int],
 ) -> bool:
     """Whether vectors are of a modality that `space` is to claim before they are added to an index.
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..embeddings.array_types import Vectors
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from .conditions import KEYWORDS
+from .layout import SINGLE, Layout
 
 FORMAT = "2"
 OWN = ("key", "modality", "vector", "_hash", "_size", "_time")
@@ -21,34 +22,43 @@ RESERVED = KEYWORDS | {"fault", "key", "modality", "reason", "vector"}
 LONGEST_NAME, MOST_COLUMNS = 100, 500
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _FORMAT, _ID, _SPACE = b"mmencode.index", b"mmencode.index.id", b"mmencode.index.space"
+_LAYOUT = b"mmencode.index.vectors"  # which only the tables of an index of many vectors have
 Value = str | bool | int | float
 Metadata = Mapping[str, Any]  # as callers give it
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The index that a table belongs to, by a random id, and the fingerprint of the space of its vectors."""
+    """The index that a table belongs to, by a random id, and the identity of its vectors.
+
+    That is the fingerprint of their space, and their layout.
+    """
 
     index: str
     space: str
+    layout: Layout = SINGLE
 
     @classmethod
-    def new(cls, space: str) -> Owner:
+    def new(cls, space: str, layout: Layout = SINGLE) -> Owner:
         """Make the owner of a new index's tables."""
-        return cls(secrets.token_hex(16), space)
+        return cls(secrets.token_hex(16), space, layout)
 
     @property
     def facts(self) -> dict[bytes, bytes]:
         """The owner as the metadata of a table's schema."""
-        return {_FORMAT: FORMAT.encode(), _ID: self.index.encode(), _SPACE: self.space.encode()}
+        own = {_FORMAT: FORMAT.encode(), _ID: self.index.encode(), _SPACE: self.space.encode()}
+        return own | ({_LAYOUT: self.layout.text.encode()} if self.layout.many else {})
 
 
 def owner_of(schema: Any) -> Owner | None:
     """Read the owner of a table from its schema; None for a table of another format."""
     facts = schema.metadata or {}
-    if facts.keys() != {_FORMAT, _ID, _SPACE} or facts[_FORMAT] != FORMAT.encode():
+    layout = Layout.parse(facts.get(_LAYOUT, b"").decode(errors="replace"))
+    if facts.keys() - {_LAYOUT} != {_FORMAT, _ID, _SPACE} or facts[_FORMAT] != FORMAT.encode():
         return None
-    return Owner(facts[_ID].decode(errors="replace"), facts[_SPACE].decode(errors="replace"))
+    if layout is None:
+        return None
+    return Owner(facts[_ID].decode(errors="replace"), facts[_SPACE].decode(errors="replace"), layout)
 
 
 def row_schema(dim: int, owner: Owner) -> Any:
@@ -62,7 +72,7 @@ def row_schema(dim: int, owner: Owner) -> Any:
         [
             pa.field("key", pa.string(), nullable=False),
             pa.field("modality", pa.string(), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
+            pa.field("vector", owner.layout.vector_type(dim), nullable=False),
             *stamp_fields(),
         ],
         metadata=owner.facts,
@@ -87,13 +97,6 @@ def stamp_fields() -> list[Any]:
     import pyarrow as pa
 
     return [pa.field("_hash", pa.string()), pa.field("_size", pa.int64()), pa.field("_time", pa.int64())]
-
-
-def vector_column(vectors: Vectors) -> Any:
-    """Make a column of vectors `[n, dim]`, without a copy."""
-    import pyarrow as pa
-
-    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
 
 
 def vectors_of(column: Any) -> Vectors:

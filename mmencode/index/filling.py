@@ -10,8 +10,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
+from typing import Any
 
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
 from ..embeddings.surrogates import escape_surrogates
 from ..engine.call import OnError
 from ..engine.deferring import Deferred
@@ -28,8 +30,8 @@ from .store import Store
 from .tables import KEYS_IN_CONDITION, Stored
 from .writer import another_modality
 
-CHUNK = 256  # items that are encoded at once
-SECONDS, MOST = 2.0, 8192  # a commit comes after so long, or after so many items
+CHUNK, CHUNK_OF_MANY = 256, 64  # items that are encoded at once, of one vector each and of many
+SECONDS, MOST, HEAVIEST = 2.0, 8192, 2**28  # a commit comes after so long, or so many items or bytes
 PAUSE = 0.5  # seconds after which items that come slowly are looked up
 
 
@@ -57,22 +59,37 @@ class Filling:
         first = list(islice(changed, 1))
         if not first:  # then no encoder need be loaded
             return self._result()
-        parts = self.space.stream(
-            self.modality,
-            chain(first, changed),
-            role="document",
-            chunk=CHUNK,
-            on_error=self.on_error,
-            progress=self.progress,
-        )
         try:
-            for group in _group_for_commit(parts):
+            for group in _group_for_commit(self._encode(chain(first, changed))):
                 self._commit(group, sent)
         except InputError as error:
             if error.index in sent:
                 error.at(sent[error.index].entry.place)
             raise
         return self._result()
+
+    def _encode(self, items: Iterable[object]) -> Iterator[Embeddings] | Iterator[MultiEmbeddings]:
+        """Encode items as the index keeps them, a chunk at a time."""
+        layout, on_error, progress = self.store.layout, self.on_error, self.progress
+        if not layout.many:
+            return self.space.stream(
+                self.modality,
+                items,
+                role="document",
+                chunk=CHUNK,
+                on_error=on_error,
+                progress=progress,
+            )
+        return self.space.stream_multi(
+            self.modality,
+            items,
+            role="document",
+            pool=layout.pool,
+            protected=layout.protected,
+            chunk=CHUNK_OF_MANY,
+            on_error=on_error,
+            progress=progress,
+        )
 
     def _result(self) -> Added:
         return Added(self.added, self.unchanged, tuple(self.failed), replaced=self.replaced)
@@ -156,7 +173,7 @@ class Filling:
                 writer.delete_rows(stale_rows)
                 writer.delete_failures(stale_failures)
 
-    def _commit(self, parts: Sequence[Embeddings], sent: dict[int, Pending]) -> None:
+    def _commit(self, parts: Sequence[Any], sent: dict[int, Pending]) -> None:
         """Write the rows and failures of these parts, and take their items out of `sent`."""
         places = [place for part in parts for place in part.positions.tolist()]
         errors = [error for part in parts for error in part.errors]
@@ -168,8 +185,7 @@ class Filling:
             if encoded:
                 if self.claim is not None:  # again, for an index may lose the rows that it had
                     self.claim.require()
-                vectors = Embeddings.concatenate(parts).vectors
-                self.replaced += writer.put_rows(NewRows.of(encoded), vectors)
+                self.replaced += writer.put_rows(NewRows.of(encoded), type(parts[0]).concatenate(parts))
         for place in [*places, *(error.index or 0 for error in errors)]:
             del sent[place]
         self.added += len(encoded)
@@ -234,14 +250,17 @@ def _group_for_lookup(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield group
 
 
-def _group_for_commit(parts: Iterator[Embeddings]) -> Iterator[list[Embeddings]]:
+def _group_for_commit(
+    parts: Iterator[Embeddings] | Iterator[MultiEmbeddings],
+) -> Iterator[list[Any]]:
     """Group the parts of a few seconds; those that came before an error are yielded before it is raised."""
-    source = Deferred(parts)
-    group: list[Embeddings] = []
+    source: Deferred[Any] = Deferred(parts)
+    group: list[Any] = []
     start = time.monotonic()
     for part in source:
         group.append(part)
-        if time.monotonic() - start > SECONDS or CHUNK * len(group) >= MOST:
+        full = CHUNK * len(group) >= MOST or sum(one.vectors.nbytes for one in group) >= HEAVIEST
+        if full or time.monotonic() - start > SECONDS:
             yield group
             group, start = [], time.monotonic()
     if group:

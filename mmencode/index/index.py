@@ -11,15 +11,16 @@ from .._atomic import folder_aside
 from ..arguments.counts import require_positive
 from ..card import SpaceCard
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
 from ..embeddings.surrogates import escape_surrogates
 from ..engine.call import OnError
 from ..engine.runtime import Auto
 from ..errors import ClosedError, StoreError
 from ..inputs import Limits
 from ..inputs.batches import as_column, as_iterable, check_on_error, require_many
-from ..plugins.spec import QUERY
 from ..spaces.loading import Trust, load
 from ..spaces.space import Space
+from .asking import accept, encode_queries, find
 from .claim import Claim, require_claims, require_documents
 from .columns import Metadata, Owner
 from .entries import Entry, make_entries
@@ -27,12 +28,11 @@ from .filling import Filling
 from .folders import FollowedFolder, Missing
 from .identity import has_index, require_index
 from .lance import package
+from .layout import Layout
 from .lazy_space import LazySpace, LoadOptions, write_space
 from .pending import NewRows
 from .reading import draw_rows, read_failures, read_rows
 from .results import Added, Failure, Hit, Rows, State, share_found
-from .searching import SearchRequest, among_condition, mean_vectors, search_rows
-from .sql import all_of
 from .store import Store
 from .tables import make_tables
 
@@ -51,19 +51,29 @@ class Index:
         self._open_store: Store | None = store
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], space: Space | str | None = None) -> Index:
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        space: Space | str | None = None,
+        *,
+        precision: str = "float32",
+        pool: int = 1,
+        protected: int = 0,
+    ) -> Index:
         """Make an empty index in a folder that isn't there yet, which appears whole or not at all.
 
-        `space` is one that is loaded, a name or a folder for `load`, or the default one. Raises
-        FileExistsError, FileNotFoundError where the folder to make it in isn't there, MissingPackageError
-        without LanceDB, StoreError.
+        `space` is one that is loaded, a name or a folder for `load`, or the default one. Of many vectors for
+        each item, precision="float16" halves the bytes, and `pool` merges those of rows but not of queries,
+        as `MultiEmbeddings.pool` does. Raises FileExistsError, FileNotFoundError where the folder to make it
+        in isn't there, StoreError, MissingPackageError without LanceDB, ValueError for settings.
         """
         target = Path(os.path.abspath(os.fsdecode(path)))
         package("lancedb")
         with folder_aside(target) as aside:
             loaded = space if isinstance(space, Space) else load(space)
             write_space(loaded, aside)
-            make_tables(aside, loaded.dim, loaded.card.fingerprint)
+            layout = Layout.of(loaded, precision, pool, protected)
+            make_tables(aside, loaded.dim, Owner.new(loaded.card.fingerprint, layout))
         return cls._open(target, loaded, owned=loaded is not space, options=LoadOptions())
 
     @classmethod
@@ -159,20 +169,23 @@ class Index:
         entries = make_entries(modality, as_iterable(items), *sides)
         return self._fill(modality, entries, on_error=on_error, retry=retry, progress=progress)
 
-    def add_embeddings(self, embeddings: Embeddings, *, metadata: Iterable[Metadata] | None = None) -> Added:
+    def add_embeddings(
+        self, embeddings: Embeddings | MultiEmbeddings, *, metadata: Iterable[Metadata] | None = None
+    ) -> Added:
         """Write vectors that have keys, in one commit, in place of rows with the same keys.
 
-        Raises SpaceMismatchError for vectors of another space, or by another encoder than the rows of their
-        modality, ValueError without keys, otherwise as `add`.
+        Those of an index that pools are pooled here. Raises SpaceMismatchError for vectors of another space,
+        or by another encoder than the rows of their modality, one for each item where the index has many, and
+        those pooled otherwise; ValueError without keys; otherwise as `add`.
         """
-        self._lazy_space.require_vectors(embeddings, "vector", "added")
+        embeddings = accept(self._store, self._lazy_space, embeddings)
         rows = NewRows.of_embeddings(embeddings, metadata)
         if not rows.keys:
             return Added(0, 0)
         self._claim(embeddings)  # which may load the space, before others wait for the right to write
         with self._store.writing() as writer:
             self._require(self._claim(embeddings))
-            replaced = writer.put_rows(rows, embeddings.vectors)
+            replaced = writer.put_rows(rows, embeddings)
         self._store.compact_if_grown()
         return Added(len(rows.keys), 0, replaced=replaced)
 
@@ -225,13 +238,12 @@ class Index:
         exact: bool = False,
     ) -> list[list[Hit]]:
         """Find the `k` rows nearest to each query, best first; raises as `encode` and `search_embeddings`."""
-        with self._lazy_space.explaining(self.space.key(modality, QUERY)):
-            encoded = self.space.encode(modality, queries, role=QUERY)
+        encoded = encode_queries(self._store, self._lazy_space, modality, queries)
         return self.search_embeddings(encoded, k, where=where, among=among, centred=centred, exact=exact)
 
     def search_embeddings(
         self,
-        queries: Embeddings,
+        queries: Embeddings | MultiEmbeddings,
         k: int = 10,
         *,
         where: str | None = None,
@@ -239,7 +251,7 @@ class Index:
         centred: bool = False,
         exact: bool = False,
     ) -> list[list[Hit]]:
-        """Find the `k` rows nearest to each query by cosine similarity, best first.
+        """Find the `k` rows nearest to each query by cosine similarity, or by MaxSim, best first.
 
         `where` is a condition in SQL over key, modality and metadata; `among` the modalities of the rows.
         With `centred`, the mean of each modality's rows is subtracted from them, and that of the queries'
@@ -249,23 +261,12 @@ class Index:
         Equal scores are ranked by key, and the first rows of a larger `k` are those of a smaller one; of an
         approximate search that holds up to k = 128.
 
-        Raises SpaceMismatchError for vectors of another space, ValueError for those that aren't of length 1,
-        a `k` that is no positive integer, and a `where` that isn't understood, UnknownModalityError for
-        `among`, StoreError.
+        Raises SpaceMismatchError for vectors of another space, and for one where rows have many; ValueError
+        for those that aren't of length 1, a `k` that is no positive integer, and a `where` that isn't
+        understood; UnknownModalityError for `among`; StoreError.
         """
-        self._lazy_space.require_vectors(queries, "query", "searched")
-        wanted = require_positive(k)
-        store = self._store
-        with store.meeting(where) as condition:
-            request = SearchRequest(
-                vectors=queries.vectors,
-                modality=queries.modality,
-                k=min(wanted, max(1, len(self))),
-                where=all_of(condition, among_condition(among, self.modalities, self.card)),
-                exact=exact,
-                means=mean_vectors(store) if centred else None,
-            )
-            return search_rows(store, request)
+        options: dict[str, Any] = {"where": where, "among": among, "centred": centred, "exact": exact}
+        return find(self._store, self._lazy_space, queries, k, **options)
 
     def rows(self, where: str | None = None) -> Rows:
         """Read all rows, or those that meet the condition, in the order of their keys; raises as `search`."""
@@ -303,7 +304,9 @@ class Index:
         """List the items that couldn't be encoded, in the order of their keys."""
         return read_failures(self._store)
 
-    def recall(self, k: int = 10, *, queries: Embeddings | None = None, sample: int = 100) -> float:
+    def recall(
+        self, k: int = 10, *, queries: Embeddings | MultiEmbeddings | None = None, sample: int = 100
+    ) -> float:
         """Measure the share of the exact `k` nearest rows that a search finds; 1 while searches are exact.
 
         By default for rows drawn at random, which leave themselves out. Queries of another modality than the
@@ -319,7 +322,8 @@ class Index:
         """Count rows by modality and failures, and describe the size on disk and the approximate index."""
         store = self._store
         counts = {modality: store.count(modality) for modality in self.modalities}
-        return State(counts, len(self.failures()), store.bytes(), store.method(), store.count_covered())
+        size, method, covered = store.bytes(), store.method(), store.count_covered()
+        return State(counts, len(self.failures()), size, method, covered, store.layout)
 
     def close(self) -> None:
         """Let the tables go, and the space if it was loaded here; later use raises ClosedError."""
@@ -371,7 +375,7 @@ class Index:
         finally:
             self._store.compact_if_grown()
 
-    def _claim(self, embeddings: Embeddings) -> Claim | None:
+    def _claim(self, embeddings: Embeddings | MultiEmbeddings) -> Claim | None:
         """Find the claim to make before vectors are added, whose modality may have joined the space."""
         self._lazy_space.find_towers([embeddings.modality])  # sees what other writers claimed
         modality, towers = embeddings.modality, embeddings.towers

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from ..card import SpaceCard, is_same_space
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
+from ..embeddings.token_pooling import id_before_pooling
 from ..embeddings.unit import require_unit
 from ..engine.runtime import Auto
 from ..errors import EncoderError, IdentityError, UnknownNameError, WeightsError
 from ..inputs import Limits
 from ..plugins.registry import registry
 from ..spaces.folder import CARD, Saved, read_card, read_shipped_card, write_folder
+from ..spaces.late import products_device
 from ..spaces.loading import Trust, load_gaining
 from ..spaces.space import Space
 from .identity import explain, require_card, require_id
@@ -78,9 +81,18 @@ class LazySpace:
         except IdentityError as cause:
             raise explain(self.card, self.get(), modality, cause) from cause
 
-    def require_vectors(self, embeddings: Embeddings, what: str, doing: str) -> None:
-        """Raise SpaceMismatchError for vectors of another space, ValueError for a wrong width or length."""
-        require_id(self.card, self.id, embeddings.space, doing)
+    @property
+    def products_device(self) -> str:
+        """The device that computes products of many vectors: that of the space, if it is loaded."""
+        space = self.given or self._loaded
+        return "cpu" if space is None else products_device(space.runtime)
+
+    def require_vectors(self, embeddings: Embeddings | MultiEmbeddings, what: str, doing: str) -> None:
+        """Raise SpaceMismatchError for vectors of another space, ValueError for a wrong width or length.
+
+        How they were pooled doesn't count.
+        """
+        require_id(self.card, self.id, id_before_pooling(embeddings.space), doing)
         if embeddings.dim != self.card.dim:
             raise ValueError(f"the {what} has {embeddings.dim} numbers, and the index's rows {self.card.dim}")
         require_unit(embeddings.vectors, what)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
 from ..embeddings.surrogates import escape_surrogates
 from .columns import metadata_columns, metadata_names, plain_metadata, stamp_fields
 from .entries import Entry, escape_keys
@@ -65,14 +66,15 @@ class NewRows:
         )
 
     @staticmethod
-    def of_embeddings(embeddings: Embeddings, metadata: Iterable[Any] | None) -> NewRows:
+    def of_embeddings(embeddings: Embeddings | MultiEmbeddings, metadata: Iterable[Any] | None) -> NewRows:
         """Gather the keys of vectors, and metadata for each; ValueError where the numbers differ."""
         keys = escape_keys(embeddings.keys)
         plain = None
         if metadata is not None:
             plain = [plain_metadata(row, place) for place, row in enumerate(metadata)]
             if len(plain) != len(keys):
-                raise ValueError(f"{len(keys)} vectors have metadata for {len(plain)}: give as many")
+                noun = "items" if isinstance(embeddings, MultiEmbeddings) else "vectors"
+                raise ValueError(f"{len(keys)} {noun} have metadata for {len(plain)}: give as many")
         return NewRows(keys, escape_surrogates(embeddings.modality), metadata=plain)
 
     def columns(self, schema: Any) -> dict[str, Any]:

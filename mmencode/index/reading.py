@@ -5,13 +5,20 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
+
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
 from ..embeddings.surrogates import unescape_surrogates
+from ..embeddings.token_pooling import id_before_pooling
 from .columns import metadata_of, vectors_of
+from .layout import StoredItems
 from .lazy_space import LazySpace
 from .results import Failure, Rows
 from .sql import is_one_of
 from .store import Store
+
+ASKED = 32  # vectors of a query that is drawn from rows
 
 
 def read_rows(store: Store, space: LazySpace, condition: str | None) -> Rows:
@@ -20,14 +27,18 @@ def read_rows(store: Store, space: LazySpace, condition: str | None) -> Rows:
         table = _read_sorted(store.rows, condition)
     modalities = tuple(map(unescape_surrogates, table.column("modality").to_pylist()))
     distinct = set(modalities)
-    towers = space.find_towers(distinct)
-    embeddings = Embeddings(
-        vectors_of(table.column("vector")),
-        space=space.id,
-        modality=distinct.pop() if len(distinct) == 1 else "mixed",
-        keys=[unescape_surrogates(key) for key in table.column("key").to_pylist()],
-        towers=towers,
-    )
+    origin: dict[str, Any] = {
+        "towers": space.find_towers(distinct),
+        "modality": distinct.pop() if len(distinct) == 1 else "mixed",
+        "keys": [unescape_surrogates(key) for key in table.column("key").to_pylist()],
+    }
+    embeddings: Embeddings | MultiEmbeddings
+    if store.layout.many:
+        items = StoredItems(table.column("vector"))
+        vectors = items.rows(0, len(items))
+        embeddings = MultiEmbeddings(vectors, items.counts, space=store.layout.id_of(space.id), **origin)
+    else:
+        embeddings = Embeddings(vectors_of(table.column("vector")), space=space.id, **origin)
     return Rows(embeddings, modalities, tuple(metadata_of(table)))
 
 
@@ -41,12 +52,30 @@ def read_failures(store: Store) -> tuple[Failure, ...]:
     )
 
 
-def draw_rows(store: Store, space: LazySpace, count: int) -> Embeddings:
-    """Draw the vectors of rows at random; of the same rows always the same ones."""
+def draw_rows(store: Store, space: LazySpace, count: int) -> Embeddings | MultiEmbeddings:
+    """Draw the vectors of rows at random; of the same rows always the same ones.
+
+    Of rows with many vectors each, 32 of these at most, as many as a query often has.
+    """
     with store.reading():
         keys = store.rows.search().select(["key"]).to_arrow().column("key").to_pylist()
     chosen = random.Random(0).sample(sorted(keys), min(count, len(keys)))
-    return read_rows(store, space, is_one_of("key", chosen)).embeddings
+    drawn = read_rows(store, space, is_one_of("key", chosen)).embeddings
+    return drawn if isinstance(drawn, Embeddings) else _shorten(drawn)
+
+
+def _shorten(items: MultiEmbeddings) -> MultiEmbeddings:
+    """Draw a few of the vectors of each item, in their order."""
+    draw = random.Random(0)
+    shorter = [rows[sorted(draw.sample(range(len(rows)), min(ASKED, len(rows))))] for rows in items.arrays]
+    return MultiEmbeddings(
+        np.concatenate([items.vectors[:0], *shorter]),
+        [len(rows) for rows in shorter],
+        space=id_before_pooling(items.space),
+        modality=items.modality,
+        keys=items.keys,
+        towers=items.towers,
+    )
 
 
 def _read_sorted(table: Any, condition: str | None) -> Any:

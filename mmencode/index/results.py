@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
 from ..errors import Fault
+from .layout import SINGLE, Layout
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row that a search found; `score` is its cosine similarity, after centring if the search centres."""
+    """A row that a search found; `score` is its cosine similarity, after centring if the search centres.
+
+    Of rows with many vectors each it is MaxSim.
+    """
 
     key: str
     modality: str
@@ -68,9 +73,12 @@ class Added:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows in the order of their keys: vectors with keys, and the modality and metadata of each row."""
+    """Rows in the order of their keys: vectors with keys, and the modality and metadata of each row.
 
-    embeddings: Embeddings
+    `embeddings` are MultiEmbeddings where rows have many vectors each.
+    """
+
+    embeddings: Embeddings | MultiEmbeddings
     modalities: tuple[str, ...]
     metadata: tuple[Mapping[str, Any], ...]
 
@@ -84,6 +92,7 @@ class State:
     bytes     size on disk, with older versions that `compact` removes
     method    kind of the approximate index, "" while every search is exact
     covered   number of rows in the approximate index; the others are searched exactly beside it
+    layout    whether rows have one vector or many, and how these are kept
     """
 
     rows: Mapping[str, int]
@@ -91,6 +100,7 @@ class State:
     bytes: int
     method: str
     covered: int
+    layout: Layout = SINGLE
 
 
 def share_found(

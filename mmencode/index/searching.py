@@ -1,6 +1,6 @@
 """The search for the nearest rows: by LanceDB, or by one pass over all vectors where that is quicker.
 
-Both score in one way: cosines are computed anew from the vectors, and equal scores are ranked by key. So the
+Both score in one way: scores are computed anew from the vectors, and equal ones are ranked by key. So the
 same rows come in the same order, whatever k is and however many queries are searched at once.
 """
 
@@ -14,44 +14,37 @@ from typing import Any
 import numpy as np
 
 from ..card import SpaceCard
-from ..embeddings.array_types import Numbers, Vectors
+from ..embeddings.array_types import Numbers
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
-from ..embeddings.topk import Nearest, cosines
-from ..embeddings.unit import scale_to_unit
 from ..errors import UnknownModalityError
-from .ann import METRIC, search_approximately
+from .ann import CANDIDATE_ITEMS, CANDIDATES, METRIC, search_approximately
 from .columns import metadata_of, vectors_of
 from .results import Hit
+from .scoring import Means, Queries
 from .sql import all_of, is_one_of, quote
 from .store import Store
 from .tables import KEYS_IN_CONDITION
 
-FEW = 4  # queries up to which LanceDB is quicker than one pass for all of them
 MARGIN = 1e-5  # more than LanceDB's distances err by
 _LEAST, _GROWTH, _MOST = 32, 8, 65_536  # rows asked for beyond the k best, while their distances are alike
-_SCANNED, _QUERIES = 8192, 1024  # rows, and queries, that a pass scores at once
-_CANDIDATES, _WIDER = 128, 4  # least candidates of an approximate search, and multiple of k for centred ones
-Means = Mapping[str, Vectors]
+_SCANNED, _QUERIES = 8192, 1024  # rows that the means are of, and queries that a pass scores, at once
+_WIDER = 4  # multiple of k that are candidates of an approximate search by group
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchRequest:
     """The queries of a search, how many rows each is to get, and among which rows.
 
-    vectors   of the queries, unit vectors `[q, dim]`
-    modality  of the queries
-    k         number of rows for each query
-    where     a checked condition on the rows, None for all
-    exact     whether the approximate index is left out
-    means     mean vector of each modality, which is subtracted from rows and queries; None for no centring
+    queries  of one vector each, or of many
+    k        number of rows for each query
+    where    a checked condition on the rows, None for all
+    exact    whether the approximate index is left out
     """
 
-    vectors: Vectors
-    modality: str
+    queries: Queries
     k: int
     where: str | None = None
     exact: bool = False
-    means: Means | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +70,12 @@ class _Scored:
 def search_rows(store: Store, request: SearchRequest) -> list[list[Hit]]:
     """Find the best rows of each query, best first, equal ones in the order of their keys."""
     with store.reading("searched"):
-        queries = _center_queries(request)
+        queries = request.queries
+        singly = [queries.pick([line]) for line in range(len(queries))]
         if not request.exact and store.method():
-            found = [_search_approximately(store, request, query) for query in queries]
-        elif request.means is None and len(queries) <= FEW:
-            found = [_search_exactly(store, request, query) for query in queries]
+            found = [_search_approximately(store, request, query) for query in singly]
+        elif queries.by_lance:
+            found = [_search_exactly(store, request, query) for query in singly]
         else:
             found = _search_by_pass(store, request, queries)
         return [[row.hit() for row in rows] for rows in found]
@@ -104,7 +98,7 @@ def among_condition(among: str | Iterable[str] | None, held: Sequence[str], card
     return None if set(held) <= set(wanted) else is_one_of("modality", map(escape_surrogates, wanted))
 
 
-def mean_vectors(store: Store) -> dict[str, Vectors]:
+def mean_vectors(store: Store) -> Means:
     """Compute the mean of each modality's vectors; the modalities are escaped."""
     sums: dict[str, Numbers] = {}
     counts: dict[str, int] = {}
@@ -119,8 +113,8 @@ def mean_vectors(store: Store) -> dict[str, Vectors]:
     return {modality: (total / counts[modality]).astype(np.float32) for modality, total in sums.items()}
 
 
-def _search_exactly(store: Store, request: SearchRequest, query: Vectors) -> list[_Scored]:
-    """Find the best rows of one query `[dim]` by LanceDB.
+def _search_exactly(store: Store, request: SearchRequest, query: Queries) -> list[_Scored]:
+    """Find the best rows of one query by LanceDB.
 
     LanceDB's distances err in their last digits, so that rows which are nearly alike come in any order. It is
     asked for more rows until the last of them is behind the k-th by more than that error: then none that is
@@ -133,33 +127,34 @@ def _search_exactly(store: Store, request: SearchRequest, query: Vectors) -> lis
         distances = table.column("_distance").to_numpy()
         has_all = table.num_rows < asked
         if has_all or distances[-1] - distances[request.k - 1] > MARGIN:
-            return _score(table, query, None)[: request.k]
+            return _score(table, query)[: request.k]
         more *= _GROWTH
-    return _search_by_pass(store, request, query[None])[0]
+    return _search_by_pass(store, request, query)[0]
 
 
-def _search_approximately(store: Store, request: SearchRequest, query: Vectors) -> list[_Scored]:
-    """Find candidates for one query `[dim]` by the approximate index, and score them by their own vectors."""
-    if request.means is None:
+def _search_approximately(store: Store, request: SearchRequest, query: Queries) -> list[_Scored]:
+    """Find candidates for one query by the approximate index, and score them by their own vectors."""
+    least = CANDIDATE_ITEMS if query.many else CANDIDATES
+    if query.groups is None:
         conditions = [request.where]
-        asked = max(_CANDIDATES, request.k)
+        asked = max(least, request.k)
     else:
         # The index ranks without centring. Centring moves all rows of a modality alike, so that within each
         # modality the order changes little: candidates are drawn of each, and more of them.
-        modalities = [f"modality = {quote(modality)}" for modality in request.means]
+        modalities = [f"modality = {quote(modality)}" for modality in query.groups]
         conditions = [all_of(request.where, modality) for modality in modalities]
-        asked = max(_CANDIDATES, _WIDER * request.k)
+        asked = max(least, _WIDER * request.k)
     found: list[_Scored] = []
     for condition in conditions:
         table = _lance_search(store, query, condition, exact=False).limit(asked).to_arrow()
-        found += _score(table, query, request.means)
+        found += _score(table, query)
     return sorted(found, key=lambda row: row.rank)[: request.k]
 
 
-def _lance_search(store: Store, query: Vectors, where: str | None, *, exact: bool) -> Any:
+def _lance_search(store: Store, query: Queries, where: str | None, *, exact: bool) -> Any:
     """Build LanceDB's search, which yet has no limit."""
-    search = store.rows.search(query, vector_column_name="vector").distance_type(METRIC)
-    search = search.bypass_vector_index() if exact else search_approximately(search)
+    search = store.rows.search(query.for_lance(), vector_column_name="vector").distance_type(METRIC)
+    search = search.bypass_vector_index() if exact else search_approximately(search, many=query.many)
     if where is not None:
         # 0 lets LanceDB search ever more partitions where the condition leaves few rows in the first ones.
         search = search if exact else search.maximum_nprobes(0)
@@ -167,36 +162,38 @@ def _lance_search(store: Store, query: Vectors, where: str | None, *, exact: boo
     return search.select(["key", "modality", *store.metadata_names, "vector", "_distance"])
 
 
-def _score(table: Any, query: Vectors, means: Means | None) -> list[_Scored]:
+def _score(table: Any, query: Queries) -> list[_Scored]:
     """Score the rows of a table that LanceDB found, best first."""
     if not table.num_rows:
         return []
     table = table.combine_chunks()
-    scores = cosines(query[None], _row_vectors(table, means))[0].tolist()
+    scores = query.score(query.read(table))[0].tolist()
     keys, modalities = table.column("key").to_pylist(), table.column("modality").to_pylist()
     scored = map(_Scored, keys, scores, modalities, metadata_of(table))
     return sorted(scored, key=lambda row: row.rank)
 
 
-def _search_by_pass(store: Store, request: SearchRequest, queries: Vectors) -> list[list[_Scored]]:
-    """Find the best rows of queries `[q, dim]` by scoring all rows, for so many queries at once."""
+def _search_by_pass(store: Store, request: SearchRequest, queries: Queries) -> list[list[_Scored]]:
+    """Find the best rows of queries by scoring all rows, for so many queries at once."""
     found: list[list[_Scored]] = []
     for start in range(0, len(queries), _QUERIES):
-        found += _pass_over(store, request, queries[start : start + _QUERIES])
+        block = range(start, min(start + _QUERIES, len(queries)))
+        found += _pass_over(store, request, queries.pick(list(block)))
     return found
 
 
-def _pass_over(store: Store, request: SearchRequest, queries: Vectors) -> list[list[_Scored]]:
+def _pass_over(store: Store, request: SearchRequest, queries: Queries) -> list[list[_Scored]]:
     """Score all rows, so many at once, and keep each query's best, and one more to see a tie at the end."""
     import pyarrow as pa
 
     keys: list[Any] = []
-    nearest = Nearest(queries, request.k + 1)
-    for batch in _scan(store, request.where, ["key", "modality", "vector"]):
+    nearest = queries.nearest(request.k + 1)
+    for batch in _scan(store, request.where, ["key", "modality", "vector"], queries.scanned):
         keys.append(batch.column("key"))
-        nearest.add(_row_vectors(batch, request.means))
-    names = pa.chunked_array(keys, pa.string()).take(pa.array(nearest.places.ravel())).to_pylist()
-    best = np.array(names, object).reshape(nearest.places.shape)
+        nearest.add(queries.read(batch))
+    places = nearest.places
+    names = pa.chunked_array(keys, pa.string()).take(pa.array(places.ravel())).to_pylist()
+    best = np.array(names, object).reshape(places.shape)
     scored = [
         dict(zip(row, scores, strict=True))
         for row, scores in zip(best.tolist(), nearest.scores.tolist(), strict=True)
@@ -207,7 +204,7 @@ def _pass_over(store: Store, request: SearchRequest, queries: Vectors) -> list[l
 
 
 def _add_ties(
-    store: Store, request: SearchRequest, queries: Vectors, scored: Sequence[dict[str, float]]
+    store: Store, request: SearchRequest, queries: Queries, scored: Sequence[dict[str, float]]
 ) -> None:
     """Add, by another pass, all rows whose score is that of a query's k-th row.
 
@@ -223,9 +220,10 @@ def _add_ties(
     if not bars:
         return
     lines = list(bars)
+    tied = queries.pick(lines)
     heights = np.array([bars[line] for line in lines], np.float32)[:, None]
-    for batch in _scan(store, request.where, ["key", "modality", "vector"]):
-        scores = cosines(queries[lines], _row_vectors(batch, request.means))  # [lines, rows]
+    for batch in _scan(store, request.where, ["key", "modality", "vector"], queries.scanned):
+        scores = tied.score(tied.read(batch))  # [lines, rows]
         keys = batch.column("key")
         for line, place in zip(*np.nonzero(scores == heights), strict=True):
             scored[lines[line]][keys[int(place)].as_py()] = float(scores[line, place])
@@ -244,27 +242,10 @@ def _look_up(store: Store, chosen: Sequence[Sequence[tuple[str, float]]]) -> lis
     return [[_Scored(key, score, *known[key]) for key, score in row if key in known] for row in chosen]
 
 
-def _scan(store: Store, where: str | None, names: Sequence[str]) -> Iterator[Any]:
-    """Iterate over these columns of the rows that meet a condition, a batch of rows at a time."""
+def _scan(store: Store, where: str | None, names: Sequence[str], count: int = _SCANNED) -> Iterator[Any]:
+    """Iterate over these columns of the rows that meet a condition, `count` rows at a time."""
     search = store.rows.search()
     if where is not None:
         search = search.where(where)
     with suppress(StopIteration):  # which LanceDB lets through, and a generator may not raise
-        yield from search.select(list(names)).to_batches(_SCANNED)
-
-
-def _row_vectors(batch: Any, means: Means | None) -> Vectors:
-    """The vectors `[n, dim]` of a batch of rows, centred where there are means."""
-    vectors = vectors_of(batch.column("vector"))
-    if means is None:
-        return vectors
-    modalities = np.array(batch.column("modality").to_pylist(), dtype=object)
-    centred = vectors.copy()
-    for modality in set(modalities.tolist()) & means.keys():
-        centred[modalities == modality] -= means[modality]
-    return scale_to_unit(centred)
-
-
-def _center_queries(request: SearchRequest) -> Vectors:
-    mean = (request.means or {}).get(request.modality)
-    return request.vectors if mean is None else scale_to_unit(request.vectors - mean)
+        yield from search.select(list(names)).to_batches(count)

@@ -10,11 +10,12 @@ from typing import Any
 
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import StoreError
-from .ann import FROM_ROWS, count_covered, method
+from .ann import FROM_ITEMS, FROM_ROWS, count_covered, method
 from .columns import OWN, Owner, metadata_names
 from .conditions import check_condition, misread
 from .lance import lance_message, require_threads
 from .latest import CommitMark
+from .layout import Layout
 from .locking import WriteLock
 from .sql import all_of, quote
 from .tables import SCANNED, Tables
@@ -38,9 +39,14 @@ class Store:
         self._modalities: tuple[CommitMark | None, tuple[str, ...]] = (None, ())
 
     @property
-    def owner(self) -> Owner | None:
+    def owner(self) -> Owner:
         """The index that the tables belong to."""
         return self.tables.owner
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the rows' vectors."""
+        return self.owner.layout
 
     @property
     def rows(self) -> Any:
@@ -83,7 +89,8 @@ class Store:
         """Compact once searching the rows that no approximate index covers takes long."""
         # The hashes in memory are counted first, since that costs nothing. Those of deleted keys are among
         # them, so that there may be fewer rows, but not more.
-        if len(self.tables.key_hashes) >= FROM_ROWS and self.count() - self.count_covered() >= FROM_ROWS:
+        least = FROM_ITEMS if self.layout.many else FROM_ROWS
+        if len(self.tables.key_hashes) >= least and self.count() - self.count_covered() >= least:
             with self.writing() as writer:
                 writer.compact()
 

@@ -55,13 +55,14 @@ class Tables:
                 latest.refresh()
             owners = {owner_of(latest.schema) for latest in (self.rows, self.failures)}
             names = self.rows.schema.names[: len(OWN)]
-        self.owner = owners.pop()
-        if owners or self.owner is None or names != list(OWN):
+        owner = owners.pop()
+        if owners or owner is None or names != list(OWN):
             raise StoreError(
                 f"the tables aren't those of one index of format {FORMAT}",
                 culprit=str(folder),
                 remedy=_OTHER,
             )
+        self.owner: Owner = owner
         if self.owner.space != space:
             raise StoreError(
                 f"the index's tables hold vectors of the space with the fingerprint {self.owner.space}, "
@@ -111,9 +112,8 @@ class Tables:
                 self.key_hashes.add(batch.column("key").to_pylist())
 
 
-def make_tables(folder: Path, dim: int, space: str) -> None:
-    """Make empty tables in a folder, for vectors `[n, dim]` of the space with this fingerprint."""
-    owner = Owner.new(space)
+def make_tables(folder: Path, dim: int, owner: Owner) -> None:
+    """Make empty tables in a folder, for vectors of this width."""
     with as_store_errors(folder, "written"):
         database = connect(folder)
         database.create_table(ROWS, schema=row_schema(dim, owner))

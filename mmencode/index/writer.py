@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from ..embeddings.array_types import Vectors
+from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import ClosedError, InputError
 from .ann import build
-from .columns import failure_schema, new_columns, vector_column
+from .columns import failure_schema, new_columns
 from .lance import as_store_errors
 from .latest import LatestTable
 from .pending import NewRows, Pending
@@ -36,7 +37,7 @@ class Writer:
         """Give the right to write back."""
         self._held = None
 
-    def put_rows(self, rows: NewRows, vectors: Vectors) -> int:
+    def put_rows(self, rows: NewRows, embeddings: Embeddings | MultiEmbeddings) -> int:
         """Write rows in one commit, in place of those with the same keys; return how many were replaced.
 
         Failures of their keys are deleted then. Raises TypeError and ValueError for metadata that no column
@@ -45,8 +46,9 @@ class Writer:
         for key, row in self._tables.look_up(rows.keys)[0].items():
             if row.modality != rows.modality:
                 raise another_modality(*map(unescape_surrogates, (key, row.modality, rows.modality)))
+        vectors = self._tables.owner.layout.column(embeddings)
         schema, columns = self._add_columns(rows)
-        replaced = self._put(_table({**columns, "vector": vector_column(vectors)}, schema), rows.keys)
+        replaced = self._put(_table({**columns, "vector": vectors}, schema), rows.keys)
         self.delete_failures(rows.keys)
         return replaced
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..embeddings.embeddings import Embeddings
+from ..embeddings.multi import MultiEmbeddings
 from .clusters import cluster
 from .groups import Grouping, group_labels, group_values
 from .layout import Layout, LayoutMethod, centre_modalities, lay_out
@@ -19,7 +20,7 @@ class SurveyRows(Protocol):
     """Rows with their modalities and metadata, such as those of `mmencode.Index.rows`."""
 
     @property
-    def embeddings(self) -> Embeddings:
+    def embeddings(self) -> Embeddings | MultiEmbeddings:
         """The vectors of the rows, with their keys."""
 
     @property
@@ -50,7 +51,7 @@ class Survey:
 class PlainRows:
     """Rows made of Embeddings: all of one modality, and without metadata."""
 
-    embeddings: Embeddings
+    embeddings: Embeddings | MultiEmbeddings
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -80,7 +81,8 @@ def survey(
     ValueError for no rows, and for a column that no row has.
     """
     rows = PlainRows(rows) if isinstance(rows, Embeddings) else rows
-    embeddings, modalities = rows.embeddings, rows.modalities
+    given, modalities = rows.embeddings, rows.modalities
+    embeddings = given if isinstance(given, Embeddings) else given.mean()
     if not len(embeddings):
         raise ValueError("there are no rows to draw: add some first")
     _require_columns(by, rows)

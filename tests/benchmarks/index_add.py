@@ -20,7 +20,7 @@ from common import machine, table, timed
 
 import mmencode
 from mmencode import Embeddings, Index, Space
-from mmencode.index.columns import Owner, row_schema, vector_column
+from mmencode.index.columns import Owner, row_schema
 
 
 class Adding:
@@ -61,8 +61,9 @@ class Adding:
 
 
 def _rows(batch: Embeddings) -> pa.Table:
-    count, schema = len(batch), row_schema(batch.dim, Owner.new("none"))
-    columns = [pa.array(batch.keys), pa.array(["image"] * count), vector_column(batch.vectors)]
+    count, owner = len(batch), Owner.new("none")
+    schema = row_schema(batch.dim, owner)
+    columns = [pa.array(batch.keys), pa.array(["image"] * count), owner.layout.column(batch)]
     return pa.table([*columns, *(pa.nulls(count, field.type) for field in list(schema)[3:])], schema=schema)
 
 

@@ -199,7 +199,7 @@ def test_what_is_being_written_never_ends_up_in_an_index_that_takes_the_place_me
     replaced = pytest.raises(StoreError, match="replaced by another one")
     with replaced, index._store.writing() as writer:
         overtake(index, tmp_path)
-        writer.put_rows(NewRows(["old b"], "image"), vectors("old b").vectors)
+        writer.put_rows(NewRows(["old b"], "image"), vectors("old b"))
     with Index.open(index.path, space=space) as new:
         assert new.rows().embeddings.keys == ("new a",)
 

@@ -225,9 +225,9 @@ def test_closed_index_says_so(index):
 
 def test_a_writer_can_write_within_its_block_only(index, vectors):
     with index._store.writing() as writer:
-        assert writer.put_rows(NewRows(["a"], "image"), vectors("a").vectors) == 0
+        assert writer.put_rows(NewRows(["a"], "image"), vectors("a")) == 0
     for use in (
-        lambda: writer.put_rows(NewRows(["b"], "image"), vectors("b").vectors),
+        lambda: writer.put_rows(NewRows(["b"], "image"), vectors("b")),
         lambda: writer.delete_rows(["a"]),
         writer.compact,
     ):
