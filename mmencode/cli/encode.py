@@ -10,6 +10,7 @@ import typer
 from . import output
 from .failures import as_documents, blame_usage, report, require_some
 from .items import gather
+from .late import Pool, encode_items
 from .options import Device, FollowLinks, Json, Limit, ListFile, SpaceName, Trusted, open_space
 
 
@@ -39,6 +40,7 @@ def encode(
     ] = Path("vectors.safetensors"),
     file: ListFile = None,
     follow_links: FollowLinks = False,
+    pool: Pool = None,
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
@@ -48,7 +50,8 @@ def encode(
     """Write the vectors of items to a file.
 
     The file also holds the identity of the space, and the item of each row. mmencode.Embeddings.load reads
-    it. Items that can't be encoded have no row.
+    it, or mmencode.MultiEmbeddings.load if the space gives many vectors for each item. Items that can't be
+    encoded have no row.
 
     \b
     Example: mmencode encode image photos/ -o photos.safetensors
@@ -56,7 +59,7 @@ def encode(
     _check_out(out)
     found = gather(modality, items or [], file, follow_links=follow_links, limit=limit)
     opened = open_space(space, device, limit, trust)
-    vectors = opened.encode(modality, found.batch, on_error="skip", progress=True)
+    vectors = encode_items(opened, modality, found.batch, pool)
     failed = [*found.errors, *vectors.errors]
     require_some(len(vectors), failed)
     keyed = vectors.with_keys(found.batch)
@@ -67,6 +70,7 @@ def encode(
                 "space": vectors.space,
                 "modality": modality,
                 "dim": vectors.dim,
+                "count": len(vectors.vectors),
                 "vectors": str(out),
                 "rows": list(keyed.keys or ()),
                 "failed": as_documents(failed),
@@ -74,8 +78,9 @@ def encode(
             }
         )
     else:
-        rows = [(str(out), str(len(vectors)), str(vectors.dim))]
-        output.table(output.Table("Written", ("file", "rows", "dim"), rows, numbers=("rows", "dim")))
+        rows = [(str(out), str(len(vectors)), str(len(vectors.vectors)), str(vectors.dim))]
+        columns = ("file", "rows", "vectors", "dim")
+        output.table(output.Table("Written", columns, rows, numbers=columns[1:]))
     report(failed)
 
 

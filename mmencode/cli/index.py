@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from . import output
 from .failures import CommandGroup, blame_usage
 from .items import note_left_out
+from .late import Pool, Precision, Precisions, create_index, require_settings
 from .options import Device, FollowLinks, Json, Limit, SpaceName, Trusted, open_space, parse_limits
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ def add(
     modality: Modality = None,
     retry: Retry = False,
     follow_links: FollowLinks = False,
+    pool: Pool = None,
+    precision: Precisions = None,
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
@@ -70,7 +74,7 @@ def add(
     \b
     Example: mmencode index add photos.index photos/
     """
-    with _open_or_create(index, space, device, limit, trust) as opened:
+    with _open_or_create(index, space, device, limit, trust, pool, precision) as opened:
         _fill(opened, folders, modality, missing="keep", follow_links=follow_links, retry=retry, json=json)
 
 
@@ -140,6 +144,7 @@ def info(index: IndexPath, json: Json = False) -> None:
         "space": card.id,
         "dim": card.dim,
         "rows": dict(state.rows),
+        "vectors": state.layout.describe(),
         "failures": state.failures,
         "bytes": state.bytes,
         "search": state.method or "exact",
@@ -161,19 +166,27 @@ def _open(path: Path, device: str, limit: list[str] | None = None, trust: bool =
 
 
 def _open_or_create(
-    path: Path, space: str | None, device: str, limit: list[str] | None, trust: bool
+    path: Path,
+    space: str | None,
+    device: str,
+    limit: list[str] | None,
+    trust: bool,
+    pool: int | None,
+    precision: Precision | None,
 ) -> Index:
     """Open the index, or create it if it doesn't exist; an existing one must be of the named space."""
     from ..index import Index
 
-    if path.exists():
-        if space is None:
-            return _open(path, device, limit, trust)
-        return Index.open(path, space=open_space(space, device, limit, trust))
-    try:
-        return Index.create(path, open_space(space, device, limit, trust))
-    except FileExistsError:  # another process has created it since `path.exists()`
-        return _open(path, device, limit, trust)
+    if not path.exists():
+        with suppress(FileExistsError):  # another process has created it since `path.exists()`
+            return create_index(path, open_space(space, device, limit, trust), pool, precision)
+        space = None
+    if space is None:
+        opened = _open(path, device, limit, trust)
+    else:
+        opened = Index.open(path, space=open_space(space, device, limit, trust))
+    require_settings(opened, pool, precision)
+    return opened
 
 
 def _fill(

@@ -8,10 +8,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from ..errors import InputError, MmencodeError
 from ..plugins.spec import IMAGE
 from .failures import blame_usage, require_some
 from .items import gather
+from .late import encode_items, gives_many, require_pool
 from .options import open_space
 from .queries import WeightedQuery
 
@@ -39,7 +42,7 @@ class SearchResult:
     """The matches of one search, best first, with the space and the items that couldn't be searched.
 
     `searched` is the number of rows that were compared, or None where a condition selected them. `left_out`
-    counts the files of a folder that weren't read, by reason.
+    counts the files of a folder that weren't read, by reason; `many` says that MaxSim compared many vectors.
     """
 
     space: str
@@ -47,6 +50,14 @@ class SearchResult:
     matches: Sequence[Match]
     failed: Sequence[InputError] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    many: bool = False
+
+    @property
+    def meaning(self) -> str:
+        """The meaning of the scores, in words."""
+        if self.many:
+            return "sums of the best cosine similarity for each vector of the query"
+        return "cosine similarities"
 
 
 def search_folder(
@@ -60,13 +71,15 @@ def search_folder(
     limit: list[str] | None = None,
     trust: bool = False,
     follow_links: bool = False,
+    pool: int | None = None,
 ) -> SearchResult:
     """Encode the folder's files of one modality, images by default, and rank them for the query."""
     modality = modality or IMAGE
     files = gather(modality, [str(folder)], follow_links=follow_links, limit=limit)
     opened = open_space(space, device, limit, trust)
+    require_pool(opened, pool)
     asked = query.encode(opened)
-    corpus = opened.encode(modality, files.batch, on_error="skip", progress=True)
+    corpus = encode_items(opened, modality, files.batch, pool)
     failed = [*files.errors, *corpus.errors]
     require_some(len(corpus), failed)
     best = opened.search(asked, corpus, k)
@@ -74,7 +87,8 @@ def search_folder(
         Match(files.batch[position], modality, score)
         for position, score in zip(best.positions[0].tolist(), best.scores[0].tolist(), strict=True)
     ]
-    return SearchResult(opened.id, len(corpus), matches, failed, files.left_out)
+    many = gives_many(opened)
+    return SearchResult(opened.id, len(corpus), matches, failed, files.left_out, many)
 
 
 def search_index(
@@ -87,12 +101,18 @@ def search_index(
             remedy="fill the index first with `mmencode index add`",
         )
     asked = query.encode(index.space)
+    many = gives_many(index.space)
+    if centred and many:
+        raise typer.BadParameter(
+            "the rows of this index have many vectors each, which have no mean: leave it out",
+            param_hint="--centred",
+        )
     with blame_usage("--where"):
         hits = index.search_embeddings(asked, k, where=where, among=modality, centred=centred)[0]
     rows = index.state().rows
     searched = rows.get(modality, 0) if modality else sum(rows.values())
     matches = [Match(hit.key, hit.modality, hit.score, hit.metadata) for hit in hits]
-    return SearchResult(index.card.id, None if where else searched, matches)
+    return SearchResult(index.card.id, None if where else searched, matches, many=many)
 
 
 def plain(value: Any) -> Any:

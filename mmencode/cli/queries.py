@@ -13,9 +13,11 @@ from ..plugins.composites import INTERLEAVED, join_parts, parts_of
 from ..plugins.modalities import all_modalities, find_modality
 from ..plugins.spec import AUDIO, IMAGE, QUERY, TEXT
 from .failures import blame_usage
+from .late import encode_query, gives_many
 
 if TYPE_CHECKING:
     from ..embeddings.embeddings import Embeddings
+    from ..embeddings.multi import MultiEmbeddings
     from ..spaces.space import Space
 
 WITHOUT = "without"
@@ -97,8 +99,10 @@ class WeightedQuery:
         """Whether the query is a single term whose weight can't change the ranking."""
         return len(self.terms) == 1 and self.terms[0].weight > 0
 
-    def encode(self, space: Space) -> Embeddings:
+    def encode(self, space: Space) -> Embeddings | MultiEmbeddings:
         """Encode the terms into one vector; wrong usage where they cancel each other out.
+
+        Into many vectors where the space gives these, of one term.
 
         Likewise where the query is fused, and the space takes no items of these parts.
         """
@@ -109,6 +113,8 @@ class WeightedQuery:
             without = [(pair, weight) for pair, weight in zip(pairs, weights, strict=True) if weight < 0]
             pairs = [_fuse(space, parts), *(pair for pair, _ in without)]
             weights = [1.0, *(weight for _, weight in without)]
+        if gives_many(space):
+            return encode_query(space, pairs, weights)
         modalities = {modality for modality, _ in pairs}
         if len(modalities) > 1:
             vectors = space.encode_mixed(pairs, role=QUERY)

@@ -13,6 +13,7 @@ from ..plugins.modalities import find_modality
 from ..plugins.spec import TEXT
 from . import output, queries
 from .failures import as_documents, report
+from .late import Pool
 from .matches import Match, SearchResult, search_folder, search_index
 from .options import (
     Device,
@@ -77,6 +78,7 @@ def search(
         ),
     ] = None,
     follow_links: FollowLinks = False,
+    pool: Pool = None,
     space: SpaceName = None,
     device: Device = "auto",
     limit: Limit = None,
@@ -87,7 +89,8 @@ def search(
 
     A text and an example are parts of one item where an encoder of the space takes such items, and with
     --weight they become one query vector, their weighted sum. The files of a folder are encoded on each call;
-    an index holds their vectors, so that only the query is encoded. Scores are cosine similarities.
+    an index holds their vectors, so that only the query is encoded. Scores are cosine similarities; if the
+    space gives many vectors for each item, sums of the best for each vector of the query.
 
     \b
     Example: mmencode search photos/ "a red car" -k 5
@@ -101,7 +104,7 @@ def search(
     require_folder_of(html, "--html")
     limits = parse_limits(limit)
     if Index.is_index(path):
-        _require_no_folder_options(space, follow_links)
+        _require_no_folder_options(space, follow_links, pool)
         with Index.open(path, device=device, limits=limits, trust="names" if trust else None) as index:
             found = search_index(index, asked, k, modality=modality, where=where, centred=centred)
     else:
@@ -116,6 +119,7 @@ def search(
             limit=limit,
             trust=trust,
             follow_links=follow_links,
+            pool=pool,
         )
     if html is not None:
         _write_page(html, asked, found, limits)
@@ -127,10 +131,14 @@ def search(
     report(found.failed)
 
 
-def _require_no_folder_options(space: str | None, follow_links: bool) -> None:
+def _require_no_folder_options(space: str | None, follow_links: bool, pool: int | None) -> None:
     """Refuse options about encoding a folder, since the rows of an index are encoded already."""
     if space is not None:
         raise typer.BadParameter("an index belongs to one space: leave out --space", param_hint="--space")
+    if pool is not None:
+        raise typer.BadParameter(
+            "it is for a folder, or for the `mmencode index add` that creates an index", param_hint="--pool"
+        )
     if follow_links:
         raise typer.BadParameter(
             "it is for a folder: pass it to `mmencode index add`, which fills an index",
@@ -217,7 +225,7 @@ def _list_words(matches: Sequence[Match], limits: Limits) -> list[str]:
 
 def _about(found: SearchResult) -> str:
     among = "the rows that meet the condition" if found.searched is None else str(found.searched)
-    return f"The {len(found.matches)} nearest of {among}. The numbers are cosine similarities."
+    return f"The {len(found.matches)} nearest of {among}. The numbers are {found.meaning}."
 
 
 def _notes(found: SearchResult) -> list[str]:
