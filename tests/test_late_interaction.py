@@ -232,7 +232,8 @@ def _with_probes(space):
 
     from mmencode.spaces.verification import encode_probes
 
-    return replace(space.card, probes=encode_probes(space._encode_singly, space.specs.values()))
+    probes = encode_probes(space._encode_singly, space.specs.values(), space.limits.wait)
+    return replace(space.card, probes=probes)
 
 
 def test_a_match_of_a_token_is_found_that_a_single_vector_misses(late):
