@@ -29,6 +29,11 @@ class TestColbert(Late, EncoderConformance):
     __test__ = True
 
 
+class TestQuery(Late, EncoderConformance):
+    __test__ = True
+    family, make = "late-query/", staticmethod(lambda folder: tiny_late.colbert(folder, query_maxlen=60))
+
+
 class TestColPali(Late, EncoderConformance):
     __test__ = True
     family, make = "late-image/", staticmethod(tiny_pages.colpali)
@@ -37,6 +42,11 @@ class TestColPali(Late, EncoderConformance):
 class TestPylate(Late, MultiChecks):
     __test__ = True
     make = staticmethod(tiny_late.pylate)
+
+
+class TestColQwen2Query(Late, MultiChecks):
+    __test__ = True
+    family, make = "late-query/", staticmethod(tiny_pages.colqwen2)
 
 
 class TestColQwen2(Late, MultiChecks):

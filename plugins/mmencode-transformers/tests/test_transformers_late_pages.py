@@ -105,3 +105,14 @@ def test_checkpoints_that_sentence_transformers_saved_equal_the_library(folders,
     assert_equal(space.encode_multi("text", QUERIES), reference.encode_query(QUERIES, convert_to_numpy=True))
     pages = reference.encode_document(tiny_pages.pages(), convert_to_numpy=True)
     assert_equal(space.encode_multi("image", tiny_pages.pages()), pages)
+
+
+def test_pages_of_documents_join_the_space(folders, load):
+    documents = pytest.importorskip("mmencode_documents", reason="it declares pages")
+    plain = load(f"transformers/late/{folders['colpali']}")
+    space = documents.join_pages(plain)
+    image = tiny_pages.pages()[0]
+    np.testing.assert_array_equal(
+        space.encode_multi("page", [image]).vectors, plain.encode_multi("image", [image]).vectors
+    )
+    assert space.id == plain.id
