@@ -32,7 +32,8 @@ def join_encoders(members: Members, name: str, encoders: Mapping[str, Given]) ->
 
     Both share the encoders that are loaded. Raises as `Space.join`.
     """
-    require_space_name(name)
+    if name != members.name:  # a family's member may be called by the path of its checkpoint
+        require_space_name(name)
     for modality, (spec, projection) in encoders.items():
         _require_joinable(members, modality, spec, projection)
     kept = {modality: spec for modality, spec in members.specs.items() if modality not in encoders}

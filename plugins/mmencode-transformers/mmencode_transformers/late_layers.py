@@ -117,7 +117,7 @@ def _cluster(rows: Tensor, wanted: int) -> Tensor:
     distances = (1 - rows @ rows.T).clamp_(0, 2).numpy()
     tree = linkage(squareform(distances, checks=False), method="ward")
     labels = torch.from_numpy(fcluster(tree, t=wanted, criterion="maxclust")).long()
-    found: Tensor = labels.unique(return_inverse=True)[1]  # ties may leave numbers out
+    found: Tensor = torch.unique(labels, return_inverse=True)[1]  # ties may leave numbers out
     return found
 
 
