@@ -83,6 +83,13 @@ PLUGINS = [
         beside=("mmencode-offline",),
         optional=("evaluation",),
     ),
+    Plugin(
+        "mmencode-video",
+        "video/mean/*",
+        ("text", "video"),
+        tests=("transformers", "hypothesis"),
+        optional=("checkpoints", "texts", "xclip", "vjepa2", "videoprism"),
+    ),
 ]
 
 

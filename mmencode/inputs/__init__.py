@@ -8,7 +8,7 @@ from __future__ import annotations
 from .limits import Limits
 from .parts import list_parts, split_part
 from .reading import Reader, reader
-from .source import read_bytes
+from .source import open_source, read_bytes
 from .waveform import Waveform
 
-__all__ = ["Limits", "Reader", "Waveform", "list_parts", "read_bytes", "reader", "split_part"]
+__all__ = ["Limits", "Reader", "Waveform", "list_parts", "open_source", "read_bytes", "reader", "split_part"]

@@ -6,9 +6,9 @@ import inspect
 import os
 import re
 import stat
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import PurePath
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import InputError
 from ..errors.causes import describe_error, fault_of, message_of
@@ -114,12 +114,39 @@ def read_bytes(item: Any, limits: Limits) -> bytes:
     else:
         content = _read_file(item, source, limits)
     if not content:
-        raise InputError("it is empty: 0 bytes", source=source, remedy="leave it out or write it again")
+        raise _empty_error(source)
     return content
+
+
+def open_source(item: Any, limits: Limits) -> BinaryIO:
+    """Open the encoded bytes of a path, byte string or binary file object, to be read and sought in.
+
+    A path isn't read into memory, so that a reader may look at parts of a large file; close it afterwards.
+    Raises InputError as `read_bytes` does.
+    """
+    if not isinstance(item, (str, os.PathLike)):
+        return BytesIO(read_bytes(item, limits))
+    source = describe(item)
+    file = _open_path(os.fsdecode(item), source, limits)
+    if not os.fstat(file.fileno()).st_size:
+        file.close()
+        raise _empty_error(source)
+    return file
 
 
 def _read_path(item: str | os.PathLike[str], source: str, limits: Limits) -> bytes:
     path = os.fsdecode(item)
+    with _open_path(path, source, limits) as file:
+        try:
+            return _read_all(file.read, source, limits)
+        except InputError:
+            raise
+        except (OSError, ValueError) as cause:
+            raise _opening_error(path, cause, source) from cause
+
+
+def _open_path(path: str, source: str, limits: Limits) -> FileIO:
+    """Open a regular file of at most `limits.bytes`; InputError for anything else."""
     if _URL.match(path):
         raise InputError(
             "a string is a path, and this looks like a URL; mmencode fetches nothing",
@@ -128,13 +155,17 @@ def _read_path(item: str | os.PathLike[str], source: str, limits: Limits) -> byt
         )
     try:
         _require_file(os.stat(path), source, limits)  # before it is opened, which has effects on some devices
-        with open(os.open(path, _OPENING), "rb", buffering=0) as file:
-            _require_file(os.fstat(file.fileno()), source, limits)  # it may have been replaced meanwhile
-            return _read_all(file.read, source, limits)
+        file = open(os.open(path, _OPENING), "rb", buffering=0)  # noqa: SIM115
     except InputError:
         raise
     except (OSError, ValueError) as cause:
         raise _opening_error(path, cause, source) from cause
+    try:
+        _require_file(os.fstat(file.fileno()), source, limits)  # it may have been replaced meanwhile
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _require_file(state: os.stat_result, source: str, limits: Limits) -> None:
@@ -245,6 +276,10 @@ def _read_piece(read: Any, source: str) -> bytes:
         source=source,
         remedy='open the file in binary mode: open(path, "rb")',
     )
+
+
+def _empty_error(source: str) -> InputError:
+    return InputError("it is empty: 0 bytes", source=source, remedy="leave it out or write it again")
 
 
 def _size_error(source: str, limits: Limits, size: int | None = None) -> InputError:

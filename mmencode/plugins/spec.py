@@ -25,6 +25,7 @@ _WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
 _TUPLES = ("aliases", "requires", "parts")
 _OTHERS = {*_TUPLES, "weights", "dim", "bf16_cosine", "identity", "shared", "instructed"}
 _NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
+_SPACE = re.compile(r"(?=.{1,4096}$)[A-Za-z0-9][A-Za-z0-9._-]*(/.+)?", re.DOTALL)  # a member's name, too
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _RESOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-][\w.-]*(/[\w-][\w.-]*)*")
@@ -275,7 +276,7 @@ def _require_modality(spec: EncoderSpec) -> None:
 
 def _require_joiner(spec: EncoderSpec) -> None:
     """Raise SpecError for an encoder that joins no space, or that also claims one."""
-    named = _NAME.fullmatch(spec.joins) and not spec.joins.endswith("/*")
+    named = _SPACE.fullmatch(spec.joins) and not spec.joins.endswith("/*")
     _require(named, spec, "joins", "the name of a space, such as 'offline', or of a family's member")
     _require(not spec.is_family, spec, "joins", '"" for a family')
     for field in ("space", "aliases", "card"):
