@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf, isfinite
 from typing import Any, TypeVar
@@ -32,6 +32,8 @@ class TowerCard:
     depend on the place, so it isn't part of the fingerprint. For any other encoder, `encoder` is the whole
     name.
 
+    Its vectors may be cut to one of the `widths`, which no number depends on either.
+
     One with a `role` is the queries' side of its modality, beside that of the documents or alone; the
     `instruction` is the caller's, and goes into the prompt of its items.
 
@@ -45,6 +47,7 @@ class TowerCard:
     place: str = ""
     role: str = ""
     instruction: str = ""
+    widths: tuple[int, ...] = ()
     joined: bool = False
     report: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -64,8 +67,11 @@ class TowerCard:
         return self.encoder.removesuffix("*") + self.place if self.place else self.encoder
 
 
-def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
-    """Make the card of an encoder from its spec and its identity, computed or declared."""
+def tower_card(spec: EncoderSpec, identity: Identity, widths: Sequence[int] | None = None) -> TowerCard:
+    """Make the card of an encoder from its spec and its identity, computed or declared.
+
+    `widths` that were found in place of those that the spec declares are given.
+    """
     encoder, place = spec.name, ""
     if spec.variant and identity.architecture:
         encoder, place = spec.name.removesuffix(spec.variant) + "*", with_absolute_path(spec.variant)
@@ -76,6 +82,7 @@ def tower_card(spec: EncoderSpec, identity: Identity) -> TowerCard:
         place=place,
         role=spec.role,
         instruction=spec.instruction,
+        widths=spec.widths if widths is None else tuple(widths),
     )
 
 
@@ -132,6 +139,7 @@ class SpaceCard:
             tower.key: _facts(tower) for tower in towers if not tower.joined and tower.key not in frame
         }
         places = {tower.key: tower.place for tower in towers if tower.place}
+        widths = {tower.key: list(tower.widths) for tower in towers if tower.widths}
         return {
             "format": FORMAT,
             "name": self.name,
@@ -142,6 +150,7 @@ class SpaceCard:
             **({"queries": queries} if queries else {}),
             **({"joined": joined} if joined else {}),
             **({"places": places} if places else {}),
+            **({"widths": widths} if widths else {}),
             "probes": {
                 modality: [list(row) for row in rows] for modality, rows in sorted(self.probes.items())
             },
@@ -150,7 +159,7 @@ class SpaceCard:
     @property
     def fingerprint(self) -> str:
         """The digest of the card's frame and settings, without name, places and probes, in 64 digits."""
-        unhashed = ("name", "queries", "joined", "places", "probes")
+        unhashed = ("name", "queries", "joined", "places", "widths", "probes")
         return json_digest({key: value for key, value in self.to_dict().items() if key not in unhashed})
 
     @property
@@ -163,6 +172,8 @@ class SpaceCard:
         for tower in sorted(self.towers, key=lambda tower: tower.key):
             side = ", of queries" if tower.role else ""
             lines.append(f"  {tower.key}: {tower.name}{side}{', which joined' if tower.joined else ''}")
+            if tower.widths:
+                lines.append(f"    {'widths':13} {', '.join(map(str, tower.widths))}")
             if tower.instruction:
                 lines.append(f"    {'instruction':13} {tower.instruction}")
             lines += [f"    {'measured':13} {said}" for said in _describe_report(tower.report)]
@@ -198,14 +209,21 @@ def card_from_dict(content: Mapping[str, Any]) -> SpaceCard:
     queries = _read_others("queries", content.get("queries", {}), towers)
     joined = _read_others("joined", content.get("joined", {}), {**towers, **queries})
     places = _read_places(content.get("places", {}), {**towers, **queries, **joined})
+    widths = _read_widths(content.get("widths", {}), {**towers, **queries, **joined})
     card = SpaceCard(
         name=_read_field(content, "name", str),
         dim=_read_field(content, "dim", int),
         normalisation=_read_field(content, "normalisation", str),
         inputs=_read_field(content, "inputs", int),
-        towers=(
-            *(_read_tower(name, facts, places.get(name, "")) for name, facts in (towers | queries).items()),
-            *(_read_joiner(name, facts, places.get(name, "")) for name, facts in joined.items()),
+        towers=tuple(
+            replace(tower, widths=widths.get(tower.key, ()))
+            for tower in (
+                *(
+                    _read_tower(name, facts, places.get(name, ""))
+                    for name, facts in (towers | queries).items()
+                ),
+                *(_read_joiner(name, facts, places.get(name, "")) for name, facts in joined.items()),
+            )
         ),
         probes={
             modality: tuple(tuple(row) for row in _read_probes(modality, rows))
@@ -287,6 +305,14 @@ def _read_places(content: Any, towers: Mapping[str, Any]) -> dict[str, str]:
     if unknown := content.keys() - towers.keys():
         raise ValueError(f"it has places of {', '.join(sorted(unknown))}, and no such tower")
     return content
+
+
+def _read_widths(content: Any, towers: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    lists = content.values() if type(content) is dict and content.keys() <= towers.keys() else [None]
+    for found in lists:
+        if type(found) is not list or not all(type(width) is int and width > 0 for width in found):
+            raise ValueError(f"'widths' is {content!r:.100}, and should say widths of vectors, by modality")
+    return {key: tuple(found) for key, found in content.items()}
 
 
 def _read_probes(modality: str, rows: Any) -> list[list[float]]:

@@ -168,7 +168,7 @@ def test_spec_that_only_says_that_it_is_of_a_space_is_none_of_it(words):
 
 
 def test_projection_into_truncated_vectors_is_refused(words):
-    into = words.encode("text", ["a"]).truncate(4).space
+    into = words.encode("text", ["a"]).truncate(4, force=True).space
     with pytest.raises(SpaceMismatchError, match="first4"):
         compose("mine", {"text": words, "image": ("wide", linear(12, 8, into=into))})
 

@@ -111,56 +111,60 @@ def test_tensor_shares_the_memory_of_the_vectors():
 def test_truncation_keeps_the_direction_of_the_first_numbers(rows, dim, data):
     cut = data.draw(st.integers(1, dim))
     embeddings = make(rows, dim)
-    part = embeddings.truncate(cut)
+    part = embeddings.truncate(cut, force=True)
     lengths = np.linalg.norm(embeddings.vectors[:, :cut], axis=1, keepdims=True)
     np.testing.assert_allclose(part.vectors * lengths, embeddings.vectors[:, :cut], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(part.vectors, axis=1), 1, rtol=1e-6)
 
 
 def test_truncation_carries_all_but_the_space():
-    part = make(5, keys=list("abcde"), positions=np.array([0, 1, 3, 4, 5]), errors=[ERROR]).truncate(2)
+    part = make(5, keys=list("abcde"), positions=np.array([0, 1, 3, 4, 5]), errors=[ERROR]).truncate(
+        2, force=True
+    )
     assert (part.space, part.modality, part.errors) == ("a@1:first2", "text", (ERROR,))
     assert (part.keys, part.positions.tolist()) == (tuple("abcde"), [0, 1, 3, 4, 5])
 
 
 def test_truncations_of_one_space_to_one_width_are_comparable():
-    assert similarity(make().truncate(2), make(seed=1).truncate(2)).shape == (5, 5)
+    assert similarity(make().truncate(2, force=True), make(seed=1).truncate(2, force=True)).shape == (5, 5)
 
 
 @pytest.mark.parametrize(
-    "other", [make(), make().truncate(3), make(space="b@2").truncate(2), make(dim=2)], ids=lambda e: e.space
+    "other",
+    [make(), make().truncate(3, force=True), make(space="b@2").truncate(2, force=True), make(dim=2)],
+    ids=lambda e: e.space,
 )
 def test_truncations_are_comparable_with_nothing_else(other):
     with pytest.raises(SpaceMismatchError, match="a@1:first2"):
-        similarity(make().truncate(2), other)
+        similarity(make().truncate(2, force=True), other)
 
 
 def test_truncating_twice_is_truncating_once():
-    once, twice = make().truncate(2), make().truncate(3).truncate(2)
+    once, twice = make().truncate(2, force=True), make().truncate(3, force=True).truncate(2, force=True)
     assert once.space == twice.space
     np.testing.assert_allclose(once.vectors, twice.vectors, atol=1e-6)
 
 
 def test_all_numbers_are_no_truncation():
     embeddings = make()
-    assert embeddings.truncate(4) is embeddings
+    assert embeddings.truncate(4, force=True) is embeddings
 
 
 @pytest.mark.parametrize("dim", [0, -1, 5, 2.0, True])
 def test_truncation_is_to_a_width_that_there_is(dim):
     with pytest.raises(ValueError, match="from 1 to 4"):
-        make().truncate(dim)
+        make().truncate(dim, force=True)
 
 
 def test_vectors_without_direction_after_truncation_are_refused():
     embeddings = Embeddings(np.eye(3), space="a@1", modality="text")
     with pytest.raises(ValueError, match=r"first 1 numbers of row 1 are all zero.*2 such rows of 3"):
-        embeddings.truncate(1)
+        embeddings.truncate(1, force=True)
 
 
 def test_tiny_first_numbers_have_a_direction():
     embeddings = Embeddings(np.array([[3e-40, 4e-40, 1]]), space="a@1", modality="text")
-    np.testing.assert_allclose(embeddings.truncate(2).vectors, [[0.6, 0.8]], rtol=1e-4)
+    np.testing.assert_allclose(embeddings.truncate(2, force=True).vectors, [[0.6, 0.8]], rtol=1e-4)
 
 
 def test_similarity_is_the_cosine():
@@ -263,4 +267,4 @@ def test_names_and_keys_are_taken_by_place_and_never_from_a_table():
 
 @pytest.mark.parametrize("dim", [np.int64(2), np.uint8(2)])
 def test_widths_of_any_integer_type_are_taken(dim):
-    assert make().truncate(dim).space == "a@1:first2"
+    assert make().truncate(dim, force=True).space == "a@1:first2"

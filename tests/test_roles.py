@@ -14,7 +14,13 @@ import torch
 import mmencode
 from mmencode import Embeddings, EncoderSpec, Index, Space
 from mmencode.engine.runtime import Runtime
-from mmencode.errors import IdentityError, SpaceMismatchError, SpecError, UnknownModalityError
+from mmencode.errors import (
+    IdentityError,
+    InstructionError,
+    SpaceMismatchError,
+    SpecError,
+    UnknownModalityError,
+)
 from mmencode.testing import EncoderConformance, FakeText, fake_specs
 
 TEXTS = ["a red car", "two dogs", "the old bridge"]
@@ -236,7 +242,7 @@ def test_a_side_that_is_not_what_was_saved_is_refused(installed, tmp_path, monke
 @pytest.mark.parametrize(
     ("instruction", "error", "said"),
     [
-        ("find", SpecError, "no encoder of space 'plain' takes an instruction"),
+        ("find", InstructionError, "no encoder of space 'plain' takes an instruction"),
         (" ", ValueError, "make it words"),
         ("\ud800", ValueError, "make it words"),
         ("x" * 5000, ValueError, "at most 4096"),

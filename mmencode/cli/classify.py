@@ -20,9 +20,12 @@ from .options import (
     DuplicateLabels,
     Duplicates,
     FollowLinks,
+    Instruction,
     Json,
     Limit,
     ListFile,
+    LoadChoice,
+    Modalities,
     SpaceName,
     Templates,
     TemplateSet,
@@ -110,6 +113,8 @@ def classify(
     device: Device = "auto",
     limit: Limit = None,
     trust: Trusted = False,
+    instruction: Instruction = "",
+    modalities: Modalities = None,
     json: Json = False,
 ) -> None:
     """Rank labels for items zero-shot, without training.
@@ -131,7 +136,10 @@ def classify(
         duplicates=duplicates.value,
     )
     found = gather(modality, items or [], file, follow_links=follow_links, limit=limit)
-    opened = open_space(space, device, limit, trust)
+    choice = LoadChoice(
+        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+    )
+    opened = open_space(space, choice)
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)
     classifier = _build_classifier(opened, words, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,22 @@ from . import output
 from .failures import as_documents, blame_usage, report, require_some
 from .items import gather
 from .late import Pool, encode_items
-from .options import Device, FollowLinks, Json, Limit, ListFile, SpaceName, Trusted, open_space
+from .options import (
+    Device,
+    FollowLinks,
+    Instruction,
+    Json,
+    Limit,
+    ListFile,
+    LoadChoice,
+    Modalities,
+    SpaceName,
+    Trusted,
+    open_space,
+)
+
+if TYPE_CHECKING:
+    from ..spaces.sides import Role
 
 
 def encode(
@@ -38,6 +53,13 @@ def encode(
             metavar="FILE",
         ),
     ] = Path("vectors.safetensors"),
+    role: Annotated[
+        str,
+        typer.Option(
+            help="Encode the items as query or as document, where a modality has an encoder for each.",
+            metavar="query|document",
+        ),
+    ] = "",
     file: ListFile = None,
     follow_links: FollowLinks = False,
     pool: Pool = None,
@@ -45,6 +67,8 @@ def encode(
     device: Device = "auto",
     limit: Limit = None,
     trust: Trusted = False,
+    instruction: Instruction = "",
+    modalities: Modalities = None,
     json: Json = False,
 ) -> None:
     """Write the vectors of items to a file.
@@ -57,9 +81,13 @@ def encode(
     Example: mmencode encode image photos/ -o photos.safetensors
     """
     _check_out(out)
+    asked = _parse_role(role)
     found = gather(modality, items or [], file, follow_links=follow_links, limit=limit)
-    opened = open_space(space, device, limit, trust)
-    vectors = encode_items(opened, modality, found.batch, pool)
+    choice = LoadChoice(
+        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+    )
+    opened = open_space(space, choice)
+    vectors = encode_items(opened, modality, found.batch, pool, role=asked)
     failed = [*found.errors, *vectors.errors]
     require_some(len(vectors), failed)
     keyed = vectors.with_keys(found.batch)
@@ -82,6 +110,14 @@ def encode(
         columns = ("file", "rows", "vectors", "dim")
         output.table(output.Table("Written", columns, rows, numbers=columns[1:]))
     report(failed)
+
+
+def _parse_role(word: str) -> Role:
+    """Check the side that items are encoded for; wrong usage for another word."""
+    match word:
+        case "" | "query" | "document":
+            return word
+    raise typer.BadParameter(f"{word!r} is neither query nor document", param_hint="--role")
 
 
 def _check_out(out: Path) -> None:

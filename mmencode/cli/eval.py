@@ -16,8 +16,11 @@ from .options import (
     Device,
     DuplicateLabels,
     Duplicates,
+    Instruction,
     Json,
     Limit,
+    LoadChoice,
+    Modalities,
     SpaceName,
     Templates,
     TemplateSet,
@@ -135,6 +138,8 @@ def zero_shot(
     device: Device = "auto",
     limit: Limit = None,
     trust: Trusted = False,
+    instruction: Instruction = "",
+    modalities: Modalities = None,
     json: Json = False,
 ) -> None:
     """Measure the accuracy of zero-shot classification.
@@ -155,8 +160,11 @@ def zero_shot(
         read = _read_labelled(
             data, modality, file_column, column, names, duplicates.value, parse_limits(limit)
         )
+    choice = LoadChoice(
+        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+    )
     found = evaluation.zero_shot(
-        open_space(space, device, limit, trust),
+        open_space(space, choice),
         modality,
         read.items,
         read.labels,
@@ -199,6 +207,8 @@ def retrieval(
     device: Device = "auto",
     limit: Limit = None,
     trust: Trusted = False,
+    instruction: Instruction = "",
+    modalities: Modalities = None,
     json: Json = False,
 ) -> None:
     """Measure the recall of searches by caption and by file.
@@ -219,8 +229,11 @@ def retrieval(
         read = evaluation.read_paired_table(
             table, modality, items=file_column, captions=column or (), template=template
         )
+    choice = LoadChoice(
+        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+    )
     found = evaluation.retrieval(
-        open_space(space, device, limit, trust),
+        open_space(space, choice),
         read.pairs,
         modality=modality,
         k=k,

@@ -13,7 +13,17 @@ from . import output
 from .failures import CommandGroup, blame_usage
 from .items import note_left_out
 from .late import Pool, Precision, Precisions, create_index, require_settings
-from .options import Device, FollowLinks, Json, Limit, SpaceName, Trusted, open_space, parse_limits
+from .options import (
+    Device,
+    FollowLinks,
+    Json,
+    Limit,
+    LoadChoice,
+    Modalities,
+    SpaceName,
+    Trusted,
+    open_space,
+)
 
 if TYPE_CHECKING:
     from ..index import Added, Failure, Index
@@ -64,6 +74,7 @@ def add(
     device: Device = "auto",
     limit: Limit = None,
     trust: Trusted = False,
+    modalities: Modalities = None,
     json: Json = False,
 ) -> None:
     """Add the files of folders to an index.
@@ -74,7 +85,8 @@ def add(
     \b
     Example: mmencode index add photos.index photos/
     """
-    with _open_or_create(index, space, device, limit, trust, pool, precision) as opened:
+    choice = LoadChoice(device=device, limit=limit, trust=trust, modalities=modalities)
+    with _open_or_create(index, space, choice, pool, precision) as opened:
         _fill(opened, folders, modality, missing="keep", follow_links=follow_links, retry=retry, json=json)
 
 
@@ -99,6 +111,7 @@ def sync(
     device: Device = "auto",
     limit: Limit = None,
     trust: Trusted = False,
+    modalities: Modalities = None,
     json: Json = False,
 ) -> None:
     """Bring an index up to date with a folder.
@@ -110,7 +123,8 @@ def sync(
     \b
     Example: mmencode index sync photos.index photos/
     """
-    with _open(index, device, limit, trust) as opened:
+    choice = LoadChoice(device=device, limit=limit, trust=trust, modalities=modalities)
+    with _open(index, choice) as opened:
         missing: Missing = "remove" if yes else "few"
         _fill(opened, [folder], modality, missing=missing, follow_links=follow_links, retry=retry, json=json)
 
@@ -122,7 +136,7 @@ def failures(index: IndexPath, json: Json = False) -> None:
     \b
     Example: mmencode index failures photos.index
     """
-    with _open(index, "cpu") as opened:
+    with _open(index, LoadChoice(device="cpu")) as opened:
         found = opened.failures()
     if json:
         output.document({"failures": _documents(found)})
@@ -138,7 +152,7 @@ def info(index: IndexPath, json: Json = False) -> None:
     \b
     Example: mmencode index info photos.index
     """
-    with _open(index, "cpu") as opened:
+    with _open(index, LoadChoice(device="cpu")) as opened:
         state, card = opened.state(), opened.card
     facts: dict[str, Any] = {
         "space": card.id,
@@ -159,32 +173,26 @@ def info(index: IndexPath, json: Json = False) -> None:
     output.table(output.Table(str(index), ("what", "value"), lines))
 
 
-def _open(path: Path, device: str, limit: list[str] | None = None, trust: bool = False) -> Index:
+def _open(path: Path, choice: LoadChoice) -> Index:
     from ..index import Index
 
-    return Index.open(path, device=device, limits=parse_limits(limit), trust="names" if trust else None)
+    return Index.open(path, **choice.options())
 
 
 def _open_or_create(
-    path: Path,
-    space: str | None,
-    device: str,
-    limit: list[str] | None,
-    trust: bool,
-    pool: int | None,
-    precision: Precision | None,
+    path: Path, space: str | None, choice: LoadChoice, pool: int | None, precision: Precision | None
 ) -> Index:
     """Open the index, or create it if it doesn't exist; an existing one must be of the named space."""
     from ..index import Index
 
     if not path.exists():
         with suppress(FileExistsError):  # another process has created it since `path.exists()`
-            return create_index(path, open_space(space, device, limit, trust), pool, precision)
+            return create_index(path, open_space(space, choice), pool, precision)
         space = None
     if space is None:
-        opened = _open(path, device, limit, trust)
+        opened = _open(path, choice)
     else:
-        opened = Index.open(path, space=open_space(space, device, limit, trust))
+        opened = Index.open(path, space=open_space(space, choice))
     require_settings(opened, pool, precision)
     return opened
 

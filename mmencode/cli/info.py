@@ -9,7 +9,7 @@ from .. import __version__
 from ..errors import MmencodeError
 from ..plugins.registry import registry
 from . import output
-from .options import Json, open_space
+from .options import Json, LoadChoice, open_space
 
 
 def info(json: Json = False) -> None:
@@ -45,7 +45,7 @@ def info(json: Json = False) -> None:
 def _describe_default() -> dict[str, Any] | None:
     """Load the default space and describe it; give None, after a note with the reason, if that fails."""
     try:
-        space = open_space(None, "cpu")
+        space = open_space(None, LoadChoice(device="cpu"))
         return {"name": space.name, "id": space.id, "modalities": list(space.modalities)}
     except MmencodeError as error:
         output.note(f"the default space can't be used: {error.fact}; {error.remedy}")

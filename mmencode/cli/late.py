@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..embeddings.embeddings import Embeddings
     from ..embeddings.multi import MultiEmbeddings
     from ..index import Index
+    from ..spaces.sides import Role
     from ..spaces.space import Space
 
 
@@ -57,13 +58,13 @@ def require_pool(space: Space, pool: int | None) -> None:
 
 
 def encode_items(
-    space: Space, modality: str, batch: Sequence[Any], pool: int | None = None
+    space: Space, modality: str, batch: Sequence[Any], pool: int | None = None, role: Role = ""
 ) -> Embeddings | MultiEmbeddings:
     """Encode items, to one vector each or to many, and skip those that fail."""
     require_pool(space, pool)
     if gives_many(space):
-        return space.encode_multi(modality, batch, pool=pool or 1, on_error="skip", progress=True)
-    return space.encode(modality, batch, on_error="skip", progress=True)
+        return space.encode_multi(modality, batch, role=role, pool=pool or 1, on_error="skip", progress=True)
+    return space.encode(modality, batch, role=role, on_error="skip", progress=True)
 
 
 def encode_query(space: Space, pairs: Sequence[tuple[str, Any]], weights: Sequence[float]) -> MultiEmbeddings:

@@ -15,7 +15,7 @@ from ..plugins.spec import IMAGE
 from .failures import blame_usage, require_some
 from .items import gather
 from .late import encode_items, gives_many, require_pool
-from .options import open_space
+from .options import LoadChoice, open_space
 from .queries import WeightedQuery
 
 if TYPE_CHECKING:
@@ -67,19 +67,17 @@ def search_folder(
     *,
     modality: str | None,
     space: str | None,
-    device: str,
-    limit: list[str] | None = None,
-    trust: bool = False,
+    choice: LoadChoice,
     follow_links: bool = False,
     pool: int | None = None,
 ) -> SearchResult:
     """Encode the folder's files of one modality, images by default, and rank them for the query."""
     modality = modality or IMAGE
-    files = gather(modality, [str(folder)], follow_links=follow_links, limit=limit)
-    opened = open_space(space, device, limit, trust)
+    files = gather(modality, [str(folder)], follow_links=follow_links, limit=choice.limit)
+    opened = open_space(space, choice)
     require_pool(opened, pool)
     asked = query.encode(opened)
-    corpus = encode_items(opened, modality, files.batch, pool)
+    corpus = encode_items(opened, modality, files.batch, pool, role="document")
     failed = [*files.errors, *corpus.errors]
     require_some(len(corpus), failed)
     best = opened.search(asked, corpus, k)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,6 +49,23 @@ Trusted = Annotated[
     typer.Option(
         "--trust",
         help="Allow downloading the checkpoints that the card of a space's folder or of an index names.",
+    ),
+]
+Instruction = Annotated[
+    str,
+    typer.Option(
+        "--instruction",
+        help="Words for the prompt of queries, where the model has a place for them: what to look for.",
+        metavar="WORDS",
+    ),
+]
+Modalities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--modalities",
+        help="Load the encoders for these only, separated by commas; the space is the same one. A search by "
+        "words needs text alone. Repeatable.",
+        metavar="MODALITY,...",
     ),
 ]
 FollowLinks = Annotated[
@@ -116,12 +133,35 @@ def choose_templates(given: list[str] | None, name: str | None) -> str | list[st
         raise typer.BadParameter(f"{cause.fact}; {cause.remedy}", param_hint="--template") from cause
 
 
-def open_space(name: str | None, device: str, limit: list[str] | None = None, trust: bool = False) -> Space:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadChoice:
+    """The choices of a user as to how the encoders of a space, or of an index, are loaded."""
+
+    device: str = "auto"
+    limit: list[str] | None = None
+    trust: bool = False
+    instruction: str = ""
+    modalities: list[str] | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Make the options of `load` and `Index.open`."""
+        named = [word for text in self.modalities or () for word in map(str.strip, text.split(",")) if word]
+        if self.modalities and not named:
+            raise typer.BadParameter("name at least one", param_hint="--modalities")
+        return {
+            "device": self.device,
+            "limits": parse_limits(self.limit),
+            "trust": "names" if self.trust else None,
+            "instruction": self.instruction,
+            "modalities": tuple(named) or None,
+        }
+
+
+def open_space(name: str | None, choice: LoadChoice) -> Space:
     """Load the named space, or the default one, which imports torch."""
     from .. import load, registry
 
-    chosen = registry().default_space() if name is None else name
-    return load(chosen, device=device, limits=parse_limits(limit), trust="names" if trust else None)
+    return load(registry().default_space() if name is None else name, **choice.options())
 
 
 def parse_limits(given: list[str] | None) -> Limits:

@@ -19,8 +19,11 @@ from .options import (
     Device,
     FollowLinks,
     Html,
+    Instruction,
     Json,
     Limit,
+    LoadChoice,
+    Modalities,
     SpaceName,
     Trusted,
     parse_limits,
@@ -83,6 +86,8 @@ def search(
     device: Device = "auto",
     limit: Limit = None,
     trust: Trusted = False,
+    instruction: Instruction = "",
+    modalities: Modalities = None,
     json: Json = False,
 ) -> None:
     """Find the files nearest to a text, to examples or to both.
@@ -102,10 +107,13 @@ def search(
 
     asked = queries.parse_query(query, image or [], audio or [], without or [], weight or [], example or [])
     require_folder_of(html, "--html")
+    choice = LoadChoice(
+        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+    )
     limits = parse_limits(limit)
     if Index.is_index(path):
         _require_no_folder_options(space, follow_links, pool)
-        with Index.open(path, device=device, limits=limits, trust="names" if trust else None) as index:
+        with Index.open(path, **choice.options()) as index:
             found = search_index(index, asked, k, modality=modality, where=where, centred=centred)
     else:
         _require_no_index_options(path, where, centred)
@@ -115,9 +123,7 @@ def search(
             k,
             modality=modality,
             space=space,
-            device=device,
-            limit=limit,
-            trust=trust,
+            choice=choice,
             follow_links=follow_links,
             pool=pool,
         )

@@ -30,4 +30,10 @@ def combine(embeddings: Embeddings, weights: Sequence[float]) -> Embeddings:
             "change a weight or leave one out"
         )
     row = np.asarray(total / length, np.float32)[None]  # [1, dim]
-    return Embeddings(row, space=embeddings.space, modality=embeddings.modality, towers=embeddings.towers)
+    return Embeddings(
+        row,
+        space=embeddings.space,
+        modality=embeddings.modality,
+        towers=embeddings.towers,
+        widths=embeddings.widths,
+    )

@@ -30,9 +30,19 @@ from .codes import (
     require_codes,
     require_fitting,
 )
-from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable, towers_to_facts, write
+from .files import (
+    ARRAYS,
+    Record,
+    errors_from_text,
+    errors_to_text,
+    read,
+    readable,
+    towers_to_facts,
+    widths_to_facts,
+    write,
+)
 from .interchange import Interchange
-from .rows import join_origins, join_towers, pick_keys, require_one_each
+from .rows import join_origins, join_towers, join_widths, pick_keys, require_one_each, require_width
 from .topk import cosines
 from .unit import require_unit, unit_rows
 
@@ -47,11 +57,23 @@ class Embeddings(Interchange):
     and `errors` holds the items that were skipped, each with `index`, `source` and reason. `keys`, where they
     are given, name the item of each row: paths, say. `towers` has the digest of the encoder that made the
     rows of each modality, as far as it is known: one space may get another for a modality that joined it, and
-    rows of the two aren't put together. `np.asarray` and `torch.as_tensor` give the vectors
+    rows of the two aren't put together. `widths` are those to which the rows may be cut.
+
+    `np.asarray` and `torch.as_tensor` give the vectors
     without a copy; indexing by an int, slice, mask or array gives Embeddings again.
     """
 
-    __slots__ = ("_is_unit", "errors", "keys", "modality", "positions", "space", "towers", "vectors")
+    __slots__ = (
+        "_is_unit",
+        "errors",
+        "keys",
+        "modality",
+        "positions",
+        "space",
+        "towers",
+        "vectors",
+        "widths",
+    )
 
     def __init__(
         self,
@@ -63,6 +85,7 @@ class Embeddings(Interchange):
         errors: Sequence[InputError] = (),
         keys: Sequence[str | os.PathLike[str]] | None = None,
         towers: Mapping[str, str] | None = None,
+        widths: Sequence[int] = (),
     ) -> None:
         self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         if self.vectors.ndim != 2:
@@ -74,6 +97,7 @@ class Embeddings(Interchange):
         self.modality = modality
         self.errors = tuple(errors)
         self.towers = dict(towers or {})
+        self.widths = tuple(width for width in widths if width < self.dim)
         self._is_unit = False
 
     @property
@@ -99,7 +123,7 @@ class Embeddings(Interchange):
 
     def _with(self, **changes: Any) -> Embeddings:
         """Make other Embeddings of these, with the changes that arguments of the constructor say."""
-        names = ("space", "modality", "positions", "errors", "keys", "towers")
+        names = ("space", "modality", "positions", "errors", "keys", "towers", "widths")
         kept = {name: getattr(self, name) for name in names}
         return Embeddings(**{"vectors": self.vectors, **kept, **changes})
 
@@ -134,6 +158,7 @@ class Embeddings(Interchange):
             np.concatenate([part.vectors for part in parts]),
             **origins,
             towers=join_towers([part.towers for part in parts]),
+            widths=join_widths([part.widths for part in parts]),
         )
 
     def require_unit(self) -> None:
@@ -145,7 +170,7 @@ class Embeddings(Interchange):
             require_unit(self.vectors)
             self._is_unit = True
 
-    def truncate(self, dim: int) -> Embeddings:
+    def truncate(self, dim: int, *, force: bool = False) -> Embeddings:
         """Cut each vector to its first `dim` numbers, at unit length again, in a space of their own.
 
         For spaces that were trained so that these suffice (Kusupati et al., "Matryoshka Representation
@@ -153,11 +178,16 @@ class Embeddings(Interchange):
         space that were cut to one width are comparable, in one cut or in several, and with nothing else. The
         full width cuts nothing, and gives these Embeddings themselves.
 
+        `widths` are those that the model declares. A warning is given for another one, and where it declares
+        none WidthError is raised; `force` says that you measured what is lost, and cuts.
+
         ValueError unless 1 <= dim <= the width, and for vectors whose first `dim` numbers are all zero.
         """
         dim = require_positive(dim, "dim", self.dim)
         if dim == self.dim:
             return self
+        if not force:
+            require_width(dim, self.widths, self.modality, self.space)
         return self._with(
             vectors=unit_rows(self.vectors[:, :dim], f"the first {dim} numbers"),
             space=_id_of_truncation(self.space, dim),
@@ -185,6 +215,7 @@ class Embeddings(Interchange):
             keys=self.keys,
             ranges=ranges,
             towers=self.towers,
+            widths=self.widths,
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -202,6 +233,7 @@ class Embeddings(Interchange):
             "modality": self.modality,
             "errors": errors_to_text(self.errors),
             **towers_to_facts(self.towers),
+            **widths_to_facts(self.widths),
         }
         write(path, Record({"vectors": self.vectors, "positions": self.positions}, facts, self.keys))
 
@@ -223,6 +255,7 @@ class Embeddings(Interchange):
                 errors=errors_from_text(record.fact("errors")),
                 keys=record.keys,
                 towers=record.towers(),
+                widths=record.widths(),
             )
 
 
@@ -236,6 +269,7 @@ class Quantised:
     positions  and `modality`, `keys`: those of the embeddings; errors of skipped items are not kept
     ranges     the values that codes of "int8" stand for; None for "binary"
     towers     by modality, the digests of the encoders that made the embeddings
+    widths     to which the embeddings may be cut
 
     ValueError when these don't fit together.
     """
@@ -249,6 +283,7 @@ class Quantised:
     keys: tuple[str, ...] | None = None
     ranges: Ranges | None = None
     towers: Mapping[str, str] = field(default_factory=dict)
+    widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         require_codes(self.codes, require_code_kind(self.kind), self.dim)
@@ -278,6 +313,7 @@ class Quantised:
             positions=self.positions,
             keys=self.keys,
             towers=self.towers,
+            widths=self.widths,
         )
 
     def dequantise(self) -> Embeddings:
@@ -318,6 +354,7 @@ class Quantised:
             "space": self.space,
             "modality": self.modality,
             **towers_to_facts(self.towers),
+            **widths_to_facts(self.widths),
         }
         write(path, Record(arrays, facts, self.keys), ARRAYS)
 
@@ -340,6 +377,7 @@ class Quantised:
                 keys=record.keys,
                 ranges=ranges,
                 towers=record.towers(),
+                widths=record.widths(),
             )
 
     def _require_comparable(self, other: Quantised) -> None:

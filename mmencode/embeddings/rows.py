@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypedDict
 
 import numpy as np
 
 from ..card import require_same_space
-from ..errors import InputError, SpaceMismatchError
+from ..errors import InputError, SpaceMismatchError, WidthError
 from .array_types import Array, Positions
 
 
@@ -49,6 +50,28 @@ def join_towers(parts: Sequence[Mapping[str, str]]) -> dict[str, str]:
                     remedy=f"encode the {modality} of one of them again with the other's space",
                 )
     return found
+
+
+def join_widths(parts: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The widths to which the rows of all results may be cut."""
+    return tuple(sorted(set.intersection(*map(set, parts)))) if parts else ()
+
+
+def require_width(dim: int, widths: Sequence[int], modality: str, space: str) -> None:
+    """Warn of a width that a model doesn't declare; WidthError where it declares none."""
+    if not widths:
+        raise WidthError(
+            f"vectors of {modality} in {space} weren't trained to be cut to {dim} numbers: the model "
+            "declares no widths",
+            remedy=f"measure what is lost, and cut nevertheless: truncate({dim}, force=True)",
+        )
+    if dim not in widths:
+        warnings.warn(
+            f"vectors of {modality} in {space} were trained for widths of {', '.join(map(str, widths))}, and "
+            f"much may be lost at {dim}; truncate({dim}, force=True) says nothing",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 class Result(Protocol):

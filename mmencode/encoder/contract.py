@@ -26,6 +26,8 @@ class Encoder(nn.Module, ABC):
     weights_digest a digest of where the weights come from, when these are computed by sums that machines
                    round differently, as an adapter merged into its base is. Where it is "", that of the
                    weights themselves counts
+    widths         to which vectors may be cut, where the model was trained for that, and its spec can't say
+                   it, since each checkpoint has its own
     resolution     how many pixels of an image's shorter side `preprocess` looks at, 0 where all count; with
                    fast=True an image may be decoded at a smaller scale, to three times that at least
     """
@@ -38,6 +40,7 @@ class Encoder(nn.Module, ABC):
     pooling: str = ""
     windows: str = ""
     resolution: int = 0
+    widths: tuple[int, ...] = ()
 
     @property
     def grid(self) -> tuple[int, int] | None:

@@ -91,12 +91,20 @@ def _check(spec: EncoderSpec, encoder: Any, given: Projection | None) -> Built:
         found = replace(found, architecture="")
     if spec.identity is not None and found != _as_asked(spec.identity, found, spec):
         raise _not_as_declared(spec, asdict(spec.identity), asdict(found))
-    return Built(spec, encoder, projection, tower_card(spec, found), borrowed)
+    return Built(
+        spec, encoder, projection, tower_card(spec, found, _widths(spec, encoder, projection)), borrowed
+    )
 
 
 def _as_asked(declared: Identity, found: Identity, spec: EncoderSpec) -> Identity:
     """The identity that a spec declares; the words of an instruction change what is said of preprocessing."""
     return replace(declared, preprocessing=found.preprocessing) if spec.instruction else declared
+
+
+def _widths(spec: EncoderSpec, encoder: Encoder, projection: Projection) -> tuple[int, ...]:
+    """The widths that embeddings may be cut to: by the spec, or the encoder's, whose features they are."""
+    found = {*spec.widths, *(encoder.widths if isinstance(projection, IdentityProjection) else ())}
+    return tuple(sorted(width for width in found if width < (spec.dim or encoder.width)))
 
 
 def _require_filled(encoder: Encoder, spec: EncoderSpec) -> None:

@@ -15,6 +15,8 @@ MmencodeError
 ├── DeviceError                the device isn't there
 ├── InputError                 an item can't be read or encoded                  (ValueError)
 ├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
+├── WidthError                 vectors were to be cut that weren't trained for it (ValueError)
+├── InstructionError           queries' prompts have no place for an instruction (ValueError)
 ├── LabelError                 labels, their prompts or examples make no classifier (ValueError)
 ├── FitError                   nothing can be fitted to the items, or not well   (ValueError)
 ├── EncoderError               an encoder, or this process, fails on everything  (RuntimeError)
@@ -38,6 +40,7 @@ __all__ = [
     "FitError",
     "IdentityError",
     "InputError",
+    "InstructionError",
     "LabelError",
     "MissingPackageError",
     "MmencodeError",
@@ -51,6 +54,7 @@ __all__ = [
     "UnknownModalityError",
     "UnknownNameError",
     "WeightsError",
+    "WidthError",
 ]
 
 Fault = Literal["content", "limit", "access", "time", "process", "encoder"]
@@ -175,6 +179,14 @@ class InputError(MmencodeError, ValueError):
 
 class SpaceMismatchError(MmencodeError, ValueError):
     """Vectors of two spaces were to be compared, joined or searched together."""
+
+
+class WidthError(MmencodeError, ValueError):
+    """Vectors were to be cut to a width although their model declares none."""
+
+
+class InstructionError(MmencodeError, ValueError):
+    """An instruction was given for queries, and no prompt of theirs has a place for one."""
 
 
 class LabelError(MmencodeError, ValueError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..card import SpaceCard, is_same_space
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings
+from ..embeddings.rows import join_widths
 from ..embeddings.token_pooling import id_before_pooling
 from ..embeddings.unit import require_unit
 from ..engine.runtime import Auto
@@ -103,6 +104,11 @@ class LazySpace:
         if any(self.card.tower(modality) is None for modality in wanted):
             self.card = read_card(self._folder / CARD)  # another writer may have added a modality since
         return {tower.key: tower.digest for tower in self.card.towers if tower.key in wanted}
+
+    def find_widths(self, modalities: Iterable[str]) -> tuple[int, ...]:
+        """Find the widths that the rows of all these modalities may be cut to."""
+        towers = [self.card.tower(modality) for modality in modalities]
+        return join_widths([tower.widths if tower else () for tower in towers])
 
     def close(self) -> None:
         """Close the space, if it was loaded for the index."""

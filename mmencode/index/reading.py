@@ -27,6 +27,7 @@ def read_rows(store: Store, space: LazySpace, condition: str | None) -> Rows:
         table = _read_sorted(store.rows, condition)
     modalities = tuple(map(unescape_surrogates, table.column("modality").to_pylist()))
     distinct = set(modalities)
+    widths = space.find_widths(distinct)
     origin: dict[str, Any] = {
         "towers": space.find_towers(distinct),
         "modality": distinct.pop() if len(distinct) == 1 else "mixed",
@@ -38,7 +39,7 @@ def read_rows(store: Store, space: LazySpace, condition: str | None) -> Rows:
         vectors = items.rows(0, len(items))
         embeddings = MultiEmbeddings(vectors, items.counts, space=store.layout.id_of(space.id), **origin)
     else:
-        embeddings = Embeddings(vectors_of(table.column("vector")), space=space.id, **origin)
+        embeddings = Embeddings(vectors_of(table.column("vector")), space=space.id, widths=widths, **origin)
     return Rows(embeddings, modalities, tuple(metadata_of(table)))
 
 

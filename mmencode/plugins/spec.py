@@ -23,7 +23,8 @@ SHIPPED = ".safetensors"  # the end of a projection that is a file
 _SHORTER = f"at most {LONGEST} characters"
 _WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
 _TUPLES = ("aliases", "requires", "parts")
-_OTHERS = {*_TUPLES, "weights", "dim", "bf16_cosine", "identity", "shared", "instructed"}
+# Fields that are no strings.
+_OTHERS = {*_TUPLES, "weights", "widths", "dim", "bf16_cosine", "identity", "shared", "instructed"}
 _NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
 _SPACE = re.compile(r"(?=.{1,4096}$)[A-Za-z0-9][A-Za-z0-9._-]*(/.+)?", re.DOTALL)  # a member's name, too
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
@@ -93,6 +94,8 @@ class EncoderSpec:
                  it tells which modalities the checkpoint has, from its settings alone. Encoders for others
                  are left out of that space; "": it has all that the family declares
     dim          width of the embeddings; None only for a family
+    widths       to which its vectors may be cut, from low to high: the model was trained so that the first
+                 numbers suffice (Matryoshka). An Encoder may say so itself, once loaded
     space        the space of its embeddings; "" is a space of its own with the encoder's name.
                  All encoders of one space come from one distribution
     aliases      other names by which that space is loaded
@@ -150,6 +153,7 @@ class EncoderSpec:
     instructed: bool = False
     instruction: str = ""
     weights: tuple[float, ...] = ()
+    widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -161,6 +165,8 @@ class EncoderSpec:
         _require(self.role in ("", QUERY), self, "role", f'"{QUERY}", or "" for the side of the documents')
         _require(self.role or not self.instructed, self, "instructed", f'False, or role="{QUERY}"')
         _require(self.instructed or not self.instruction, self, "instruction", '""')
+        highest = (self.dim or WIDEST) if self.outputs == "one" else 1
+        _require(all(width < highest for width in self.widths), self, "widths", "below `dim`, of one vector")
         _require(self.outputs in ("one", "many"), self, "outputs", '"one" or "many"')
         if self.projection:
             shape = _RESOURCE if self.ships_projection else _TARGET
@@ -317,6 +323,10 @@ def _check_types(spec: EncoderSpec) -> None:
         elif name == "dim":
             valid = value is None or (type(value) is int and 0 < value <= WIDEST)
             _require(valid, spec, "dim", _WIDTH)
+        elif name == "widths":
+            sound = type(value) is tuple and all(type(width) is int and width > 0 for width in value)
+            ordered = sound and list(value) == sorted(set(value)) and (not value or value[-1] <= WIDEST)
+            _require(ordered, spec, name, "a tuple of different positive widths, from low to high")
         elif name == "bf16_cosine":
             valid = value is None or (type(value) is float and 0 < value <= 1)
             _require(valid, spec, name, "a float from 0 to 1, or None")

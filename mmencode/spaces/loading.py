@@ -68,7 +68,7 @@ def load(
     folder WeightsError or IdentityError when it isn't whole, or not what it was, SpaceMismatchError when no
     encoder of the space given is one of its families, and TrustError for other members of families without
     trust, before anything is fetched; UnknownModalityError for modalities that the space hasn't; ValueError
-    for a space beside another than a folder; SpecError for an instruction that no encoder takes.
+    for a space beside another than a folder; InstructionError for an instruction that no encoder takes.
     """
     if trust not in (None, "names"):
         raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')

@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import replace
 
 from ..card import SpaceCard, TowerCard, tower_card
+from ..embeddings.rows import join_widths
 from ..encoder import known
 from ..engine.fusing import fuse_towers
 from ..engine.runtime import Runtime
@@ -24,7 +25,7 @@ from ..isolation.guarding import Guard, loads
 from ..plugins.composites import parts_of
 from ..plugins.packages import missing_packages
 from ..plugins.spec import EncoderSpec, modality_of_key
-from ..projection import Projection
+from ..projection import IdentityProjection, Projection
 from .fusing import fused_card, part_keys, settle_fused
 from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
 from .sides import expand, key_for
@@ -71,6 +72,7 @@ class Members:
         self._card: SpaceCard | None = None
         self._frame = card and replace(card, towers=card.frame)
         self._digests: dict[str, str] = {}
+        self._cuts: dict[str, tuple[int, ...]] = {}
         self._towers: dict[str, tuple[Tower, ...]] = {}
         self._facts: dict[str, Facts] = {}
         self._closed = False
@@ -220,6 +222,15 @@ class Members:
             self._digests[modality] = self.tower_card(modality).digest
         return self._digests[modality]
 
+    def widths(self, key: str) -> tuple[int, ...]:
+        """The widths that one encoder's vectors may be cut to, looked up once; it is loaded for that."""
+        if key not in self._cuts:
+            spec, found = self.specs[key], self.towers(key)[0].card.widths
+            if spec.weights:
+                found = join_widths([self.widths(part) for part in part_keys(spec, self.specs)])
+            self._cuts[key] = found
+        return self._cuts[key]
+
     def _make_card(self) -> SpaceCard:
         card = self._saved or self.frame()
         held = {
@@ -364,4 +375,6 @@ def _has_same_parts(modality: str, other: str) -> bool:
 def _lead(spec: EncoderSpec, projection: Projection) -> EncoderSpec:
     """Make the spec of an encoder with a projection in place of whatever the spec names."""
     identity = spec.identity and replace(spec.identity, projection=known(projection))
-    return replace(spec, projection="", identity=identity, dim=projection.dim or spec.dim)
+    kept = spec.widths if isinstance(projection, IdentityProjection) and not spec.projection else ()
+    dim = projection.dim or spec.dim
+    return replace(spec, projection="", identity=identity, dim=dim, widths=kept)

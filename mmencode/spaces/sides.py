@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ..errors import SpecError
+from ..errors import InstructionError
 from ..errors.causes import quote
 from ..plugins.spec import LONGEST, QUERY, EncoderSpec, modality_of_key
 
@@ -44,7 +44,7 @@ def instruct(specs: Sequence[EncoderSpec], instruction: str) -> list[EncoderSpec
     """Give an instruction to those encoders of queries that take one; "" leaves what they have.
 
     Raises TypeError for what is no text, ValueError for one that is blank, too long or not Unicode, and
-    SpecError where no encoder takes one.
+    InstructionError where no encoder takes one.
     """
     if instruction == "":
         return list(specs)
@@ -56,7 +56,7 @@ def instruct(specs: Sequence[EncoderSpec], instruction: str) -> list[EncoderSpec
             "leave it out"
         )
     if not any(spec.instructed for spec in specs):
-        raise SpecError(
+        raise InstructionError(
             f"no encoder of space {specs[0].space_name!r} takes an instruction",
             remedy="leave the instruction out, or load a space whose queries have a prompt with a place for "
             "one: `mmencode list --json` says which are `instructed`",

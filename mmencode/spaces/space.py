@@ -16,6 +16,7 @@ from ..card import SpaceCard, TowerCard, require_same_space
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings, MultiQuantised
+from ..embeddings.rows import join_widths
 from ..embeddings.search import Matches, search
 from ..embeddings.token_pooling import id_before_pooling
 from ..embeddings.tokens import Tokens
@@ -329,6 +330,7 @@ class Space:
             positions=np.flatnonzero(kept),
             errors=errors,
             towers={key: self._members.digest(key) for key in places},
+            widths=join_widths([self._members.widths(key) for key in places]),
         )
 
     def join(
@@ -564,6 +566,7 @@ class Space:
         check_on_error(on_error)
         self.runtime.after_fork()
         towers, drawn = self._members.towers(modality), as_iterable(items)
+        self._members.widths(modality)  # before somebody closes the space
         with show_progress(progress, f"encode {modality}", drawn) as advance:
             yield Call(
                 towers,
@@ -625,6 +628,7 @@ class Space:
             positions=part.positions,
             errors=part.errors,
             towers={key: self._members.digest(key)},
+            widths=self._members.widths(key),
         )
 
     def _encode_singly(self, modality: str, batch: Sequence[Any]) -> Embeddings:

@@ -13,7 +13,7 @@ from ...plugins.packages import install_line
 from ...plugins.spec import AUDIO
 from .. import output
 from ..failures import as_documents, report, require_some
-from ..options import Json, open_space, require_no_link
+from ..options import Json, LoadChoice, open_space, require_no_link
 from . import photographs
 from .sections import Collection, Section, ask
 
@@ -65,7 +65,7 @@ def demo(
 def _open_default_space() -> Space:
     """Load the default space; without one, the error says how to install the demo."""
     try:
-        return open_space(None, "auto")
+        return open_space(None, LoadChoice())
     except NoDefaultSpaceError as cause:
         raise MissingPackageError(
             f"the demo needs a default space: {cause.fact}", culprit=cause.culprit, remedy=photographs.INSTALL

@@ -20,6 +20,7 @@ from .record import errors_from_text as errors_from_text
 from .record import errors_to_text as errors_to_text
 from .record import readable as readable
 from .record import towers_to_facts as towers_to_facts
+from .record import widths_to_facts as widths_to_facts
 from .tables import import_pyarrow, read_arrow, read_parquet, write_arrow, write_parquet
 
 Write = Callable[[BinaryIO, Record], None]

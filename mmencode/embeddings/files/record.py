@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -63,6 +63,18 @@ class Record:
         if type(found) is not dict or not all(isinstance(digest, str) for digest in found.values()):
             raise ValueError("its towers aren't digests by modality")
         return found
+
+    def widths(self) -> tuple[int, ...]:
+        """Take the widths that vectors may be cut to; none in a file that doesn't say them."""
+        found = json.loads(self.fact("widths")) if "widths" in self.facts else []
+        if type(found) is not list or not all(type(width) is int and width > 0 for width in found):
+            raise ValueError("its widths aren't positive numbers")
+        return tuple(found)
+
+
+def widths_to_facts(widths: Sequence[int]) -> dict[str, str]:
+    """Write the widths that vectors may be cut to as JSON; no fact where there are none."""
+    return {"widths": json.dumps(list(widths))} if widths else {}
 
 
 def towers_to_facts(towers: Mapping[str, str]) -> dict[str, str]:

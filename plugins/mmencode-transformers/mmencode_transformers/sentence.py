@@ -11,7 +11,7 @@ from mmencode.errors import UnknownNameError, WeightsError
 
 from .loading import sign
 from .modules import Head, head
-from .prompts import fill_in, named_prompt, read_prompts
+from .prompts import fill_in, named_prompt, read_prompts, read_widths
 from .sources import Checkpoint, find, modules_of
 from .text import TextEncoder, context, text_model
 from .tokenizer import CheckpointTokenizer
@@ -41,7 +41,7 @@ class SentenceEncoder(TextEncoder):
     def with_prompt(self, prompt: str) -> SentenceEncoder:
         """Make an encoder of the same model and modules with another prompt."""
         other = SentenceEncoder(self.model, self.reader, self.head, prompt)
-        other.architecture = self.architecture
+        other.architecture, other.widths = self.architecture, self.widths
         other.weights_digest = self.weights_digest
         return other
 
@@ -74,8 +74,8 @@ def build(variant: str) -> SentenceEncoder:
 def retrieval(variant: str, modalities: tuple[str, ...], instruction: str = "") -> dict[str, SentenceEncoder]:
     """Build the encoders of documents and of queries, which share the model and differ in their prompts.
 
-    An instruction takes the place of the one in the prompt of queries. Raises WeightsError for a checkpoint
-    whose prompt has no place for one.
+    An instruction takes the place of the one in the prompt of queries. Raises InstructionError for a
+    checkpoint whose prompt has no place for one.
     """
     checkpoint = find(variant, _RETRIEVAL)
     prompts, _ = read_prompts(checkpoint)
@@ -108,6 +108,7 @@ def _build(checkpoint: Checkpoint, prompt: str) -> SentenceEncoder:
     tokenizer = CheckpointTokenizer(inner, model.config, most, own=not longest, lower=lower)
     encoder = SentenceEncoder(model, tokenizer, head(modules, int(model.config.hidden_size)), prompt)
     sign(encoder, inner)
+    encoder.widths = read_widths((checkpoint, inner), encoder.width)
     return encoder
 
 

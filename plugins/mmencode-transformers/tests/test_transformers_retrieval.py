@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 import mmencode
-from mmencode.errors import InputError, UnknownModalityError, WeightsError
+from mmencode.errors import InputError, InstructionError, UnknownModalityError
 
 pytest.importorskip("sentence_transformers", reason="the reference: pip install sentence-transformers")
 from test_transformers_sentence import save
@@ -104,7 +104,7 @@ def test_another_prompt_of_documents_is_another_space_and_of_queries_the_same(ch
 @pytest.mark.parametrize("prompts", [E5, {}], ids=["without a place", "none"])
 def test_a_prompt_without_a_place_refuses_an_instruction(prompts, checkpoint, load, tmp_path):
     save(tmp_path / "st", checkpoint("bert"), prompts=prompts)
-    with pytest.raises(WeightsError, match="has no place for an instruction") as caught:
+    with pytest.raises(InstructionError, match="has no place for an instruction") as caught:
         load(f"transformers/retrieval/{tmp_path}/st", instruction="find").encode(
             "text", ["a dog"], role="query"
         )
