@@ -17,6 +17,7 @@ from .items import ItemChecks
 from .manners import MannerChecks
 from .modality import ModalityChecks
 from .multi import MultiChecks
+from .sides import SideChecks
 from .suite import Suite
 from .vectors import VectorChecks
 
@@ -24,6 +25,13 @@ __all__ = ["EncoderConformance", "Suite"]
 
 
 class EncoderConformance(
-    DeclarationChecks, VectorChecks, MultiChecks, CompositeChecks, ItemChecks, ModalityChecks, MannerChecks
+    DeclarationChecks,
+    VectorChecks,
+    MultiChecks,
+    CompositeChecks,
+    SideChecks,
+    ItemChecks,
+    ModalityChecks,
+    MannerChecks,
 ):
     """The checks that an encoder keeps its contract; `Suite` documents the attributes to set."""
