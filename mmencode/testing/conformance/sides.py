@@ -17,7 +17,7 @@ _WORDS = "tell items apart by their colours alone"
 
 
 class SideChecks(Suite):
-    """Checks that queries leave documents alone and heed an instruction, and that widths are what they say."""
+    """Checks that queries leave documents alone and heed instructions, and that widths are what they say."""
 
     def test_each_side_has_its_own_vectors_beside_the_other(self) -> None:
         """Queries and documents are built in one call, and neither changes what the other gives."""
