@@ -41,7 +41,7 @@ class SideChecks(Suite):
         raise SkipTest("only where a modality has a side of queries and one of documents")
 
     def test_an_instruction_changes_the_vectors(self) -> None:
-        """What the user asks for isn't ignored in silence: another instruction gives other vectors."""
+        """Another instruction gives other vectors: none is ignored in silence."""
         spec = self.get_spec()
         if not spec.instructed:
             raise SkipTest("only for encoders of queries that take an instruction")
