@@ -189,10 +189,7 @@ def _open_or_create(
         with suppress(FileExistsError):  # another process has created it since `path.exists()`
             return create_index(path, open_space(space, choice), pool, precision)
         space = None
-    if space is None:
-        opened = _open(path, choice)
-    else:
-        opened = Index.open(path, space=open_space(space, choice))
+    opened = _open(path, choice) if space is None else Index.open(path, space=open_space(space, choice))
     require_settings(opened, pool, precision)
     return opened
 
