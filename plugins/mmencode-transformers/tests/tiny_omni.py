@@ -167,13 +167,14 @@ _DECODER = {
 }
 
 
-def qwen3(folder: Path) -> None:
-    """Qwen3-VL, as Qwen3-VL-Embedding is saved: with its language head."""
+def qwen3(folder: Path, **larger: int) -> None:
+    """Qwen3-VL, as Qwen3-VL-Embedding is saved, with its language head; `larger` are sizes of its decoder."""
     tokenizer = _qwen_words()
     config = hf.Qwen3VLConfig(
         text_config={
             **_DECODER,
             "head_dim": 16,
+            **larger,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]},
         },
         vision_config={
@@ -182,7 +183,7 @@ def qwen3(folder: Path) -> None:
             "intermediate_size": 48,
             "num_heads": 2,
             "patch_size": 4,
-            "out_hidden_size": 32,
+            "out_hidden_size": larger.get("hidden_size", 32),
             "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0],
         },
