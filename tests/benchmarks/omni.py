@@ -1,7 +1,7 @@
 """mmencode against sentence-transformers on one omni checkpoint: CPU time of one thread, the same weights.
 
-The weights are random, of a small Qwen3-VL with the real processor, chat template and pooling. The sides run in
-turn, and the figure is the median over rounds of their time divided by ours: above 1, mmencode is faster.
+The weights are random, of a small Qwen3-VL with the real processor, chat template and pooling. The sides run
+in turn, and the figure is the median over rounds of their time divided by ours: above 1, mmencode is faster.
 
 python tests/benchmarks/omni.py [--rounds 5] [--count 256]
 """
