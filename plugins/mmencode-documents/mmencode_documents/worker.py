@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 IDLE = 10.0  # seconds after which a process that nobody asks ends by itself
 PAGES = 200  # after so many pages a document is opened anew: PDFium keeps what it parsed of each
+LIFE = 1000  # answers after which a process ends, and another takes its place: some memory stays after each
 ACKNOWLEDGED = b"+"
 
 
@@ -126,11 +127,12 @@ def render(
     return {**facts, "bytes": len(pixels)}, pixels
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, pdfium: Any) -> None:
-    """Answer requests until there are no more."""
+def serve(requests: BinaryIO, answers: BinaryIO, pdfium: Any, idle: Idle) -> None:
+    """Answer requests until there are no more, or there were LIFE of them."""
     documents = Documents(pdfium)
-    idle = Idle()
-    while line := requests.readline():
+    for _ in range(LIFE):
+        if not (line := requests.readline()):
+            break
         idle.end()
         answers.write(ACKNOWLEDGED)
         answers.flush()
@@ -150,6 +152,7 @@ def serve(requests: BinaryIO, answers: BinaryIO, pdfium: Any) -> None:
         if request["path"] is None or "error" in said:
             documents.close()
         idle.begin()
+    documents.close()
 
 
 class Idle:
@@ -197,7 +200,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed is no answer
     bound_memory(int(memory))
-    serve(sys.stdin.buffer, answers, pypdfium2)
+    serve(sys.stdin.buffer, answers, pypdfium2, Idle())
 
 
 if __name__ == "__main__":

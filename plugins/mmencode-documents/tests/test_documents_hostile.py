@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import threading
 import time
+import types
 import zlib
 
 import mmencode_documents.renderers as processes
 import numpy as np
+import pypdfium2
 import pytest
+from mmencode_documents import worker
 from mmencode_documents.drawing import assemble, draw_figure, make_pdf, write_words
 
 import mmencode
@@ -204,6 +209,16 @@ def test_a_process_that_ended_meanwhile_is_replaced_in_silence():
     os.kill(idle._process.pid, signal.SIGKILL)
     idle._process.wait(5)
     assert read(ONE).size == (1240, 1755)
+
+
+def test_a_process_ends_after_so_many_answers_for_another_to_take_its_place(monkeypatch):
+    monkeypatch.setattr(worker, "LIFE", 2)
+    request = {"path": None, "bytes": len(ONE), "count": True, "pages": 5, "stamp": None}
+    asked, answers = io.BytesIO((json.dumps(request).encode() + b"\n" + ONE) * 3), io.BytesIO()
+    idle = types.SimpleNamespace(begin=lambda: None, end=lambda: None)
+    worker.serve(asked, answers, pypdfium2, idle)
+    assert answers.getvalue() == b'+{"pages": 1}\n' * 2
+    assert asked.read() == json.dumps(request).encode() + b"\n" + ONE
 
 
 def test_no_room_is_no_fault_of_the_item(monkeypatch):
