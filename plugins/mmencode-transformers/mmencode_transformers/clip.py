@@ -138,7 +138,7 @@ def _scale(checkpoint: Checkpoint, model: Any, missing: set[str]) -> float | Non
 
 def _inverse_temperature(checkpoint: Checkpoint, model: Any) -> float | None:
     """Read the scale of TIPS v2, whose published weights lack it: their config.json has it instead."""
-    told = "temperature_init_value" in checkpoint.settings("config.json")
+    told = "temperature_init_value" in checkpoint.whole.settings("config.json")
     learned = float(model.temperature.detach()) != float(model.config.temperature_init_value)
     missing = set() if told or learned else {"temperature"}
     return read_scale(1 / model.temperature, "temperature", missing, checkpoint)

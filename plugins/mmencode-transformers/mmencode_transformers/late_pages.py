@@ -22,7 +22,7 @@ from mmencode.encoders.pixels import fit_to_squeeze
 from .architectures import require_kind
 from .late_layers import Counts, apply_layers, in_words, layers_of
 from .late_recipes import DOCUMENT, FAMILY, QUERY, Recipe
-from .loading import describe, keep, load, load_config, load_extractor, require_whole
+from .loading import PREPROCESSING, describe, keep, load, load_config, load_extractor, require_whole
 from .tokenizer import CheckpointTokenizer
 
 # By the kind of model: its processor, and the parts that texts don't need.
@@ -138,7 +138,7 @@ def build_pages(recipe: Recipe, roles: Collection[str]) -> dict[str, LateModel]:
     config = load_config(recipe.base)
     require_kind(recipe.base, config, FAMILY)
     name, unused = _KINDS[config.model_type]
-    require_tokenizer(recipe.base.folder)
+    require_tokenizer(recipe.base.holding(*PREPROCESSING[:2]).folder)
     processor = load_extractor(recipe.base, getattr(transformers, name), config.model_type == "colqwen2")
     model, missing = load(recipe.base, config, AutoModelForPreTraining)
     texts = model

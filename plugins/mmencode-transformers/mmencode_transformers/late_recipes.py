@@ -76,9 +76,9 @@ def read_recipe(checkpoint: Checkpoint) -> Recipe:
     """
     if (checkpoint.folder / "modules.json").is_file():
         return _of_modules(checkpoint)
-    if "HF_ColBERT" in (checkpoint.settings("config.json").get("architectures") or []):
+    if "HF_ColBERT" in (checkpoint.whole.settings("config.json").get("architectures") or []):
         return _of_colbert(checkpoint)
-    if checkpoint.settings("config.json").get("model_type") in TAKEN[FAMILY]:
+    if checkpoint.whole.settings("config.json").get("model_type") in TAKEN[FAMILY]:
         return Recipe(base=checkpoint, pages=True)
     takes = f"{FAMILY} takes {', '.join(TAKEN[FAMILY])}, an HF_ColBERT, and what has modules.json"
     raise refusal(checkpoint, load_config(checkpoint), takes)

@@ -11,7 +11,7 @@ from typing import Any
 from mmencode.errors import WeightsError
 
 from .architectures import refusal
-from .loading import load_config
+from .loading import PREPROCESSING, load_config
 from .prompts import read_prompts
 from .sources import Checkpoint, find, modules_of
 
@@ -267,7 +267,7 @@ _KINDS = {
 
 def _plain(checkpoint: Checkpoint) -> Route:
     """Make the route of a checkpoint without modules.json by its architecture."""
-    settings = checkpoint.settings("config.json")
+    settings = checkpoint.whole.settings("config.json")
     name = settings.get("model_type")
     if name not in _KINDS:
         takes = f"{FAMILY} takes those of sentence-transformers, and without modules.json {', '.join(_KINDS)}"
@@ -291,8 +291,8 @@ def _plain(checkpoint: Checkpoint) -> Route:
 
 def _has_template(checkpoint: Checkpoint) -> bool:
     """Whether a checkpoint has a chat template, in any of the files that may hold it."""
-    folder = checkpoint.folder
-    if any((folder / file).is_file() for file in ("chat_template.jinja", "chat_template.json")):
+    checkpoint = checkpoint.holding(*PREPROCESSING[:2])
+    if checkpoint.has("chat_template.jinja", "chat_template.json"):
         return True
     files = ("tokenizer_config.json", "processor_config.json")
-    return any((folder / file).is_file() and checkpoint.settings(file).get("chat_template") for file in files)
+    return any(checkpoint.has(file) and checkpoint.settings(file).get("chat_template") for file in files)

@@ -254,8 +254,9 @@ class OmniReader:
 
 def load_processor(checkpoint: Checkpoint) -> Any:
     """Load the whole processor of a checkpoint; WeightsError where a file is missing, or refused."""
-    if not any((checkpoint.folder / file).is_file() for file in PREPROCESSING[:2]):
-        return load_plain(checkpoint)  # a model of texts alone
+    texts, checkpoint = checkpoint, checkpoint.holding(*PREPROCESSING[:2])
+    if not checkpoint.has(*PREPROCESSING[:2]):
+        return load_plain(texts)  # a model of texts alone
     if any((checkpoint.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
         require_tokenizer(checkpoint.folder)
     made = load_extractor(checkpoint, AutoProcessor)

@@ -15,7 +15,7 @@ from mmencode import Encoder, Tensors, Waveform
 from mmencode.errors import InputError, WeightsError
 
 from .architectures import refusal, require_kind
-from .loading import describe, keep, load, load_config, load_extractor, require_whole
+from .loading import describe, keep, load, load_config, load_extractor, require_whole, sign
 from .omni_video import clip_of
 from .sources import Checkpoint, find
 from .text import context
@@ -38,7 +38,7 @@ def offers(variant: str) -> tuple[str, ...]:
     """
     word, rest = _split(variant)
     checkpoint = find(rest, FAMILY, weights=False)
-    kind = checkpoint.settings("config.json").get("model_type")
+    kind = checkpoint.whole.settings("config.json").get("model_type")
     if kind not in _KINDS:
         raise refusal(checkpoint, load_config(checkpoint), f"{FAMILY} takes {', '.join(_KINDS)}")
     return _ALONE.get(word, _KINDS[kind])
@@ -259,7 +259,7 @@ class _Build:
         require_whole(self._checkpoint, self._model, self._missing, *used)
         self._keep(*used)
         made = PeEncoder(key, networks, heads, self._readers(parts))
-        made.architecture = self._checkpoint.architecture
+        sign(made, self._checkpoint)
         return made
 
     def _keep(self, *used: nn.Module) -> None:

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import tiny
 import tiny_adapters
+import tiny_clips
+import tiny_omni
+import tiny_pages
 import torch
 import transformers as hf
 from mmencode_transformers import adapters
@@ -123,6 +126,33 @@ def test_other_families_equal_the_model_that_peft_merged(
     )
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(found - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("family", "save", "kind", "modules"),
+    [
+        ("omni", tiny_omni.qwen3, hf.AutoModel, ["q_proj", "qkv", "linear_fc1"]),
+        ("late", tiny_pages.colpali, hf.ColPaliForRetrieval, ["q_proj", "embedding_proj_layer"]),
+        ("clip", tiny_clips.tipsv2, hf.AutoModel, ["query", "q_proj"]),
+    ],
+)
+def test_families_of_several_modalities_equal_the_model_that_peft_merged(
+    family, save, kind, modules, load, tmp_path
+):
+    save(tmp_path / "base")
+    made = tiny_adapters.save(tmp_path / "base", tmp_path / "a", kind, target_modules=modules)
+    shutil.copytree(tmp_path / "base", tmp_path / "merged")
+    (tmp_path / "merged" / "model.safetensors").unlink()
+    made.save_pretrained(tmp_path / "merged")
+    rows = []
+    for folder in ("merged", "a", "base"):
+        space = load(f"transformers/{family}/{tmp_path}/{folder}")
+        encode = space.encode_multi if family == "late" else space.encode
+        found = encode("image", sample_items("image")[:2])
+        rows.append(found.vectors)
+        assert bool(space.tower("image").encoder.weights_digest) == (folder == "a")
+    np.testing.assert_allclose(rows[1], rows[0], atol=1e-5)
+    assert np.abs(rows[1] - rows[2]).max() > 1e-3
 
 
 def test_queries_and_documents_share_the_merged_model_and_its_identity(checkpoint, load, tmp_path):
