@@ -18,6 +18,7 @@ from mmencode import MultiEncoder, Tensors
 from mmencode.checkpoints import require_tokenizer
 from mmencode.encoder import pad_rows
 from mmencode.encoders.pixels import fit_to_squeeze
+from mmencode.errors import WeightsError
 
 from .architectures import require_kind
 from .late_layers import Counts, apply_layers, in_words, layers_of
@@ -31,6 +32,7 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "colqwen2": ("ColQwen2Processor", ("vlm.visual",)),
     "colmodernvbert": ("ColModernVBertProcessor", ("vlm.vision_model", "vlm.connector")),
 }
+_TILES = 16  # of an image, in a row; the models have tokens for 6
 _SUFFIX = 10  # augmentation tokens behind a query, as the processors have them
 _EDGE = 1e-6  # what stands for 0 in the corner of an empty tile
 
@@ -140,6 +142,7 @@ def build_pages(recipe: Recipe, roles: Collection[str]) -> dict[str, LateModel]:
     name, unused = _KINDS[config.model_type]
     require_tokenizer(recipe.base.holding(*PREPROCESSING[:2]).folder)
     processor = load_extractor(recipe.base, getattr(transformers, name), config.model_type == "colqwen2")
+    _require_few_tiles(recipe, processor.image_processor)
     model, missing = load(recipe.base, config, AutoModelForPreTraining)
     texts = model
     for path in unused:
@@ -152,6 +155,18 @@ def build_pages(recipe: Recipe, roles: Collection[str]) -> dict[str, LateModel]:
         built[role] = kind(part, layers, processor, recipe)
     keep(*built.values())
     return built
+
+
+def _require_few_tiles(recipe: Recipe, images: Any) -> None:
+    """Raise WeightsError for settings that cut an image into a huge number of tiles, each with its tokens."""
+    edges = [(getattr(images, name, None) or {}).get("longest_edge") for name in ("size", "max_image_size")]
+    if all(edges) and edges[0] > _TILES * edges[1]:
+        raise WeightsError(
+            f"the preprocessing of {recipe.base.name!r} cuts an image of {edges[0]} pixels into tiles of "
+            f"{edges[1]}",
+            culprit=str(recipe.base.folder),
+            remedy=f"put the checkpoint's own preprocessing there; {_TILES} tiles in a row are the most",
+        )
 
 
 def _without(module: Any, path: str) -> Any:

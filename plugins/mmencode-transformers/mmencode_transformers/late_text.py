@@ -18,6 +18,8 @@ from .loading import keep
 from .text import context, text_model
 from .tokenizer import CheckpointTokenizer
 
+_LONGEST = 2**15  # tokens of a query where a model has no limit of its own
+
 
 class LateText(MultiEncoder):
     """A text model of transformers with layers on each token: the side of documents, or that of queries.
@@ -106,10 +108,10 @@ def _reader(recipe: Recipe, model: Any, role: str) -> CheckpointTokenizer:
         most = expansion.length
     elif expansion and recipe.lengths.get(role):
         most = max(most or 0, expansion.length)
-    if expansion and fits and expansion.length > fits:
+    if expansion and expansion.length > (fits or _LONGEST):
         raise WeightsError(
             f"queries of {recipe.base.name!r} are filled up to {expansion.length} tokens, and its text model "
-            f"has positions for {fits}",
+            f"takes {fits or _LONGEST}",
             culprit=str(recipe.base.folder),
             remedy="put the settings there that belong to the text model",
         )

@@ -196,6 +196,7 @@ PREPROCESSING = (
 # or for the filters, whatever the weights are.
 _MOST = {
     **dict.fromkeys(("height", "width", "edge", "size", "num_mel_bins", "hop_length"), 2**13),
+    "seq_len": 2**13,
     **dict.fromkeys(("patch", "chunk_length", "max_length_s"), 2**16),
     **dict.fromkeys(("n_fft", "window"), 2**18),
     **dict.fromkeys(("samples", "frames", "max_length", "sampling_rate"), 2**26),

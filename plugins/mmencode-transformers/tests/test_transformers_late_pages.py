@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import tiny_pages
@@ -12,7 +15,7 @@ from PIL import Image
 from tiny_pages import QUERIES
 
 import mmencode
-from mmencode.errors import UnknownModalityError
+from mmencode.errors import UnknownModalityError, WeightsError
 
 MODELS = {
     "colpali": (hf.ColPaliForRetrieval, hf.ColPaliProcessor),
@@ -83,6 +86,35 @@ def test_tiles_that_are_all_zero_are_no_padding(folders, load):
     encoder._processor.image_processor.image_mean = [0.2, 0.2, 0.2]  # 51 of 255
     (found,) = plain.encode_multi("image", [Image.new("RGB", (96, 64), (51, 51, 51))]).arrays
     assert len(found) == len(encoder.preprocess(Image.new("RGB", (96, 64)))["input_ids"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("colpali", {"image_seq_length": 10**9}),
+        ("colmodernvbert", {"image_seq_len": 10**9}),
+        ("colmodernvbert", {"max_image_size": {"longest_edge": 1}}),
+        ("colqwen2", {"size": {"shortest_edge": 2**40, "longest_edge": 2**40}}),
+        ("colqwen2", {"auto_map": {"AutoProcessor": "evil.Processor"}}),
+    ],
+)
+def test_preprocessing_that_would_take_all_memory_or_run_code_is_refused(kind, changes, folders, tmp_path):
+    shutil.copytree(folders[kind], tmp_path / "late")
+    path = tmp_path / "late" / "processor_config.json"
+    settings = json.loads(path.read_text())
+    inner = settings["image_processor"] if changes.keys() & settings["image_processor"].keys() else settings
+    inner.update(changes)
+    path.write_text(json.dumps(settings))
+    with pytest.raises(WeightsError):
+        late.towers(str(tmp_path / "late"), ("image",))
+
+
+def test_missing_files_of_pages_are_named(folders, tmp_path):
+    for name in ("processor_config.json", "tokenizer.json", "model.safetensors"):
+        shutil.copytree(folders["colpali"], tmp_path / name)
+        (tmp_path / name / name).unlink()
+        with pytest.raises(WeightsError, match=name):
+            late.towers(str(tmp_path / name), ("image",))
 
 
 def test_texts_as_documents_are_refused(folders, load):
