@@ -159,7 +159,9 @@ def build_pages(recipe: Recipe, roles: Collection[str]) -> dict[str, LateModel]:
 
 def _require_few_tiles(recipe: Recipe, images: Any) -> None:
     """Raise WeightsError for settings that cut an image into a huge number of tiles, each with its tokens."""
-    edges = [(getattr(images, name, None) or {}).get("longest_edge") for name in ("size", "max_image_size")]
+    edges: list[Any] = [
+        (getattr(images, name, None) or {}).get("longest_edge") for name in ("size", "max_image_size")
+    ]
     if all(edges) and edges[0] > _TILES * edges[1]:
         raise WeightsError(
             f"the preprocessing of {recipe.base.name!r} cuts an image of {edges[0]} pixels into tiles of "
