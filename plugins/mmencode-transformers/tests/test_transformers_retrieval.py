@@ -10,7 +10,7 @@ import mmencode
 from mmencode.errors import InputError, InstructionError, UnknownModalityError
 
 pytest.importorskip("sentence_transformers", reason="the reference: pip install sentence-transformers")
-from test_transformers_sentence import save
+from test_transformers_sentence import rewrite, save
 
 pytestmark = pytest.mark.filterwarnings("ignore:a text is longer")  # which the library leaves out, too
 
@@ -109,3 +109,19 @@ def test_a_prompt_without_a_place_refuses_an_instruction(prompts, checkpoint, lo
             "text", ["a dog"], role="query"
         )
     assert "leave the instruction out" in str(caught.value)
+
+
+def test_widths_are_those_that_a_checkpoint_declares(checkpoint, load, tmp_path):
+    reference = save(tmp_path / "st", checkpoint("bert"), prompts=E5)
+    rewrite(
+        tmp_path / "st" / "config_sentence_transformers.json", truncate_dim=24, matryoshka_dims=[16, 8, "x"]
+    )
+    rewrite(tmp_path / "st" / "config.json", matryoshka_dimensions=[4, 8, 32, 64])
+    space = load(f"transformers/retrieval/{tmp_path}/st")
+    for role in ("query", "document"):
+        found = space.encode("text", tiny.TEXTS, role=role)
+        assert found.widths == (4, 8, 16, 24)
+        encode = reference.encode_query if role == "query" else reference.encode_document
+        cut = encode(tiny.TEXTS, truncate_dim=8, normalize_embeddings=True)
+        assert_equal(found.truncate(8), cut)
+    assert load(f"transformers/sentence/{tmp_path}/st").encode("text", ["a dog"]).widths == (4, 8, 16, 24)
