@@ -13,8 +13,9 @@ from ..arguments.lists import require_list
 from ..card import json_digest
 from ..embeddings.array_types import Numbers, Vectors
 from ..errors import InputError
-from ..plugins.spec import TEXT
+from ..plugins.spec import QUERY, TEXT
 from ..spaces.recall import DEPTHS
+from ..spaces.sides import Role
 from ..spaces.space import Space
 from . import chance
 from .bootstrap import Sampling
@@ -127,29 +128,39 @@ def _fewest_candidates(rows: Sequence[CaptionedItem]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _EncodedPairs:
-    """The pairs that could be encoded, and the vectors `[dim]` of their items and captions, by key."""
+    """The pairs that could be encoded, and the vectors `[dim]` of their items and captions, by key.
+
+    Those that ask are the vectors of queries, where a modality has a side for these.
+    """
 
     rows: Sequence[CaptionedItem]
     items: Mapping[str, Vectors]
     captions: Mapping[str, Vectors]
+    asking_items: Mapping[str, Vectors]
+    asking_captions: Mapping[str, Vectors]
     left_out: Sequence[LeftOut]
 
     def rank(self, *, reverse: bool) -> Ranking:
         """Rank all captions for each item; in reverse, all items for each caption."""
         pairs = [(row.caption, row.key) if reverse else (row.key, row.caption) for row in self.rows]
-        queries, candidates = (self.captions, self.items) if reverse else (self.items, self.captions)
+        asking = self.asking_captions if reverse else self.asking_items
+        candidates = self.items if reverse else self.captions
         places = {name: place for place, name in enumerate(candidates)}
         right: dict[str, list[int]] = defaultdict(list)
         for query, candidate in pairs:
             right[query].append(places[candidate])
-        answers = [np.array(right[query], np.int64) for query in queries]
-        return rank_by_vectors(np.stack(list(queries.values())), np.stack(list(candidates.values())), answers)
+        answers = [np.array(right[query], np.int64) for query in asking]
+        return rank_by_vectors(np.stack(list(asking.values())), np.stack(list(candidates.values())), answers)
 
 
 def _encode(space: Space, modality: str, rows: Sequence[CaptionedItem], progress: bool) -> _EncodedPairs:
     """Encode each item and each caption once, and leave out pairs of which either can't be encoded."""
-    items, bad_items = _encode_side(space, modality, {row.key: row.item for row in rows}, progress)
-    captions, bad_captions = _encode_side(space, TEXT, {row.caption: row.caption for row in rows}, progress)
+    asking_items, items, bad_items = _encode_both(
+        space, modality, {row.key: row.item for row in rows}, progress
+    )
+    asking_captions, captions, bad_captions = _encode_both(
+        space, TEXT, {row.caption: row.caption for row in rows}, progress
+    )
     kept = [row for row in rows if row.key in items and row.caption in captions]
     keys, words = {row.key for row in kept}, {row.caption for row in kept}
     alone = [name for name in items if name not in keys] + [name for name in captions if name not in words]
@@ -157,16 +168,35 @@ def _encode(space: Space, modality: str, rows: Sequence[CaptionedItem], progress
         kept,
         {key: vector for key, vector in items.items() if key in keys},
         {caption: vector for caption, vector in captions.items() if caption in words},
+        {key: vector for key, vector in asking_items.items() if key in keys},
+        {caption: vector for caption, vector in asking_captions.items() if caption in words},
         [*bad_items, *bad_captions, *(LeftOut(name, ALONE) for name in alone)],
     )
 
 
-def _encode_side(
+def _encode_both(
     space: Space, modality: str, items: Mapping[str, Any], progress: bool
+) -> tuple[dict[str, Vectors], dict[str, Vectors], list[LeftOut]]:
+    """Encode items as queries and as documents, once where that is the same, and list the bad ones."""
+    documents, left_out = _encode_side(space, modality, items, progress)
+    if space.key(modality, QUERY) == space.key(modality):
+        return documents, documents, left_out
+    queries, lost = _encode_side(space, modality, items, progress, QUERY)
+    both = queries.keys() & documents.keys()
+    named = {each.source for each in left_out}
+    return (
+        {key: vector for key, vector in queries.items() if key in both},
+        {key: vector for key, vector in documents.items() if key in both},
+        [*left_out, *(each for each in lost if each.source not in named)],
+    )
+
+
+def _encode_side(
+    space: Space, modality: str, items: Mapping[str, Any], progress: bool, role: Role = ""
 ) -> tuple[dict[str, Vectors], list[LeftOut]]:
     """Encode items by their keys, and list those that can't be encoded."""
     keys = list(items)
-    found = space.encode(modality, list(items.values()), on_error="skip", progress=progress)
+    found = space.encode(modality, list(items.values()), role=role, on_error="skip", progress=progress)
     places = found.positions.tolist()
     vectors = {keys[place]: vector for place, vector in zip(places, found.vectors, strict=True)}
     return vectors, [LeftOut(keys[error.index or 0], error.fact) for error in found.errors]

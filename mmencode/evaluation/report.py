@@ -92,7 +92,7 @@ class Report:
     def _facts(self) -> Iterator[str]:
         for tower in self.card.towers:
             if tower.modality in self.modalities:
-                yield f"{tower.modality}: {tower.name}"
+                yield f"{tower.key}: {tower.name}"
         if self.source:
             yield f"data: {self.source}"
         counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_roles import RUNTIME, spec
 
-from mmencode import similarity
+from mmencode import Space, similarity
 from mmencode.errors import InputError
 from mmencode.evaluation import LeftOut, Origin, Sampling, retrieval
 from mmencode.testing import sample_items
@@ -170,3 +171,21 @@ def test_report_comes_back_from_json_as_it_is_and_shows_both_ways(space, pairs, 
     for said in (str(found), found.to_markdown()):
         assert "image to text recall@1" in said
         assert "text to image median rank" in said
+
+
+def test_what_asks_is_encoded_as_queries_and_what_is_found_as_documents():
+    names = [
+        f"a {colour} {thing}"
+        for colour in ("red", "old", "blue")
+        for thing in ("car", "dog", "bridge", "tree")
+    ]
+    words = [(name[::-1], name) for name in names]
+    with Space("two", [spec(), spec("query")], runtime=RUNTIME) as two:
+        found = retrieval(two, words, modality="text", sampling=QUICK)
+        kept = two.encode("text", [item for item, _ in words])
+        asked = {role: two.encode("text", names, role=role) for role in ("query", "document")}
+    ranks = {
+        role: reference(similarity(rows, kept), np.eye(12, dtype=bool))[0] for role, rows in asked.items()
+    }
+    assert ranks["query"].mean() != ranks["document"].mean()
+    assert found.figure("mean rank", "text to text").value == pytest.approx(ranks["query"].mean())
