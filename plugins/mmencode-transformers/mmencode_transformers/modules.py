@@ -100,7 +100,8 @@ def head(modules: list[tuple[str, Checkpoint]], width: int) -> Head:
     if not modules or modules[0][0] != "Pooling":
         raise WeightsError(
             "modules.json has no Pooling behind its Transformer",
-            remedy="choose a checkpoint that gives one vector for each text",
+            remedy="choose a checkpoint that gives one vector for each text; one of late interaction is "
+            "transformers/late/<id or folder>",
         )
     settings = modules[0][1].settings("config.json")
     modes = _pooling(settings)

@@ -254,3 +254,11 @@ def test_an_instruction_takes_its_place_in_the_prompt_of_queries(load, tmp_path)
         load(f"transformers/late/{tmp_path}/colbert", instruction="find a car").encode_multi(
             "text", ["a dog"], role="query"
         )
+
+
+def test_as_one_vector_they_are_refused_with_this_family(saved):
+    with (
+        pytest.raises(WeightsError, match="transformers/late/"),
+        load_space(f"transformers/sentence/{saved}") as space,
+    ):
+        space.encode("text", ["a dog"])
