@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..errors import EncoderError, InputError, MmencodeError
 from ..errors.causes import describe_error, quote
+from ..plugins.composites import is_composite
 from ..plugins.core_modalities import CORE
 from ..plugins.modalities import find_modality
 from ..plugins.modality import ModalitySpec
@@ -34,6 +35,12 @@ def show_item(modality: str, item: Any, limits: Limits, least: int = 0) -> Any:
     item that can't be shown, also where the fault is its plugin's, which gets `limits.wait` seconds.
     """
     spec = find_modality(modality)
+    if is_composite(modality):
+        raise InputError(
+            f"an item of {modality} has parts, and isn't shown",
+            source=describe(item),
+            remedy="its key names it: show the parts by themselves",
+        )
     if spec is None:
         raise InputError(
             f"{modality} can't be shown", source=describe(item), remedy="install the plugin that declares it"

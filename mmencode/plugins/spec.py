@@ -84,7 +84,7 @@ class EncoderSpec:
     role         "query" for an encoder of the queries' side, where the documents of the modality have
                  another; it isn't part of the space's identity
     weights      of a composite that is no encoder's but the sum of its parts' vectors, a positive number for
-                 each part, as `Space.fuse` declares it; () for all others
+                 each part; set by `Space.fuse`
     target       "package.module:function", called without arguments to build the Encoder; that of a family
                  is called with the rest of the name
     shared       the target builds for several modalities at once: for all encoders of a space that name it,

@@ -350,3 +350,32 @@ def test_saved_omni_space_is_loaded_and_verified_with_its_composites(install, tm
         found = back.verify()
     assert found.same
     assert {*found.angles} == {"text", "image", FUSED, MIXED}
+
+
+class FusedTokens(mmencode.MultiEncoder):
+    """A vector for each of its parts."""
+
+    width, preprocessing, counting = 8, "one for each part", "all"
+
+    def preprocess(self, item):
+        rows = [torch.full((8,), place + 1.0) for place, part in enumerate(item) if part is not None]
+        return {"rows": torch.stack(rows)}
+
+    def collate(self, items):
+        rows, mask = mmencode.encoder.pad_rows([item["rows"] for item in items])
+        return {"rows": rows, "mask": mask}
+
+    def forward_tokens(self, tensors):
+        return tensors["rows"], tensors["mask"]
+
+
+def test_composites_may_have_many_vectors():
+    spec = EncoderSpec(
+        name="late", modality=FUSED, target=f"{__name__}:FusedTokens", dim=8, outputs="many", space="late"
+    )
+    with Space("late", [spec]) as space:
+        found = space.encode_multi(
+            FUSED, [(RED, "a"), (None, "a"), (None, None), (RED, "b")], on_error="skip"
+        )
+    assert (found.modality, found.counts.tolist()) == (FUSED, [2, 1, 2])
+    assert [error.index for error in found.errors] == [2]

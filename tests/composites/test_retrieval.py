@@ -92,6 +92,18 @@ def test_index_refuses_rows_of_another_weighting(install, folder, tmp_path):
         index.add("image+text", [(folder / MINE, "red")], keys=["b"])
 
 
+def test_fused_rows_stand_in_tables_and_on_pages_by_their_keys(install, folder, tmp_path):
+    pytest.importorskip("lancedb")
+    install(wardrobe=THREE)
+    with mmencode.load("wardrobe") as space, mmencode.Index.create(tmp_path / "index", space) as index:
+        index.add("image+text", [(folder / WANTED, "red"), (folder / MINE, None)], keys=["wanted", "mine"])
+    asked = [tmp_path / "index", TEXT, "--image", folder / MINE, "--html", tmp_path / "found.html"]
+    assert run("search", *asked).stdout.splitlines()[1].split("\t")[2] == "wanted"
+    page = (tmp_path / "found.html").read_text()
+    assert "wanted" in page
+    assert "has parts, and isn&#x27;t shown" in page or "has parts, and isn't shown" in page
+
+
 @pytest.mark.parametrize("kind", ["folder", "index"])
 def test_command_line_finds_it_by_a_picture_and_words(install, folder, tmp_path, kind):
     install(wardrobe=THREE)
