@@ -286,6 +286,8 @@ def test_a_joiner_that_cant_be_built_fails_alone_when_it_is_used(install, place,
             space.encode("clip", CLIPS)
         bridged = mmencode.bridge("bridged", space, on_cpu("more", frame(space="more")), list(TEXTS))
         assert "clip" not in bridged.modalities
+        with pytest.raises(EncoderError, match="no such thing"):
+            bridged.encode("clip", CLIPS)
 
 
 def test_a_joiner_that_isnt_what_it_declares_is_refused_when_it_is_used(install, place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import torch
 from ..arguments.lists import require_list
 from ..embeddings.array_types import Vectors
 from ..engine.runtime import Runtime
-from ..errors import FitError
+from ..errors import FitError, MmencodeError
 from ..inputs.owning import own_each
 from ..projection import Chain, IdentityProjection, Linear, Projection
 from .alignment import CHUNK, KEPT, FitMethod, Pairs, fit, hash_item, split
@@ -84,12 +85,19 @@ def bridge(
     )
     theirs: dict[str, EncoderLike] = dict.fromkeys(there, target)
     ours: dict[str, EncoderLike] = {}
+    absent: dict[str, MmencodeError] = {}
     for modality in modalities:
         items = (unpaired or {}).get(modality)
         steps = [] if items is None else [_shift(centre.mean - _encode_mean(source, modality, items))]
-        ours[modality] = source.spec(modality), _chain_behind(source, modality, [*steps, projection])
+        try:
+            ours[modality] = source.spec(modality), _chain_behind(source, modality, [*steps, projection])
+        except MmencodeError as error:
+            if not source.is_gained(modality):
+                raise
+            absent[modality] = error  # the others go on without what a plugin added
     parts = {**ours, **theirs} if prefer == "target" else {**theirs, **ours}
     space = compose(name, parts, runtime=runtime or target.runtime)
+    _note_absent(space, absent)
     for modality, pairs in (held_out or {}).items():
         projection = space.projections[modality]
         projection.report = {**projection.report, "held_out": _measure(space, modality, via, pairs)}
@@ -98,6 +106,13 @@ def bridge(
         if spec.weights and not spec.role and spec.modality not in space.specs:
             space = space.fuse(spec.modality, spec.weights)
     return space
+
+
+def _note_absent(space: Space, absent: Mapping[str, MmencodeError]) -> None:
+    """Have a space say why it lacks some modalities, whenever one of them is asked for."""
+    members = space._members
+    kept = {key: error for key, error in absent.items() if key not in members.specs}
+    members.joining = replace(members.joining, absent={**members.joining.absent, **kept})
 
 
 def _measure(space: Space, modality: str, via: str, pairs: Pairs) -> dict[str, Any]:
