@@ -229,3 +229,27 @@ def test_one_long_document_is_compared_a_stretch_at_a_time():
     tracemalloc.stop()
     assert found.rows.tolist() == [[1]] * 8
     assert peak < 16 * 2**20  # all products at once would take 20 MiB in float32, and as much again
+
+
+def test_products_of_another_device_give_the_same_scores(monkeypatch):
+    """The way of other devices, on the CPU, in tiles that hold a few documents each."""
+    queries, documents = make([3, 32, 7, 1], 64), make(np.arange(1, 60), 64, seed=1)
+    expected = mmencode.search(queries, documents, 5), mmencode.similarity(queries, documents)
+    monkeypatch.setattr(products, "_DEVICE_TILE", 2**12)
+    monkeypatch.setattr(products.QueryBlock, "_find_best", products.QueryBlock._find_on_device)
+    found = mmencode.search(queries, documents, 5)
+    np.testing.assert_array_equal(found.rows, expected[0].rows)
+    np.testing.assert_array_equal(found.scores, expected[0].scores)
+    np.testing.assert_array_equal(mmencode.similarity(queries, documents), expected[1])
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_what_the_cpu_finds():
+    queries, documents = make([32] * 40, 128), make(np.arange(1, 200), 128, seed=1)
+    for corpus in (documents, documents.quantize("float16")):
+        expected = mmencode.search(queries, corpus, 10)
+        found = mmencode.search(queries, corpus, 10, device="cuda")
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+    scores = mmencode.similarity(queries, documents, device="cuda")
+    np.testing.assert_allclose(scores, mmencode.similarity(queries, documents), rtol=0, atol=2e-6)

@@ -80,14 +80,19 @@ def recordings(count: int) -> list[tuple[np.ndarray, int]]:
 
 
 def ratios(
-    sides: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+    sides: dict[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    *,
+    warm: bool = True,
 ) -> dict[str, float]:
     """How many times as fast as the first each side is: the median over rounds, all sides in every round.
 
     The machine's speed drifts, so only times of one round are compared with each other. A `clock` of the
     process's own time counts the seconds that others take from it for nothing; it suits a single thread.
+    Sides that take long need no call ahead: then they aren't made `warm`.
     """
-    for run in sides.values():
+    for run in sides.values() if warm else ():
         run()
     found: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):

@@ -26,6 +26,16 @@ class Wide(FakeMultiText):
     width = 128
 
 
+class Mirrored(FakeMultiText):
+    """The numbers of each vector in the opposite order."""
+
+    preprocessing = "characters, from behind"
+
+    def forward_tokens(self, tensors):
+        hidden, mask = super().forward_tokens(tensors)
+        return hidden.flip(-1), mask
+
+
 @pytest.fixture
 def late():
     with Space("late", fake_multi_specs("late"), runtime=Runtime("cpu", batch_size=4, workers=1)) as space:
@@ -282,3 +292,19 @@ def test_many_vectors_of_two_encoders_are_not_put_together(late):
     other = first._with(towers={"text": "another"})
     with pytest.raises(SpaceMismatchError, match="two encoders of one space"):
         MultiEmbeddings.concatenate([first, other])
+
+
+def test_a_search_asks_with_the_queries_side(tmp_path):
+    """The queries' side gives other vectors, so that its answer shows which one was asked."""
+    target = f"{__name__}:Mirrored"
+    asking = EncoderSpec(
+        name="late/asking", modality="text", role="query", target=target, space="late", dim=8, outputs="many"
+    )
+    with (
+        Space("late", [*fake_multi_specs("late"), asking], runtime=Runtime("cpu")) as space,
+        Index.create(tmp_path / "index", space) as index,
+    ):
+        index.add("text", TEXTS)
+        queries = space.encode_multi("text", ["dogs"], role="query")
+        assert pairs(index.search("text", ["dogs"], 3)) == by_search(queries, index.rows().embeddings, 3)
+        assert index.search("text", ["dogs"], 1)[0][0].score < 4  # which the documents' side would reach
