@@ -41,7 +41,7 @@ class SideChecks(Suite):
         raise SkipTest("only where a modality has a side of queries and one of documents")
 
     def test_an_instruction_changes_the_vectors(self) -> None:
-        """Another instruction gives other vectors: none is ignored in silence."""
+        """An instruction gives other vectors, and is never ignored in silence."""
         spec = self.get_spec()
         if not spec.instructed:
             raise SkipTest("only for encoders of queries that take an instruction")
