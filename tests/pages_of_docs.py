@@ -18,7 +18,7 @@ from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
-SLOW = {"docs/from-scratch.md", "docs/making-spaces.md", "docs/uses.md"}
+SLOW = {"docs/from-scratch.md", "docs/making-spaces.md", "docs/uses.md", "docs/video.md"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 FENCE = "```python"
 
