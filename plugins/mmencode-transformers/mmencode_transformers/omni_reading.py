@@ -256,6 +256,9 @@ def load_processor(checkpoint: Checkpoint) -> Any:
     """Load the whole processor of a checkpoint; WeightsError where a file is missing, or refused."""
     texts, checkpoint = checkpoint, checkpoint.holding(*PREPROCESSING[:2])
     if not checkpoint.has(*PREPROCESSING[:2]):
+        settings = checkpoint.whole.settings("config.json")
+        if any(settings.get(part) for part in ("vision_config", "audio_config")):
+            checkpoint.require("processor_config.json", "preprocessor_config.json")
         return load_plain(texts)  # a model of texts alone
     if any((checkpoint.folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
         require_tokenizer(checkpoint.folder)
