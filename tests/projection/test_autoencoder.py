@@ -78,7 +78,7 @@ def test_reduced_vectors_belong_to_a_space_of_their_own(curve):
     assert (reduced.dim, reduced.keys, reduced.modality) == (2, keyed.keys, "text")
     np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), 1, atol=1e-6)
     with pytest.raises(SpaceMismatchError):
-        mmencode.similarity(reduced, rows.truncate(2))
+        mmencode.similarity(reduced, rows.truncate(2, force=True))
 
 
 def test_reconstruction_is_nearer_to_the_clean_vector_than_the_noisy_one_is():

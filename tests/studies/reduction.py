@@ -44,7 +44,9 @@ def measure(rows: Embeddings, dims: tuple[int, ...]) -> list[tuple[int, dict[str
         for name, epochs in (("autoencoder", 300), ("principal components", 0)):
             model = mmencode.autoencode(fit, dim, epochs=epochs)
             shares[name] = kept((queries, fit), (model.reduce(queries), model.reduce(fit)))
-        shares["truncation"] = kept((queries, fit), (queries.truncate(dim), fit.truncate(dim)))
+        shares["truncation"] = kept(
+            (queries, fit), (queries.truncate(dim, force=True), fit.truncate(dim, force=True))
+        )
         found.append((dim, shares))
     return found
 
