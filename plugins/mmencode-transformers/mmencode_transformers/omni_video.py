@@ -10,6 +10,8 @@ import torch
 
 from mmencode.errors import InputError
 
+_RATE = 2.0  # frames a second, as qwen-vl-utils samples: Qwen2-VL's processor names no rate
+
 
 def clip_of(value: Any, processor: Any) -> tuple[Any, dict[str, Any]]:
     """Turn a video into frames `[t, 3, h, w]`, and arguments of the processor that say when they were taken.
@@ -42,7 +44,7 @@ def clip_of(value: Any, processor: Any) -> tuple[Any, dict[str, Any]]:
 def _sample(value: Any, processor: Any) -> tuple[Any, dict[str, Any]]:
     """Sample a video at the processor's rate, or evenly where that gives too few frames or too many."""
     fixed = getattr(processor, "num_frames", None)
-    rate = float(getattr(processor, "fps", None) or 1.0)
+    rate = float(getattr(processor, "fps", None) or _RATE)
     least = int(getattr(processor, "min_frames", None) or 1)
     most = int(getattr(processor, "max_frames", None) or 2**31)
     seconds = float(getattr(value, "seconds", math.nan))

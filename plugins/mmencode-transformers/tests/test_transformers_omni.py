@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from mmencode_transformers.omni_layout import offers
 from PIL import Image
 
 import mmencode
-from mmencode.errors import InputError, UnknownModalityError, WeightsError
+from mmencode.errors import InputError, InstructionError, UnknownModalityError, WeightsError
 
 NAMES = ("gemma", "chatting", "qwen3", "qwen2")
 pytestmark = pytest.mark.filterwarnings("ignore:a text is longer")
@@ -191,7 +192,7 @@ def test_an_instruction_is_the_systems_turn_before_queries(saved, load):
     np.testing.assert_allclose(space.encode("text", tiny.TEXTS, role="query").vectors, expected, atol=1e-5)
     np.testing.assert_array_equal(space.encode("text", tiny.TEXTS), plain.encode("text", tiny.TEXTS))
     assert space.id == plain.id
-    with pytest.raises(WeightsError, match="has no place for an instruction"):
+    with pytest.raises(InstructionError, match="has no place for an instruction"):
         load(f"transformers/omni/{saved('gemma')[1]}", instruction="find boats").encode(
             "text", ["a"], role="query"
         )
@@ -346,6 +347,53 @@ def test_what_is_no_video_is_named(value, saved, load):
     space = load(f"transformers/omni/{saved('qwen3')[1]}")
     with pytest.raises(InputError, match="the video is"):
         space.encode("video", [value])
+
+
+class Clip:
+    """A video as a plugin reads it: frames with the seconds at which they are shown."""
+
+    def __init__(self, frames, rate):
+        self.pixels, self.rate, self.count = frames, rate, len(frames)
+        self.seconds = None if rate is None else len(frames) / rate
+
+    def sample(self, *, count=None, rate=None):
+        steps = (
+            np.arange(0, self.seconds, 1 / rate) * self.rate
+            if rate
+            else np.linspace(0, self.count - 1, count)
+        )
+        chosen = steps.astype(int)
+        return SimpleNamespace(pixels=self.pixels[chosen], times=chosen / (self.rate or np.nan))
+
+
+@pytest.mark.parametrize(("name", "frames"), [("chatting", 3), ("qwen3", 6), ("qwen2", 6)])
+def test_a_video_with_times_is_sampled_at_the_rate_of_the_processor(name, frames, saved):
+    """As transformers samples the same frames, told how fast they follow each other."""
+    model, folder = saved(name)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 32, 48, 3), np.uint8)
+    encoder = towers(str(folder), ("video",))["video"].eval()
+    steps = np.arange(0, 3, 1 if name == "chatting" else 0.5) * 10
+    shown = pixels[steps.astype(int)]
+    assert len(shown) == frames
+    facts = {
+        "fps": 10.0,
+        "duration": 3.0,
+        "total_num_frames": 30,
+        "frames_indices": steps.astype(int).tolist(),
+    }
+    theirs = {"array": shown, "video_metadata": facts}
+    unsampled = {"video": {"do_sample_frames": False}}
+    expected = model.encode_document([theirs], processing_kwargs=unsampled)[0]
+    with torch.inference_mode():
+        found = encoder(encoder.collate([encoder.preprocess(Clip(pixels, 10.0))]))[0].numpy()
+    np.testing.assert_allclose(found / np.linalg.norm(found), expected, atol=1e-5)
+
+
+def test_a_video_without_times_is_an_array_of_frames(saved):
+    encoder = towers(str(saved("qwen3")[1]), ("video",))["video"]
+    frames = items("video")[0][1]
+    one, other = encoder.preprocess(Clip(frames, None)), encoder.preprocess(frames)
+    assert all(torch.equal(one[key], other[key]) for key in one.keys() | other.keys())
 
 
 def broken(folder, tmp_path, file, change):
