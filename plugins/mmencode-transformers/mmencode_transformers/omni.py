@@ -205,7 +205,7 @@ class _Build:
                 if each is not None:
                     each.use_cache = False
             model, missing = load(route.model, config)
-            self._networks[place] = (model, config, missing, load_processor(route.model))
+            self._networks[place] = (model, config, missing, load_processor(route.model, route))
         return self._networks[place]
 
     def _head(self, route: Route, config: Any) -> tuple[nn.Module, int]:

@@ -252,10 +252,10 @@ class OmniReader:
         return len(ids) - (bool(ids) and ids[-1] in self._plain.all_special_ids)
 
 
-def load_processor(checkpoint: Checkpoint) -> Any:
+def load_processor(checkpoint: Checkpoint, route: Route) -> Any:
     """Load the whole processor of a checkpoint; WeightsError where a file is missing, or refused."""
     texts, checkpoint = checkpoint, checkpoint.holding(*PREPROCESSING[:2])
-    if not checkpoint.has(*PREPROCESSING[:2]):
+    if not checkpoint.has(*PREPROCESSING[:2]) and not route.ways.keys() - {"text", "message"}:
         settings = checkpoint.whole.settings("config.json")
         if any(settings.get(part) for part in ("vision_config", "audio_config")):
             checkpoint.require("processor_config.json", "preprocessor_config.json")
