@@ -108,7 +108,7 @@ def test_space_is_rebuilt_by_public_calls_alone():
 
     ways = {
         "text": text,
-        "image": ("offline/efficientnet-lite0", led(anchors.IMAGE, head=image.classifier().classifier)),
+        "image": ("offline/efficientnet-lite0", led(anchors.IMAGE, head=image.classifier()[1])),
         "audio": ("offline/yamnet", led(anchors.AUDIO, activation="none")),
     }
     with mmencode.compose("offline", ways) as rebuilt, mmencode.load("offline") as installed:

@@ -22,6 +22,7 @@ from .budget import Budget
 from .building import Built, build_checked
 from .casting import cast, forward_generated
 from .compiling import Compiled
+from .folding import fold
 from .packing import pack
 from .runtime import Runtime
 
@@ -113,6 +114,8 @@ def load_towers(
     for each, dtype in zip(built, kept, strict=True):
         each.encoder.to(dtype)
     if not runtime.compile:
+        if device.type == "cpu" and {*kept} == {torch.float32}:
+            fold([(each.encoder, each.spec.modality) for each in built])
         pack(nn.ModuleList(each.encoder for each in built))
     towers = [_finish(each, runtime, device, dtype) for each, dtype in zip(built, kept, strict=True)]
     _trim()

@@ -3,55 +3,95 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
-import timm
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from mmencode import LabelAnchored
-from mmencode.encoders.timm import TimmEncoder
+from mmencode import Encoder, LabelAnchored, Tensors
+from mmencode.encoders.pixels import fit_to_crop, normalise
 from mmencode.errors import WeightsError
 
 from . import anchors
+from .efficientnet import HEAD, EfficientNetLite0
 from .sources import EFFICIENTNET, read
 
 ARCHITECTURE = "tf_efficientnet_lite0"
-# As the network was trained; ImageNet's own mean and deviation would cost ten points.
-DATA_CONFIG = {
-    "input_size": (3, 224, 224),
-    "crop_pct": 0.875,
-    "crop_mode": "center",
-    "interpolation": "bicubic",
-    "mean": (0.5, 0.5, 0.5),
-    "std": (0.5, 0.5, 0.5),
-}
+CLASSES = 1000
+SIZE, SHORTER = 224, 256  # pixels of the crop from the middle, and of the image's shorter side before
+HALF = (0.5, 0.5, 0.5)  # as the network was trained; ImageNet's own mean and deviation would cost ten points
 
 
-def encoder() -> TimmEncoder:
+class EfficientNet(Encoder):
+    """EfficientNet-Lite0 without its classifier, with images prepared as timm's Lite models prepare them."""
+
+    width = HEAD
+    preprocessing = "RGB 224x224, center crop 0.875, bicubic, mean 0.5 0.5 0.5, std 0.5 0.5 0.5"
+    pooling = f"timm {ARCHITECTURE}, features before the classifier"
+    resolution = SHORTER
+    grid = (SIZE // 32, SIZE // 32)
+
+    def __init__(self, model: EfficientNetLite0) -> None:
+        super().__init__()
+        # Convolutions are faster on a CPU in this layout and differ by rounding only.
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def preprocess(self, item: Image.Image) -> Tensors:
+        """Resize and crop an image to uint8 pixels `[3, 224, 224]`, which are normalised on the device."""
+        image = fit_to_crop(item)
+        short = min(image.size)
+        width, height = (int(SHORTER * side / short) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+        left, top = round((width - SIZE) / 2), round((height - SIZE) / 2)
+        image = image.crop((left, top, left + SIZE, top + SIZE))
+        return {"pixels": torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()}
+
+    def forward(self, tensors: Tensors) -> Tensor:
+        """Compute features `[b, 1280]` of pixels `[b, 3, 224, 224]`."""
+        features: Tensor = self.model(self._normalise(tensors))
+        return features
+
+    def forward_tokens(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Compute the places of the last map, `[b, 49, 1280]`, all of which count."""
+        tokens = self.model.maps(self._normalise(tensors)).flatten(2).transpose(1, 2)
+        return tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+
+    def _normalise(self, tensors: Tensors) -> Tensor:
+        return normalise(tensors["pixels"], HALF, HALF, next(self.model.parameters()).dtype)
+
+
+def encoder() -> EfficientNet:
     """Build EfficientNet-Lite0 up to the features before its classifier, 1280 wide.
 
     Raises MissingPackageError or WeightsError when its file isn't there as released.
     """
-    return TimmEncoder.taking(classifier(), data_config=DATA_CONFIG)
+    model, _ = _load()
+    return EfficientNet(model)
 
 
 def projection() -> LabelAnchored:
     """Build the projection: the mean anchor of the ten most probable labels, weighted by probability."""
-    head: nn.Linear = classifier().classifier
+    _, head = _load()
     return LabelAnchored(anchors.read(anchors.IMAGE)["anchors"], head=head, activation="softmax", top=10)
 
 
-def classifier() -> Any:
-    """Load the whole network, from images to 1000 logits, as timm's architecture."""
-    model: Any = timm.create_model(ARCHITECTURE)
+def classifier() -> nn.Sequential:
+    """Load the whole network, from normalised images to 1000 logits."""
+    return nn.Sequential(*_load()).eval()
+
+
+def _load() -> tuple[EfficientNetLite0, nn.Linear]:
+    """Load the network in two parts, up to the features and from these to logits."""
+    model, head = EfficientNetLite0(), nn.Linear(HEAD, CLASSES)
     file = torch.load(io.BytesIO(read(EFFICIENTNET)), map_location="cpu", weights_only=True)
-    model.load_state_dict(_by_position(file, model.state_dict()), assign=True)
-    return model.eval().requires_grad_(False)
+    parts = nn.ModuleDict({"model": model, "classifier": head})
+    parts.load_state_dict(_by_position(file, parts.state_dict()), assign=True)
+    return model.eval().requires_grad_(False), head.eval().requires_grad_(False)
 
 
 def _by_position(file: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Map a file's tensors to timm's names: both list the same layers in the same order."""
+    """Map a file's tensors to our names: both list the same layers in the same order."""
     if len(file) != len(own):
         raise WeightsError(f"the checkpoint has {len(file)} tensors, and {ARCHITECTURE} has {len(own)}")
     for (theirs, tensor), (ours, expected) in zip(file.items(), own.items(), strict=True):
