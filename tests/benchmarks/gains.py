@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import timm
 import weights
 from common import captions, machine, photographs, ratios, table
+from safetensors.torch import save_file
 
 import mmencode
 from mmencode.encoders.openclip import image as openclip_image
@@ -33,6 +35,7 @@ class Case:
     """The items of each modality, and spaces of the same weights."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         _, path = weights.clip(folder)
         self._name = f"openclip/{weights.ARCHITECTURE}/{path}"
         self.items = {
@@ -78,6 +81,17 @@ def packing(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
                 f"linear layers packed once: {what}, {dtype}",
                 case.gain(what, without, rounds, case.space(what, dtype=dtype)),
             )
+
+
+def folding(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
+    """mmencode/engine/folding.py, on the default space's network and on timm's ResNet-18."""
+    path = case.folder / "resnet18.safetensors"
+    save_file(timm.create_model("resnet18").state_dict(), path)
+    for what, name in (("EfficientNet-Lite0", "default"), ("ResNet-18", f"timm/resnet18/{path}")):
+        whole, without = (mmencode.load(name, device="cpu", dtype="float32") for _ in range(2))
+        with mock.patch("mmencode.engine.towers.fold"):
+            without.tower("image")
+        yield f"batch norms and activations folded: {what}", case.gain("image", without, rounds, whole)
 
 
 def attention(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
@@ -139,7 +153,7 @@ def compiling(case: Case, rounds: int) -> Iterator[tuple[str, float]]:
         yield f"compile=True, not packed layers: {what}", case.gain(what, case.space(what), rounds, compiled)
 
 
-PARTS = (packing, attention, padding, batches, threads, precision, draft, compiling)
+PARTS = (packing, folding, attention, padding, batches, threads, precision, draft, compiling)
 
 
 def main() -> None:
