@@ -3,49 +3,43 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from .._atomic import require_new
 from ..card import SpaceCard, TowerCard, require_same_space
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings, MultiQuantised
-from ..embeddings.rows import join_widths
 from ..embeddings.search import Matches, search
 from ..embeddings.token_pooling import id_before_pooling
 from ..embeddings.tokens import Tokens
 from ..engine import engine
-from ..engine.call import Call, OnError, Part
-from ..engine.lane import EmbeddingLane, FeatureLane, Lane, MultiLane, TokenLane
-from ..engine.parts import Collector, join_deliveries, join_positions
-from ..engine.progress import show_progress
+from ..engine.call import OnError, Part
+from ..engine.lane import EmbeddingLane, FeatureLane, MultiLane, TokenLane
+from ..engine.parts import Collector, join_positions
 from ..engine.runtime import Auto, Runtime
 from ..engine.threads import Stragglers
 from ..engine.towers import Tower
-from ..errors import EncoderError, InputError
+from ..errors import EncoderError
 from ..inputs import Limits
-from ..inputs.batches import as_batch, as_iterable, as_pairs, check_on_error, modality_of, require_many
+from ..inputs.batches import as_batch
 from ..plugins.packages import missing_packages
 from ..plugins.spec import TEXT, EncoderSpec, Scoring, modality_of_key
 from ..projection import Projection
 from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
 from .adding import fuse_parts, join_encoders, look_up
+from .calls import Calls
 from .folder import Saved, distribution_of, read_card, read_shipped_card, write_folder
 from .joining import Joining
 from .late import MultiCollector, products_device
 from .members import Members
+from .mixing import encode_mixed
 from .sides import Role
 from .travelling import Way, pack
 from .verification import Verification, encode_probes, verify
-
-_CHUNK = 1024  # items of a part of a stream
-_MANY = 128  # items of a part of a stream whose items have many vectors each
 
 
 class Space:
@@ -152,7 +146,7 @@ class Space:
         key = self._members.key(modality, role)
         self._members.require_outputs(key, "one")
         with (
-            self._call(key, as_batch(modality, batch), on_error, progress) as call,
+            self._calls.begin(key, as_batch(modality, batch), on_error, progress) as call,
             closing(engine.run(call, EmbeddingLane)) as parts,
         ):
             collector = Collector(call.tower.dim, call.total)
@@ -181,20 +175,9 @@ class Space:
         items is held at a time. What the iterable itself raises is raised after all items before it.
         """
         key = self._members.key(modality, role)
-        self._require_stream(key, items, chunk, on_error)
-        parts = self._deliver(EmbeddingLane, key, items, chunk, on_error, progress)
+        self._calls.require_stream(key, items, chunk, on_error)
+        parts = self._calls.deliver(EmbeddingLane, key, items, chunk, on_error, progress)
         return (self._embeddings(key, part) for part in parts)
-
-    def _require_stream(
-        self, key: str, items: Iterable[Any], chunk: int | Auto, on_error: str, outputs: str = "one"
-    ) -> None:
-        """Raise what is wrong with a call when it is made, rather than when its first result is asked for."""
-        if chunk != "auto" and not chunk >= 1:
-            raise ValueError(f'chunk is {chunk!r}: make it a positive int or "auto"')
-        require_many(modality_of_key(key), items)
-        check_on_error(on_error)
-        self._members.require_outputs(key, outputs)
-        self.tower(key)
 
     def features(
         self,
@@ -214,8 +197,8 @@ class Space:
         other items.
         """
         key = self._members.key(modality, role)
-        self._require_stream(key, items, chunk, on_error)
-        return self._deliver(FeatureLane, key, items, chunk, on_error, progress)
+        self._calls.require_stream(key, items, chunk, on_error)
+        return self._calls.deliver(FeatureLane, key, items, chunk, on_error, progress)
 
     def encode_tokens(
         self,
@@ -231,7 +214,7 @@ class Space:
         Raises EncoderError where the encoder has none; otherwise as `encode`.
         """
         key = self._members.key(modality, role)
-        with self._call(key, as_batch(modality, batch), on_error, progress) as call:
+        with self._calls.begin(key, as_batch(modality, batch), on_error, progress) as call:
             parts = list(engine.run(call, TokenLane))
             call.require_as_loaded()
         return Tokens(
@@ -263,7 +246,7 @@ class Space:
         key = self._members.key(modality, role)
         self._members.require_outputs(key, "many")
         with (
-            self._call(key, as_batch(modality, batch), on_error, progress) as call,
+            self._calls.begin(key, as_batch(modality, batch), on_error, progress) as call,
             closing(engine.run(call, MultiLane)) as parts,
         ):
             found = self._multi(key, call.tower.dim, pool, protected).collect(parts)
@@ -287,9 +270,9 @@ class Space:
         "auto" is 128; `pool` and `protected` are as in `encode_multi`, and all else as in `stream`.
         """
         key = self._members.key(modality, role)
-        self._require_stream(key, items, chunk, on_error, "many")
+        self._calls.require_stream(key, items, chunk, on_error, "many")
         collector = self._multi(key, self.tower(key).dim, pool, protected)
-        return self._stream_multi(collector, key, items, chunk, on_error, progress)
+        return self._calls.deliver_multi(collector, key, items, chunk, on_error, progress)
 
     def encode_mixed(
         self,
@@ -300,38 +283,7 @@ class Space:
         progress: bool = False,
     ) -> Embeddings:
         """Encode `(modality, item)` pairs of any modalities, in order; the result's modality is "mixed"."""
-        check_on_error(on_error)
-        pairs = as_pairs(pairs)
-        places: dict[str, list[int]] = {}
-        for place, pair in enumerate(pairs):
-            key = self._members.key(modality_of(pair, place), role)
-            places.setdefault(key, []).append(place)
-        vectors = np.empty((len(pairs), self.dim), np.float32)
-        kept = np.zeros(len(pairs), bool)
-        errors: list[InputError] = []
-        for key, indices in places.items():
-            items: Any = (
-                pairs[index][1] for index in indices
-            )  # one by one, as a data set may use them again
-            if type(pairs) in (list, tuple):
-                items = list(items)
-            part = self.encode(key, items, on_error="skip", progress=progress)
-            rows = np.asarray(indices)[part.positions]
-            vectors[rows] = part.vectors
-            kept[rows] = True
-            errors += [error.at(indices[error.index or 0]) for error in part.errors]
-        errors.sort(key=lambda error: error.index or 0)
-        if errors and on_error == "raise":
-            raise errors[0]
-        return Embeddings(
-            vectors[kept],
-            space=self.id,
-            modality="mixed",
-            positions=np.flatnonzero(kept),
-            errors=errors,
-            towers={key: self._members.digest(key) for key in places},
-            widths=join_widths([self._members.widths(key) for key in places]),
-        )
+        return encode_mixed(self, pairs, role, on_error, progress)
 
     def join(
         self,
@@ -552,69 +504,9 @@ class Space:
     def __repr__(self) -> str:
         return f"<Space {self.name!r}: {', '.join(self._members.wanted)}; {self.runtime!r}>"
 
-    @contextmanager
-    def _call(
-        self,
-        modality: str,
-        items: Iterable[Any],
-        on_error: OnError,
-        progress: bool,
-        chunk: int | Auto = sys.maxsize,
-        auto: int = _CHUNK,
-    ) -> Iterator[Call]:
-        """Begin a call of the engine, with a progress bar for as long as it takes."""
-        check_on_error(on_error)
-        self.runtime.after_fork()
-        towers, drawn = self._members.towers(modality), as_iterable(items)
-        self._members.widths(modality)  # before somebody closes the space
-        with show_progress(progress, f"encode {modality}", drawn) as advance:
-            yield Call(
-                towers,
-                drawn,
-                self.runtime,
-                self.limits,
-                on_error,
-                advance,
-                chunk=auto if chunk == "auto" else chunk,
-                fast=self.fast,
-                live=chunk == "auto",
-                stragglers=self._stragglers,
-            )
-
-    def _deliver(
-        self,
-        kind: type[Lane[Vectors, Any]],
-        modality: str,
-        items: Iterable[Any],
-        chunk: int | Auto,
-        on_error: OnError,
-        progress: bool,
-    ) -> Iterator[Part[Vectors]]:
-        """Run a call of the engine and yield its parts, each as soon as it is complete."""
-        with (
-            self._call(modality, items, on_error, progress, chunk) as call,
-            closing(engine.run(call, kind)) as parts,
-        ):
-            for part in join_deliveries(parts):
-                call.require_as_loaded()
-                yield part
-
-    def _stream_multi(
-        self,
-        collector: MultiCollector,
-        key: str,
-        items: Iterable[Any],
-        chunk: int | Auto,
-        on_error: OnError,
-        progress: bool,
-    ) -> Iterator[MultiEmbeddings]:
-        with (
-            self._call(key, items, on_error, progress, chunk, _MANY) as call,
-            closing(engine.run(call, MultiLane)) as parts,
-        ):
-            for part in collector.deliver(parts):
-                call.require_as_loaded()
-                yield part
+    @property
+    def _calls(self) -> Calls:
+        return Calls(self._members, self.runtime, self.limits, self.fast, self._stragglers)
 
     def _multi(self, key: str, dim: int, pool: int, protected: int) -> MultiCollector:
         towers = {key: self._members.digest(key)}
