@@ -399,6 +399,9 @@ CAUGHT_BELOW = {
     "reader_says_what_is_wrong_with_an_item",  # the four in test_modalities.py
     *("every_part_counts", "absent_part_is_left_out_or_refused", "parts_that_repeat_count"),
     "items_with_other_parts_are_no_neighbours_in_a_vector",  # the four in composites/test_conformance.py
+    "each_item_of_a_file_is_read_by_its_name",  # in test_leaflets_conform.py
+    *("each_side_has_its_own_vectors_beside_the_other", "an_instruction_changes_the_vectors"),
+    "vectors_can_be_cut_to_each_declared_width",  # the three in test_conformance_of_sides.py
     *("works_in_another_process", "bad_item_is_named", "identity_does_not_depend_on_where_weights_lie"),
 }
 # Core does these before an encoder is asked, so no encoder can break them; they would catch a broken core.

@@ -106,9 +106,11 @@ def encode(
             }
         )
     else:
-        rows = [(str(out), str(len(vectors)), str(len(vectors.vectors)), str(vectors.dim))]
-        columns = ("file", "rows", "vectors", "dim")
-        output.table(output.Table("Written", columns, rows, numbers=columns[1:]))
+        sizes = {"rows": len(vectors), "vectors": len(vectors.vectors), "dim": vectors.dim}
+        if opened.spec(vectors.modality).outputs == "one":  # then each row is one
+            del sizes["vectors"]
+        row = (str(out), *map(str, sizes.values()))
+        output.table(output.Table("Written", ("file", *sizes), [row], numbers=tuple(sizes)))
     report(failed)
 
 

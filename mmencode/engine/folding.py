@@ -76,7 +76,7 @@ class Chain:
             numbers = numbers.with_zeros(before, after)
         last = self.behind if self.behind is not None else getattr(self.norm, "act", None)
         activation = None if last is None else activation_of(last)
-        found: dict[nn.Module, nn.Module] = {layer: nn.Identity() for layer in self.modules}
+        found: dict[nn.Module, nn.Module] = {layer: nn.Identity().eval() for layer in self.modules}
         found[self.conv] = FusedConv2d(numbers.with_norm(self.norm), activation or Activation(), self.seen)
         return found
 

@@ -186,7 +186,7 @@ class WidthError(MmencodeError, ValueError):
 
 
 class InstructionError(MmencodeError, ValueError):
-    """An instruction was given for queries, and no prompt of theirs has a place for one."""
+    """An instruction was given for queries that is no words, or no prompt of theirs has a place for one."""
 
 
 class LabelError(MmencodeError, ValueError):

@@ -54,7 +54,8 @@ def read_labelled_folder(
     shared; ValueError for a modality whose items are no files.
     """
     if not names_files(modality):
-        known = " and ".join(walked_modalities())
+        *others, last = walked_modalities()
+        known = f"{', '.join(others)} and {last}"
         raise ValueError(f"folders have items of {known}, not {modality!r}: pass a table")
     top = Path(folder)
     entries = sorted(path for path in top.iterdir() if not path.name.startswith("."))

@@ -88,9 +88,9 @@ def _media(item: GalleryItem) -> str:
     """The picture, player or text of an item, or the reason why it can't be shown."""
     preview = item.preview
     if preview.picture:
-        kind = ' class="tall"' if preview.tall else ""
+        shape = "tall" if preview.tall else "wide"
         name = escape_html(item.key)
-        return f'<img{kind} src="{escape_html(preview.picture)}" alt="{name}" loading="lazy">'
+        return f'<img class="{shape}" src="{escape_html(preview.picture)}" alt="{name}" loading="lazy">'
     if preview.sound:
         name = escape_html(item.key)
         return (

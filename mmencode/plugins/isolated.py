@@ -94,27 +94,10 @@ def _read(path: Path) -> dict[str, Any]:
     """Read the fields of the Plugin that another process wrote; raises for an invalid answer."""
     found = json.loads(read_whole(path, _LARGEST))
     specs = [
-        EncoderSpec(
-            **{
-                **spec,
-                "aliases": tuple(spec["aliases"]),
-                "requires": tuple(spec["requires"]),
-                "identity": spec["identity"] and Identity(**spec["identity"]),
-            }
-        )
+        EncoderSpec(**{**_as_tuples(spec), "identity": spec["identity"] and Identity(**spec["identity"])})
         for spec in found["specs"]
     ]
-    modalities = [
-        ModalitySpec(
-            **{
-                **spec,
-                "endings": tuple(spec["endings"]),
-                "limits": tuple(map(tuple, spec["limits"])),
-                "optional": tuple(map(tuple, spec["optional"])),
-            }
-        )
-        for spec in found["modalities"]
-    ]
+    modalities = [ModalitySpec(**_as_tuples(spec)) for spec in found["modalities"]]
     cause = str(found["cause"])
     return {
         "specs": tuple(specs),
@@ -180,3 +163,12 @@ def _mebibytes() -> float:
     except ImportError:  # Windows
         return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _as_tuples(spec: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a spec with tuples in the place of JSON's lists, which no field has."""
+    return {name: _as_tuple(value) for name, value in spec.items()}
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

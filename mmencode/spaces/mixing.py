@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,12 +14,25 @@ from ..errors import InputError
 from ..inputs.batches import as_pairs, check_on_error, modality_of
 from .sides import Role
 
-if TYPE_CHECKING:
-    from .space import Space
+
+class Encoding(Protocol):
+    """The part of a Space by which mixed batches are encoded."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    def key(self, modality: str, role: Role = "") -> str: ...
+
+    def encode(
+        self, modality: str, batch: Sequence[Any], *, on_error: OnError, progress: bool
+    ) -> Embeddings: ...
 
 
 def encode_mixed(
-    space: Space, pairs: Sequence[tuple[str, Any]], role: Role, on_error: OnError, progress: bool
+    space: Encoding, pairs: Sequence[tuple[str, Any]], role: Role, on_error: OnError, progress: bool
 ) -> Embeddings:
     """Encode `(modality, item)` pairs in a space, a modality at a time, and give rows in their order."""
     check_on_error(on_error)

@@ -43,17 +43,17 @@ def expand(modalities: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
 def instruct(specs: Sequence[EncoderSpec], instruction: str) -> list[EncoderSpec]:
     """Give an instruction to those encoders of queries that take one; "" leaves what they have.
 
-    Raises TypeError for what is no text, ValueError for one that is blank, too long or not Unicode, and
-    InstructionError where no encoder takes one.
+    Raises TypeError for what is no text, InstructionError for one that is blank, too long or not Unicode, and
+    where no encoder takes one.
     """
     if instruction == "":
         return list(specs)
     if not isinstance(instruction, str):
         raise TypeError(f"instruction is {instruction!r:.100}: make it a str")
     if not instruction.strip() or len(instruction) > LONGEST or not _is_unicode(instruction):
-        raise ValueError(
-            f"instruction is {quote(instruction, 60)}: make it words, of at most {LONGEST} characters, or "
-            "leave it out"
+        raise InstructionError(
+            f"the instruction {quote(instruction, 60)} is blank, too long or not Unicode",
+            remedy=f"make it words, of at most {LONGEST} characters, or leave it out",
         )
     if not any(spec.instructed for spec in specs):
         raise InstructionError(

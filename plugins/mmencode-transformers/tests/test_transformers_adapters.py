@@ -26,7 +26,7 @@ from mmencode.errors import MissingPackageError, WeightsError
 from mmencode.testing import sample_items
 
 pytest.importorskip("peft")
-pytestmark = pytest.mark.filterwarnings("ignore:a text is longer")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:a text is longer")]
 
 
 @pytest.fixture

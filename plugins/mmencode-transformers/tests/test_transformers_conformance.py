@@ -35,7 +35,7 @@ class TestText(Conformance):
 
 
 @pytest.mark.slow
-class TestSentence(Conformance):
+class TestSentence(Architecture):
     __test__ = True
     family, kind = "sentence/", "sentence"
 
@@ -57,7 +57,7 @@ class TestClipImage(Conformance):
 
 
 @pytest.mark.slow
-class TestClipText(Conformance):
+class TestClipText(Architecture):
     __test__ = True
     family, kind = "clip-text/", "clip"
 
@@ -68,7 +68,7 @@ class TestClapAudio(Conformance):
 
 
 @pytest.mark.slow
-class TestClapText(Conformance):
+class TestClapText(Architecture):
     __test__ = True
     family, kind = "clap-text/", "clap"
 
@@ -158,19 +158,19 @@ class TestAst(Architecture):
 
 
 @pytest.mark.slow
-class TestClapFusedAudio(Conformance):
+class TestClapFusedAudio(Architecture):
     __test__ = True
     family, kind = "clap-audio/", "clap_fused"
 
 
 @pytest.mark.slow
-class TestSiglipImage(Conformance):
+class TestSiglipImage(Architecture):
     __test__ = True
     family, kind = "clip-image/", "siglip"
 
 
 @pytest.mark.slow
-class TestSiglipText(Conformance):
+class TestSiglipText(Architecture):
     __test__ = True
     family, kind = "clip-text/", "siglip"
 

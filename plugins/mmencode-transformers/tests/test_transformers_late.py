@@ -12,13 +12,15 @@ from mmencode_transformers import late
 from tiny_late import TEXTS
 
 import mmencode
-from mmencode.errors import WeightsError
+from mmencode.errors import InstructionError, WeightsError
 from mmencode.spaces.loading import load as load_space
 
 st = pytest.importorskip(
     "sentence_transformers", "6", reason="the reference: pip install sentence-transformers"
 )
 from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 FILLED = {"strategy": "fixed", "length": 20}
 NATIVE = {
@@ -250,7 +252,7 @@ def test_an_instruction_takes_its_place_in_the_prompt_of_queries(load, tmp_path)
     assert_equal(asked, [each.numpy() for each in theirs])
     assert space.id == plain.id
     tiny_late.colbert(tmp_path / "colbert")
-    with pytest.raises(WeightsError, match="no place for an instruction"):
+    with pytest.raises(InstructionError, match="no place for an instruction"):
         load(f"transformers/late/{tmp_path}/colbert", instruction="find a car").encode_multi(
             "text", ["a dog"], role="query"
         )

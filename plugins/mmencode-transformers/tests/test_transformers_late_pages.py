@@ -17,6 +17,8 @@ from tiny_pages import QUERIES
 import mmencode
 from mmencode.errors import UnknownModalityError, WeightsError
 
+pytestmark = pytest.mark.slow
+
 MODELS = {
     "colpali": (hf.ColPaliForRetrieval, hf.ColPaliProcessor),
     "colqwen2": (hf.ColQwen2ForRetrieval, hf.ColQwen2Processor),

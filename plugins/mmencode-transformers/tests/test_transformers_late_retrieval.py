@@ -18,6 +18,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 import mmencode
 
+pytestmark = pytest.mark.slow
+
 MARKS = ["[PAD]", "[UNK]", "[MASK]", "[unused0]", "[unused1]"]
 WORDS, WIDTH = 400, 64
 

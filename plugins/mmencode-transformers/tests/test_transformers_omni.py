@@ -20,7 +20,7 @@ import mmencode
 from mmencode.errors import InputError, InstructionError, UnknownModalityError, WeightsError
 
 NAMES = ("gemma", "chatting", "qwen3", "qwen2")
-pytestmark = pytest.mark.filterwarnings("ignore:a text is longer")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:a text is longer")]
 
 
 def items(modality):

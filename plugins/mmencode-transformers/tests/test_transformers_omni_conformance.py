@@ -46,19 +46,19 @@ class TestGemmaAudio(Architecture):
 
 
 @pytest.mark.slow
-class TestGemmaText(Conformance):
+class TestGemmaText(Architecture):
     __test__ = True
     key, kind = "text", "gemma"
 
 
 @pytest.mark.slow
-class TestGemmaImage(Conformance):
+class TestGemmaImage(Architecture):
     __test__ = True
     key, kind = "image", "gemma"
 
 
 @pytest.mark.slow
-class TestQwenText(Conformance):
+class TestQwenText(Architecture):
     __test__ = True
     key, kind = "text", "qwen2"
 

@@ -182,7 +182,7 @@ class TestPeAudioInEveryWay(Pe, EncoderConformance):
 
 
 @pytest.mark.slow
-class TestPeText(Pe, EncoderConformance):
+class TestPeText(Pe, VectorChecks):
     __test__ = True
     key, kind = "text", "pe_audio_video"
 
