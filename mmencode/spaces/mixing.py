@@ -19,16 +19,18 @@ class Encoding(Protocol):
     """The part of a Space by which mixed batches are encoded."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """The name and fingerprint of the space."""
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """The width of every vector."""
 
-    def key(self, modality: str, role: Role = "") -> str: ...
+    def key(self, modality: str, role: Role = "") -> str:
+        """The key of the encoder for items of a modality in a role."""
 
-    def encode(
-        self, modality: str, batch: Sequence[Any], *, on_error: OnError, progress: bool
-    ) -> Embeddings: ...
+    def encode(self, modality: str, batch: Sequence[Any], *, on_error: OnError, progress: bool) -> Embeddings:
+        """Turn a batch of items of one modality into vectors."""
 
 
 def encode_mixed(
