@@ -17,8 +17,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import mmencode
 from mmencode import Encoder, EncoderSpec, Space
+from mmencode.encoder.identity import digest
 from mmencode.encoders.timm import TimmEncoder
-from mmencode.engine import towers
+from mmencode.engine import folding, towers
 from mmencode.engine.convolutions import Activation, Convolution, FusedConv2d, activation_of, can_fuse
 from mmencode.engine.folding import fold
 
@@ -72,12 +73,20 @@ def norm(channels: int = 8) -> nn.BatchNorm2d:
     return made
 
 
+def folds(encoder: nn.Module) -> int:
+    return sum(isinstance(module, FusedConv2d) for module in encoder.modules())
+
+
 def folded(network: nn.Module) -> tuple[Encoder, int]:
-    """An encoder whose convolutions were folded, how many; its features must not have changed."""
+    """The twin of an encoder, and how many convolutions in it are folded; the encoder must be as it was."""
     torch.manual_seed(0)
     plain = Seeing(network).eval().requires_grad_(False)
-    encoder = copy.deepcopy(plain)
-    count = fold([(encoder, "image")])
+    before_kinds, before_digest = kinds(plain), digest(plain)
+    encoder = fold(plain, "image")
+    count = folds(encoder)
+    assert (encoder is plain) is (count == 0)
+    assert (kinds(plain), digest(plain)) == (before_kinds, before_digest)
+    assert not any(module.training for module in encoder.modules())
     pixels = torch.rand(3, 3, 24, 24)
     with torch.inference_mode():
         before, after = plain({"pixels": pixels}), encoder({"pixels": pixels})
@@ -98,9 +107,9 @@ def test_features_of_timms_networks_stay_what_they_are(name):
     for key, buffer in plain.named_buffers():
         if "running_var" in key:
             buffer.uniform_(0.5, 1.5)
-    encoder = copy.deepcopy(plain)
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in plain.modules())
-    assert fold([(encoder, "image")]) == norms
+    encoder = fold(plain, "image")
+    assert folds(encoder) == norms
     tensors = {"pixels": torch.randint(0, 256, (2, 3, 160, 160), dtype=torch.uint8)}
     with torch.inference_mode():
         torch.testing.assert_close(encoder(tensors), plain(tensors), atol=1e-5, rtol=1e-4)
@@ -171,7 +180,7 @@ class Twice(Between):
 def test_what_cannot_be_folded_stays_as_it_is(network):
     encoder, count = folded(network)
     assert count == 0
-    assert not any(isinstance(module, FusedConv2d) for module in encoder.modules())
+    assert kinds(encoder) == kinds(network)
 
 
 def test_layer_with_hooks_stays_as_it_is():
@@ -180,7 +189,7 @@ def test_layer_with_hooks_stays_as_it_is():
     assert folded(network)[1] == 0
 
 
-def test_network_that_looks_into_its_layers_is_put_back():
+def test_network_that_looks_into_its_layers_stays_as_it_is():
     class Looking(Between):
         def forward(self, pixels):
             return self.norm(self.conv(pixels)) * self.norm.weight.view(-1, 1, 1)
@@ -190,29 +199,35 @@ def test_network_that_looks_into_its_layers_is_put_back():
     assert kinds(encoder) == ["Conv2d", "BatchNorm2d"]
 
 
-def test_only_what_was_watched_is_folded_where_encoders_share_layers():
-    shared = nn.Sequential(conv(), norm())
-    own = nn.Sequential(conv(), norm())
-    seeing, other = (
-        Seeing(nn.Sequential(shared, nn.Sequential(nn.Conv2d(8, 8, 1), norm()))),
-        Seeing(nn.Sequential(shared, own)),
-    )
-    nn.ModuleList([seeing, other]).eval()
-    assert fold([(seeing, "image"), (other, "of no plugin")]) == 1
-    assert [type(layer) for layer in shared] == [nn.Conv2d, nn.BatchNorm2d]
-    assert [type(layer) for layer in own] == [nn.Conv2d, nn.BatchNorm2d]
+def test_layer_that_is_called_twice_is_folded_once():
+    class Siamese(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(conv(), norm(), nn.ReLU())
+
+        def forward(self, pixels):
+            return self.stem(pixels) - self.stem(pixels.flip(3))
+
+    assert folded(Siamese())[1] == 1
 
 
-def test_layer_that_two_encoders_share_is_folded_once_for_both():
-    shared = nn.Sequential(conv(), norm())
-    one, two = Seeing(shared).eval(), Seeing(nn.Sequential(shared, nn.ReLU())).eval()
-    pixels = {"pixels": torch.rand(1, 3, 24, 24)}
-    with torch.inference_mode():
-        before = one(pixels), two(pixels)
-        assert fold([(one, "image"), (two, "image")]) == 1
-        for encoder, features in zip((one, two), before, strict=True):
-            torch.testing.assert_close(encoder(pixels), features)
-    assert one.network[0] is two.network[0][0]
+def test_what_has_nothing_to_fold_is_shared_with_the_twin():
+    head = nn.Sequential(nn.Conv2d(8, 8, 1), nn.ReLU())
+    encoder, count = folded(nn.Sequential(nn.Sequential(conv(), norm()), head))
+    assert count == 1
+    assert encoder.network[1] is head
+
+
+def test_large_networks_have_no_twin(monkeypatch):
+    monkeypatch.setattr(folding, "MOST", 4 * 8 * 3 * 9 - 1)
+    assert folded(nn.Sequential(conv(), norm()))[1] == 0
+    monkeypatch.setattr(folding, "MOST", 4 * 8 * 3 * 9)
+    assert folded(nn.Sequential(conv(), norm()))[1] == 1
+
+
+def test_encoder_of_a_modality_without_probes_has_no_twin():
+    encoder = Seeing(nn.Sequential(conv(), norm())).eval()
+    assert fold(encoder, "of no plugin") is encoder
 
 
 @settings(max_examples=60, deadline=None)
@@ -270,9 +285,9 @@ def test_space_has_the_same_id_and_vectors_with_folded_towers(monkeypatch):
     spec = EncoderSpec(name="folding", modality="image", target="test_folding:whole", dim=8)
     pictures = [np.random.default_rng(place).integers(0, 256, (30, 40, 3), np.uint8) for place in range(5)]
     with Space("folding", [spec]) as space:
-        quick = space.encode("image", pictures)
-        assert any(isinstance(module, FusedConv2d) for module in space.tower("image").encoder.modules())
-    monkeypatch.setattr(towers, "fold", lambda encoders: 0)
+        quick, tower = space.encode("image", pictures), space.tower("image")
+        assert (folds(tower.forward), folds(tower.encoder)) == (1, 0)
+    monkeypatch.setattr(towers, "fold", lambda encoder, modality: encoder)
     with Space("folding", [spec]) as space:
         plain = space.encode("image", pictures)
     assert quick.space == plain.space
@@ -281,10 +296,6 @@ def test_space_has_the_same_id_and_vectors_with_folded_towers(monkeypatch):
 
 def test_default_space_has_no_batch_norm_left_and_its_published_id():
     with mmencode.load("default", device="cpu", dtype="float32") as space:
-        left = [
-            kind
-            for kind in kinds(space.tower("image").encoder)
-            if kind in ("BatchNorm2d", "Conv2d", "ZeroPad2d")
-        ]
-        assert left == []
+        left = {*kinds(space.tower("image").forward)} & {"BatchNorm2d", "Conv2d", "ZeroPad2d", "ReLU6"}
+        assert not left
         assert space.card.id == "offline@dc905b1686deee4a"

@@ -1,17 +1,18 @@
 """Batch norms and activations folded into the convolutions before them, once an encoder is identified.
 
 What follows what isn't written down in a network, so it is watched: two generated items go through each
-encoder, and a norm is folded where all that it ever gets comes from one convolution. Then they go through
-again, and where a feature has changed by more than rounding, everything is put back.
+encoder, and a norm is folded where all that it ever gets comes from one convolution. Then they go through the
+folded one, which isn't used where a feature has changed by more than rounding.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,36 +22,52 @@ from .convolutions import Activation, Convolution, FusedConv2d, activation_of, c
 from .generated import generated_values
 from .runtime import move
 
+M = TypeVar("M", bound=nn.Module)
+MOST = 2**26  # bytes of weights that are folded, of an encoder
 CLOSE = 1e-4  # of an encoder's largest feature: how far rounding may move one
 _CPU = torch.device("cpu")
 
 
 @torch.inference_mode(False)  # where changes of tensors aren't counted
-def fold(encoders: Sequence[tuple[Encoder, str]]) -> int:
-    """Fold what can be folded in float32 encoders on a CPU, each with its modality; count the convolutions.
+def fold(encoder: Encoder, modality: str) -> Encoder:
+    """Make a twin of a float32 encoder on a CPU, with folded convolutions; the encoder itself if none can be.
 
-    The encoders, which may share modules, are changed in place: give copies of one's own. Nothing happens
-    where this torch has no oneDNN, nor to encoders without probes, to layers with hooks or of subclasses, nor
-    where features would change. Gain: tests/benchmarks/gains.py.
+    The encoder stays what it is, for whoever looks at it or takes its network elsewhere. The twin shares its
+    layers but for those that are folded. Their weights are in memory twice, so networks with more than MOST
+    bytes of them have no twin. Nothing is folded where this torch has no oneDNN, for modalities without
+    probes, of layers with hooks and of subclasses, nor where features would change. Gain:
+    tests/benchmarks/gains.py.
     """
-    if not can_fuse() or not any(_is_norm(module) for each, _ in encoders for module in each.modules()):
-        return 0
-    batches = [_batch(*each) for each in encoders]
-    watched = [(each, batch) for (each, _), batch in zip(encoders, batches, strict=True) if batch is not None]
+    if not can_fuse() or not any(map(_is_norm, encoder.modules())):
+        return encoder
+    batch = _batch(encoder, modality)
+    if batch is None:
+        return encoder
     trace = Trace()
-    with trace.watching([encoder for encoder, _ in watched]):
-        before = [_compute(*each) for each in watched]
-    apart = [each for (each, _), batch in zip(encoders, batches, strict=True) if batch is None]
-    unseen = {module for encoder in apart for module in encoder.modules()}
-    chains = [chain for chain in trace.find_chains() if not unseen & {*chain.modules}]
-    if not chains or any(features is None for features in before):
-        return 0
-    changes = _replace([encoder for encoder, _ in watched], chains)
-    if not all(_is_close(_compute(*each), found) for each, found in zip(watched, before, strict=True)):
-        for module, name, layer in changes:
-            setattr(module, name, layer)
-        return 0
-    return len(chains)
+    with trace.watching(encoder):
+        before = _compute(encoder, batch)
+    chains = trace.find_chains()
+    if not chains or sum(chain.conv.weight.nbytes for chain in chains) > MOST:
+        return encoder
+    layers = {layer: other for chain in chains for layer, other in chain.fuse().items()}
+    twin = _with_layers(encoder, layers, {})
+    return twin if _is_close(_compute(twin, batch), before) else encoder
+
+
+def _with_layers(module: M, layers: Mapping[nn.Module, nn.Module], done: dict[nn.Module, Any]) -> M:
+    """Make a module with other layers in the places of some, which shares all that has none of them."""
+    if module not in done:
+        done[module] = layers.get(module, module)
+        children = {
+            name: child and _with_layers(child, layers, done) for name, child in module._modules.items()
+        }
+        if done[module] is module and any(
+            children[name] is not child for name, child in module._modules.items()
+        ):
+            done[module] = copy(module)
+            done[module]._modules = children
+    found: M = done[module]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +107,9 @@ class Trace:
     _made: dict[int, tuple[nn.Module, Tensor, int]] = field(default_factory=dict)
 
     @contextmanager
-    def watching(self, encoders: Sequence[Encoder]) -> Iterator[None]:
-        """Watch the layers of encoders that a chain may have."""
-        layers = {each for encoder in encoders for each in encoder.modules() if _is_known(each)}
-        hooks = [layer.register_forward_hook(self._note) for layer in layers]
+    def watching(self, encoder: Encoder) -> Iterator[None]:
+        """Watch the layers of an encoder that a chain may have."""
+        hooks = [layer.register_forward_hook(self._note) for layer in encoder.modules() if _is_known(layer)]
         try:
             yield
         finally:
@@ -169,21 +185,6 @@ def _is_close(found: Tensor | None, before: Tensor | None) -> bool:
     if found is None or before is None or found.shape != before.shape:
         return False
     return bool((found - before).abs().max() <= CLOSE * before.abs().max())
-
-
-def _replace(encoders: Sequence[Encoder], chains: Sequence[Chain]) -> list[tuple[nn.Module, str, nn.Module]]:
-    """Put fused layers in the places of chains, and give what stood in each place."""
-    new = {layer: other for chain in chains for layer, other in chain.fuse().items()}
-    holders = {module for encoder in encoders for module in encoder.modules()}
-    changes = [
-        (holder, name, layer)
-        for holder in holders
-        for name, layer in holder._modules.items()
-        if layer is not None and layer in new
-    ]
-    for holder, name, layer in changes:
-        setattr(holder, name, new[layer])
-    return changes
 
 
 def _is_known(module: nn.Module) -> bool:

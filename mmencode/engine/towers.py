@@ -31,8 +31,8 @@ from .runtime import Runtime
 class Tower:
     """One modality of a loaded space on one device; `dim` is the width of its embeddings.
 
-    `forward` takes tensors to features: the encoder itself, or compiled where that was asked for. That of a
-    sum has the towers of its `parts`.
+    `forward` takes tensors to features: the encoder itself, its twin with folded convolutions, or compiled
+    where that was asked for. That of a sum has the towers of its `parts`.
     """
 
     spec: EncoderSpec
@@ -114,8 +114,6 @@ def load_towers(
     for each, dtype in zip(built, kept, strict=True):
         each.encoder.to(dtype)
     if not runtime.compile:
-        if device.type == "cpu" and {*kept} == {torch.float32}:
-            fold([(each.encoder, each.spec.modality) for each in built])
         pack(nn.ModuleList(each.encoder for each in built))
     towers = [_finish(each, runtime, device, dtype) for each, dtype in zip(built, kept, strict=True)]
     _trim()
@@ -130,7 +128,11 @@ def _move(built: Sequence[Built], device: torch.device) -> None:
 def _finish(built: Built, runtime: Runtime, device: torch.device, dtype: torch.dtype) -> Tower:
     spec, encoder = built.spec, built.encoder
     built.borrowed.watch(encoder)
-    forward = Compiled(encoder, spec.name) if runtime.compile else encoder
+    forward: Encoder | Compiled = encoder
+    if runtime.compile:
+        forward = Compiled(encoder, spec.name)
+    elif (device.type, dtype) == ("cpu", torch.float32):
+        forward = fold(encoder, spec.modality)
     if device.type == "cuda":
         _warm_up(forward, encoder, spec, device, dtype)
     return Tower(
