@@ -90,7 +90,7 @@ def _media(item: GalleryItem) -> str:
     if preview.picture:
         shape = "tall" if preview.tall else "wide"
         name = escape_html(item.key)
-        return f'<img class="{shape}" src="{escape_html(preview.picture)}" alt="{name}" loading="lazy">'
+        return f'<img src="{escape_html(preview.picture)}" alt="{name}" class="{shape}" loading="lazy">'
     if preview.sound:
         name = escape_html(item.key)
         return (

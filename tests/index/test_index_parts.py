@@ -233,8 +233,8 @@ def test_an_item_without_its_number_is_refused_with_the_remedy(opened, folder):
 
 
 def test_thousands_of_items_are_never_held_at_once(opened, folder, monkeypatch):
-    write(folder / "a.leaves", "x\n" * 5000)
-    install_limit = replace(opened.space.limits, declared={"leaf.lines": 10_000})
+    write(folder / "a.leaves", "x\n" * 15_000)
+    install_limit = replace(opened.space.limits, declared={"leaf.lines": 20_000})
     monkeypatch.setattr(opened.space, "limits", install_limit)
     from mmencode.index import filling
 
@@ -248,5 +248,5 @@ def test_thousands_of_items_are_never_held_at_once(opened, folder, monkeypatch):
             yield item
 
     monkeypatch.setattr(filling.Filling, "_send_changed", watched)
-    assert opened.sync(folder).added == 5002
-    assert most < 4500
+    assert opened.sync(folder).added == 15_002
+    assert most < 9000
