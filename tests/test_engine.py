@@ -202,6 +202,57 @@ def test_window_is_bounded_by_bytes(monkeypatch):
     assert sizes == [2, 2, 1]
 
 
+class Large(FakeText):
+    """A text of which each item takes as much memory as a picture; later ones wait for a forward pass."""
+
+    begun: threading.Event
+    late = "late"
+
+    def preprocess(self, item):
+        if item == self.late:
+            assert self.begun.wait(20), "no forward pass began before all items were prepared"
+        return {"numbers": torch.full((50_000,), float(len(item)))}
+
+    def cost(self, tensors):
+        return tensors["numbers"].numel()
+
+    def collate(self, items):
+        return {"numbers": torch.stack([item["numbers"] for item in items])}
+
+    def forward(self, tensors):
+        type(self).begun.set()
+        return tensors["numbers"][:, : self.width]
+
+
+def test_forward_passes_begin_while_later_items_are_prepared():
+    Large.begun = threading.Event()
+    items = ["early"] * 4 + [Large.late] * 4  # four of these fill a batch
+    with space_of(Large) as space:
+        assert len(space.encode("text", items)) == 8
+
+
+def test_windows_of_items_that_differ_hold_several_batches_so_that_like_ones_meet(monkeypatch):
+    batches = []
+    real = EmbeddingLane.forward
+
+    def watched(self, batch):
+        batches.append([item.cost for item in batch])
+        return real(self, batch)
+
+    class Unlike(Large):
+        def preprocess(self, item):
+            return {"numbers": torch.ones(50_000 + len(item))}
+
+        def collate(self, items):
+            return {"numbers": torch.ones(len(items), self.width)}
+
+    monkeypatch.setattr(EmbeddingLane, "forward", watched)
+    Unlike.begun = threading.Event()
+    with space_of(Unlike) as space:
+        space.encode("text", ["ab", "a"] * 8)
+    assert batches == [[50_001] * 4] * 2 + [[50_002] * 4] * 2
+
+
 def test_bfloat16_vectors_stay_close_and_come_back_as_float32():
     runtime = Runtime("cpu", "bfloat16")
     items = sample_items("text")

@@ -9,36 +9,66 @@ from .call import Call, Prepared, Window
 from .deferring import Deferred
 from .runtime import Runtime
 
+# A window that holds so many batches is computed while threads prepare the next one: a single batch where its
+# items are alike, and more where sorting them by cost saves padding. What takes fewer bytes than this is
+# prepared so fast that nothing is gained by beginning early.
+_BATCHES = 4
+_WORTH = 2**19
+
 
 def gather_windows(call: Call, prepared: Iterable[Prepared | None]) -> Iterator[Window]:
-    """Gather consecutive items into windows, as many in each as may be held at once.
+    """Gather consecutive items into windows: enough for full batches, and no more than may be held at once.
 
     With on_error="raise" the first bad item ends them. What drawing an item raises is raised after the window
     of the items before it.
     """
     source = Deferred(prepared)
-    items: list[Prepared] = []
-    size = 0
+    gathered = _Gathered(call)
     for item in source:
         if item is None:  # there is time to compute what has come so far
-            if items:
-                yield Window(items, call.live)
-                items, size = [], 0
+            if gathered.items:
+                yield Window(gathered.items, call.live)
+                gathered = _Gathered(call)
             continue
         if item.error is not None and call.on_error == "raise":
-            if items:  # one of these may fail later on the way, and comes first
-                yield Window(items, True)
+            if gathered.items:  # one of these may fail later on the way, and comes first
+                yield Window(gathered.items, True)
             yield Window([item], True)
             return
-        items.append(item)
-        size += item.nbytes
+        gathered.add(item)
         ends = (item.index + 1) % call.chunk == 0
-        if ends or len(items) == call.runtime.window_items or size >= call.runtime.window_bytes:
-            yield Window(items, ends)
-            items, size = [], 0
-    if items:
-        yield Window(items, True)
+        if ends or gathered.is_full():
+            yield Window(gathered.items, ends)
+            gathered = _Gathered(call)
+    if gathered.items:
+        yield Window(gathered.items, True)
     source.reraise()
+
+
+class _Gathered:
+    """The items that make the next window."""
+
+    def __init__(self, call: Call) -> None:
+        self.items: list[Prepared] = []
+        self._call = call
+        self._nbytes = 0
+        self._batches = 0.0  # that these items fill
+        self._alike = True  # whether all of them cost the same
+
+    def add(self, item: Prepared) -> None:
+        """Put an item behind the others."""
+        self._alike = self._alike and (not self.items or item.cost == self.items[0].cost)
+        self.items.append(item)
+        self._nbytes += item.nbytes
+        self._batches += 1 / self._call.tower.budget.items(item.elements, self._call.runtime)
+
+    def is_full(self) -> bool:
+        """Tell whether these should be computed while threads prepare the next ones."""
+        runtime = self._call.runtime
+        if len(self.items) >= runtime.window_items or self._nbytes >= runtime.window_bytes:
+            return True
+        enough = 1 if self._alike else _BATCHES
+        return self._nbytes >= _WORTH and self._batches > enough - 1e-6  # a batch is a sum of fractions
 
 
 def cut_batches(items: Iterable[Prepared], budget: Budget, runtime: Runtime) -> Iterator[list[Prepared]]:
