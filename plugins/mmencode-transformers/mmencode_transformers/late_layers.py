@@ -185,7 +185,7 @@ def _token_pooling(part: Checkpoint, settings: dict[str, Any]) -> TokenPooling:
         raise WeightsError(
             f"the checkpoint {part.name!r} pools its tokens, which needs scipy",
             culprit=str(part.folder),
-            remedy="pip install scipy",
+            remedy='pip install "mmencode-transformers[pooling]"',
         ) from cause
     factor, protected = settings.get("pool_factor", 1.0), settings.get("num_protected_tokens", 1)
     tasks = settings.get("tasks") or [DOCUMENT]
