@@ -13,6 +13,7 @@ import mmencode
 
 TORCH_FREE = [
     *("errors", "errors.causes", "_atomic", "arguments.columns", "arguments.lists", "card"),
+    *("engine.cores", "engine.waiting"),
     *(
         f"plugins.{path.stem}"
         for path in sorted(Path(mmencode.__file__).parent.glob("plugins/*.py"))

@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 import typer
 
 from .. import __version__
+from ..engine.waiting import choose_waiting
 from . import (
     check,
     classify,
@@ -93,7 +94,7 @@ def main() -> None:
     streams.mend()
     try:
         with _keep_standard_output():
-            app()
+            app(obj=choose_waiting())  # before torch is imported; a server does it when it starts, too
     except OSError as error:  # help is printed while the command line is parsed, outside any command
         typer.echo(f"error: {error.strerror or error}", err=True)
         sys.exit(1)

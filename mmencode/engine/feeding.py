@@ -50,6 +50,7 @@ class Pace:
 
     seconds     an item that takes longer is given up
     threads     the number of threads
+    cores       the most cores that torch's operations in all of these take together
     ahead       the most items that are in work or wait for the consumer
     nbytes      about how many bytes these may hold
     chunk       where the source has no length, what is behind a multiple of so many items is drawn only when
@@ -62,6 +63,7 @@ class Pace:
     threads: int
     ahead: int
     nbytes: int
+    cores: int = 1
     chunk: int = sys.maxsize
     pause: float = math.inf
     stragglers: Stragglers = field(default_factory=Stragglers)

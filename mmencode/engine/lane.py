@@ -21,6 +21,7 @@ from .blame import ends_the_call, make_failure, place
 from .call import Call, Part, Prepared, Window
 from .judging import Judge
 from .runtime import move
+from .teams import at_most
 from .towers import Tower
 from .windows import cut_batches
 
@@ -46,7 +47,12 @@ class Lane(ABC, Generic[Rows, Output]):
         """
         attempt = Attempt[Output](window.items)
         judge = Judge(self, attempt) if judged else None
-        with torch.cuda.stream(self._stream), plain_torch(self.tower.device.type), torch.inference_mode():
+        with (
+            at_most(self.call.runtime.cores),
+            torch.cuda.stream(self._stream),
+            plain_torch(self.tower.device.type),
+            torch.inference_mode(),
+        ):
             for batch in cut_batches(window.items, self.tower.budget, self.call.runtime):
                 self.run(batch, attempt)
                 if judge is not None:

@@ -101,6 +101,7 @@ def _pace(call: Call) -> Pace:
     return Pace(
         seconds=call.limits.wait,
         threads=call.runtime.workers,
+        cores=call.runtime.cores,
         ahead=call.runtime.window_items,
         nbytes=call.runtime.window_bytes,
         chunk=call.chunk,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..arguments.counts import require_positive
 from ..errors import DeviceError
+from .cores import count_cores
 
 Auto = Literal["auto"]
 
@@ -37,7 +38,8 @@ class Runtime:
                  natively, for encoders whose vectors stay within 0.9999 of those in float32, else float32.
                  Embeddings are float32 always
     batch_size   the most items in one forward pass; "auto" also keeps them below `batch_elements`
-    workers      threads that read and preprocess; "auto" is one for each core this process may use
+    workers      threads that read and preprocess; "auto" is one for each core that this process may use, by
+                 affinity and by the quota of its control group
     compile      whether forward passes go through torch.compile: the first ones take minutes, the others
                  less than before. Where it can't compile, a warning says so, and passes stay as they are
 
@@ -63,7 +65,10 @@ class Runtime:
         chosen = automatic if batch_size == "auto" else (batch_size, sys.maxsize)
         self.batch_size = require_positive(chosen[0], "batch_size", other='"auto"')
         self.batch_elements = chosen[1]
-        self.workers = require_positive(_cores() if workers == "auto" else workers, "workers", other='"auto"')
+        self.cores = count_cores().usable  # the most threads that torch's operations take in a call
+        self.workers = require_positive(
+            self.cores if workers == "auto" else workers, "workers", other='"auto"'
+        )
         self.compile = compile
         self._asked = (device, dtype), {"batch_size": batch_size, "workers": workers, "compile": compile}
         self._process = os.getpid()
@@ -133,7 +138,9 @@ def devices() -> dict[str, str]:
             found[f"cuda:{index}"] = f"{properties.name}, {memory:.0f} GiB"
     if torch.backends.mps.is_available():
         found["mps"] = "Metal Performance Shaders"
-    found["cpu"] = f"{_cores()} cores, {torch.backends.cpu.get_cpu_capability()}{_memory()}"
+    found["cpu"] = (
+        f"{_count(count_cores().usable, 'core')}, {torch.backends.cpu.get_cpu_capability()}{_memory()}"
+    )
     return found
 
 
@@ -148,7 +155,8 @@ def reasons(runtime: Runtime) -> dict[str, str]:
         "device": f"{device}: " + (f"before {', '.join(others)}" if others else "there is no other"),
         "dtype": f"{dtype}: {'as asked for' if runtime.exact else why}",
         "batch_size": f"at most {runtime.batch_size} items; fewer large ones, and half when memory runs out",
-        "workers": f"{runtime.workers} threads read and preprocess; this process may use {_cores()} cores",
+        "workers": f"{_count(runtime.workers, 'thread')} to read and preprocess; this process may use "
+        f"{_count(runtime.cores, 'core')}",
     }
 
 
@@ -201,15 +209,12 @@ def _dtype(name: str) -> torch.dtype:
     return _DTYPES[name]
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _memory() -> str:
     try:
         return f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
         return ""
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows have no affinity
-        return os.cpu_count() or 1

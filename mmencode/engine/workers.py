@@ -11,8 +11,11 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+import torch
+
 from ..errors import ClosedError, EncoderError
 from .feeding import Feed, Pace, Task, Work, Worker
+from .teams import take_at_most
 from .threads import threads
 
 T = TypeVar("T")
@@ -69,6 +72,7 @@ class Crew(Generic[T]):
         self._tasks: queue.SimpleQueue[Task[T] | None] = queue.SimpleQueue()
         self._workers: list[Worker] = []
         self._dismissed = False
+        self._cores = min(pace.cores, torch.get_num_threads())  # as many as this thread, the caller's, has
         threads.lend(self)
 
     def add(self, task: Task[T]) -> None:
@@ -187,6 +191,7 @@ class Crew(Generic[T]):
     def _do(self, task: Task[T]) -> None:
         """Do a task to its end, unless it is given up, or all are dismissed, meanwhile."""
         start = time.monotonic()
+        take_at_most(max(1, self._cores // max(1, len(self._workers))))
         for place, item in enumerate(task.items):
             task.begun = self._clock.at_work()
             try:

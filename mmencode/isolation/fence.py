@@ -6,7 +6,7 @@ other threads may be using them: they aren't touched, and the calls that would u
 dtype or generator instead.
 
 Settings of how to compute are the caller's choice and stay in force: deterministic algorithms, the precision
-of matrix products, the number of threads. They change a vector by rounding at most.
+of matrix products, the number of threads up to that of the cores. They change a vector by rounding at most.
 """
 
 from __future__ import annotations

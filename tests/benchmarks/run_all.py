@@ -19,6 +19,7 @@ NAMES = (
     "limits",
     "gains",
     "latency",
+    "busy",
     "startup",
     "offline",
     "memory",
