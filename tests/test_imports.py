@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import mmencode
 
@@ -57,6 +58,37 @@ def test_import_alone_looks_for_no_plugin():
 
 def test_loading_a_space_imports_no_library_of_an_encoder():
     assert _loaded("import mmencode; mmencode.Space").isdisjoint({"timm", "open_clip", "transformers"})
+
+
+USE_ALL = """
+import sys
+import numpy as np
+import mmencode
+space = mmencode.load("default")
+photos = [np.full((32, 32, 3), shade, np.uint8) for shade in (0, 200)]
+space.encode("text", ["a cat"])
+space.encode("image", photos)
+space.encode("audio", [mmencode.Waveform(np.zeros(16000, np.float32), 16000)])
+space.classifier(["cat", "dog"]).classify("image", photos)
+with mmencode.Index.create(sys.argv[1], space) as index:
+    index.add("image", sys.argv[2:])
+    assert index.search("text", ["red"], k=1)[0]
+print(*[name for name in {unneeded} if name in sys.modules])
+"""
+UNNEEDED = ["timm", "torchvision", "open_clip", "transformers", "torchaudio", "torch._dynamo", "sympy"]
+
+
+def test_default_space_imports_no_library_that_it_can_do_without(tmp_path):
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    command = [
+        sys.executable,
+        "-c",
+        USE_ALL.format(unneeded=UNNEEDED),
+        tmp_path / "index",
+        tmp_path / "red.png",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 
 def test_every_public_name_is_there():

@@ -1,16 +1,18 @@
-"""What importing, asking for help and listing cost beside a bare interpreter, and loading beside torch.
+"""What importing, asking for help and listing cost beside a bare interpreter, and the rest beside torch.
 
 python tests/benchmarks/startup.py
 """
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from common import child, machine, table, timed
+from common import child, machine, photographs, table, timed
 
 LOAD = """
 import resource, time, torch
@@ -32,6 +34,28 @@ from mmencode.cli import main
 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
     main()
 """
+
+
+def above_torch(command: list[str], rounds: int = 7) -> tuple[float, float]:
+    """The seconds of a whole command above `import torch`, of the clock and of the processors.
+
+    The two run in turn; the medians of the rounds' differences are given.
+    """
+    differences = []
+    for number in range(rounds + 1):
+        torch, whole = taken([sys.executable, "-c", "import torch"]), taken(command)
+        if number:  # the first round warms the disk's cache
+            differences.append([more - less for more, less in zip(whole, torch, strict=True)])
+    wall, cpu = map(statistics.median, zip(*differences, strict=True))
+    return wall, cpu
+
+
+def taken(command: list[str]) -> tuple[float, float]:
+    """The seconds that a process takes, of the clock and of the processors."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall = timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def median(command: list[str], rounds: int = 7) -> float:
@@ -60,6 +84,13 @@ def main() -> None:
         torch = child(f"{code}\nprint('torch' in sys.modules)")[-1]
         rows.append((name, f"{median(command) - bare:.3f}", torch))
     table(f"Start-up (bare interpreter: {bare:.3f} s)", rows)
+
+    rows = [("command", "seconds above `import torch`", "processor seconds above it")]
+    with tempfile.TemporaryDirectory() as folder:
+        photos = map(str, photographs(Path(folder), 5))
+        wall, cpu = above_torch([mmencode, "classify", *photos, "--labels", "cat,dog,car"])
+    rows.append(("mmencode classify, five photographs and three labels", f"{wall:.2f}", f"{cpu:.2f}"))
+    table("A command from its start to its end", rows)
 
     loads = [child(LOAD) for _ in range(4)][1:]
     seconds, memory = (statistics.median(float(load[column]) for load in loads) for column in (0, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from .sources import EFFICIENTNET, read
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 CLASSES = 1000
+_OF_HEAD = 2  # tensors of the file's last layer, which come last
+M = TypeVar("M", bound=nn.Module)
 SIZE, SHORTER = 224, 256  # pixels of the crop from the middle, and of the image's shorter side before
 HALF = (0.5, 0.5, 0.5)  # as the network was trained; ImageNet's own mean and deviation would cost ten points
 
@@ -66,36 +69,49 @@ def encoder() -> EfficientNet:
 
     Raises MissingPackageError or WeightsError when its file isn't there as released.
     """
-    model, _ = _load()
-    return EfficientNet(model)
+    return EfficientNet(_network(_read()))
 
 
 def projection() -> LabelAnchored:
     """Build the projection: the mean anchor of the ten most probable labels, weighted by probability."""
-    _, head = _load()
+    head = _head(_read())
     return LabelAnchored(anchors.read(anchors.IMAGE)["anchors"], head=head, activation="softmax", top=10)
 
 
 def classifier() -> nn.Sequential:
     """Load the whole network, from normalised images to 1000 logits."""
-    return nn.Sequential(*_load()).eval()
+    file = _read()
+    return nn.Sequential(_network(file), _head(file)).eval()
 
 
-def _load() -> tuple[EfficientNetLite0, nn.Linear]:
-    """Load the network in two parts, up to the features and from these to logits."""
-    model, head = EfficientNetLite0(), nn.Linear(HEAD, CLASSES)
-    file = torch.load(io.BytesIO(read(EFFICIENTNET)), map_location="cpu", weights_only=True)
-    parts = nn.ModuleDict({"model": model, "classifier": head})
-    parts.load_state_dict(_by_position(file, parts.state_dict()), assign=True)
-    return model.eval().requires_grad_(False), head.eval().requires_grad_(False)
+def _read() -> dict[str, Tensor]:
+    return torch.load(io.BytesIO(read(EFFICIENTNET)), map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
 
 
-def _by_position(file: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Map a file's tensors to our names: both list the same layers in the same order."""
+def _network(file: dict[str, Tensor]) -> EfficientNetLite0:
+    """The network up to the features: all layers of the file but the last."""
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        model = EfficientNetLite0()
+    return _fill(model, dict(list(file.items())[:-_OF_HEAD]))
+
+
+def _head(file: dict[str, Tensor]) -> nn.Linear:
+    """The file's last layer, from features to logits."""
+    with torch.device("meta"):
+        head = nn.Linear(HEAD, CLASSES)
+    return _fill(head, dict(list(file.items())[-_OF_HEAD:]))
+
+
+def _fill(module: M, file: dict[str, Tensor]) -> M:
+    """Give a module the tensors of a file, both of which list the same layers in the same order."""
+    own = module.state_dict()
     if len(file) != len(own):
-        raise WeightsError(f"the checkpoint has {len(file)} tensors, and {ARCHITECTURE} has {len(own)}")
+        raise WeightsError(
+            f"the checkpoint of {ARCHITECTURE} has {len(file)} tensors where {len(own)} are needed"
+        )
     for (theirs, tensor), (ours, expected) in zip(file.items(), own.items(), strict=True):
         same_part = theirs.rpartition(".")[2] == ours.rpartition(".")[2]
         if not same_part or tensor.shape != expected.shape:
             raise WeightsError(f"{theirs} {tuple(tensor.shape)} doesn't fit {ours} {tuple(expected.shape)}")
-    return dict(zip(own, file.values(), strict=True))
+    module.load_state_dict(dict(zip(own, file.values(), strict=True)), assign=True)
+    return module.eval().requires_grad_(False)

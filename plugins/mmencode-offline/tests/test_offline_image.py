@@ -98,6 +98,6 @@ def test_a_checkpoint_of_another_network_is_refused() -> None:
     own = timms().state_dict()
     swapped = dict(zip(own, reversed(own.values()), strict=True))
     with pytest.raises(WeightsError, match=r"doesn't fit conv_stem\.weight"):
-        image._by_position(swapped, own)
-    with pytest.raises(WeightsError, match="has 1 tensors"):
-        image._by_position({"a": torch.zeros(1)}, own)
+        image._network(swapped)
+    with pytest.raises(WeightsError, match="has 1 tensors where 2 are needed"):
+        image._head({"a": torch.zeros(1)})
