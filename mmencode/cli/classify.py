@@ -143,6 +143,7 @@ def classify(
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)
     classifier = _build_classifier(opened, words, options)
+    opened.preload(modality, "text:query" if "text:query" in opened.keys else "text")
     result = classifier.classify(modality, found.batch, on_error="skip", progress=True)
     failed = [*found.errors, *result.errors]
     require_some(len(result), failed)

@@ -24,7 +24,17 @@ _SHORTER = f"at most {LONGEST} characters"
 _WIDTH = f"a positive width of at most {WIDEST}, an int, or None"
 _TUPLES = ("aliases", "requires", "parts")
 # Fields that are no strings.
-_OTHERS = {*_TUPLES, "weights", "widths", "dim", "bf16_cosine", "identity", "shared", "instructed"}
+_OTHERS = {
+    *_TUPLES,
+    "weights",
+    "widths",
+    "dim",
+    "bf16_cosine",
+    "identity",
+    "shared",
+    "instructed",
+    "threadsafe",
+}
 _NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
 _SPACE = re.compile(r"(?=.{1,4096}$)[A-Za-z0-9][A-Za-z0-9._-]*(/.+)?", re.DOTALL)  # a member's name, too
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
@@ -90,6 +100,8 @@ class EncoderSpec:
     shared       the target builds for several modalities at once: for all encoders of a space that name it,
                  it is called once, with `modalities=`, a tuple of their keys, and gives a mapping from each
                  of these to its Encoder. Networks that several of them use are in memory once
+    threadsafe   the target may be called while others are: it changes nothing of the process meanwhile, such
+                 as torch's default dtype or its random numbers, and calls no library that does
     offers       "package.module:function", called with the rest of a member's name when its space is loaded:
                  it tells which modalities the checkpoint has, from its settings alone. Encoders for others
                  are left out of that space; "": it has all that the family declares
@@ -153,6 +165,7 @@ class EncoderSpec:
     instructed: bool = False
     instruction: str = ""
     weights: tuple[float, ...] = ()
+    threadsafe: bool = False
     widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -330,7 +343,7 @@ def _check_types(spec: EncoderSpec) -> None:
         elif name == "bf16_cosine":
             valid = value is None or (type(value) is float and 0 < value <= 1)
             _require(valid, spec, name, "a float from 0 to 1, or None")
-        elif name in ("shared", "instructed"):
+        elif name in ("shared", "instructed", "threadsafe"):
             _require(type(value) is bool, spec, name, "True or False")
         elif name == "identity":
             _require(value is None or type(value) is Identity, spec, "identity", "an Identity or None")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -26,9 +26,12 @@ from ..plugins.composites import parts_of
 from ..plugins.packages import missing_packages
 from ..plugins.spec import EncoderSpec, modality_of_key
 from ..projection import IdentityProjection, Projection
+from .ahead import load_at_once
 from .fusing import fused_card, part_keys, settle_fused
 from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
 from .sides import expand, key_for
+
+_Loaded = tuple[list[tuple[Tower, ...]], dict[str, Facts]]
 
 
 class Members:
@@ -75,6 +78,7 @@ class Members:
         self._cuts: dict[str, tuple[int, ...]] = {}
         self._towers: dict[str, tuple[Tower, ...]] = {}
         self._facts: dict[str, Facts] = {}
+        self._ahead: dict[str, _Loaded] = {}
         self._closed = False
         self._lock = Guard()
 
@@ -144,6 +148,29 @@ class Members:
                 self._require_width(modality)
                 self._require_as_saved(modality)
             return self._towers[modality]
+
+    def preload(self, keys: Sequence[str]) -> None:
+        """Load encoders in this order; those whose targets are `threadsafe`, at the same time before."""
+        with self._lock:
+            self.require_open()
+            self.runtime.after_fork()
+            specs = [self._led[key] for key in keys if key in self.wanted and self._is_loaded_alone(key)]
+            try:
+                if len(specs) > 1 and self.runtime.cores > 1:
+                    self._ahead = load_at_once(specs, self._load_ahead, self.runtime.cores)
+                for key in keys:
+                    self.towers(key)
+            finally:
+                self._ahead = {}
+
+    def _is_loaded_alone(self, key: str) -> bool:
+        """Whether an encoder isn't loaded yet, and no other with it, by a target that is safe in a thread."""
+        spec = self._led[key]
+        return spec.threadsafe and not spec.shared and not spec.weights and key not in self._towers
+
+    def _load_ahead(self, spec: EncoderSpec) -> _Loaded:
+        with loads.one(spec.name):
+            return self._make([spec], [])
 
     def prove(self, modality: str) -> None:
         """Raise SpaceMismatchError for an encoder that joined the space unproven, and leads elsewhere."""
@@ -329,13 +356,21 @@ class Members:
     def _load_all(self, specs: list[EncoderSpec]) -> None:
         wanted = [spec for spec in specs if spec.key in self.wanted]
         dropped = [spec for spec in specs if spec.key not in self.wanted]
+        ahead = self._ahead.get(specs[0].key)
+        towers, facts = self._make(wanted, dropped) if ahead is None else ahead
+        self._facts |= facts
+        self._towers |= {each[0].spec.key: each for each in towers}
+
+    def _make(self, wanted: list[EncoderSpec], dropped: list[EncoderSpec]) -> _Loaded:
+        """Load encoders on every device; changes nothing here."""
+        found: dict[str, Facts] = {}
         loaded: list[list[Tower]] = []
         for device in self.runtime.devices if wanted else self.runtime.devices[:1]:
             towers, facts = load_towers(wanted, self.runtime, device, self.projections, dropped)
-            self._facts |= facts
+            found |= facts
             loaded.append(towers)
             dropped = []  # the first device's have told what there is to know
-        self._towers |= {towers[0].spec.key: towers for towers in zip(*loaded, strict=True)}
+        return list(zip(*loaded, strict=True)), found
 
     def copy(self) -> Members:
         """Copy the members: both have the encoders that are loaded, and load others each for itself."""

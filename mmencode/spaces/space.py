@@ -472,6 +472,14 @@ class Space:
         """
         return self._members.towers(modality)[0]
 
+    def preload(self, *keys: str) -> None:
+        """Load encoders now rather than when first used: those of these keys, or else of all in `keys`.
+
+        Those whose plugins declare a `threadsafe` target are loaded at the same time. Raises as `encode`, for
+        the first of the keys whose encoder can't be loaded.
+        """
+        self._members.preload(keys or self.keys)
+
     def close(self) -> None:
         """Let the encoders go, with their memory; using the space afterwards raises ClosedError.
 

