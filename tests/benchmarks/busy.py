@@ -1,6 +1,6 @@
 """How OpenMP's threads wait: what the policies cost on a quiet machine, and beside busy processes.
 
-python tests/benchmarks/busy.py [--rounds 7] [--busy 0,1,2] [--set GOMP_SPINCOUNT=10000]
+python tests/benchmarks/busy.py [--rounds 7] [--busy 0,1,2] [--set GOMP_SPINCOUNT=4000]
 
 Each policy has a process of its own with the default space, in its default runtime; all of them do the same
 work in turn, beside each number of busy processes. Above 1 in the first column of figures, a policy is faster
@@ -20,6 +20,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from common import machine, photographs, table
+
+from mmencode.engine.waiting import SPIN_COUNT, SPINS
 
 POLICIES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY", "OMP_NUM_THREADS")
 CHILD = """
@@ -120,7 +122,7 @@ def main() -> None:
         photographs(Path(folder), chosen.photographs)
         children = {
             setting: stack.enter_context(encoding(Path(folder), setting))
-            for setting in ("", "OMP_WAIT_POLICY=passive", *chosen.set)
+            for setting in ("", f"{SPINS}={SPIN_COUNT}", "OMP_WAIT_POLICY=passive", *chosen.set)
         }
         for count in map(int, chosen.busy.split(",")):
             with busy(count):
