@@ -19,12 +19,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import mmencode
+from mmencode.encoder import identity
 from mmencode.engine.packing import PackedLinear
 from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError, IdentityError, UnknownModalityError, WeightsError
+from mmencode.inputs.weights import require_numbers
 from mmencode.plugins.spec import EncoderSpec
 from mmencode.spaces.space import Space
-from mmencode.testing import EncoderConformance, FakeImage, FakeText, sample_items
+from mmencode.testing import EncoderConformance, FakeImage, FakeText, fake_omni_specs, sample_items
+from mmencode.testing.fused import build_omni
 
 WIDTH = 96  # wide enough for linear layers to be packed
 BOTH = ("image", "text")
@@ -212,6 +215,34 @@ def test_what_towers_share_is_in_memory_once_on_each_device(dtype, devices):
         if torch.backends.mkldnn.is_available() and dtype == "float32":
             assert isinstance(pairs[0][0].encoder.same, PackedLinear)
         assert len({id(text.encoder.trunk) for _, text in pairs}) == len(pairs) == len(calls)
+
+
+def test_one_network_of_several_encoders_is_hashed_once_and_each_gets_its_own_digest(monkeypatch):
+    hashed = []
+
+    def watch(module, digest=identity.digest):
+        hashed.append(module)
+        return digest(module)
+
+    monkeypatch.setattr(identity, "digest", watch)
+    with Space("omni", fake_omni_specs("omni")) as omni, space_of() as two:
+        found = {modality: omni.tower(modality).card.identity.weights for modality in omni.modalities}
+        assert len(hashed) == 1
+        assert found == dict.fromkeys(omni.modalities, watch(build_omni(["text"])["text"]))
+        del hashed[:]
+        towers = {modality: two.tower(modality) for modality in BOTH}
+        assert len(hashed) == 2  # each has parts of its own
+        assert len({tower.card.identity.weights for tower in towers.values()}) == 2
+
+
+def test_numbers_of_a_network_are_looked_at_once_and_the_faulty_encoder_is_named():
+    found = build_omni(["text", "image"])
+    sound = set()
+    require_numbers(found["text"], "one", sound)
+    with torch.no_grad():
+        found["image"].own = nn.Parameter(torch.tensor([float("nan")]))
+    with pytest.raises(WeightsError, match="'two' are damaged: own"):
+        require_numbers(found["image"], "two", sound)
 
 
 @pytest.mark.gpu

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,15 +14,22 @@ from ..plugins.spec import Identity
 from .contract import Encoder
 
 
-def identify(encoder: Encoder, projection: nn.Module | None = None, variant: str = "") -> Identity:
+def identify(
+    encoder: Encoder,
+    projection: nn.Module | None = None,
+    variant: str = "",
+    *,
+    digest_weights: Callable[[nn.Module], str] | None = None,
+) -> Identity:
     """Compute the identity of a loaded encoder's vectors: its own words, and digests of its weights.
 
     `projection` is the head that takes its features into the space, None where they are in it already.
-    `variant` is, for a member of a family, its name without the family's prefix.
+    `variant` is, for a member of a family, its name without the family's prefix. `digest_weights` computes
+    the digest of its weights, by default `digest`; a `Digester` is for encoders that share weights.
     """
     return Identity(
         architecture=encoder.architecture or placeless(variant),
-        weights=encoder.weights_digest or digest(encoder),
+        weights=encoder.weights_digest or (digest_weights or digest)(encoder),
         preprocessing=encoder.preprocessing,
         tokenizer=encoder.tokenizer,
         pooling=encoder.pooling,
@@ -62,6 +69,28 @@ def digest(module: nn.Module) -> str:
             plain = tensor.resolve_conj().resolve_neg().contiguous()
             total.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return f"sha256:{total.hexdigest()}"
+
+
+class Digester:
+    """Computes digests of modules as `digest` does, and those of modules with one state only once.
+
+    The encoders of an omni checkpoint are one network. It is for weights that stay as they are meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[str, int], ...], str] = {}
+        self._held: list[Tensor] = []  # so that no other tensor gets the id of one that was looked at
+
+    def __call__(self, module: nn.Module) -> str:
+        """Compute the digest of a module."""
+        state = module.state_dict(keep_vars=True)
+        if not state or not all(isinstance(value, Tensor) for value in state.values()):
+            return digest(module)
+        key = tuple(sorted((name, id(tensor)) for name, tensor in state.items()))
+        if key not in self._known:
+            self._known[key] = digest(module)
+            self._held += state.values()
+        return self._known[key]
 
 
 def _tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from ..card import TowerCard, tower_card
 from ..encoder import Encoder, identify
+from ..encoder.identity import Digester
 from ..errors import EncoderError, IdentityError, WeightsError
 from ..errors.causes import quote
 from ..inputs.weights import require_numbers
@@ -59,13 +60,17 @@ def build_checked(specs: Sequence[EncoderSpec], projections: Mapping[str, Projec
     for spec in specs:
         require_packages(spec)
     encoders = structural_copy(nn.ModuleList(_build_encoders(specs)))
+    digester, sound = Digester(), set[int]()
     return [
-        _check(spec, encoder, projections.get(spec.key))
+        _check(spec, encoder, projections.get(spec.key), digester, sound)
         for spec, encoder in zip(specs, encoders, strict=True)
     ]
 
 
-def _check(spec: EncoderSpec, encoder: Any, given: Projection | None) -> Built:
+def _check(
+    spec: EncoderSpec, encoder: Any, given: Projection | None, digester: Digester, sound: set[int]
+) -> Built:
+    """Check an encoder; `sound` has the ids of weights whose numbers were looked at with an earlier one."""
     projection = _projection(spec, given)
     _require_filled(encoder, spec)
     outputs = "many" if encoder.gives_many else "one"
@@ -83,10 +88,10 @@ def _check(spec: EncoderSpec, encoder: Any, given: Projection | None) -> Built:
             f"{projection.width}",
             remedy="fit the projection to this encoder's features",
         )
-    require_numbers(encoder, spec.name)
+    require_numbers(encoder, spec.name, sound)
     borrowed = Borrowed(encoder)
     used = projection if given is not None or spec.projection else None
-    found = identify(encoder, used, spec.variant)
+    found = identify(encoder, used, spec.variant, digest_weights=digester)
     if spec.identity is not None and not spec.identity.architecture:  # it was written before there was one
         found = replace(found, architecture="")
     if spec.identity is not None and found != _as_asked(spec.identity, found, spec):

@@ -126,15 +126,21 @@ def reason(cause: BaseException) -> str:
     return f"the file holds more than tensors{': ' if names else ''}{', '.join(dict.fromkeys(names))}"
 
 
-def require_numbers(module: nn.Module, name: str) -> None:
-    """Raise WeightsError for NaN or infinity in an encoder; buffers may hold infinity, as masks do."""
-    for tensors, numbers in ((module.named_parameters(), True), (module.named_buffers(), False)):
+def require_numbers(module: nn.Module, name: str, sound: set[int] | None = None) -> None:
+    """Raise WeightsError for NaN or infinity in an encoder; buffers may hold infinity, as masks do.
+
+    Parameters whose ids are in `sound` are passed over, and those that are found sound are added to it.
+    """
+    sound = set() if sound is None else sound
+    parameters = [(key, each) for key, each in module.named_parameters() if id(each) not in sound]
+    for tensors, numbers in ((parameters, True), (module.named_buffers(), False)):
         for key, tensor in tensors:
             if what := _find_non_finite(tensor.detach(), numbers):
                 raise WeightsError(
                     f"the weights of encoder {name!r} are damaged: {key} contains {what}",
                     remedy="fetch the checkpoint again, or take one from before its training diverged",
                 )
+    sound.update(id(each) for _, each in parameters)
 
 
 def _find_non_finite(tensor: Tensor, infinite: bool) -> str:
