@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -13,16 +13,18 @@ from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
 from ..inputs import split_part
 from ..inputs.owning import own_each
+from ..plugins.composites import is_composite, parts_of
 from ..plugins.modalities import find_modality
 from .columns import plain_metadata
 from .looking import LookedAt
-from .stamps import ContentStamp, stamp_of_bytes
+from .stamps import ContentStamp, stamp_of_bytes, stamp_of_parts
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An item with its key, its position in the batch, and its `file` where it is one, or in one.
 
+    The key is the name of that file, or it is one that the caller gave, which may have named another before.
     `metadata` is None where the caller gave none: then the metadata of the row that its key has stays.
     `error` says why a file that may hold several items is no item now.
     """
@@ -34,20 +36,57 @@ class Entry:
     file: LookedAt | None = None
     metadata: Mapping[str, Any] | None = None
     error: InputError | None = None
+    named: bool = True
 
     def look(self) -> ContentStamp:
-        """Take the size and time of the file, without reading it; an empty stamp for other items."""
-        return ContentStamp() if self.file is None else self.file.look()
+        """Take the size and time of the file, without reading it; an empty stamp for other items.
+
+        Also for a file that isn't the key: another file of the key's may have the same size and time.
+        """
+        return ContentStamp() if self.file is None or not self.named else self.file.look()
 
     def read(self, most: int) -> ContentStamp:
         """Take the hash of the content; without one above `most` bytes, which no reader takes."""
-        if self.file is not None:
+        if self.file is not None and self.named:
             return self.file.read(most)
-        if isinstance(self.item, str):
-            return stamp_of_bytes(self.item.encode("utf-8", "surrogatepass"))
-        if isinstance(self.item, (bytes, bytearray, memoryview)) and memoryview(self.item).nbytes <= most:
-            return stamp_of_bytes(self.item)
+        if is_composite(self.modality):
+            return _stamp_of_composite(self.modality, self.item, most)
+        return _stamp_of_item(self.modality, self.item, most, self.file)
+
+
+def _stamp_of_composite(modality: str, item: Any, most: int) -> ContentStamp:
+    """Take the hash of an item's parts; none for what isn't an item of such parts, as its reader will say."""
+    names, given = parts_of(modality), tuple(item) if isinstance(item, (tuple, list)) else ()
+    pairs = tuple(zip(names, given, strict=False)) if names else given
+    if not given or (names and len(given) != len(names)):
         return ContentStamp()
+    found: list[tuple[str, int | None, ContentStamp | None]] = []
+    for pair in pairs:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            return ContentStamp()
+        part, content = pair
+        found.append((part, None, None if content is None else _stamp_of_item(part, content, most)))
+    return stamp_of_parts(found)
+
+
+def _stamp_of_item(modality: str, item: Any, most: int, file: LookedAt | None = None) -> ContentStamp:
+    """Take the hash of a path's content, with the number of the item in its file, of bytes or of a text.
+
+    None for a path of a modality that nobody declares: what its encoder makes of it isn't known.
+    """
+    if isinstance(item, (str, os.PathLike)):
+        if find_modality(modality) is None:
+            return ContentStamp()
+        file = file or _file(modality, item, None)
+        if file is not None:
+            _, number = split_part(modality, os.fsdecode(item))
+            content = replace(file.read(most), size=None, time=None)
+            return content if number is None else stamp_of_parts([(modality, number, content)])
+    if isinstance(item, str):
+        return stamp_of_bytes(item.encode("utf-8", "surrogatepass"))
+    if isinstance(item, (bytes, bytearray, memoryview)) and memoryview(item).nbytes <= most:
+        return stamp_of_bytes(item)
+    return ContentStamp()
 
 
 def make_entries(
@@ -76,7 +115,8 @@ def make_entries(
         if given is not None:
             given = plain_metadata(given, place)  # a copy now: the iterable may reuse one mapping
         file = _file(modality, item, file)
-        yield Entry(key, modality, item, place, file, given)
+        named = file is not None and key == os.fsdecode(item)
+        yield Entry(key, modality, item, place, file, given, named=named)
 
 
 def escape_keys(keys: Sequence[str] | None) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
@@ -20,6 +21,7 @@ from ..engine.deferring import Deferred
 from ..engine.feeding import Pace
 from ..engine.workers import in_order
 from ..errors import InputError
+from ..plugins.composites import is_composite
 from ..spaces.space import Space
 from .claim import Claim
 from .entries import Entry
@@ -159,6 +161,14 @@ class Filling:
             raise error.at(pending.entry.place)
         self.failed.append(Failure(pending.entry.key, pending.entry.modality, error.fact, error.fault))
 
+    def _with_source(self, error: InputError) -> InputError:
+        """Add the source of the part at fault to an item's error, since its key needn't name it."""
+        if not is_composite(self.modality) or not error.source:
+            return error
+        told = copy(error)
+        told.fact = f"{error.fact} ({error.source})"
+        return told
+
     def _tidy(
         self,
         moved: list[Pending],
@@ -178,7 +188,7 @@ class Filling:
         places = [place for part in parts for place in part.positions.tolist()]
         errors = [error for part in parts for error in part.errors]
         encoded = [sent[place] for place in places]
-        failed = [(sent[error.index or 0], error) for error in errors]
+        failed = [(sent[error.index or 0], self._with_source(error)) for error in errors]
         with self.store.writing() as writer:
             # A lack of the process, of memory say, is no property of the item, so it isn't stored as one.
             writer.put_failures([(pending, error) for pending, error in failed if error.fault != "process"])

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 _RACY = 2_000_000_000  # ns within which a file may change again and keep its time
@@ -84,6 +85,20 @@ def stamp_of_file(path: str, most: int) -> ContentStamp:
 def stamp_of_bytes(content: bytes | bytearray | memoryview) -> ContentStamp:
     """Hash content that is in memory."""
     return ContentStamp(hashlib.blake2b(content, digest_size=16).hexdigest())
+
+
+def stamp_of_parts(parts: Sequence[tuple[str, int | None, ContentStamp | None]]) -> ContentStamp:
+    """Hash an item of the contents of its parts: of each the modality, its number in its file, and its stamp.
+
+    The stamp is None for an absent part. No hash where the content of one that is there isn't known.
+    """
+    total = hashlib.blake2b(digest_size=16)
+    for modality, number, stamp in parts:
+        if stamp is not None and stamp.digest is None:
+            return ContentStamp()
+        content = "absent" if stamp is None else stamp.digest
+        total.update(f"{modality}\0{'' if number is None else number}\0{content}\0".encode())
+    return ContentStamp(total.hexdigest())
 
 
 def _stamp(status: os.stat_result, digest: str | None = None) -> ContentStamp:

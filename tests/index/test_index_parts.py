@@ -250,3 +250,12 @@ def test_thousands_of_items_are_never_held_at_once(opened, folder, monkeypatch):
     monkeypatch.setattr(filling.Filling, "_send_changed", watched)
     assert opened.sync(folder).added == 15_002
     assert most < 9000
+
+
+def test_a_key_that_names_another_item_of_the_same_file_is_encoded_again(opened, folder, encoded):
+    leaves = [f"{folder / 'a.leaves'}#line={number}" for number in (1, 2)]
+    for item, count in ((leaves[0], 1), (leaves[0], 0), (leaves[1], 1)):
+        assert opened.add("leaf", [item], keys=["mine"]).added == count
+    assert encoded == ["a.leaves#line=1", "a.leaves#line=2"]
+    expected = opened.space.encode("leaf", leaves[1:]).vectors
+    np.testing.assert_allclose(opened.rows().embeddings.vectors, expected, atol=1e-6)

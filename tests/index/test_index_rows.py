@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmencode import Embeddings, Index
 from mmencode.errors import ClosedError, InputError, UnknownModalityError
@@ -278,3 +280,15 @@ def test_a_failure_takes_no_row_of_another_modality_with_it(index, vectors):
         writer.put_failures([(pending, error)])
     assert index.rows().modalities == ("image",)
     assert [failure.key for failure in index.failures()] == ["a"]
+
+
+def test_a_key_that_names_another_file_of_the_same_size_and_time_is_encoded_again(index, space, tmp_path):
+    paths = [tmp_path / "red.bmp", tmp_path / "blue.bmp"]
+    for path in paths:
+        Image.new("RGB", (9, 9), path.stem).save(path)
+        os.utime(path, (1, 1))
+    for path, counts in ((paths[0], (1, 0)), (paths[0], (0, 1)), (paths[1], (1, 0))):
+        done = index.add("image", [path], keys=["mine"])
+        assert (done.added, done.unchanged) == counts
+    expected = space.encode("image", paths[1:]).vectors
+    np.testing.assert_allclose(index.rows().embeddings.vectors, expected, atol=1e-6)
