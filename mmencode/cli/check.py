@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import MmencodeError, UnknownNameError
+from ..errors import InputError, MmencodeError, UnknownNameError
 from ..plugins.offering import keep_offered
 from ..plugins.registry import Registry, registry
 from ..plugins.spec import EncoderSpec
@@ -33,7 +33,8 @@ def check(
         list[str] | None,
         typer.Option(
             "--items",
-            help="Texts, files or folders to check with, at least three items, in place of generated ones.",
+            help="Texts, files or folders to check with, at least three items, in place of generated ones. "
+            "Of items with parts, a table of them, as for `mmencode encode`.",
             metavar="PATH ...",
         ),
     ] = None,
@@ -76,7 +77,7 @@ def _find_specs(known: Registry, name: str) -> Sequence[EncoderSpec]:
 
 def _gather_items(
     specs: Sequence[EncoderSpec], items: Sequence[str], more: Sequence[str]
-) -> list[str] | None:
+) -> list[Any] | None:
     """Collect the user's items and read each of them; None stands for the generated items.
 
     `--items` takes one value as an option; further values arrive as arguments, in `more`.
@@ -98,14 +99,16 @@ def _gather_items(
         )
     from ..inputs import Limits, reader
 
-    for item in found.batch:
-        reader(modality, parts=specs[0].parts)(
-            item, Limits()
-        )  # a bad item is reported here, not as a failure of the encoder
+    read = reader(modality, parts=specs[0].parts)
+    for place, item in enumerate(found.batch):
+        try:
+            read(item, Limits())
+        except InputError as error:  # a bad item is reported here, not as a failure of the encoder
+            raise found.blame([error.at(place)])[-1] from error.__cause__
     return found.batch
 
 
-def _check_encoder(spec: EncoderSpec, items: list[str] | None, *, drawn: bool, titled: bool) -> list[Outcome]:
+def _check_encoder(spec: EncoderSpec, items: list[Any] | None, *, drawn: bool, titled: bool) -> list[Outcome]:
     """Run the checks of one encoder, print their outcomes if `drawn`, and the verdict in any case."""
     outcomes = _run_checks(spec, items)
     if drawn:
@@ -122,7 +125,7 @@ def _check_encoder(spec: EncoderSpec, items: list[str] | None, *, drawn: bool, t
     return outcomes
 
 
-def _run_checks(spec: EncoderSpec, batch: list[str] | None) -> list[Outcome]:
+def _run_checks(spec: EncoderSpec, batch: list[Any] | None) -> list[Outcome]:
     """Run all checks of an encoder; only the first, "loads", if it can't be loaded."""
     from ..engine.progress import bar
     from ..testing import Check, EncoderConformance, checks

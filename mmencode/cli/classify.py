@@ -26,11 +26,14 @@ from .options import (
     ListFile,
     LoadChoice,
     Modalities,
+    PartWeights,
     SpaceName,
+    Table,
     Templates,
     TemplateSet,
     Trusted,
     choose_templates,
+    fuse_as_asked,
     open_space,
 )
 
@@ -44,7 +47,8 @@ def classify(
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Files and folders, or texts; - reads one item from each line of standard input.",
+            help="Files and folders, or texts; - reads one item from each line of standard input. Of items "
+            "with parts, a table of them.",
             metavar="ITEM...",
         ),
     ] = None,
@@ -94,7 +98,8 @@ def classify(
     modality: Annotated[
         str,
         typer.Option(
-            help="The kind of the items: image, audio, text or another that the space has.",
+            help="The kind of the items: image, audio, text, another that the space has, or several joined "
+            "by +, whose items have a part of each.",
             metavar="MODALITY",
         ),
     ] = "image",
@@ -108,6 +113,8 @@ def classify(
         ),
     ] = None,
     file: ListFile = None,
+    table: Table = None,
+    weight: PartWeights = None,
     follow_links: FollowLinks = False,
     space: SpaceName = None,
     device: Device = "auto",
@@ -124,6 +131,7 @@ def classify(
 
     \b
     Example: mmencode classify photos/ --labels cat,dog,car
+    Example: mmencode classify --modality image+text --list posts.jsonl --labels cat,dog,car
     """
     if threshold is not None and not isfinite(threshold):
         raise typer.BadParameter(f"{threshold} is not a finite number", param_hint="--threshold")
@@ -135,19 +143,20 @@ def classify(
         multi_label=multi_label,
         duplicates=duplicates.value,
     )
-    found = gather(modality, items or [], file, follow_links=follow_links, limit=limit)
+    found = gather(modality, items or [], file, table, follow_links=follow_links, limit=limit)
     choice = LoadChoice(
         device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
     )
-    opened = open_space(space, choice)
+    opened = fuse_as_asked(open_space(space, choice), modality, weight)
     if multi_label and threshold is None and not null:
         _require_sigmoid(opened, modality)
     classifier = _build_classifier(opened, words, options)
     opened.preload(modality, "text:query" if "text:query" in opened.keys else "text")
     result = classifier.classify(modality, found.batch, on_error="skip", progress=True)
-    failed = [*found.errors, *result.errors]
+    failed = found.blame(result.errors)
     require_some(len(result), failed)
-    names = [found.batch[position] for position in result.positions]
+    keys = found.keys
+    names = [keys[position] for position in result.positions]
     ranked = list(zip(names, _select_labels(result, threshold, k), strict=True))
     if json:
         results = [{"item": name, "labels": [entry.to_dict() for entry in row]} for name, row in ranked]

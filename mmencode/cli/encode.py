@@ -20,8 +20,11 @@ from .options import (
     ListFile,
     LoadChoice,
     Modalities,
+    PartWeights,
     SpaceName,
+    Table,
     Trusted,
+    fuse_as_asked,
     open_space,
 )
 
@@ -33,14 +36,16 @@ def encode(
     modality: Annotated[
         str,
         typer.Argument(
-            help="The kind of the items: text, image, audio, or one that a plugin declares.",
+            help="The kind of the items: text, image, audio, one that a plugin declares, or several joined "
+            "by +, whose items have a part of each.",
             metavar="MODALITY",
         ),
     ],
     items: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Texts, or files and folders; - reads one item from each line of standard input.",
+            help="Texts, or files and folders; - reads one item from each line of standard input. Of items "
+            "with parts, a table of them.",
             metavar="ITEM...",
         ),
     ] = None,
@@ -61,6 +66,8 @@ def encode(
         ),
     ] = "",
     file: ListFile = None,
+    table: Table = None,
+    weight: PartWeights = None,
     follow_links: FollowLinks = False,
     pool: Pool = None,
     space: SpaceName = None,
@@ -79,18 +86,19 @@ def encode(
 
     \b
     Example: mmencode encode image photos/ -o photos.safetensors
+    Example: mmencode encode image+text --list dresses.jsonl --weight image=1 --weight text=1
     """
     _check_out(out)
     asked = _parse_role(role)
-    found = gather(modality, items or [], file, follow_links=follow_links, limit=limit)
+    found = gather(modality, items or [], file, table, follow_links=follow_links, limit=limit)
     choice = LoadChoice(
         device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
     )
-    opened = open_space(space, choice)
+    opened = fuse_as_asked(open_space(space, choice), modality, weight)
     vectors = encode_items(opened, modality, found.batch, pool, role=asked)
-    failed = [*found.errors, *vectors.errors]
+    failed = found.blame(vectors.errors)
     require_some(len(vectors), failed)
-    keyed = vectors.with_keys(found.batch)
+    keyed = vectors.with_keys(found.keys)
     keyed.save(out)
     if json:
         output.document(

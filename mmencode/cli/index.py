@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import output
+from .adding import TableRows
 from .failures import CommandGroup, blame_usage
 from .items import note_left_out
 from .late import Pool, Precision, Precisions, create_index, require_settings
@@ -20,8 +21,11 @@ from .options import (
     Limit,
     LoadChoice,
     Modalities,
+    PartWeights,
     SpaceName,
+    Table,
     Trusted,
+    fuse_as_asked,
     open_space,
 )
 
@@ -46,7 +50,7 @@ Modality = Annotated[
     typer.Option(
         "--modality",
         help="Take only files of this modality: image, audio or another with files. If omitted, those that "
-        "the space can encode. Repeatable.",
+        "the space can encode. Repeatable. With --list, what the items of the table are.",
         metavar="MODALITY",
     ),
 ]
@@ -60,12 +64,14 @@ Retry = Annotated[
 def add(
     index: IndexPath,
     folders: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             help="The folders whose files to add.", exists=True, file_okay=False, metavar="FOLDER..."
         ),
-    ],
+    ] = None,
     modality: Modality = None,
+    table: Table = None,
+    weight: PartWeights = None,
     retry: Retry = False,
     follow_links: FollowLinks = False,
     pool: Pool = None,
@@ -77,15 +83,28 @@ def add(
     modalities: Modalities = None,
     json: Json = False,
 ) -> None:
-    """Add the files of folders to an index.
+    """Add the files of folders, or a table's items, to an index.
 
-    The index is created if it doesn't exist. Files that the index holds unchanged aren't encoded again, so an
-    interrupted command can be repeated to continue.
+    The index is created if it doesn't exist. Items that the index holds unchanged aren't encoded again, so an
+    interrupted command can be repeated to continue. Columns of a table that are no part and no key become
+    metadata.
 
     \b
     Example: mmencode index add photos.index photos/
+    Example: mmencode index add dresses.index --modality image+text --list dresses.jsonl
     """
     choice = LoadChoice(device=device, limit=limit, trust=trust, modalities=modalities)
+    if table is not None:
+        if folders:
+            raise typer.BadParameter("add folders and a table one after the other", param_hint="--list")
+        rows = TableRows.read(table, modality)
+        with _open_or_create(index, space, choice, pool, precision, (rows.modality, weight)) as opened:
+            rows.add(opened, retry=retry, json=json)
+        return
+    if not folders:
+        raise typer.BadParameter("name a folder of files, or a table of items with --list")
+    if weight:
+        raise typer.BadParameter("it is for items with parts: pass them with --list", param_hint="--weight")
     with _open_or_create(index, space, choice, pool, precision) as opened:
         _fill(opened, folders, modality, missing="keep", follow_links=follow_links, retry=retry, json=json)
 
@@ -180,17 +199,30 @@ def _open(path: Path, choice: LoadChoice) -> Index:
 
 
 def _open_or_create(
-    path: Path, space: str | None, choice: LoadChoice, pool: int | None, precision: Precision | None
+    path: Path,
+    space: str | None,
+    choice: LoadChoice,
+    pool: int | None,
+    precision: Precision | None,
+    fused: tuple[str, Sequence[str] | None] = ("", None),
 ) -> Index:
-    """Open the index, or create it if it doesn't exist; an existing one must be of the named space."""
+    """Open the index, or create it if it doesn't exist; an existing one must be of the named space.
+
+    `fused` is a composite with the weights, if any, by which its parts are summed up.
+    """
     from ..index import Index
 
     if not path.exists():
         with suppress(FileExistsError):  # another process has created it since `path.exists()`
-            return create_index(path, open_space(space, choice), pool, precision)
+            made = fuse_as_asked(open_space(space, choice), *fused)
+            if fused[0]:
+                made.spec(fused[0])  # or the error, before a folder is made
+            return create_index(path, made, pool, precision)
         space = None
     opened = _open(path, choice) if space is None else Index.open(path, space=open_space(space, choice))
     require_settings(opened, pool, precision)
+    if fused[1]:
+        opened = Index.open(path, space=fuse_as_asked(opened.space, *fused))
     return opened
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import LabelError, MmencodeError
+from ..plugins.composites import parts_of
 from ..plugins.modalities import all_modalities, find_modality
 
 if TYPE_CHECKING:
@@ -85,6 +87,27 @@ ListFile = Annotated[
         exists=True,
         dir_okay=False,
         metavar="FILE",
+    ),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        "--list",
+        help="A table of items (.jsonl, .csv or .parquet), a row for each, in place of others: a column for "
+        "each part, such as image and text of image+text, null where it is absent; and key, if it has one. "
+        "Paths are relative to the table.",
+        exists=True,
+        dir_okay=False,
+        metavar="TABLE",
+    ),
+]
+PartWeights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight",
+        help="Where no encoder takes such items as a whole: make an item's vector the weighted sum of its "
+        "parts' vectors. A weight for each part, such as image=1. Repeatable.",
+        metavar="PART=NUMBER",
     ),
 ]
 Templates = Annotated[
@@ -162,6 +185,32 @@ def open_space(name: str | None, choice: LoadChoice) -> Space:
     from .. import load, registry
 
     return load(registry().default_space() if name is None else name, **choice.options())
+
+
+def fuse_as_asked(space: Space, modality: str, weights: Sequence[str] | None) -> Space:
+    """Make a space with a composite as the sum that `--weight PART=NUMBER` describes; itself without any."""
+    if not weights:
+        return space
+    from ..inputs.listed import columns_of
+
+    parts = columns_of(modality)
+    found: dict[str, float] = {}
+    for text in weights:
+        name, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = 0.0
+        if name not in parts or name in found or not 0 < value < math.inf or not parts_of(modality):
+            raise typer.BadParameter(
+                f"{text!r} is no weight: write PART=NUMBER, above 0, once for each part of a modality such "
+                "as image+text",
+                param_hint="--weight",
+            )
+        found[name] = value
+    if lacking := [name for name in parts if name not in found]:
+        raise typer.BadParameter(f"{', '.join(lacking)} has none: give each part one", param_hint="--weight")
+    return space.fuse(modality, [found[name] for name in parts])
 
 
 def parse_limits(given: list[str] | None) -> Limits:

@@ -150,9 +150,9 @@ class Index:
         """Encode items, of an iterable of any length, and write rows as they are done.
 
         Without `keys`, paths and texts are their own. A row whose key is there is replaced, and not encoded
-        again where its content is the same: of paths, bytes and texts this is known, and of items with such
-        parts. A row of another modality is never replaced. `metadata` has a mapping for each item, of str, bool, int, float or None;
-        columns are added when first seen.
+        again where its content is the same: known of paths, bytes, texts, and items with such parts. A row of
+        another modality is never replaced. `metadata` has a mapping for each item, of str, bool, int, float
+        or None; columns are added when first seen.
 
         With on_error="skip", items that fail are listed in `failures()`. One whose content is at fault loses
         an older row of its key, and isn't tried again while unchanged, but with `retry`; one whose failure

@@ -111,7 +111,9 @@ class Members:
             known = ", ".join(self.specs)
             likely = next((key for key in self.specs if _has_same_parts(modality, modality_of_key(key))), "")
             asking = [modality_of_key(key) for key in self.specs if key.endswith(f":{modality}")]
-            remedy = f"it has {likely}: give the parts in that order" if likely else ""
+            remedy = (
+                f"it has {likely}: give the parts in that order" if likely else self._how_to_fuse(modality)
+            )
             if asking:
                 remedy = f'{modality} is a role: encode("{asking[0]}", batch, role="{modality}")'
             raise UnknownModalityError(
@@ -119,6 +121,17 @@ class Members:
                 remedy=remedy or f"it has {known}; `mmencode list` shows other spaces",
             )
         return self.specs[modality]
+
+    def _how_to_fuse(self, modality: str) -> str:
+        """Say how to sum up the parts of a composite that no encoder takes; "" where one isn't there."""
+        parts = parts_of(modality)
+        if not parts or any(part not in self.specs or self.specs[part].outputs != "one" for part in parts):
+            return ""
+        options = " ".join(f"--weight {part}=1" for part in dict.fromkeys(parts))
+        return (
+            f"declare the weighted sum of its parts' vectors: space.fuse({modality!r}), or {options} on the "
+            "command line"
+        )
 
     def key(self, modality: str, role: str = "") -> str:
         """The key of the encoder for items of a modality in a role; as `key_for`."""
