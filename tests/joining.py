@@ -48,6 +48,15 @@ class First(Clips):
         return super().preprocess(item[:1])
 
 
+class Asked(FakeText):
+    """The queries' side of texts: a question is looked at without the words before it."""
+
+    preprocessing = "characters behind the words of a question"
+
+    def preprocess(self, item: str) -> Tensors:
+        return super().preprocess(item.removeprefix("where is "))
+
+
 class Broken(Clips):
     """An encoder that can't be built."""
 
@@ -67,6 +76,24 @@ def frame(**fields: object) -> tuple[EncoderSpec, ...]:
 
 def on_cpu(name: str = "words", specs: tuple[EncoderSpec, ...] = ()) -> Space:
     return Space(name, specs or frame(), runtime=Runtime("cpu", "float32"))
+
+
+def asking(folder: Path, package: str, **fields: object) -> EncoderSpec:
+    """The declaration of a queries' side for texts, which joins the fakes; its package is in a folder."""
+    bare = EncoderSpec(name="bare/asked", modality="text", role="query", target="joining:Asked", dim=8)
+    pairs = [(f"where is {text}", text) for text in TEXTS]
+    with on_cpu() as space:
+        fit = mmencode.align(bare, space, pairs, method=IdentityProjection())
+    (folder / package).mkdir()
+    (folder / package / "__init__.py").write_text("")
+    mmencode.save_projection(fit, folder / package / "fit.safetensors")
+    declared = {
+        "name": f"{package}/asked",
+        "joins": "words",
+        "projection": f"{package}:fit.safetensors",
+        "identity": identify(Asked(), fit),
+    }
+    return replace(bare, **{**declared, **fields})
 
 
 def measured(target: str = "Clips", space: Space | None = None) -> Projection:

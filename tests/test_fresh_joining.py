@@ -1,4 +1,7 @@
-"""A plugin in a fresh environment joins the default space with films; an intruder beside it hurts nobody."""
+"""A plugin in a fresh environment joins the default space; an intruder beside it hurts nobody.
+
+It brings films, a side of queries for texts, and pictures with words as the weighted sum of their vectors.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,23 @@ class Film(mmencode.Encoder):
         frames = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}
         vectors = normalize(self.projection(self.image(frames)), dim=-1)
         return vectors.unflatten(0, (-1, 3)).mean(dim=1)
+
+class Asked(mmencode.Encoder):
+    width, preprocessing, tokenizer = 384, "what is asked for, as a text", "that of the default space"
+
+    def __init__(self):
+        super().__init__()
+        tower = mmencode.load("default", device="cpu").tower("text")
+        self.text, self.projection = tower.encoder, tower.projection
+
+    def preprocess(self, question):
+        return self.text.preprocess(question.removeprefix("neither a cup nor a rocket but "))
+
+    def collate(self, items):
+        return self.text.collate(items)
+
+    def forward(self, tensors):
+        return self.projection(self.text(tensors))
 """
 FILMS = """
 import numpy
@@ -49,7 +69,7 @@ from dataclasses import asdict
 import mmencode
 from mmencode.encoder import identify
 from pans import FILMS, PHOTOS
-from films.encoder import Film
+from films.encoder import Asked, Film
 
 space = mmencode.load("default", device="cpu")
 with mmencode.Index.create("index", space) as index:
@@ -58,7 +78,18 @@ with mmencode.Index.create("index", space) as index:
 spec = mmencode.EncoderSpec(name="films/mean", modality="video", target="films.encoder:Film", dim=384)
 lead = mmencode.align(spec, space, FILMS, folds=3, method=mmencode.IdentityProjection())
 mmencode.save_projection(lead, "films/lead.safetensors")
-print(json.dumps([space.id, asdict(identify(Film(), lead))]))
+spec = mmencode.EncoderSpec(
+    name="films/asked", modality="text", role="query", target="films.encoder:Asked", dim=384
+)
+nouns = "a cat", "two dogs", "the sea", "a car", "my house", "rain"
+places = "at home", "by night", "in a park", "long ago"
+words = [f"{noun} {place}" for noun in nouns for place in places]
+asked = mmencode.align(
+    spec, space, [(f"neither a cup nor a rocket but {text}", text) for text in words], folds=3,
+    method=mmencode.IdentityProjection(),
+)
+mmencode.save_projection(asked, "films/asked.safetensors")
+print(json.dumps([space.id, asdict(identify(Film(), lead)), asdict(identify(Asked(), asked))]))
 """
 DECLARE = """
 from mmencode import EncoderSpec, Identity, hookimpl
@@ -68,6 +99,13 @@ def mmencode_encoders():
     yield EncoderSpec(
         name="films/mean", modality="video", target="films.encoder:Film", dim=384, joins="offline",
         projection="films:lead.safetensors", identity=Identity(**{identity}),
+    )
+    yield EncoderSpec(
+        name="films/asked", modality="text", role="query", target="films.encoder:Asked", dim=384,
+        joins="offline", projection="films:asked.safetensors", identity=Identity(**{asked}),
+    )
+    yield EncoderSpec(
+        name="films/posters", modality="image+text", target="", joins="offline", weights=(1.0, 2.0)
     )
 """
 INTRUDE = """
@@ -86,9 +124,10 @@ def mmencode_encoders():
                       projection="intruder:no.safetensors", **declared)
 """
 CHECK = """
-import json
+import itertools, json
 import mmencode
-from pans import FILMS
+from PIL import Image
+from pans import FILMS, PHOTOS
 from mmencode.errors import MmencodeError
 
 encoded = []
@@ -108,9 +147,25 @@ except MmencodeError as error:
 with mmencode.Index.open("index", device="cpu") as index:
     before = index.rows("modality <> 'video'").embeddings.vectors.tobytes()
     added = index.add("video", [film for film, _ in FILMS], keys=[f"film {n}" for n in range(len(FILMS))])
+    question = "neither a cup nor a rocket but a cat"
+    asked = index.search("text", [question], k=1, among="image")[0][0].key
     hits = {name: index.search("text", [name], k=8, among="video")[0] for _, name in FILMS}
     same = index.rows("modality <> 'video'").embeddings.vectors.tobytes() == before
+with open("posters.jsonl", "w") as table:
+    texts = ("a small dog", "the blue sea", "a fast car")
+    for number, (name, words) in enumerate(itertools.product(PHOTOS, texts)):
+        Image.fromarray(PHOTOS[name]).save(f"{name}.png")
+        row = {"image": f"{name}.png", "text": words, "key": f"{name} and {words}", "number": number}
+        print(json.dumps(row), file=table)
+Image.fromarray(PHOTOS["a rocket"][20:, 20:]).save("rocket, closer.png")
+with mmencode.load("default", device="cpu", modalities=("text",)) as alone:
+    plain = alone.encode("text", ["a cat"])
+    near = {
+        role: float(mmencode.similarity(alone.encode("text", [question], role=role), plain)[0, 0])
+        for role in ("query", "document")
+    }
 print(json.dumps({
+    "asked": asked, "near": [round(near["query"], 4), near["document"] < 0.9],
     "id": space.id, "modalities": space.modalities, "encoded": encoded, "added": added.added, "same": same,
     "found": {
         name: sorted({FILMS[int(hit.key.split()[1])][1] for hit in found}) for name, found in hits.items()
@@ -120,6 +175,7 @@ print(json.dumps({
     "faults": faults, "joiners": [tower.name for tower in space.card.joiners],
 }))
 """
+CLI = ("-c", "import sys; sys.argv += ['--json']; from mmencode.cli import main; main()")
 
 
 def project(folder, name, source):
@@ -141,8 +197,8 @@ def test_a_plugin_joins_the_default_space_and_an_index_made_before_gains_its_mod
     work = project(tmp_path / "work", "films", "")
     (work / "films" / "encoder.py").write_text(ENCODER)
     (work / "pans.py").write_text(FILMS)
-    id, identity = said(fresh.run(python, "-c", PREPARE, cwd=work))
-    project(work, "films", DECLARE.replace("{identity}", repr(identity)))
+    id, identity, asked = said(fresh.run(python, "-c", PREPARE, cwd=work))
+    project(work, "films", DECLARE.replace("{identity}", repr(identity)).replace("{asked}", repr(asked)))
     more = fresh.build(tmp_path / "more", work, project(tmp_path / "bad", "intruder", INTRUDE))
     pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", *more]
     subprocess.run(pip, check=True, env=fresh.environment(python))
@@ -152,8 +208,10 @@ def test_a_plugin_joins_the_default_space_and_an_index_made_before_gains_its_mod
     (elsewhere / "pans.py").write_text(FILMS)
     found = said(fresh.run(python, "-c", CHECK, cwd=elsewhere))
     assert found == {
+        "asked": "photo of a cat",
+        "near": [1.0, True],
         "id": id,
-        "modalities": ["audio", "image", "text", "video"],
+        "modalities": ["audio", "image", "text", "video", "image+text"],
         "encoded": ["video"],
         "added": 24,
         "same": True,
@@ -161,10 +219,24 @@ def test_a_plugin_joins_the_default_space_and_an_index_made_before_gains_its_mod
         "intruder": ["intruder/text"],
         "left_out": ["intruder/image"],
         "faults": {"touch": "WeightsError"},
-        "joiners": ["films/mean"],
+        "joiners": ["films/mean", "films/asked", "sum", "sum"],
     }
     assert id == "offline@dc905b1686deee4a"
-    plugins = fresh.run(python, "-m", "mmencode.cli", "plugins", "--json", cwd=elsewhere)
-    states = {row["distribution"]: row["state"] for row in json.loads(plugins.stdout)}
+    plugins = listed(fresh.run(python, *CLI, "plugins", cwd=elsewhere))
+    states = {row["distribution"]: row["state"] for row in plugins}
     assert states["films"] == states["mmencode-offline"] == "ok"
     assert "intruder/image" in states["intruder"]
+    posters = ("index", "add", "posters.index", "--modality", "image+text", "--list", "posters.jsonl")
+    asked = ("search", "posters.index", "a puppy", "--image", "rocket, closer.png", "-k", "1")
+    added, again, found = (
+        listed(fresh.run(python, *CLI, *line, cwd=elsewhere)) for line in (posters, posters, asked)
+    )
+    assert (added["added"], added["failed"], again["added"], again["unchanged"]) == (9, [], 0, 9)
+    assert added["space"] == id
+    (match,) = found["matches"]
+    assert (match["item"], match["metadata"]) == ("a rocket and a small dog", {"number": 6})
+
+
+def listed(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from joining import CLIPS, PAIRS, TEXTS, Clips, First, frame, joiner, measured, on_cpu
+from joining import CLIPS, PAIRS, TEXTS, Clips, First, asking, frame, joiner, measured, on_cpu
 
 import mmencode
 from mmencode import EncoderSpec, IdentityProjection, LabelAnchored, Linear, registry
@@ -38,7 +38,7 @@ def place(tmp_path, monkeypatch):
     """A folder of packages, which are forgotten afterwards."""
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
-    for name in ("clips_a", "clips_b"):
+    for name in ("clips_a", "clips_b", "asking_a", "asking_b"):
         sys.modules.pop(name, None)
 
 
@@ -413,3 +413,77 @@ def test_conformance_catches_a_joiner_that_nobody_could_load(install, place):
     for declared in [*bad, replace(spec, dim=9)]:
         with pytest.raises(AssertionError):
             check(declared)
+
+
+def test_a_plugin_brings_a_side_of_queries_to_a_space_of_documents(install, place, tmp_path):
+    install(words=frame(), asking=(asking(place, "asking_a"),))
+    with loaded() as space, on_cpu() as plain:
+        assert (space.id, {*space.modalities}) == (plain.id, {*plain.modalities})
+        assert space.card.tower("text:query").joined
+        documents = space.encode("text", TEXTS)
+        np.testing.assert_array_equal(documents.vectors, plain.encode("text", TEXTS).vectors)
+        questions = [f"where is {text}" for text in TEXTS]
+        queries = space.encode("text", questions, role="query")
+        assert list(queries.towers) == ["text:query"]
+        found = space.search(queries, documents, k=1).positions[:, 0]
+        assert found.tolist() == list(range(len(TEXTS)))  # which the documents' side doesn't find
+        asked = plain.encode("text", questions, role="query")
+        assert plain.search(asked, documents, k=1).positions[:, 0].tolist() != list(range(len(TEXTS)))
+        fused = space.fuse("image+text").encode("image+text", [(None, questions[0])], role="query")
+        np.testing.assert_allclose(fused.vectors, queries.vectors[:1], atol=1e-6)
+        space.save(tmp_path / "saved")
+    with mmencode.load(tmp_path / "saved", device="cpu", dtype="float32") as back:
+        np.testing.assert_array_equal(back.encode("text", questions, role="query").vectors, queries.vectors)
+    install(words=frame())
+    with mmencode.load(tmp_path / "saved", device="cpu", dtype="float32") as back:
+        np.testing.assert_array_equal(back.encode("text", TEXTS).vectors, documents.vectors)
+        with pytest.raises(UnknownNameError, match="asking_a/asked"):
+            back.encode("text", questions, role="query")
+
+
+def test_an_index_gains_a_side_of_queries_that_joins_and_keeps_documents_alone(install, place, tmp_path):
+    pytest.importorskip("lancedb")
+    install(words=frame())
+    with loaded() as space, mmencode.Index.create(tmp_path / "index", space) as index:
+        index.add("text", TEXTS)
+    install(words=frame(), asking=(asking(place, "asking_a"),))
+    with mmencode.Index.open(tmp_path / "index", device="cpu", dtype="float32") as index:
+        for text in TEXTS[::7]:
+            assert index.search("text", [f"where is {text}"], k=1)[0][0].key == text
+        assert index.add("text", TEXTS).unchanged == len(TEXTS)
+        queries = index.space.encode("text", ["where is night 1"], role="query").with_keys(["a"])
+        with pytest.raises(SpaceMismatchError, match="made for queries"):
+            index.add_embeddings(queries)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "words"),
+    [
+        ({"identity": None}, SpecError, "doesn't declare an identity"),
+        ({"projection": "asking_a:no.safetensors"}, WeightsError, "no such file"),
+        ({"dim": 9}, SpecError, "vectors have 9 numbers"),
+    ],
+)
+def test_a_side_of_queries_that_cannot_join_is_an_error_of_the_queries_alone(
+    install, place, fields, error, words
+):
+    install(words=frame(), asking=(asking(place, "asking_a", **fields),))
+    with loaded() as space:
+        assert len(space.encode("text", TEXTS)) == len(TEXTS)
+        with pytest.raises(error, match=words):
+            space.encode("text", TEXTS[:1], role="query")
+
+
+def test_two_sides_of_queries_are_named_and_one_of_the_frames_own_stays(install, place):
+    specs = {name: (asking(place, name),) for name in ("asking_a", "asking_b")}
+    install(words=frame(), **specs)
+    with loaded() as space:
+        assert len(space.encode("text", TEXTS)) == len(TEXTS)
+        with pytest.raises(NameClashError, match="text:query of the space 'words'"):
+            space.encode("text", TEXTS[:1], role="query")
+        assert len(space.join({"text:query": "asking_a/asked"}).encode("text", ["a"], role="query")) == 1
+    own = replace(frame()[0], name="words/asked", role="query")
+    install(words=(*frame(), own), asking_a=specs["asking_a"])
+    with loaded() as space:
+        assert not space.card.joiners
+        assert space.card.tower("text:query").name == "words/asked"

@@ -68,6 +68,13 @@ def _find_specs(known: Registry, name: str) -> Sequence[EncoderSpec]:
             specs, _ = keep_offered(known.space(name))
         except UnknownNameError:
             raise unknown from None
+    encoders = [spec for spec in specs if not spec.weights]
+    if not encoders:
+        raise MmencodeError(
+            f"{name!r} is no encoder but the weighted sum of its parts' vectors in {specs[0].joins!r}",
+            remedy=f"check the encoders of its parts: `mmencode check {specs[0].joins}`",
+        )
+    specs = encoders
     if any(spec.is_family for spec in specs):
         raise MmencodeError(
             f"{name!r} stands for many encoders", remedy="write the name of one of them in place of the star"

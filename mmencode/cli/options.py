@@ -105,8 +105,8 @@ PartWeights = Annotated[
     list[str] | None,
     typer.Option(
         "--weight",
-        help="Where no encoder takes such items as a whole: make an item's vector the weighted sum of its "
-        "parts' vectors. A weight for each part, such as image=1. Repeatable.",
+        help="Make an item's vector the weighted sum of its parts' vectors, in a space that has no encoder "
+        "for such items as a whole. Each part has a weight, such as image=1. Repeatable.",
         metavar="PART=NUMBER",
     ),
 ]

@@ -87,7 +87,7 @@ def _find_fault(joiner: Joiner, frame: Sequence[Joiner]) -> MmencodeError | None
             culprit=distribution,
             remedy="its author should choose another word for the modality",
         )
-    if spec.identity is None or not spec.ships_projection:
+    if not spec.weights and (spec.identity is None or not spec.ships_projection):
         lacking = "an identity" if spec.identity is None else "a projection in a file"
         return SpecError(
             f"{prefix}: it doesn't declare {lacking}",
@@ -103,7 +103,7 @@ def _find_fault(joiner: Joiner, frame: Sequence[Joiner]) -> MmencodeError | None
             remedy="its author joins a space whose encoders have the same `outputs`",
         )
     widths = {each.spec.dim for each in frame} - {None}
-    if widths and spec.dim not in widths:
+    if widths and not spec.weights and spec.dim not in widths:
         return SpecError(
             f"{prefix}: its vectors have {spec.dim} numbers, and those of the space {widths.pop()}",
             culprit=distribution,
@@ -134,9 +134,11 @@ def _clash(rivals: Sequence[Joiner]) -> NameClashError:
     named = sorted({f"{joiner.spec.name!r} of {joiner.distribution}" for joiner in rivals})
     distributions = sorted({joiner.distribution for joiner in rivals})
     spec, bar = min(rivals, key=lambda joiner: joiner.spec.name).spec, canonicalize_name(distributions[-1])
+    chosen = f"join({{{spec.key!r}: {spec.name!r}}})"
+    if spec.weights:
+        chosen = f"fuse({spec.modality!r}, weights={spec.weights})"
     return NameClashError(
         f"{spec.key} of the space {spec.joins!r} comes from {' and '.join(named)}",
         culprit=" and ".join(distributions),
-        remedy=f"choose one: space.join({{{spec.key!r}: {spec.name!r}}}); or bar the other, "
-        f"{VARIABLE}=-{bar} for one",
+        remedy=f"choose one: space.{chosen}; or bar the other, {VARIABLE}=-{bar} for one",
     )

@@ -93,10 +93,11 @@ class EncoderSpec:
     parts        the modalities that an interleaved item may have; of another composite they are in its name
     role         "query" for an encoder of the queries' side, where the documents of the modality have
                  another; it isn't part of the space's identity
-    weights      of a composite that is no encoder's but the sum of its parts' vectors, a positive number for
-                 each part; set by `Space.fuse`
+    weights      of a composite that is no encoder's but the weighted sum of its parts' vectors in the space
+                 that it joins, a positive number for each part; it has no target, identity or projection.
+                 `Space.fuse` declares such a sum in a space that is loaded
     target       "package.module:function", called without arguments to build the Encoder; that of a family
-                 is called with the rest of the name
+                 is called with the rest of the name; "" for a weighted sum
     shared       the target builds for several modalities at once: for all encoders of a space that name it,
                  it is called once, with `modalities=`, a tuple of their keys, and gives a mapping from each
                  of these to its Encoder. Networks that several of them use are in memory once
@@ -174,7 +175,8 @@ class EncoderSpec:
             return
         _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")
         _require_modality(self)
-        _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
+        if not self.weights:
+            _require(_TARGET.fullmatch(self.target), self, "target", '"package.module:function"')
         _require(self.role in ("", QUERY), self, "role", f'"{QUERY}", or "" for the side of the documents')
         _require(self.role or not self.instructed, self, "instructed", f'False, or role="{QUERY}"')
         _require(self.instructed or not self.instruction, self, "instruction", '""')
@@ -286,11 +288,13 @@ def _require_modality(spec: EncoderSpec) -> None:
     if spec.weights:
         one_each = named and len(spec.weights) == len(named)
         _require(
-            one_each and spec.joins and not spec.projection,
+            one_each and spec.joins,
             spec,
             "weights",
             "one for each part of a composite that joins a space",
         )
+        for field in ("target", "projection", "identity", "shared", "instructed"):
+            _require(not getattr(spec, field), spec, field, "empty for a weighted sum of the parts' vectors")
 
 
 def _require_joiner(spec: EncoderSpec) -> None:

@@ -16,6 +16,7 @@ from .joining import (
     as_frame,
     as_joiner,
     fit_of,
+    require_encoder,
     require_fit,
     require_frame,
     require_outputs,
@@ -123,6 +124,7 @@ def _require_joinable(
             f"encoder {spec.name!r} is for {spec.key}, not for {modality}",
             remedy=f"give it as {spec.key!r}, or another one as {modality!r}",
         )
+    require_encoder(spec)
     require_room(modality, members.name, members.specs)
     frame = members.frame()
     require_outputs(spec, next(own.outputs for own in members.specs.values() if not own.joins))

@@ -12,7 +12,7 @@ from ..inputs import Limits
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec, require_space_name
 from ..projection import IdentityProjection, Projection, Truncation, read_shipped_fit
-from .joining import as_frame, as_joiner, require_fit
+from .joining import as_frame, as_joiner, require_encoder, require_fit
 from .space import Space
 
 EncoderLike = str | EncoderSpec | tuple[str | EncoderSpec, Projection] | Space
@@ -117,6 +117,7 @@ def _make_route(modality: str, encoder: EncoderLike) -> _Route:
 
 def _route_native(spec: EncoderSpec) -> _Route:
     """Make the route of an encoder in the space that it declares, or joins, as was measured."""
+    require_encoder(spec)
     if spec.joins:
         require_fit(spec.name, read_shipped_fit(spec))
         return _Route(spec)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 
 from ..card import SUM, TowerCard
 from ..errors import EncoderError, MmencodeError, UnknownModalityError
 from ..plugins.composites import parts_of
-from ..plugins.spec import EncoderSpec, Identity
+from ..plugins.spec import QUERY, EncoderSpec, Identity
 from .sides import key_for
 
-_TARGET = "mmencode.engine.fusing:FusedEncoder"
+_ROUNDING = 1e-5  # what rounding to six digits may take the sum of 16 weights from 1
 
 
 def fused_spec(space: str, modality: str, weights: Sequence[float], role: str = "") -> EncoderSpec:
@@ -26,16 +26,36 @@ def fused_spec(space: str, modality: str, weights: Sequence[float], role: str = 
             f"the weights of {modality} are {tuple(weights)!r:.100}: give a positive number for each of its "
             f"{len(parts_of(modality))} parts"
         )
-    total = sum(given)
     return EncoderSpec(
         name=f"sum/{modality.replace('+', '-')}{role and '-'}{role}",
         modality=modality,
         role=role,
-        target=_TARGET,
+        target="",
         joins=space,
-        weights=tuple(float(f"{each / total:.6g}") for each in given),
+        weights=_share(given),
         description="the weighted sum of its parts' vectors",
     )
+
+
+def _share(weights: Sequence[float]) -> tuple[float, ...]:
+    """Bring weights to a sum of 1, with six digits; those that were brought there stay what they are."""
+    total = sum(weights)
+    if abs(total - 1) < _ROUNDING:
+        return tuple(weights)
+    return tuple(float(f"{each / total:.6g}") for each in weights)
+
+
+def sums_of_queries(specs: Iterable[EncoderSpec], known: Container[str]) -> list[EncoderSpec]:
+    """Declare the queries' side of sums that plugins declare, where their parts have one in a space.
+
+    `known` are the keys of the space. A side that is declared stays what it is.
+    """
+    return [
+        replace(spec, name=f"{spec.name}-{QUERY}", role=QUERY)
+        for spec in specs
+        if spec.weights and not spec.role and f"{spec.modality}:{QUERY}" not in known
+        if any(f"{part}:{QUERY}" in known for part in spec.parts)
+    ]
 
 
 def fused_card(spec: EncoderSpec, parts: Sequence[TowerCard]) -> TowerCard:
@@ -86,7 +106,7 @@ def settle_fused(
             continue
         needed = tuple(dict.fromkeys(line for part in parts for line in part.requires))
         install = next((part.install for part in parts if part.install), "")
-        found[modality] = replace(spec, requires=needed, install=install)
+        found[modality] = replace(spec, weights=_share(spec.weights), requires=needed, install=install)
     return found, absent
 
 

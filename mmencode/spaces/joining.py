@@ -42,6 +42,10 @@ def admit(
         if spec.key in gone:
             continue
         try:
+            if spec.weights:  # its parts are the space's own
+                require_outputs(spec, outputs)
+                specs.append(spec)
+                continue
             fit = read_shipped_fit(spec)
             require_fit(spec.name, fit)
             require_outputs(spec, outputs)
@@ -111,6 +115,16 @@ def require_outputs(spec: EncoderSpec, outputs: str) -> None:
             f"encoder {spec.name!r} gives {spec.outputs} for each item, and the space {outputs}",
             remedy="join a space whose encoders have the same `outputs`: single vectors aren't comparable "
             "with many",
+        )
+
+
+def require_encoder(spec: EncoderSpec) -> None:
+    """Raise SpaceMismatchError for a weighted sum of parts' vectors, which leads nowhere by itself."""
+    if spec.weights:
+        raise SpaceMismatchError(
+            f"{spec.name!r} is no encoder of {spec.modality} but the weighted sum of its parts' vectors in "
+            f"the space {spec.joins!r}",
+            remedy=f"declare it where its parts are: space.fuse({spec.modality!r}, weights={spec.weights})",
         )
 
 

@@ -21,7 +21,7 @@ from ..plugins.places import is_local
 from ..plugins.registry import registry
 from ..plugins.spec import EncoderSpec, Identity
 from .folder import CARD, Saved, read_folder
-from .fusing import fused_spec, weights_of
+from .fusing import fused_spec, sums_of_queries, weights_of
 from .joining import Joining, admit, as_frame, as_joiner, card_of_declared
 from .sides import Role, instruct
 from .space import Space
@@ -161,7 +161,9 @@ def _gain(specs: Sequence[EncoderSpec], saved: Saved | None, found: Joining) -> 
     taken = {spec.key for spec in specs} | set(lost)
     gained = admit(registry().joiners(name), frame, taken, specs[0].outputs)
     absent = {**registry().absent(name), **gained.absent, **found.absent}
-    return replace(gained, absent=absent)
+    known = {spec.key for spec in (*specs, *gained.specs)}
+    asked = sums_of_queries(gained.specs, known | set(lost))
+    return replace(gained, specs=(*gained.specs, *asked), absent=absent)
 
 
 def _find(

@@ -20,10 +20,13 @@ from mmencode.errors import (
     ClosedError,
     EncoderError,
     InputError,
+    NameClashError,
     SpaceMismatchError,
     SpecError,
     UnknownModalityError,
+    UnknownNameError,
 )
+from mmencode.plugins.spec import Identity
 from mmencode.testing import FakeImage, FakeText, fake_multi_specs, fake_omni_specs, fake_specs
 
 FUSED = "image+text"
@@ -164,7 +167,7 @@ def test_fused_space_is_saved_and_loaded(install, tmp_path):
 
 def test_fused_space_goes_on_without_a_part_that_is_gone():
     specs = [*fake_specs("fake")]
-    fused = EncoderSpec(name="sum", modality="image+smell", target="a:b", joins="fake", weights=(0.5, 0.5))
+    fused = EncoderSpec(name="sum", modality="image+smell", target="", joins="fake", weights=(0.5, 0.5))
     with Space("fake", [*specs, fused]) as space:
         assert space.modalities == ("text", "image", "audio")
         assert len(space.encode("text", ["a"])) == 1
@@ -181,12 +184,16 @@ def test_fused_space_goes_on_without_a_part_that_is_gone():
         {"weights": [0.5, 0.5]},
         {"modality": "text"},
         {"joins": ""},
+        {"target": "a:b"},
+        {"projection": "a:b"},
+        {"identity": Identity()},
     ],
 )
 def test_spec_with_weights_that_do_not_fit_is_refused(fields):
     given = {"modality": FUSED, "weights": (0.5, 0.5), "joins": "fake", **fields}
+    assert EncoderSpec(name="sum", target="", modality=FUSED, weights=(0.5, 0.5), joins="fake").weights
     with pytest.raises(SpecError):
-        EncoderSpec(name="sum", target="a:b", **given)
+        EncoderSpec(name="sum", **{"target": "", **given})
 
 
 class Opposite(FakeImage):
@@ -255,3 +262,104 @@ def test_part_that_is_replaced_is_another_one_in_the_sum(space):
     again = space.fuse(FUSED, (1, 5))
     assert fused.fuse(FUSED, (1, 5)).card.tower(FUSED) == again.card.tower(FUSED)
     assert [key for key in fused.fuse(FUSED, (1, 5)).keys if key == FUSED] == [FUSED]
+
+
+def declared(weights=(1.0, 3.0), name="dresses/sum", **fields):
+    """The sum that a plugin declares in a space of another's."""
+    given = {"modality": FUSED, "joins": "fake", "target": "", "weights": weights, **fields}
+    return EncoderSpec(name=name, **given)
+
+
+def load_fake():
+    return mmencode.load("fake", device="cpu", dtype="float32")
+
+
+def test_sum_that_a_plugin_declares_is_the_same_as_one_that_the_caller_declares(install, tmp_path):
+    install(fake=fake_specs("fake"))
+    with load_fake() as plain:
+        fused = plain.fuse(FUSED, (1, 3))
+        expected, id, digest = fused.encode(FUSED, ITEMS).vectors, plain.id, fused.card.tower(FUSED).digest
+    install(fake=fake_specs("fake"), dresses=(declared(),))
+    assert not mmencode.registry().left_out
+    with load_fake() as space:
+        assert space.id == id
+        assert space.card.tower(FUSED).digest == digest
+        np.testing.assert_array_equal(space.encode(FUSED, ITEMS).vectors, expected)
+        assert space.fuse(FUSED, (2, 1)).card.tower(FUSED).digest != digest
+        space.save(tmp_path / "saved")
+    install(fake=fake_specs("fake"))  # the sum needs nothing of its plugin
+    with mmencode.load(tmp_path / "saved", device="cpu", dtype="float32") as back:
+        assert back.card.tower(FUSED).digest == digest
+        np.testing.assert_array_equal(back.encode(FUSED, ITEMS).vectors, expected)
+
+
+def test_sum_that_a_plugin_declares_has_a_side_for_queries_where_its_parts_have_one(install):
+    asked = replace(fake_specs("fake")[0], name="fake/asked", role="query", target=f"{__name__}:Asked")
+    install(fake=(*fake_specs("fake"), asked), dresses=(declared(),))
+    with load_fake() as space:
+        image = space.encode("image", PHOTOS[:1]).vectors
+        for role in ("document", "query"):
+            text = space.encode("text", ["a"], role=role).vectors
+            found = space.encode(FUSED, [(PHOTOS[0], "a")], role=role).vectors
+            np.testing.assert_allclose(found, unit(image + 3 * text), atol=1e-6)
+    with mmencode.load("fake", modalities=("text",)) as part:
+        assert part.modalities == ("text",)
+
+
+def test_two_plugins_that_declare_a_sum_are_named_and_the_caller_chooses(install):
+    install(fake=fake_specs("fake"), dresses=(declared(),), shoes=(declared((1.0, 1.0), "shoes/sum"),))
+    with load_fake() as space:
+        assert len(space.encode("text", ["a"])) == 1
+        with pytest.raises(NameClashError, match=r"space.fuse\('image\+text', weights=\(1.0, 3.0\)\)"):
+            space.encode(FUSED, ITEMS)
+        assert len(space.fuse(FUSED).encode(FUSED, ITEMS)) == len(ITEMS)
+
+
+@pytest.mark.parametrize(
+    ("specs", "fields", "error", "words"),
+    [
+        (fake_specs, {"modality": "image+smell"}, UnknownModalityError, "no encoder for 'smell'"),
+        (fake_omni_specs, {}, NameClashError, "defines image\\+text there"),
+        (fake_multi_specs, {}, SpecError, "gives each item one vector"),
+        (fake_multi_specs, {"outputs": "many"}, EncoderError, "many vectors each, and a sum takes one"),
+    ],
+)
+def test_sum_that_cannot_be_is_left_out_with_the_reason_and_hurts_nobody(
+    install, specs, fields, error, words
+):
+    install(fake=specs("fake"), dresses=(declared(**fields),))
+    with load_fake() as space:
+        verb = space.encode_multi if specs is fake_multi_specs else space.encode
+        assert len(verb("text", ["a"])) == 1
+        if error is NameClashError:
+            assert words.replace("\\", "") in str(mmencode.registry().left_out[0].error)
+            assert len(space.encode(FUSED, ITEMS)) == len(ITEMS)
+            return
+        with pytest.raises(error, match=words):
+            space.encode(fields.get("modality", FUSED), ITEMS)
+
+
+def test_sum_is_no_encoder_to_join_compose_or_load(install):
+    install(fake=fake_specs("fake"), dresses=(declared(),))
+    remedy = r"space.fuse\('image\+text', weights=\(1.0, 3.0\)\)"
+    with load_fake() as space:
+        with pytest.raises(SpaceMismatchError, match=remedy):
+            space.join({FUSED: "dresses/sum"})
+        with pytest.raises(SpaceMismatchError, match=remedy):
+            mmencode.compose("mine", {"text": "fake/text", FUSED: "dresses/sum"})
+        mine = mmencode.compose("mine", {"text": space, "image": space, FUSED: space})
+        np.testing.assert_allclose(
+            mine.encode(FUSED, ITEMS).vectors, space.encode(FUSED, ITEMS).vectors, atol=1e-6
+        )
+    with pytest.raises(UnknownNameError, match="joins the space 'fake'"):
+        mmencode.load("dresses/sum")
+
+
+def test_weights_that_were_rounded_up_stay_what_they_are_when_saved(install, tmp_path):
+    install(fake=fake_specs("fake"))
+    with load_fake() as space:
+        fused = space.fuse("audio+image+text", (1, 1, 4))
+        fused.save(tmp_path / "saved")
+        digest = fused.card.tower("audio+image+text").digest
+    with mmencode.load(tmp_path / "saved") as back:
+        assert back.card.tower("audio+image+text").digest == digest

@@ -17,6 +17,7 @@ from ...engine.runtime import Runtime
 from ...inputs import Limits, reader
 from ...plugins.registry import registry
 from ...plugins.spec import EncoderSpec
+from ...spaces.joining import require_encoder
 from ...spaces.space import Space
 from ..samples import sample_items
 from . import elsewhere
@@ -139,5 +140,6 @@ def _open_space(suite: type[Suite], spec: EncoderSpec) -> OpenedSpace:
 @cache
 def load_space(spec: EncoderSpec, batch_size: int) -> Space:
     """Load a space of one encoder, which is cached until the class is torn down."""
+    require_encoder(spec)
     runtime = Runtime("cpu", "float32", batch_size=batch_size, workers=2)
     return Space(spec.space_name, [spec], runtime=runtime)
