@@ -219,7 +219,7 @@ def test_a_plugin_joins_the_default_space_and_an_index_made_before_gains_its_mod
         "intruder": ["intruder/text"],
         "left_out": ["intruder/image"],
         "faults": {"touch": "WeightsError"},
-        "joiners": ["films/mean", "films/asked", "sum", "sum"],
+        "joiners": ["films/mean", "films/asked", "weighted sum", "weighted sum"],
     }
     assert id == "offline@dc905b1686deee4a"
     plugins = listed(fresh.run(python, *CLI, "plugins", cwd=elsewhere))
