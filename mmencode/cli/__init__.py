@@ -31,7 +31,7 @@ from . import (
 from .demo import command as demo
 from .failures import CommandGroup
 
-HELP = """Turn text, images and audio into vectors of one shared space, with the encoders that are installed.
+HELP = """Turn text, images, audio and what plugins read into vectors of one shared space.
 
 Results go to standard output: tables on a terminal, tab-separated lines with a header when piped, or one JSON
 document with --json. Progress, notes and failed items go to standard error.

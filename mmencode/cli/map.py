@@ -127,7 +127,8 @@ def _rows(path: Path, where: str | None) -> SurveyRows:
     if path.is_dir():
         raise MmencodeError(
             f"{path} is a folder and no index",
-            remedy=f"run `mmencode encode image {shlex.quote(str(path))} -o vectors.npz`, then map that file",
+            remedy=f"run `mmencode encode image {shlex.quote(str(path))} -o vectors.npz`, or with another "
+            "modality than image, then map that file",
         )
     with blame_usage():
         return PlainRows(Embeddings.load(path))
@@ -145,9 +146,9 @@ def _survey(rows: SurveyRows, by: list[str], method: Any, clusters: int | None, 
 
 
 def _thumbnails(survey: Survey, limits: Limits) -> dict[int, str]:
-    """Make thumbnails of the images, by row, until they take THUMBNAIL_BYTES.
+    """Make thumbnails of what is shown as pictures, by row, until they take THUMBNAIL_BYTES.
 
-    The images are taken in random order, so that all parts of an index have some.
+    The rows are taken in random order, so that all parts of an index have some.
     """
     import numpy as np
 
@@ -186,10 +187,10 @@ def _write_page(out: Path, survey: Survey, path: Path, thumbnails: dict[int, str
     from ..inputs.showing import shows
     from ..pages import map_page
 
-    images = sum(shows(modality) == "picture" for modality in survey.modalities)
+    pictures = sum(shows(modality) == "picture" for modality in survey.modalities)
     notes = []
-    if thumbnails and len(thumbnails) < images:
-        notes.append(f"{len(thumbnails)} of {images} images have a thumbnail, shown under the pointer.")
+    if thumbnails and len(thumbnails) < pictures:
+        notes.append(f"{len(thumbnails)} of {pictures} pictures have a thumbnail, shown under the pointer.")
     page = map_page(survey, title=f"{len(survey)} rows of {path.name}", notes=notes, thumbnails=thumbnails)
     with file_aside(out) as aside:
         aside.write_text(page, encoding="utf-8")

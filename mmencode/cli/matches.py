@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputError, MmencodeError
+from ..plugins.composites import is_composite
 from ..plugins.spec import IMAGE
 from .failures import blame_usage, require_some
 from .items import gather
@@ -73,6 +74,12 @@ def search_folder(
 ) -> SearchResult:
     """Encode the folder's files of one modality, images by default, and rank them for the query."""
     modality = modality or IMAGE
+    if is_composite(modality):
+        raise typer.BadParameter(
+            f"a folder holds no items of {modality}: put a table of them into an index, with `mmencode index "
+            "add --list`, and search that",
+            param_hint="--in",
+        )
     files = gather(modality, [str(folder)], follow_links=follow_links, limit=choice.limit)
     opened = open_space(space, choice)
     require_pool(opened, pool)

@@ -35,7 +35,8 @@ Examples = Annotated[
     list[str] | None,
     typer.Option(
         "--example",
-        help="A file of another modality to search by, such as molecule=ethanol.smi. Repeatable.",
+        help="A file to search by of any modality that mmencode or a plugin declares, such as "
+        "molecule=ethanol.smi; image=FILE is --image FILE. Repeatable.",
         metavar="MODALITY=FILE",
     ),
 ]
@@ -50,8 +51,9 @@ Weights = Annotated[
     typer.Option(
         "--weight",
         help="The weight of the text, of the examples of a modality, or of the --without texts in the query "
-        "vector, such as image=0.3. Each is 1 by default; a negative weight subtracts. Repeatable. Without "
-        "any, a text and examples are the parts of one item, where an encoder of the space takes such items.",
+        "vector, such as image=0.3 or molecule=2. Each is 1 by default; a negative weight subtracts. "
+        "Repeatable. Without any, a text and examples are the parts of one item, where the space takes "
+        "such items.",
         metavar="NAME=NUMBER",
     ),
 ]
@@ -174,7 +176,7 @@ def _fuse(space: Space, parts: Sequence[tuple[str, Any]]) -> tuple[str, Any]:
         return INTERLEAVED, sorted(parts, key=lambda part: part[0] == TEXT)
     raise typer.BadParameter(
         f"the space takes no {join_parts(tuple(names))} as one item, so that a query of several modalities "
-        "needs weights: pass --weight image=0.3, for example",
+        f"needs weights: pass --weight {names[-1]}=0.3, for example",
         param_hint="--weight",
     )
 
@@ -207,10 +209,11 @@ def _parse_weights(texts: Sequence[str], given: Mapping[str, Sequence[str]]) -> 
         except ValueError:
             weight = math.nan
         if not math.isfinite(weight) or weight == 0 or name in weights or not given.get(name):
-            known = ", ".join(known for known, items in given.items() if items)
+            known = [known for known, items in given.items() if items]
+            known = known or [*(spec.name for spec in all_modalities()), WITHOUT]
             raise typer.BadParameter(
                 f"{text!r} is no weight: write NAME=NUMBER, not 0, at most once for each of "
-                f"{known or 'text, image, audio and without'}",
+                f"{', '.join(known)}",
                 param_hint="--weight",
             )
         weights[name] = weight

@@ -8,6 +8,9 @@ from dataclasses import replace
 
 import molecules
 import pytest
+from PIL import Image
+
+from mmencode import EncoderSpec
 
 (MOLECULE,) = molecules.mmencode_modalities()
 SPECS = tuple(molecules.mmencode_encoders())
@@ -59,6 +62,56 @@ def test_an_example_file_is_a_query_with_a_weight(said, folder):
     assert document["matches"][0]["item"] == str(amine)
     document = said("search", folder, "oxygen oxygen oxygen", *options, "--weight", "molecule=-1")
     assert document["matches"][0]["item"] == str(folder / "water.smi")
+
+
+def test_a_weight_and_its_errors_name_modalities_of_plugins(said, lab, folder):
+    amine = folder / "amine.smi"
+    options = ("--in", "molecule", "--space", "lab", "--example", f"molecule={amine}")
+    error = lab("search", folder, "oxygen", *options, code=2).stderr
+    assert "pass --weight molecule=0.3" in " ".join(error.split())
+    error = lab("search", folder, "--space", "lab", "--weight", "x=1", code=2).stderr
+    assert "text, image, audio, molecule, without" in " ".join(error.split())
+    twice = said("search", folder, *options, "--example", f"molecule={folder / 'water.smi'}")
+    assert [part["modality"] for part in twice["parts"]] == ["molecule", "molecule"]
+
+
+def test_an_example_may_be_of_a_modality_that_has_an_option_of_its_own(run_json, folder, tmp_path):
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (8, 8), "red").save(photo)
+    options = (tmp_path, "--space", "fake", "-k", 1)
+    documents = [
+        run_json("search", *options, *line) for line in (("--image", photo), ("--example", f"image={photo}"))
+    ]
+    assert documents[0] == documents[1]
+
+
+def test_a_composite_of_a_plugins_modality_stands_in_a_table(lab, said, install, folder, tmp_path):
+    pytest.importorskip("lancedb")
+    fused = EncoderSpec(name="lab/both", modality="molecule+text", joins="lab", target="", weights=(1.0, 1.0))
+    install(lab=(MOLECULE, *SPECS, fused))
+    table, page = folder / "lab.jsonl", tmp_path / "found.html"
+    rows = [
+        {"molecule": "amine.smi", "text": "oxygen", "key": "a"},
+        {"molecule": "amine.smi", "text": None, "key": "b"},
+        {"molecule": "broken.smi", "text": "oxygen", "key": "c"},
+        {"molecule": None, "text": "oxygen", "key": "d"},
+    ]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    index = tmp_path / "index"
+    added = said("index", "add", index, "--list", table, "--modality", "molecule+text", "--space", "lab")
+    assert added["added"] == 3
+    (failed,) = added["failed"]
+    assert failed["item"] == f"row 2 of {table}, c"
+    assert failed["reason"].startswith("part 0 (molecule): ")
+    assert str(folder / "broken.smi") in failed["reason"]
+    for line, key in (
+        (("oxygen", "--example", f"molecule={folder / 'amine.smi'}"), "a"),
+        (("--example", f"molecule={folder / 'amine.smi'}"), "b"),
+        (("oxygen",), "d"),
+    ):
+        assert said("search", index, *line, "-k", 1, "--html", page)["matches"][0]["item"] == key
+    error = lab("search", folder, "oxygen", "--in", "molecule+text", "--space", "lab", code=2).stderr
+    assert "put a table of them into an index" in " ".join(error.split())
 
 
 @pytest.mark.parametrize("example", ["crystal=a.cif", "molecule=", "molecule", "=x"])
