@@ -76,8 +76,8 @@ def search_folder(
     modality = modality or IMAGE
     if is_composite(modality):
         raise typer.BadParameter(
-            f"a folder holds no items of {modality}: put a table of them into an index, with `mmencode index "
-            "add --list`, and search that",
+            f"a folder holds no items of {modality}: put a table of them into an index, by --list of "
+            "`mmencode index add`, and search that",
             param_hint="--in",
         )
     files = gather(modality, [str(folder)], follow_links=follow_links, limit=choice.limit)

@@ -69,7 +69,7 @@ def test_thumbnails_end_where_their_size_does(run, vectors, tmp_path, monkeypatc
     run("map", vectors, "-o", tmp_path / "some.html")
     page = (tmp_path / "some.html").read_text()
     assert page.count("data:image/jpeg") == 2
-    assert "2 of 3 images have a thumbnail" in page
+    assert "2 of 3 pictures have a thumbnail" in page
 
 
 def test_image_that_is_gone_has_no_picture(run, vectors, folder, tmp_path):
