@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import Any
 
-from ..errors import EncoderError, Fault, InputError, MmencodeError
-from ..errors.causes import describe_error, fault_of, out_of_memory
+from ..errors import DeviceError, EncoderError, Fault, InputError, MmencodeError
+from ..errors.causes import describe_error, device_broke, fault_of, out_of_memory
 from ..inputs.limits import limit_remedy
 
 DOUBTFUL: tuple[Fault, ...] = ("encoder", "process", "time")  # what may be no fault of the items at all
@@ -56,6 +56,20 @@ def ends_the_call(cause: BaseException) -> bool:
     """Whether an exception is about no item: Ctrl-C, a signal handler's, or an encoder's about itself."""
     ours = isinstance(cause, MmencodeError) and not isinstance(cause, InputError)
     return ours or isinstance(cause, KeyboardInterrupt) or _is_from_a_signal(cause)
+
+
+def require_device(cause: BaseException, device: object, name: str) -> None:
+    """Raise DeviceError where an exception says that nothing works on a device any more.
+
+    Then no item is to blame for its own failure: all that come later fail as well.
+    """
+    if device_broke(cause):
+        raise DeviceError(
+            f"device {device} failed, and does nothing more for this process: {describe_error(cause)}",
+            culprit=f"encoder {name!r}, at one of the items of this call or of others at the same time",
+            remedy="start the process again; with CUDA_LAUNCH_BLOCKING=1 in the environment the error names "
+            "the operation, such as a look-up with a number that no table has",
+        ) from cause
 
 
 def _is_from_a_signal(cause: BaseException) -> bool:

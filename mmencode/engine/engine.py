@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from .call import Call, Part
 from .lane import Lane
 from .prepare import prepare_all
-from .runtime import streams
 from .sharing import SharedLanes
+from .streams import streams
 from .windows import gather_windows
 
 Rows = TypeVar("Rows")

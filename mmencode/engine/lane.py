@@ -17,10 +17,11 @@ from ..errors import EncoderError, InputError
 from ..errors.causes import message_of, out_of_memory
 from ..isolation.fence import plain_torch
 from .attempt import Attempt
-from .blame import ends_the_call, make_failure, place
+from .blame import ends_the_call, make_failure, place, require_device
 from .call import Call, Part, Prepared, Window
 from .judging import Judge
 from .runtime import move
+from .streams import take_turn
 from .teams import at_most
 from .towers import Tower
 from .windows import cut_batches
@@ -57,7 +58,7 @@ class Lane(ABC, Generic[Rows, Output]):
                 self.run(batch, attempt)
                 if judge is not None:
                     judge.follow()
-            rows = self.gather(attempt.outputs)
+            rows = self._gather(attempt.outputs)
         for row, fault in self.find_faults(rows):
             attempt.blame(row, f"encoder {self.tower.spec.name!r} gives it {fault}")
         if judge is not None:
@@ -77,6 +78,7 @@ class Lane(ABC, Generic[Rows, Output]):
             attempt.add(batch, self.forward(batch))
             return
         except BaseException as cause:
+            require_device(cause, self.tower.device, self.tower.spec.name)
             if ends_the_call(cause):
                 raise
             if out_of_memory(cause):
@@ -88,6 +90,14 @@ class Lane(ABC, Generic[Rows, Output]):
         half = len(batch) // 2
         self.run(batch[:half], attempt)
         self.run(batch[half:], attempt)
+
+    def _gather(self, outputs: list[Output]) -> Rows:
+        """Gather the outputs; a device says only now what failed on it, since it computes by itself."""
+        try:
+            return self.gather(outputs)
+        except Exception as cause:
+            require_device(cause, self.tower.device, self.tower.spec.name)
+            raise
 
     def _error_of(self, item: Prepared, cause: BaseException) -> InputError:
         if isinstance(cause, InputError):
@@ -120,7 +130,8 @@ class EmbeddingLane(Lane[Vectors, Tensor]):
         tower = self.tower
         tensors = tower.encoder.collate(_tensors_of(batch))  # [b, ...]
         tensors = move(tensors, tower.device, tower.dtype)
-        features = tower.forward(tensors)  # [b, width]
+        with take_turn(tower.device):
+            features = tower.forward(tensors)  # [b, width]
         _require_shape(tower, features, (len(batch), tower.encoder.width), "features")
         vectors = tower.projection(features.float())  # [b, dim]
         _require_shape(tower, vectors, (len(batch), tower.dim), "embeddings")
@@ -151,7 +162,8 @@ class FeatureLane(Lane[Vectors, Tensor]):
         tower = self.tower
         tensors = tower.encoder.collate(_tensors_of(batch))  # [b, ...]
         tensors = move(tensors, tower.device, tower.dtype)
-        features = tower.forward(tensors)  # [b, width]
+        with take_turn(tower.device):
+            features = tower.forward(tensors)  # [b, width]
         _require_shape(tower, features, (len(batch), tower.encoder.width), "features")
         return features.float()
 
@@ -174,16 +186,19 @@ class TokenLane(Lane[list[Vectors], tuple[Tensor, Tensor]]):
     """The path to the encoder's contextual outputs `[t, width]`, neither projected nor normalised."""
 
     def forward(self, batch: list[Prepared]) -> tuple[Tensor, Tensor]:
-        """Collate, move, forward: tokens `[b, t, width]` and their mask `[b, t]`."""
+        """Collate, move, forward, and back to the CPU: tokens `[b, t, width]` and their mask `[b, t]`.
+
+        Those of a whole window may be more than a device holds.
+        """
         tokens, mask = forward_tokens(self.tower, batch)
-        return tokens, mask
+        return tokens.cpu(), mask.bool().cpu()
 
     def gather(self, outputs: list[tuple[Tensor, Tensor]]) -> list[Vectors]:
-        """Bring the tokens of all batches to the CPU, those of each item that its mask lets through."""
+        """Split the tokens of all batches, into those of each item that its mask lets through."""
         rows: list[Vectors] = []
         for tokens, mask in outputs:
-            arrays = tokens.float().cpu().numpy()  # [b, t, width]
-            rows += [array[valid] for array, valid in zip(arrays, mask.bool().cpu().numpy(), strict=True)]
+            arrays = tokens.float().numpy()  # [b, t, width]
+            rows += [array[valid] for array, valid in zip(arrays, mask.numpy(), strict=True)]
         return rows
 
     def find_faults(self, rows: list[Vectors]) -> Iterator[tuple[int, str]]:
@@ -204,7 +219,8 @@ class MultiLane(Lane[list[Vectors], tuple[Tensor, Tensor]]):
     def forward(self, batch: list[Prepared]) -> tuple[Tensor, Tensor]:
         """Collate, move, forward, project, normalise: `[m, dim + 1]` of all items together, and `[b]` counts.
 
-        The last column is the length before.
+        The last column is the length before. They are brought back to the CPU: those of a whole window may be
+        more than a device holds.
         """
         tower = self.tower
         tokens, mask = forward_tokens(tower, batch)
@@ -213,11 +229,11 @@ class MultiLane(Lane[list[Vectors], tuple[Tensor, Tensor]]):
         vectors = tower.projection(features.float())  # [m, dim]
         _require_shape(tower, vectors, (len(features), tower.dim), "embeddings")
         lengths = vectors.norm(dim=-1, keepdim=True)  # [m, 1]
-        return torch.cat([normalize(vectors, dim=-1), lengths], dim=1), mask.bool().sum(dim=1)
+        return torch.cat([normalize(vectors, dim=-1), lengths], dim=1).cpu(), mask.bool().sum(dim=1).cpu()
 
     def gather(self, outputs: list[tuple[Tensor, Tensor]]) -> list[Vectors]:
-        """Bring the vectors of all batches to the CPU in one copy, those of each item `[t, dim + 1]`."""
-        rows = _to_cpu([vectors for vectors, _ in outputs], self.tower, self.tower.dim + 1)
+        """Join the vectors of all batches, and split them into those of each item, `[t, dim + 1]`."""
+        rows = torch.cat([torch.empty(0, self.tower.dim + 1), *(vectors for vectors, _ in outputs)]).numpy()
         counts = [count for _, part in outputs for count in part.tolist()]
         return np.split(rows, np.cumsum(counts)[:-1]) if counts else []
 
@@ -241,7 +257,8 @@ def forward_tokens(tower: Tower, batch: list[Prepared]) -> tuple[Tensor, Tensor]
     tensors = tower.encoder.collate(_tensors_of(batch))  # [b, ...]
     tensors = move(tensors, tower.device, tower.dtype)
     try:
-        tokens, mask = tower.encoder.forward_tokens(tensors)
+        with take_turn(tower.device):
+            tokens, mask = tower.encoder.forward_tokens(tensors)
     except NotImplementedError as cause:
         raise EncoderError(
             f"encoder {tower.spec.name!r} can't do that: {message_of(cause)}",

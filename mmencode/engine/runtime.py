@@ -110,22 +110,22 @@ def _as_asked(choices: tuple[Any, ...], options: dict[str, Any]) -> Runtime:
 def move(tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """Tensors on a device, floating ones in the dtype; integers and masks keep theirs.
 
-    To a CUDA device they go from pinned memory, so that the copy doesn't hold up this thread.
+    From the CPU to a CUDA device they go by pinned memory, so that the copy doesn't hold up this thread.
     """
     on_cuda = device.type == "cuda"
     return {
-        name: (tensor.pin_memory() if on_cuda else tensor).to(
+        name: (_pin(tensor) if on_cuda else tensor).to(
             device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=on_cuda
         )
         for name, tensor in tensors.items()
     }
 
 
-def streams(device: torch.device) -> list[torch.cuda.Stream | None]:
-    """Two streams of a CUDA device: one computes while the other copies; elsewhere one that is none."""
-    if device.type != "cuda":
-        return [None]
-    return [torch.cuda.Stream(device) for _ in range(2)]  # type: ignore[no-untyped-call]
+def _pin(tensor: Tensor) -> Tensor:
+    """The tensor in pinned memory, where it can be: a dense one on the CPU, whatever its strides."""
+    if tensor.device.type != "cpu" or tensor.layout != torch.strided or tensor.is_pinned():
+        return tensor
+    return torch.empty_like(tensor, pin_memory=True).copy_(tensor)  # an expanded one can't pin itself
 
 
 def devices() -> dict[str, str]:
@@ -192,6 +192,8 @@ def _device(name: str) -> torch.device:
     key = f"{device.type}:{device.index or 0}" if device.type == "cuda" else device.type
     if key not in present:
         raise _absent(name, present)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())  # another one may be current later
     return device
 
 

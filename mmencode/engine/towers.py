@@ -20,7 +20,7 @@ from ..plugins.spec import EncoderSpec
 from ..projection import Projection
 from .budget import Budget
 from .building import Built, build_checked
-from .casting import cast, forward_generated
+from .casting import cast
 from .compiling import Compiled
 from .folding import fold
 from .packing import pack
@@ -133,31 +133,20 @@ def _finish(built: Built, runtime: Runtime, device: torch.device, dtype: torch.d
         forward = Compiled(encoder, spec.name)
     elif (device.type, dtype) == ("cpu", torch.float32):
         forward = fold(encoder, spec.modality)
+    projection = built.projection.to(device)
     if device.type == "cuda":
-        _warm_up(forward, encoder, spec, device, dtype)
+        torch.cuda.synchronize(device)  # before streams that don't wait for this one read the weights
     return Tower(
         spec=spec,
         encoder=encoder,
         forward=forward,
-        projection=built.projection.to(device),
+        projection=projection,
         card=built.card,
         dim=built.dim,
         device=device,
         dtype=dtype,
         borrowed=built.borrowed,
     )
-
-
-def _warm_up(
-    forward: Encoder | Compiled,
-    encoder: Encoder,
-    spec: EncoderSpec,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> None:
-    """Make what an encoder makes when first used, before several streams use it."""
-    forward_generated(forward, encoder, spec, device, dtype)
-    torch.cuda.synchronize(device)
 
 
 def _trim() -> None:

@@ -12,7 +12,7 @@ MmencodeError
 ├── WeightsError               weights are missing, altered or of another model
 ├── IdentityError              an encoder is not what its plugin declared
 ├── TrustError                 an untrusted folder names weights that would be fetched
-├── DeviceError                the device isn't there
+├── DeviceError                the device isn't there, or failed for good
 ├── InputError                 an item can't be read or encoded                  (ValueError)
 ├── SpaceMismatchError         vectors of two spaces were to be compared         (ValueError)
 ├── WidthError                 vectors were to be cut that weren't trained for it (ValueError)
@@ -130,7 +130,7 @@ class TrustError(MmencodeError):
 
 
 class DeviceError(MmencodeError):
-    """The device that was asked for isn't there."""
+    """The device that was asked for isn't there, or it failed and does nothing more for this process."""
 
 
 class InputError(MmencodeError, ValueError):

@@ -13,7 +13,14 @@ _LACKING = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK),
 }
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
+# The errors of CUDA that stay, as its documentation of cudaError_t says: only another process can go on.
+_BROKEN = (
+    *("device-side assert", "illegal memory access", "misaligned address", "illegal instruction"),
+    *("unspecified launch failure", "hardware stack error", "invalid program counter"),
+    *("operation not supported on global/shared address space", "uncorrectable ECC error"),
+    *("launch timed out", "uncorrectable NVLink error"),
+)
 
 
 def message_of(cause: BaseException, most: int = LONGEST) -> str:
@@ -70,6 +77,12 @@ def fault_of(cause: BaseException, otherwise: Fault) -> Fault:
     if isinstance(cause, OSError) and cause.errno is not None:
         return "process" if cause.errno in _LACKING else "access"
     return otherwise
+
+
+def device_broke(cause: Any) -> bool:
+    """Whether an exception says that a CUDA device does nothing more for this process."""
+    said = message_of(cause) if isinstance(cause, RuntimeError) else ""
+    return "CUDA error" in said and any(words in said for words in _BROKEN)
 
 
 def out_of_memory(cause: Any) -> bool:
