@@ -1,15 +1,17 @@
-"""Measure the memory of this process and of those that render, over 1000 and over 10 000 generated pages.
+"""Measure the memory of this process and of those that render, over a tenth of generated pages and over all.
 
-python tests/benchmarks/documents.py
+python tests/benchmarks/documents.py [--pages 10000]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import tempfile
 import time
 from pathlib import Path
 
+from common import machine, table
 from mmencode_documents import mmencode_encoders, mmencode_modalities
 from mmencode_documents.drawing import make_pdf, write_words
 from mmencode_documents.renderers import renderers
@@ -20,9 +22,7 @@ from mmencode.engine.runtime import Runtime
 from mmencode.inputs import list_parts
 from mmencode.testing import fake_specs
 
-PAGES = 10_000
-CHUNK = 250
-MARKS = (1_000, PAGES)
+CHUNK = 50
 
 
 def resident(process: int) -> float:
@@ -39,6 +39,11 @@ def measure() -> tuple[float, float]:
 
 def main() -> None:
     """Render and encode every page of one document, and print the memory on the way."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pages", type=int, default=10_000, help="a multiple of 500")
+    count = parser.parse_args().pages
+    in_between = (count // 10, count)
+    print(machine("torch", "pypdfium2", "mmencode", "mmencode-documents"))
     (page,) = mmencode_modalities()
     from mmencode.plugins import Plugin
 
@@ -56,20 +61,22 @@ def main() -> None:
     mmencode.registry.cache_clear()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.pdf"
-        path.write_bytes(make_pdf([write_words(f"Page {number}") for number in range(PAGES)], (300, 400)))
+        path.write_bytes(make_pdf([write_words(f"Page {number}") for number in range(count)], (300, 400)))
         start, done, marks = time.perf_counter(), 0, {}
         spec = mmencode.registry()["page/image/fake"]
         with Space("pages", [spec], runtime=Runtime("cpu", "float32", workers=2)) as space:
             for part in space.stream("page", list_parts("page", path), chunk=CHUNK):
                 done += len(part)
-                if done in MARKS:
+                if done in in_between:
                     marks[done] = measure()
         seconds = time.perf_counter() - start
-    for count, (own, others) in marks.items():
-        print(f"{count:>6} pages: {own:.0f} MiB here, {others:.0f} MiB in the processes that render")
-    growth = [after / before for before, after in zip(*(marks[count] for count in MARKS), strict=True)]
-    print(f"growth by ten times the pages: {growth[0]:.2f} and {growth[1]:.2f}")
-    print(f"{done / seconds:.0f} pages a second")
+    rows = [("pages", "MiB here", "MiB in the processes that render", "of the first")]
+    first = marks[in_between[0]]
+    for at, (own, others) in marks.items():
+        rows.append(
+            (f"{at}", f"{own:.0f}", f"{others:.0f}", f"{own / first[0]:.2f}, {others / first[1]:.2f}")
+        )
+    table(f"Memory over generated pages; {done / seconds:.0f} pages a second", rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Peak memory against the number of items: it must not depend on it.
 
-python tests/benchmarks/memory.py
+python tests/benchmarks/memory.py [--most 100000]
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -34,6 +35,9 @@ def peak(modality: str, count: int, folder: Path) -> float:
 
 def main() -> None:
     """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most", type=int, default=100_000, help="no more items than these")
+    most = parser.parse_args().most
     print(machine("torch", "mmencode", "mmencode-offline"))
     rows = [("items", "peak, MiB", "ratio to the fewer")]
     with tempfile.TemporaryDirectory() as name:
@@ -43,6 +47,7 @@ def main() -> None:
             ("text", "sentences", (1000, 10_000, 100_000)),
             ("image", "photographs", (1000, 10_000)),
         ):
+            counts = tuple(count for count in counts if count <= most)
             peaks = [peak(modality, count, folder) for count in counts]
             for count, mebibytes in zip(counts, peaks, strict=True):
                 rows.append((f"{count} {what}", f"{mebibytes:.0f}", f"{mebibytes / peaks[0]:.3f}"))

@@ -28,14 +28,26 @@ def clip(folder: Path) -> tuple[Any, Path]:
     return model, path
 
 
-def to_transformers(model: Any, folder: Path) -> Path:
-    """The same model as transformers and sentence-transformers load it, with its tokenizer."""
+def to_transformers(model: Any, folder: Path, settings: dict[str, Any] | None = None) -> Path:
+    """The same model as transformers and sentence-transformers load it, with its tokenizer.
+
+    `settings` are open_clip's of another architecture.
+    """
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
+    settings = settings or open_clip.get_model_config(ARCHITECTURE)
+    text, vision = settings["text_cfg"], settings["vision_cfg"]
     config = CLIPConfig(
-        projection_dim=512,
-        text_config={"hidden_act": "gelu", "eos_token_id": 49407, "bos_token_id": 49406},
-        vision_config={"hidden_act": "gelu"},
+        projection_dim=settings["embed_dim"],
+        text_config={
+            **_sizes(text["width"], text["layers"], text["heads"]),
+            "eos_token_id": 49407,
+            "bos_token_id": 49406,
+        },
+        vision_config={
+            **_sizes(vision["width"], vision["layers"], vision["width"] // vision.get("head_width", 64)),
+            "patch_size": vision["patch_size"],
+        },
     )
     theirs = CLIPModel(config).eval()
     theirs.load_state_dict(_renamed(model.state_dict()), strict=False)
@@ -49,6 +61,16 @@ def to_transformers(model: Any, folder: Path) -> Path:
     return folder
 
 
+def _sizes(width: int, layers: int, heads: int) -> dict[str, Any]:
+    return {
+        "hidden_act": "gelu",
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+    }
+
+
 def audio() -> TorchaudioEncoder:
     """A wav2vec 2.0 of base size with the random weights of `transformers_audio`."""
     from torchaudio.models.wav2vec2.utils import import_huggingface_model
@@ -57,13 +79,13 @@ def audio() -> TorchaudioEncoder:
     return TorchaudioEncoder(model, rate=16000, seconds=30.0)
 
 
-def transformers_audio() -> Any:
-    """The same for transformers, made once."""
+def transformers_audio(**smaller: Any) -> Any:
+    """The same for transformers, made once; `smaller` are settings of a smaller one, for the first call."""
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     if not _AUDIO:
         torch.manual_seed(0)
-        _AUDIO["model"] = Wav2Vec2Model(Wav2Vec2Config()).eval()
+        _AUDIO["model"] = Wav2Vec2Model(Wav2Vec2Config(**smaller)).eval()
     return _AUDIO["model"]
 
 
@@ -82,8 +104,10 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
         **_both(state, "visual.ln_post", "vision_model.post_layernorm"),
     }
     for ours, theirs in (("transformer", "text_model"), ("visual.transformer", "vision_model")):
-        for layer in range(12):
+        layer = 0
+        while f"{ours}.resblocks.{layer}.ln_1.weight" in state:
             found |= _layer(state, f"{ours}.resblocks.{layer}", f"{theirs}.encoder.layers.{layer}")
+            layer += 1
     return found
 
 
