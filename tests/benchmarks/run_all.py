@@ -3,7 +3,7 @@
 python tests/benchmarks/run_all.py [--quick] [--limit MINUTES] [NAME ...]
 
 With names, only these run, and the others' tables stay as they are. With --quick they have fewer rounds and
-smaller sizes, and nothing is written: it shows that every script runs. The minutes of each script are printed,
+smaller sizes, and nothing is written: it shows that every script runs. The minutes of each are printed,
 and none may take longer than --limit. What needs a GPU is gpu.py's business.
 """
 

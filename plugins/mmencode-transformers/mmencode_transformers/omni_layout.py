@@ -259,7 +259,7 @@ _KINDS = {
     "embedding_gemma2": _Kind("mean"),
     # Qwen3-VL-Embedding's own script: the last token of a chat whose system's turn is the instruction.
     "qwen3_vl": _Kind("lasttoken", _PROMPTED, "Represent the user's input."),
-    # GME and DSE: as many, with one more token, whose output is the vector.
+    # DSE, and GME for texts: as many, with one more token, whose output is the vector.
     "qwen2_vl": _Kind("lasttoken", _PROMPTED, "You are a helpful assistant.", "<|endoftext|>"),
     "qwen2_5_vl": _Kind("lasttoken", _PROMPTED, "You are a helpful assistant.", "<|endoftext|>"),
 }
@@ -272,6 +272,13 @@ def _plain(checkpoint: Checkpoint) -> Route:
     if name not in _KINDS:
         takes = f"{FAMILY} takes those of sentence-transformers, and without modules.json {', '.join(_KINDS)}"
         raise refusal(checkpoint, load_config(checkpoint), takes)
+    if any(str(made).startswith("Gme") for made in settings.get("architectures") or ()):
+        raise WeightsError(
+            f"the checkpoint {checkpoint.name!r} is GME's, whose own code numbers the patches of an image one by "
+            "one, where transformers' Qwen2-VL numbers rows and columns: vectors of images would be others",
+            culprit=str(checkpoint.folder / "config.json"),
+            remedy="choose a checkpoint that transformers itself computes; a checkpoint's code is never run",
+        )
     kind = _KINDS[name]
     sees = settings.get("vision_config") is not None
     hears = settings.get("audio_config") is not None

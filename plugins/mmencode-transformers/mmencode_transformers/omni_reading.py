@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoProcessor, PreTrainedTokenizerBase, ProcessorMixin
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from mmencode import Tensors, Waveform
 from mmencode.checkpoints import require_tokenizer, require_tokens
@@ -22,6 +21,7 @@ from .omni_layout import Route
 from .omni_tokenizer import SharedTokenizer, warn_once
 from .omni_video import clip_of
 from .sources import Checkpoint
+from .templates import MOST, TemplateMemoryError, render
 from .tokenizer import load_plain
 
 Part = tuple[str, Any]
@@ -58,7 +58,7 @@ class OmniReader:
             if isinstance(mark := getattr(processor, f"{kind}_token", None), str)
         }
         self._template = self._find_template(checkpoint) if route.chats else ""
-        self._suffix = self._find_suffix() if route.chats else []
+        self._suffix = self._find_suffix_of(checkpoint) if route.chats else []
         starts = self.prompt and not route.chats and self.tokenizer is not None
         self.excluded = self._count_prompt() if starts else 0
 
@@ -211,12 +211,15 @@ class OmniReader:
         turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if system := self.prompt or self.route.system:
             turns.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
-        render: Any = render_jinja_template  # whose annotation isn't what it returns
-        (rendered,), _ = render(
-            conversations=[turns],
-            chat_template=self._template,
-            **{**self._plain.special_tokens_map, **self.route.chat},
-        )
+        try:
+            rendered = render(self._template, turns, {**self._plain.special_tokens_map, **self.route.chat})
+        except TemplateMemoryError as cause:
+            raise InputError(
+                f"the checkpoint's chat template makes more than {MOST >> 20} MiB of the item",
+                source="",
+                remedy="give the checkpoint another chat_template.jinja, or take another checkpoint",
+                fault="limit",
+            ) from cause
         return f"{rendered}{self.route.end}"
 
     def _find_template(self, checkpoint: Checkpoint) -> str:
@@ -229,6 +232,18 @@ class OmniReader:
                 remedy="put its chat_template.jinja there, which save_pretrained writes",
             )
         return found
+
+    def _find_suffix_of(self, checkpoint: Checkpoint) -> list[int]:
+        """Find the suffix; WeightsError where the template makes too much of two short texts."""
+        try:
+            return self._find_suffix()
+        except InputError as cause:
+            raise WeightsError(
+                f"the checkpoint {checkpoint.name!r} is refused: its chat template makes more than "
+                f"{MOST >> 20} MiB of a short text",
+                culprit=str(checkpoint.folder),
+                remedy="put another chat_template.jinja there, or fetch the checkpoint again",
+            ) from cause
 
     def _find_suffix(self) -> list[int]:
         """Find the tokens behind every text in a chat: those that chats of two texts end with alike."""

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from declaring import Checkpoint
 
-import mmencode
 from mmencode.testing import EncoderConformance
 from mmencode.testing.conformance.vectors import VectorChecks
-
-
-class Checkpoint:
-    """A tiny checkpoint, which is made when the class is first used."""
-
-    __test__ = False
-    family = ""
-    kind = ""
-
-    @pytest.fixture(autouse=True, scope="class")
-    def declare(self, request, checkpoint):
-        request.cls.spec = mmencode.registry()[f"transformers/{self.family}{checkpoint(self.kind)}"]
 
 
 class Conformance(Checkpoint, EncoderConformance):

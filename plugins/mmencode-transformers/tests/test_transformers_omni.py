@@ -171,6 +171,15 @@ def test_qwens_without_modules_are_embedded_as_published(name, modality, plain, 
     np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
 
 
+def test_gme_is_refused_without_its_code_as_well(plain, load, tmp_path):
+    folder = tmp_path / "gme"
+    shutil.copytree(plain("qwen2"), folder)
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, "architectures": ["GmeQwen2VL"]}))
+    with pytest.raises(WeightsError, match="numbers the patches of an image one by one"):
+        load(f"transformers/omni/{folder}")
+
+
 @pytest.mark.parametrize("modality", ["text", "image"])
 @pytest.mark.parametrize("name", ["gemma", "chatting", "qwen3"])
 def test_queries_equal_sentence_transformers(name, modality, saved, load):

@@ -92,6 +92,11 @@ def save(
     return MultiVectorEncoder(str(folder), device="cpu")
 
 
+def longer_queries(folder: Path) -> None:
+    """A ColBERT whose queries are filled up to 60 tokens."""
+    colbert(folder, query_maxlen=60)
+
+
 def pylate(folder: Path, *, markers: bool = True, **changes: Any) -> None:
     """A checkpoint as PyLate 1 writes it: [Transformer, Dense], and all else in one file of settings."""
     base(folder)
