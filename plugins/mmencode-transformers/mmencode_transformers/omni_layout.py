@@ -274,8 +274,8 @@ def _plain(checkpoint: Checkpoint) -> Route:
         raise refusal(checkpoint, load_config(checkpoint), takes)
     if any(str(made).startswith("Gme") for made in settings.get("architectures") or ()):
         raise WeightsError(
-            f"the checkpoint {checkpoint.name!r} is GME's, whose own code numbers the patches of an image one by "
-            "one, where transformers' Qwen2-VL numbers rows and columns: vectors of images would be others",
+            f"the checkpoint {checkpoint.name!r} is GME's, whose own code numbers the patches of an image "
+            "one by one, where transformers' Qwen2-VL numbers rows and columns: its images get other vectors",
             culprit=str(checkpoint.folder / "config.json"),
             remedy="choose a checkpoint that transformers itself computes; a checkpoint's code is never run",
         )

@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 MOST = 2**26  # bytes, about, that all values of one rendering take together: a long chat takes a thousandth
-_ITEM = 64  # bytes of a small object
+_ITEM, _ROUND = 64, 1024  # bytes of a small object, and for a round of a loop or a call
 _HARMLESS = frozenset(
     ("default", "d", "int", "float", "round", "abs", "first", "last", "length", "count", "safe_range")
 )
@@ -55,7 +55,7 @@ def _compile(source: str) -> Any:
     )
     made.filters = {name: _metered(name, each) for name, each in plain.filters.items()} | {"counted": _count}
     made.globals.update(plain.globals)
-    made.step = _ITEM + len(source) // 4  # for what the body of a loop or a macro may make and keep
+    made.step = _ROUND + len(source) // 4  # for what the body of a loop or a macro may make and keep
     return made.from_string(source)
 
 
@@ -86,7 +86,7 @@ class _Metered(ImmutableSandboxedEnvironment):
 
     code_generator_class = _Generator
     intercepted_binops = frozenset(ImmutableSandboxedEnvironment.default_binop_table)
-    step = _ITEM
+    step = _ROUND
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         """Parse, and have the rounds of loops, and slices, counted."""
