@@ -38,7 +38,8 @@ def render(source: str, turns: list[dict[str, Any]], options: Mapping[str, Any])
     token = _left.set([MOST])
     try:
         told = {"add_generation_prompt": False, "tools": None, "documents": None, **options}
-        return _compile(source).render(messages=turns, **told)
+        found: str = _compile(source).render(messages=turns, **told)
+        return found
     finally:
         _left.reset(token)
 
@@ -53,7 +54,7 @@ def _compile(source: str) -> Any:
         optimized=False,  # or values would be made while it is compiled
         finalize=_finalize,
     )
-    made.filters = {name: _metered(name, each) for name, each in plain.filters.items()} | {"counted": _count}
+    made.filters = {name: _meter(name, each) for name, each in plain.filters.items()} | {"counted": _count}
     made.globals.update(plain.globals)
     made.step = _ROUND + len(source) // 4  # for what the body of a loop or a macro may make and keep
     return made.from_string(source)
@@ -150,8 +151,8 @@ def _rounds(step: int, values: Iterable[Any]) -> Iterator[Any]:
         yield value
 
 
-def _metered(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """A filter that pays for what it will make."""
+def _meter(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a filter that pays for what it will make, before it does."""
 
     @functools.wraps(plain)
     def run(*values: Any, **named: Any) -> Any:
