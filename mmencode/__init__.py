@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .spaces.composition import compose as compose
     from .spaces.loading import encode as encode
     from .spaces.loading import load as load
+    from .spaces.loading import load_base as load_base
     from .spaces.recall import Recall as Recall
     from .spaces.space import Space as Space
     from .spaces.verification import Verification as Verification
@@ -100,6 +101,7 @@ __all__ = [
     "errors",
     "hookimpl",
     "load",
+    "load_base",
     "load_projection",
     "pooling",
     "registry",
@@ -140,6 +142,7 @@ _LAZY = {
     "compose": "spaces.composition",
     "encode": "spaces.loading",
     "load": "spaces.loading",
+    "load_base": "spaces.loading",
     "load_projection": "projection",
     "save_projection": "projection",
     "search": "embeddings.search",

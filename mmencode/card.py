@@ -32,7 +32,8 @@ class TowerCard:
     depend on the place, so it isn't part of the fingerprint. For any other encoder, `encoder` is the whole
     name.
 
-    Its vectors may be cut to one of the `widths`, which no number depends on either.
+    Its vectors may be cut to one of the `widths`, which no number depends on either. Nor does one depend on
+    `over`, as in EncoderSpec, which says whose network it shares.
 
     One with a `role` is the queries' side of its modality, beside that of the documents or alone; the
     `instruction` is the caller's, and goes into the prompt of its items.
@@ -48,6 +49,7 @@ class TowerCard:
     role: str = ""
     instruction: str = ""
     widths: tuple[int, ...] = ()
+    over: str = ""
     joined: bool = False
     report: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -83,6 +85,7 @@ def tower_card(spec: EncoderSpec, identity: Identity, widths: Sequence[int] | No
         role=spec.role,
         instruction=spec.instruction,
         widths=spec.widths if widths is None else tuple(widths),
+        over=spec.over,
     )
 
 
@@ -129,7 +132,7 @@ class SpaceCard:
         return next((tower for tower in self.towers if tower.key == key), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The card as plain values for JSON; `places`, `queries`, `joined` only where a tower is meant."""
+        """The card as plain values for JSON; a field of some towers only where there are such."""
         towers = sorted(self.towers, key=lambda tower: tower.key)
         joined = {
             tower.key: {**_facts(tower), "report": dict(tower.report)} for tower in towers if tower.joined
@@ -140,6 +143,7 @@ class SpaceCard:
         }
         places = {tower.key: tower.place for tower in towers if tower.place}
         widths = {tower.key: list(tower.widths) for tower in towers if tower.widths}
+        over = {tower.key: tower.over for tower in towers if tower.over}
         return {
             "format": FORMAT,
             "name": self.name,
@@ -151,6 +155,7 @@ class SpaceCard:
             **({"joined": joined} if joined else {}),
             **({"places": places} if places else {}),
             **({"widths": widths} if widths else {}),
+            **({"over": over} if over else {}),
             "probes": {
                 modality: [list(row) for row in rows] for modality, rows in sorted(self.probes.items())
             },
@@ -159,7 +164,7 @@ class SpaceCard:
     @property
     def fingerprint(self) -> str:
         """The digest of the card's frame and settings, without name, places and probes, in 64 digits."""
-        unhashed = ("name", "queries", "joined", "places", "widths", "probes")
+        unhashed = ("name", "queries", "joined", "places", "widths", "over", "probes")
         return json_digest({key: value for key, value in self.to_dict().items() if key not in unhashed})
 
     @property
@@ -210,13 +215,14 @@ def card_from_dict(content: Mapping[str, Any]) -> SpaceCard:
     joined = _read_others("joined", content.get("joined", {}), {**towers, **queries})
     places = _read_places(content.get("places", {}), {**towers, **queries, **joined})
     widths = _read_widths(content.get("widths", {}), {**towers, **queries, **joined})
+    over = _read_over(content.get("over", {}), {**towers, **queries, **joined})
     card = SpaceCard(
         name=_read_field(content, "name", str),
         dim=_read_field(content, "dim", int),
         normalisation=_read_field(content, "normalisation", str),
         inputs=_read_field(content, "inputs", int),
         towers=tuple(
-            replace(tower, widths=widths.get(tower.key, ()))
+            replace(tower, widths=widths.get(tower.key, ()), over=over.get(tower.key, ""))
             for tower in (
                 *(
                     _read_tower(name, facts, places.get(name, ""))
@@ -313,6 +319,16 @@ def _read_widths(content: Any, towers: Mapping[str, Any]) -> dict[str, tuple[int
         if type(found) is not list or not all(type(width) is int and width > 0 for width in found):
             raise ValueError(f"'widths' is {content!r:.100}, and should say widths of vectors, by modality")
     return {key: tuple(found) for key, found in content.items()}
+
+
+def _read_over(content: Any, towers: Mapping[str, Any]) -> dict[str, str]:
+    named = type(content) is dict and content.keys() <= towers.keys()
+    if not named or not all(type(over) is str for over in content.values()):
+        raise ValueError(
+            f"'over' is {content!r:.100}, and should say what towers are built over, by modality"
+        )
+    found: dict[str, str] = content
+    return found
 
 
 def _read_probes(modality: str, rows: Any) -> list[list[float]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from . import windows
+from .base import Base
 from .contract import Encoder, Tensors
 from .identity import digest, identify, identify_projection, known
 from .multi import MultiEncoder
 from .padding import pad_rows
 
 __all__ = [
+    "Base",
     "Encoder",
     "MultiEncoder",
     "Tensors",

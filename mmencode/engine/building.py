@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..card import TowerCard, tower_card
-from ..encoder import Encoder, identify
+from ..encoder import Base, Encoder, identify
 from ..encoder.identity import Digester
 from ..errors import EncoderError, IdentityError, WeightsError
 from ..errors.causes import quote
@@ -18,6 +18,7 @@ from ..inputs.weights import require_numbers
 from ..isolation.copying import Borrowed, snapshot, structural_copy
 from ..isolation.fence import own_numbers, plain_load
 from ..plugins.packages import require_packages
+from ..plugins.places import placeless
 from ..plugins.spec import EncoderSpec, Identity
 from ..plugins.targets import build, culprit_of
 from ..projection import IdentityProjection, Projection, load_shipped
@@ -54,17 +55,34 @@ def build_tower(spec: EncoderSpec, given: Projection | None = None) -> tuple[Enc
 def build_checked(specs: Sequence[EncoderSpec], projections: Mapping[str, Projection]) -> list[Built]:
     """Build the encoders of specs that name one target, in one call of it, and check each of them.
 
-    A projection that is given, by the key of its encoder, takes the place of the spec's own. Networks and
-    parameters that encoders share stay shared.
+    Those that are built over another one of the specs follow, each by its own target. A projection that is
+    given, by the key of its encoder, takes the place of the spec's own. Networks and parameters that encoders
+    share stay shared.
     """
     for spec in specs:
         require_packages(spec)
-    encoders = structural_copy(nn.ModuleList(_build_encoders(specs)))
+    keys = {spec.key for spec in specs}
+    first = [spec for spec in specs if spec.base not in keys]
+    found = dict(zip((spec.key for spec in first), _build_encoders(first), strict=True))
+    bases = {spec.key: spec for spec in first}
+    for spec in specs:
+        if spec.key not in found:
+            below = bases[spec.base]
+            base = make_base(below, found[below.key], projections.get(below.key))
+            found[spec.key] = _build_encoder(spec, over=base)
+    encoders = structural_copy(nn.ModuleList(found[spec.key] for spec in specs))
     digester, sound = Digester(), set[int]()
     return [
         _check(spec, encoder, projections.get(spec.key), digester, sound)
         for spec, encoder in zip(specs, encoders, strict=True)
     ]
+
+
+def make_base(spec: EncoderSpec, encoder: Encoder, given: Projection | None = None) -> Base:
+    """Make what another encoder may be built over of an encoder, as its target gave it or copied."""
+    projection = _projection(spec, given)
+    named = spec.identity.architecture if spec.identity else encoder.architecture or placeless(spec.variant)
+    return Base(encoder, projection, spec.dim or projection.dim or encoder.width, named or spec.name)
 
 
 def _check(
@@ -130,16 +148,17 @@ def _build_encoders(specs: Sequence[EncoderSpec]) -> list[Encoder]:
     try:
         if first.shared:
             return _build_together(specs)
-        return [
-            _require_kind(
-                first, first.target, _build(first, first.target, **_instruction_for(first)), Encoder
-            )
-        ]
+        return [_build_encoder(first)]
     except WeightsError as error:
         if first.variant and first.identity is not None:
             moved = "if the weights lie elsewhere now, load the space from there and give it: "
             error.remedy += f"; {moved}load(folder, space=space), Index.open(folder, space=space)"
         raise
+
+
+def _build_encoder(spec: EncoderSpec, **options: Any) -> Encoder:
+    found = _build(spec, spec.target, **_instruction_for(spec), **options)
+    return _require_kind(spec, spec.target, found, Encoder)  # type: ignore[no-any-return]
 
 
 def _build_together(specs: Sequence[EncoderSpec]) -> list[Encoder]:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +19,9 @@ from torch import Tensor, nn
 from ..encoder import Encoder, Tensors
 from .convolutions import Activation, Convolution, FusedConv2d, activation_of, can_fuse
 from .generated import generated_values
+from .layers import with_layers
 from .runtime import move
 
-M = TypeVar("M", bound=nn.Module)
 MOST = 2**26  # bytes of weights that are folded, of an encoder
 CLOSE = 1e-4  # of an encoder's largest feature: how far rounding may move one
 _CPU = torch.device("cpu")
@@ -50,24 +49,8 @@ def fold(encoder: Encoder, modality: str) -> Encoder:
     if not chains or sum(chain.conv.weight.nbytes for chain in chains) > MOST:
         return encoder
     layers = {layer: other for chain in chains for layer, other in chain.fuse().items()}
-    twin = _with_layers(encoder, layers, {})
+    twin = with_layers(encoder, layers)
     return twin if _is_close(_compute(twin, batch), before) else encoder
-
-
-def _with_layers(module: M, layers: Mapping[nn.Module, nn.Module], done: dict[nn.Module, Any]) -> M:
-    """Make a module with other layers in the places of some, which shares all that has none of them."""
-    if module not in done:
-        done[module] = layers.get(module, module)
-        children = {
-            name: child and _with_layers(child, layers, done) for name, child in module._modules.items()
-        }
-        if done[module] is module and any(
-            children[name] is not child for name, child in module._modules.items()
-        ):
-            done[module] = copy(module)
-            done[module]._modules = children
-    found: M = done[module]
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import ctypes
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ from .building import Built, build_checked
 from .casting import cast
 from .compiling import Compiled
 from .folding import fold
+from .layers import rest, with_layers
 from .packing import pack
 from .runtime import Runtime
 
@@ -32,7 +33,8 @@ class Tower:
     """One modality of a loaded space on one device; `dim` is the width of its embeddings.
 
     `forward` takes tensors to features: the encoder itself, its twin with folded convolutions, or compiled
-    where that was asked for. That of a sum has the towers of its `parts`.
+    where that was asked for. That of a sum has the towers of its `parts`, and one that is built over another
+    has that as its `base`.
     """
 
     spec: EncoderSpec
@@ -45,11 +47,12 @@ class Tower:
     dtype: torch.dtype
     borrowed: Borrowed
     parts: tuple[Tower, ...] = ()
+    base: Tower | None = None
     budget: Budget = field(default_factory=Budget)
 
     def require_as_loaded(self) -> None:
         """Raise IdentityError when the encoder's network is somebody else's, too, and was changed since."""
-        for part in self.parts:
+        for part in (*self.parts, *([self.base] if self.base else [])):
             part.require_as_loaded()
         changed = self.borrowed.find_changed()
         if changed is not None:
@@ -94,30 +97,45 @@ def load_towers(
     device: torch.device | None = None,
     projections: Mapping[str, Projection] | None = None,
     dropped: Sequence[EncoderSpec] = (),
+    held: Mapping[str, Tower] | None = None,
 ) -> tuple[list[Tower], dict[str, Facts]]:
     """Load the encoders of specs that name one target, as `load_tower` does, in one call of the target.
 
     What they share is in memory once, and has one dtype. Those of `dropped` are built with them for the facts
-    about them, and then let go. The facts are by key.
+    about them, and then let go. Encoders that are built over another one of the specs get their own targets'
+    calls; over one of the towers that are `held` on this device, by key, their specs in `dropped`, they share
+    that tower's network, unless they can't bear its dtype. The facts are by key.
     """
-    device, given = device or runtime.device, projections or {}
+    device, given, held = device or runtime.device, projections or {}, held or {}
     built = build_checked([*specs, *dropped], given)
     facts = {each.spec.key: Facts(each.card, each.dim) for each in built}
+    bases = {each.spec.key: each.encoder for each in built if each.spec.key in held}
     del built[len(specs) :]
     _move(built, device)
-    dtypes = cast(built, runtime, device)
+    plain = any(tower.dtype == torch.float32 for tower in held.values())
+    dtypes = [torch.float32 for _ in built] if plain else cast(built, runtime, device)
     if None in dtypes:
         built.clear()  # before their weights are read again
-        built += build_checked(specs, given)
+        bases.clear()
+        below = [spec for spec in dropped if any(each.base == spec.key for each in specs)]
+        built += build_checked([*specs, *below], given)[: len(specs)]
         _move(built, device)
     kept = [dtype or torch.float32 for dtype in dtypes]
-    for each, dtype in zip(built, kept, strict=True):
+    for place, (each, dtype) in enumerate(zip(built, kept, strict=True)):
         each.encoder.to(dtype)
+        base = held.get(each.spec.base)
+        if each.spec.base in bases and base is not None and base.dtype == dtype:
+            resting = rest(each.encoder, bases[each.spec.base], base.encoder)
+            built[place] = replace(each, encoder=resting)
+    bases.clear()
     if not runtime.compile:
         pack(nn.ModuleList(each.encoder for each in built))
-    towers = [_finish(each, runtime, device, dtype) for each, dtype in zip(built, kept, strict=True)]
+    towers: dict[str, Tower] = {}
+    for each, dtype in sorted(zip(built, kept, strict=True), key=lambda pair: bool(pair[0].spec.base)):
+        base = towers.get(each.spec.base) or held.get(each.spec.base)
+        towers[each.spec.key] = _finish(each, runtime, device, dtype, base)
     _trim()
-    return towers, facts
+    return [towers[spec.key] for spec in specs], facts
 
 
 def _move(built: Sequence[Built], device: torch.device) -> None:
@@ -125,14 +143,18 @@ def _move(built: Sequence[Built], device: torch.device) -> None:
         each.encoder.to(device)
 
 
-def _finish(built: Built, runtime: Runtime, device: torch.device, dtype: torch.dtype) -> Tower:
+def _finish(
+    built: Built, runtime: Runtime, device: torch.device, dtype: torch.dtype, base: Tower | None
+) -> Tower:
     spec, encoder = built.spec, built.encoder
     built.borrowed.watch(encoder)
     forward: Encoder | Compiled = encoder
     if runtime.compile:
         forward = Compiled(encoder, spec.name)
     elif (device.type, dtype) == ("cpu", torch.float32):
-        forward = fold(encoder, spec.modality)
+        twin = base.forward if base is not None else None  # which is folded once for both
+        over = with_layers(encoder, {base.encoder: twin}) if base and isinstance(twin, Encoder) else encoder
+        forward = fold(over, spec.modality)
     projection = built.projection.to(device)
     if device.type == "cuda":
         torch.cuda.synchronize(device)  # before streams that don't wait for this one read the weights
@@ -146,6 +168,7 @@ def _finish(built: Built, runtime: Runtime, device: torch.device, dtype: torch.d
         device=device,
         dtype=dtype,
         borrowed=built.borrowed,
+        base=base,
     )
 
 

@@ -38,6 +38,7 @@ _OTHERS = {
 _NAME = re.compile(r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9._:-]+)*(/\*)?")
 _SPACE = re.compile(r"(?=.{1,4096}$)[A-Za-z0-9][A-Za-z0-9._-]*(/.+)?", re.DOTALL)  # a member's name, too
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
+_OVER = re.compile(r"[a-z][a-z0-9_+]*(:query)?(@[0-9a-f]{16})?")
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _RESOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-][\w.-]*(/[\w-][\w.-]*)*")
 
@@ -103,6 +104,10 @@ class EncoderSpec:
                  of these to its Encoder. Networks that several of them use are in memory once
     threadsafe   the target may be called while others are: it changes nothing of the process meanwhile, such
                  as torch's default dtype or its random numbers, and calls no library that does
+    over         the key of another encoder of its space that it is built over, such as "image", whose network
+                 both then hold once: its target is called with `over=`, a `mmencode.encoder.Base`. With a
+                 digest behind it, "image@0123456789abcdef", the encoder must be the one with that
+                 `TowerCard.digest`. In a space that hasn't that encoder the target is called without `over`
     offers       "package.module:function", called with the rest of a member's name when its space is loaded:
                  it tells which modalities the checkpoint has, from its settings alone. Encoders for others
                  are left out of that space; "": it has all that the family declares
@@ -168,9 +173,11 @@ class EncoderSpec:
     weights: tuple[float, ...] = ()
     threadsafe: bool = False
     widths: tuple[int, ...] = ()
+    over: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)
+        _require_over(self)
         if self.variant:  # a member's name ends in whatever the user asked for, a path perhaps
             return
         _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")
@@ -229,6 +236,11 @@ class EncoderSpec:
     def key(self) -> str:
         """The key of the encoder in its space: its modality, and after a colon its role if it has one."""
         return f"{self.modality}:{self.role}" if self.role else self.modality
+
+    @property
+    def base(self) -> str:
+        """The key of the encoder that it is built over in its space; "" for one that stands alone."""
+        return self.over.partition("@")[0]
 
     @property
     def ships_projection(self) -> bool:
@@ -295,6 +307,14 @@ def _require_modality(spec: EncoderSpec) -> None:
         )
         for field in ("target", "projection", "identity", "shared", "instructed"):
             _require(not getattr(spec, field), spec, field, "empty for a weighted sum of the parts' vectors")
+
+
+def _require_over(spec: EncoderSpec) -> None:
+    """Raise SpecError for an encoder over what is no other encoder's key, or over itself."""
+    if spec.over:
+        found = _OVER.fullmatch(spec.over) and spec.base != spec.key
+        _require(found, spec, "over", 'the key of another encoder: "image", or "image@" and 16 digits')
+        _require(not spec.shared and not spec.weights, spec, "over", '"" for one that is built with others')
 
 
 def _require_joiner(spec: EncoderSpec) -> None:

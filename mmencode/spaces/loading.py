@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..card import SpaceCard, TowerCard
 from ..embeddings.embeddings import Embeddings
+from ..encoder import Base
 from ..engine.call import OnError
 from ..engine.runtime import Auto, Runtime
 from ..errors import IdentityError, MmencodeError, SpaceMismatchError, TrustError, UnknownNameError
@@ -108,6 +109,15 @@ def load_gaining(
         fast=False,
         modalities=modalities,
     )
+
+
+def load_base(name: str | os.PathLike[str], modality: str, *, trust: Trust | None = None) -> Base:
+    """Load the encoder of one modality of a space, for another encoder to be built over; raises as `load`.
+
+    It is as its target builds it: in float32 on the CPU, and nobody else's.
+    """
+    with load(name, device="cpu", dtype="float32", trust=trust, modalities=(modality,)) as space:
+        return space._members.base(modality)
 
 
 def _load(
@@ -287,7 +297,8 @@ def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
             remedy="save the space again, and make its indexes again: documents have another id now",
         )
     placed = as_joiner(spec, card.name) if tower.joined else as_frame(spec, card.name)
-    found = replace(placed, identity=tower.identity, instruction=tower.instruction)
+    over = tower.over or spec.over
+    found = replace(placed, identity=tower.identity, instruction=tower.instruction, over=over)
     if tower.key not in saved.projections:
         return replace(found, dim=card.dim)
     own = spec.identity or Identity()  # the card's projection and dim are those of what comes behind

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ..card import SpaceCard, TowerCard, tower_card
 from ..embeddings.rows import join_widths
-from ..encoder import known
+from ..encoder import Base, known
+from ..engine.building import build_tower, make_base
 from ..engine.fusing import fuse_towers
 from ..engine.runtime import Runtime
 from ..engine.towers import Facts, Tower, load_towers
@@ -22,14 +23,14 @@ from ..errors import (
 )
 from ..isolation.copying import snapshot
 from ..isolation.guarding import Guard, loads
-from ..plugins.composites import parts_of
 from ..plugins.packages import missing_packages
-from ..plugins.spec import EncoderSpec, modality_of_key
+from ..plugins.spec import EncoderSpec
 from ..projection import IdentityProjection, Projection
 from .ahead import load_at_once
 from .fusing import fused_card, part_keys, settle_fused
 from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
-from .sides import expand, key_for
+from .sides import expand, key_for, unknown_modality
+from .together import find_together
 
 _Loaded = tuple[list[tuple[Tower, ...]], dict[str, Facts]]
 
@@ -39,8 +40,9 @@ class Members:
 
     The key of an encoder is its modality, or "text:query" for one of the queries' side.
 
-    Encoders that one target builds together are loaded together. Those of modalities that aren't `wanted` are
-    never kept; they are built only where the space's card can't be known without them.
+    Encoders that one target builds together are loaded together, with those that are built over them; over
+    one that is loaded already, they share its network. Those of modalities that aren't `wanted` are never
+    kept; they are built only where the space's card can't be known without them.
     Those that join the space need another that defines it: without one, they define a space of their own. So
     do those of queries where documents have none.
     """
@@ -108,30 +110,8 @@ class Members:
         if modality not in self.specs:
             if modality in self.joining.absent:
                 raise copy(self.joining.absent[modality])  # since each raise adds frames to an error
-            known = ", ".join(self.specs)
-            likely = next((key for key in self.specs if _has_same_parts(modality, modality_of_key(key))), "")
-            asking = [modality_of_key(key) for key in self.specs if key.endswith(f":{modality}")]
-            remedy = (
-                f"it has {likely}: give the parts in that order" if likely else self._how_to_fuse(modality)
-            )
-            if asking:
-                remedy = f'{modality} is a role: encode("{asking[0]}", batch, role="{modality}")'
-            raise UnknownModalityError(
-                f"space {self.name!r} has no encoder for {modality!r}",
-                remedy=remedy or f"it has {known}; `mmencode list` shows other spaces",
-            )
+            raise unknown_modality(self.name, modality, self.specs)
         return self.specs[modality]
-
-    def _how_to_fuse(self, modality: str) -> str:
-        """Say how to sum up the parts of a composite that no encoder takes; "" where one isn't there."""
-        parts = parts_of(modality)
-        if not parts or any(part not in self.specs or self.specs[part].outputs != "one" for part in parts):
-            return ""
-        options = " ".join(f"--weight {part}=1" for part in dict.fromkeys(parts))
-        return (
-            f"declare the weighted sum of its parts' vectors: space.fuse({modality!r}), or {options} on the "
-            "command line"
-        )
 
     def key(self, modality: str, role: str = "") -> str:
         """The key of the encoder for items of a modality in a role; as `key_for`."""
@@ -179,11 +159,12 @@ class Members:
     def _is_loaded_alone(self, key: str) -> bool:
         """Whether an encoder isn't loaded yet, and no other with it, by a target that is safe in a thread."""
         spec = self._led[key]
-        return spec.threadsafe and not spec.shared and not spec.weights and key not in self._towers
+        among = spec.shared or spec.weights or spec.over or any(each.base == key for each in self._led.values())
+        return spec.threadsafe and not among and key not in self._towers
 
     def _load_ahead(self, spec: EncoderSpec) -> _Loaded:
         with loads.one(spec.name):
-            return self._make([spec], [])
+            return self._make([spec], [], {})
 
     def prove(self, modality: str) -> None:
         """Raise SpaceMismatchError for an encoder that joined the space unproven, and leads elsewhere."""
@@ -328,14 +309,34 @@ class Members:
         self.runtime.after_fork()
         if self._led[modality].weights:
             return self._fuse(self._led[modality])
-        together = self._together(modality)
+        base = self._base(self._led[modality])
+        together = self._together(modality, base)
+        least = [*([base] if base else []), self._led[modality]]
         with loads.one(self._led[modality].name):
             try:
                 return self._load_all(together)
             except MmencodeError:
-                if len(together) == 1:
+                if len(together) == len(least):
                     raise
-            self._load_all([self._led[modality]])
+            self._load_all(least)
+
+    def _base(self, spec: EncoderSpec, *, ask: bool = True) -> EncoderSpec | None:
+        """The spec of the encoder that another is built over; None where the space hasn't just that one.
+
+        To tell by its digest, it is loaded unless its identity is known; None then, too, without `ask`.
+        """
+        base = self._led.get(spec.base)
+        if base is None or base.base or base.weights or missing_packages(base):
+            return None
+        wanted = spec.over.partition("@")[2]
+        known = ask or not wanted or self._is_known(base.key)
+        return base if known and wanted in ("", self.digest(base.key) if wanted else "") else None
+
+    def _is_known(self, key: str) -> bool:
+        """Whether the digest of an encoder is known without loading it."""
+        saved = self._saved is not None and self._saved.tower(key) is not None
+        declared = self._led[key].identity is not None and self._led[key].dim is not None
+        return key in self._digests or key in self._facts or saved or declared
 
     def _fuse(self, spec: EncoderSpec) -> None:
         """Make the towers of a sum, on each device, of those of its parts."""
@@ -343,23 +344,20 @@ class Members:
         card = self.tower_card(spec.key)
         self._towers[spec.key] = tuple(fuse_towers(spec, card, towers) for towers in parts)
 
-    def _together(self, modality: str) -> list[EncoderSpec]:
-        """The specs that one call of the target serves, with this modality's, as far as they are needed."""
+    def _together(self, modality: str, base: EncoderSpec | None) -> list[EncoderSpec]:
+        """The specs that are loaded with this modality's, as far as they are needed."""
         asked = self._led[modality]
-        found = [
-            spec
-            for spec in self._led.values()
-            if spec is asked
-            or (
-                (asked.shared and spec.shared and spec.target == asked.target)
-                and spec.variant == asked.variant
-                and spec.key not in self._towers
-                and (spec.key in self.wanted or self._must_find_out(spec))
-                and not missing_packages(spec)
-            )
-        ]
-        said = next((spec.instruction for spec in (asked, *found) if spec.instructed), "")
-        return [spec for spec in found if not spec.instructed or spec.instruction == said]
+        if base and base.key in self._towers:
+            return [base, asked]
+        first = (base, asked) if base else (asked,)
+        useful = [spec for spec in self._led.values() if spec in first or self._is_of_use(spec)]
+        over = [spec for spec in useful if spec.base and self._base(spec, ask=False)]
+        return find_together(asked, first[0], useful, over)
+
+    def _is_of_use(self, spec: EncoderSpec) -> bool:
+        """Whether an encoder is yet to be loaded, can be, and is needed."""
+        needed = spec.key in self.wanted or self._must_find_out(spec)
+        return spec.key not in self._towers and needed and not missing_packages(spec)
 
     def _must_find_out(self, spec: EncoderSpec) -> bool:
         """Whether the space's card can't be made without building this encoder."""
@@ -367,23 +365,38 @@ class Members:
         return not known and (spec.identity is None or spec.dim is None)
 
     def _load_all(self, specs: list[EncoderSpec]) -> None:
-        wanted = [spec for spec in specs if spec.key in self.wanted]
-        dropped = [spec for spec in specs if spec.key not in self.wanted]
-        ahead = self._ahead.get(specs[0].key)
-        towers, facts = self._make(wanted, dropped) if ahead is None else ahead
+        there = {spec.key: self._towers[spec.key] for spec in specs if spec.key in self._towers}
+        wanted = [spec for spec in specs if spec.key in self.wanted and spec.key not in there]
+        dropped = [spec for spec in specs if spec not in wanted]
+        ahead = self._ahead.get(specs[0].key) if len(specs) == 1 else None
+        towers, facts = self._make(wanted, dropped, there) if ahead is None else ahead
         self._facts |= facts
         self._towers |= {each[0].spec.key: each for each in towers}
 
-    def _make(self, wanted: list[EncoderSpec], dropped: list[EncoderSpec]) -> _Loaded:
+    def _make(
+        self,
+        wanted: list[EncoderSpec],
+        dropped: list[EncoderSpec],
+        there: Mapping[str, tuple[Tower, ...]],
+    ) -> _Loaded:
         """Load encoders on every device; changes nothing here."""
         found: dict[str, Facts] = {}
         loaded: list[list[Tower]] = []
-        for device in self.runtime.devices if wanted else self.runtime.devices[:1]:
-            towers, facts = load_towers(wanted, self.runtime, device, self.projections, dropped)
+        for place, device in enumerate(self.runtime.devices if wanted else self.runtime.devices[:1]):
+            held = {key: towers[place] for key, towers in there.items()}
+            made, facts = load_towers(wanted, self.runtime, device, self.projections, dropped, held)
             found |= facts
-            loaded.append(towers)
-            dropped = []  # the first device's have told what there is to know
+            loaded.append(made)
+            # the first device's have told what there is to know, and others are still built over them
+            dropped = [spec for spec in dropped if any(each.base == spec.key for each in wanted)]
         return list(zip(*loaded, strict=True)), found
+
+    def base(self, key: str) -> Base:
+        """Build an encoder anew, as its target gives it, for another one to be built over."""
+        spec, given = self._led[self.spec(key).key], self.projections.get(key)
+        self.require_open()
+        encoder, projection, _ = build_tower(spec, given)
+        return make_base(spec, encoder, projection)
 
     def copy(self) -> Members:
         """Copy the members: both have the encoders that are loaded, and load others each for itself."""
@@ -413,11 +426,6 @@ class Members:
         """Raise ClosedError where the space was closed."""
         if self._closed:
             raise ClosedError(f"space {self.name!r} is closed", remedy="load it again")
-
-
-def _has_same_parts(modality: str, other: str) -> bool:
-    """Whether two composites have the same parts in another order."""
-    return bool(parts_of(modality)) and sorted(parts_of(modality)) == sorted(parts_of(other))
 
 
 def _lead(spec: EncoderSpec, projection: Projection) -> EncoderSpec:

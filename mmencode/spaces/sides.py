@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ..errors import InstructionError
+from ..errors import InstructionError, UnknownModalityError
 from ..errors.causes import quote
+from ..plugins.composites import parts_of
 from ..plugins.spec import LONGEST, QUERY, EncoderSpec, modality_of_key
 
 DOCUMENT = "document"
@@ -70,3 +71,33 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def unknown_modality(space: str, modality: str, specs: Mapping[str, EncoderSpec]) -> UnknownModalityError:
+    """Make the error for a modality that a space hasn't, with what it has that was perhaps meant."""
+    likely = next((key for key in specs if _has_same_parts(modality, modality_of_key(key))), "")
+    asking = [modality_of_key(key) for key in specs if key.endswith(f":{modality}")]
+    remedy = f"it has {likely}: give the parts in that order" if likely else _how_to_fuse(modality, specs)
+    if asking:
+        remedy = f'{modality} is a role: encode("{asking[0]}", batch, role="{modality}")'
+    return UnknownModalityError(
+        f"space {space!r} has no encoder for {modality!r}",
+        remedy=remedy or f"it has {', '.join(specs)}; `mmencode list` shows other spaces",
+    )
+
+
+def _how_to_fuse(modality: str, specs: Mapping[str, EncoderSpec]) -> str:
+    """Say how to sum up the parts of a composite that no encoder takes; "" where one isn't there."""
+    parts = parts_of(modality)
+    if not parts or any(part not in specs or specs[part].outputs != "one" for part in parts):
+        return ""
+    options = " ".join(f"--weight {part}=1" for part in dict.fromkeys(parts))
+    return (
+        f"declare the weighted sum of its parts' vectors: space.fuse({modality!r}), or {options} on the "
+        "command line"
+    )
+
+
+def _has_same_parts(modality: str, other: str) -> bool:
+    """Whether two composites have the same parts in another order."""
+    return bool(parts_of(modality)) and sorted(parts_of(modality)) == sorted(parts_of(other))

@@ -1,11 +1,15 @@
-"""Memory of a space of two towers against that of its checkpoint, which it should hold once.
+"""Memory of a space of several towers against that of its checkpoint, which it should hold once.
 
-python tests/benchmarks/towers.py
+A CLIP's image tower also takes videos and pages, by `join_video` and `join_pages`; that of an omni one, which
+has videos of its own, takes pages.
+
+python tests/benchmarks/towers.py [openclip] [clip] [clap] [omni]
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,28 +22,49 @@ sys.path.insert(0, {here!r})
 import mmencode
 from mmencode.testing import sample_items
 
+def use(space):
+    for key in space.modalities:
+        spec = space.spec(key)
+        space.encode(key, sample_items(spec.modality, parts=spec.parts)[:2])
+
+def join(space):
+    for each in {join!r}:
+        if each == "video":
+            from mmencode_video import join_video as joined
+        else:
+            from mmencode_documents import join_pages as joined
+        space = joined(space)
+    return space
+
 def status(field):
     for line in open("/proc/self/status"):
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 2**10
 
 with mmencode.load({warm!r}, device="cpu", dtype="float32") as small:
-    for modality in small.modalities:  # imports, and what libraries make when first used
-        small.encode(modality, sample_items(modality)[:2])
+    use(join(small))  # imports, and what libraries make when first used
 gc.collect()
 before = status("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
-with mmencode.load({name!r}, device="cpu", dtype="float32", **{options!r}) as space:
-    for modality in space.modalities:
-        space.encode(modality, sample_items(modality)[:2])
+with mmencode.load({name!r}, device="cpu", dtype="float32", **{options!r}) as plain:
+    space = plain if {saved!r} else join(plain)
+    use(space)
     gc.collect()
     print(status("VmRSS") - before, status("VmHWM") - before)
 """
 SAVE = """
 import mmencode
 with mmencode.load({name!r}, device="cpu", dtype="float32") as space:
+    for each in {join!r}:
+        if each == "video":
+            from mmencode_video import join_video as joined
+        else:
+            from mmencode_documents import join_pages as joined
+        space = joined(space)
     space.save({folder!r})
 """
+Sizes = tuple[float, float]
+JOINED = {"clip": ("video", "page"), "omni": ("page",)}
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 
 
@@ -100,38 +125,64 @@ def _words() -> object:
     )
 
 
-def measure(warm: str, name: str, **options: object) -> tuple[float, float]:
+def omni(folder: Path, *, small: bool = False) -> str:
+    """A checkpoint of a Qwen3-VL of 0.1 billion weights, or a small one, with random weights."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "plugins" / "mmencode-transformers" / "tests"))
+    import tiny_omni
+
+    wide = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+    tiny_omni.qwen3(folder, **({} if small else wide))
+    return f"transformers/omni/{folder}"
+
+
+def measure(
+    warm: str, name: str, join: tuple[str, ...] = (), *, saved: bool = False, **options: object
+) -> Sizes:
     """MiB that a space adds to a fresh process: when it is loaded and used, and at the peak meanwhile."""
     here = str(Path(__file__).parent)
-    settled, peak = child(CODE.format(here=here, warm=warm, name=name, options=options))[-2:]
+    code = CODE.format(here=here, warm=warm, name=name, join=join, saved=saved, options=options)
+    settled, peak = child(code)[-2:]
     return float(settled), float(peak)
 
 
 def main() -> None:
-    """Print one table."""
+    """Print one table, of all checkpoints or of those that are named."""
     print(machine("torch", "mmencode", "open_clip_torch", "transformers"))
     rows = [("space", "checkpoint, MiB", "settled, of it", "peak, of it")]
-    kinds: dict[str, Callable[..., str]] = {"openclip": openclip, "clip": clip, "clap": clap}
-    for kind, make in kinds.items():
+    kinds: dict[str, Callable[..., str]] = {"openclip": openclip, "clip": clip, "clap": clap, "omni": omni}
+    for kind in sys.argv[1:] or kinds:
         with tempfile.TemporaryDirectory() as place:
             folder, small = Path(place, "whole"), Path(place, "small")
             folder.mkdir(), small.mkdir()
-            name, warm = make(folder), make(small, small=True)
+            name, warm = kinds[kind](folder), kinds[kind](small, small=True)
             weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / 2**20
-            for what, found in sides(Path(place), warm, name).items():
+            measured = towers(Path(place), warm, name) if kind != "omni" else {}
+            for what, found in (measured | joined(Path(place), warm, name, JOINED.get(kind, ()))).items():
                 settled, peak = (f"{mebibytes / weights:.2f}" for mebibytes in found)
                 rows.append((f"{kind}, {what}", f"{weights:.0f}", settled, peak))
-    table("Memory of two towers", rows)
+    table("Memory of several towers", rows)
 
 
-def sides(place: Path, warm: str, name: str) -> dict[str, tuple[float, float]]:
-    """What is measured of each checkpoint: all of it, and the text tower of the saved space alone."""
+def towers(place: Path, warm: str, name: str) -> dict[str, Sizes]:
+    """What is measured of a checkpoint's own towers: both, and the text tower of the saved space alone."""
     saved = str(place / "saved")
-    child(SAVE.format(name=name, folder=saved))
+    child(SAVE.format(name=name, folder=saved, join=()))
     return {
         "both towers": measure(warm, name),
         "text only": measure(warm, name, modalities=("text",)),
         "text only, saved": measure(warm, saved, modalities=("text",)),
+    }
+
+
+def joined(place: Path, warm: str, name: str, join: tuple[str, ...]) -> dict[str, Sizes]:
+    """What is measured of a space that gained further modalities: as they join, and saved and loaded."""
+    if not join:
+        return {}
+    saved, what = str(place / "joined"), f"all towers with {' and '.join(join)}"
+    child(SAVE.format(name=name, folder=saved, join=join))
+    return {
+        f"{what}, joining": measure(warm, name, join),
+        f"{what}, saved": measure(warm, saved, join, saved=True, trust="names"),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
@@ -46,7 +47,8 @@ def join_pages(space: Space, *, name: str = "") -> Space:
         )
     outputs = space.spec("image").outputs
     family = next(spec for spec in mmencode_encoders() if spec.outputs == outputs)
-    spec = family.member(name or space.name, space.dim)
+    over = f"image@{space.tower_card('image').digest}"  # so that both hold one network
+    spec = replace(family.member(name or space.name, space.dim), over=over)
     pages = samples(_PAGES)
     read = reader("page")
     pairs = [(page, read(page, space.limits)) for page in pages]

@@ -50,12 +50,24 @@ def test_the_resolution_is_part_of_the_identity_and_the_measure_on_the_card(name
         assert tower.report["target"] == joined.id
 
 
+def test_pages_and_pictures_share_one_network(name):
+    kind = "late" if "multi" in name else "image"
+    with loaded(name) as space, join_pages(space) as joined, loaded(f"page/{kind}/{name}") as alone:
+        page = joined.tower("page")
+        assert page.encoder.image is space.tower("image").encoder
+        assert page.card.identity.weights == alone.card.towers[0].identity.weights
+        np.testing.assert_array_equal(
+            encode(joined, "page", PAGES).vectors, encode(alone, "page", PAGES).vectors
+        )
+
+
 def test_a_joined_space_is_saved_and_loaded(name, tmp_path):
     with loaded(name) as space, join_pages(space) as joined:
         joined.save(tmp_path / "saved")
         expected = encode(joined, "page", PAGES).vectors
         with mmencode.load(tmp_path / "saved", device="cpu", dtype="float32", trust="names") as again:
             assert again.id == space.id
+            assert again.tower("page").encoder.image is again.tower("image").encoder
             np.testing.assert_array_equal(encode(again, "page", PAGES).vectors, expected)
 
 
@@ -75,7 +87,7 @@ def test_an_index_that_was_made_before_gains_pages(installed, tmp_path):
         assert index.modalities == ("image", "page")
 
 
-def test_the_image_tower_may_be_left_out_so_that_its_weights_are_held_once(installed, tmp_path):
+def test_the_image_tower_may_be_left_out(installed, tmp_path):
     with loaded("fake") as space, join_pages(space) as joined:
         joined.save(tmp_path / "saved")
     with mmencode.load(tmp_path / "saved", trust="names", modalities=("text", "page")) as space:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +49,8 @@ def join_video(
         raise TypeError("give a count or a rate, and not both")
     policy = f"{count}:" if count is not None else f"{rate:g}fps:" if rate is not None else ""
     family = next(spec for spec in mmencode_encoders() if spec.name == f"video/{pooling}/*")
-    spec = family.member(f"{policy}{name or space.name}", space.dim)
+    over = f"image@{space.tower_card('image').digest}"  # so that both hold one network
+    spec = replace(family.member(f"{policy}{name or space.name}", space.dim), over=over)
     if pairs is None:
         pairs, to = generated_pairs(8.0 if rate is None else rate), "image"
     lead = align(spec, space, pairs, to=to, folds=3, method=IdentityProjection())

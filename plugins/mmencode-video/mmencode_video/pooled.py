@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, final
+from typing import final
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
-from mmencode import Encoder, Scoring, Tensors, load
-from mmencode.encoder import pad_rows
+from mmencode import Encoder, Scoring, Tensors, load_base
+from mmencode.encoder import Base, pad_rows
 
 from .policy import Policy, split_policy
 from .video import Video
@@ -27,17 +27,13 @@ class Pooled(Encoder):
     Frames are decoded, preprocessed and let go one by one. `forward_tokens` gives the frames' own vectors.
     """
 
-    def __init__(
-        self, image: Encoder, projection: nn.Module, width: int, policy: Policy, architecture: str
-    ) -> None:
+    def __init__(self, base: Base, policy: Policy) -> None:
         super().__init__()
-        self.architecture = architecture
-        self.image = image
-        self.projection = projection
-        self.width = width
+        self.architecture = f"frames of {base.name}"
+        self.image, self.projection, self.width = base.encoder, base.projection, base.width
         self._policy = policy
-        self.preprocessing = f"{policy}; {image.preprocessing}"
-        self.tokenizer = image.tokenizer
+        self.preprocessing = f"{policy}; {base.encoder.preprocessing}"
+        self.tokenizer = base.encoder.tokenizer
 
     @property
     def scoring(self) -> Scoring | None:
@@ -103,11 +99,9 @@ class Pooled(Encoder):
 class Mean(Pooled):
     """The mean of the frames' unit vectors."""
 
-    def __init__(
-        self, image: Encoder, projection: nn.Module, width: int, policy: Policy, architecture: str
-    ) -> None:
-        super().__init__(image, projection, width, policy, architecture)
-        self.pooling = f"the mean of the frames' unit vectors; {image.pooling}"
+    def __init__(self, base: Base, policy: Policy) -> None:
+        super().__init__(base, policy)
+        self.pooling = f"the mean of the frames' unit vectors; {base.encoder.pooling}"
 
     def pool(self, rows: Tensor) -> Tensor:
         """Average the frames' unit vectors."""
@@ -122,13 +116,11 @@ class Attention(Pooled):
     the others, such as a title or a black one, counts less.
     """
 
-    def __init__(
-        self, image: Encoder, projection: nn.Module, width: int, policy: Policy, architecture: str
-    ) -> None:
-        super().__init__(image, projection, width, policy, architecture)
+    def __init__(self, base: Base, policy: Policy) -> None:
+        super().__init__(base, policy)
         self.pooling = (
             f"the mean of the frames' unit vectors, weighted by softmax({_SHARPNESS:g} * cosine with their "
-            f"plain mean); {image.pooling}"
+            f"plain mean); {base.encoder.pooling}"
         )
 
     def pool(self, rows: Tensor) -> Tensor:
@@ -138,40 +130,20 @@ class Attention(Pooled):
         return (weights[:, None] * rows.float()).sum(dim=0).to(rows.dtype)
 
 
-def mean(variant: str) -> Mean:
+def mean(variant: str, over: Base | None = None) -> Mean:
     """Build the encoder `[<count> or <rate>fps:]<space>`; raises what loading the space raises."""
-    return Mean(*_tower(variant, "video/mean/"))
+    return Mean(*_split(variant, "video/mean/", over))
 
 
-def attention(variant: str) -> Attention:
+def attention(variant: str, over: Base | None = None) -> Attention:
     """Build the encoder `[<count> or <rate>fps:]<space>`; raises what loading the space raises."""
-    return Attention(*_tower(variant, "video/attention/"))
+    return Attention(*_split(variant, "video/attention/", over))
 
 
-def _tower(variant: str, family: str) -> tuple[Encoder, nn.Module, int, Policy, str]:
-    """Load the image tower that a name means: encoder, projection, width, policy, and what is computed."""
+def _split(variant: str, family: str, over: Base | None) -> tuple[Base, Policy]:
+    """Find the image tower that a name means, the space's own where it is given, and the policy."""
     policy, name = split_policy(variant, family)
-    with load(name, device="cpu", dtype="float32", modalities=("image",)) as space:
-        tower = space.tower("image")
-        image, projection = unpack(tower.encoder), unpack(tower.projection)
-        architecture = f"frames of {tower.card.identity.architecture or tower.spec.name}"
-    return image, projection, tower.dim, policy, architecture
-
-
-def unpack(module: nn.Module) -> Any:
-    """Undo in place, for the module of a space that was loaded on the CPU, the packing of its linear layers.
-
-    A packed layer stays where it is, and this module may go to another device.
-    """
-    for name, child in module.named_children():
-        if isinstance(child, nn.Linear) and "weight" not in child._parameters:
-            plain = nn.Linear(child.in_features, child.out_features, child.bias is not None, device="meta")
-            plain.weight = nn.Parameter(child.weight.detach().clone(), requires_grad=False)
-            plain.bias = child.bias
-            setattr(module, name, plain.eval())
-        else:
-            unpack(child)
-    return module
+    return over or load_base(name, "image"), policy
 
 
 def _prefix(tensors: Tensors) -> Tensors:

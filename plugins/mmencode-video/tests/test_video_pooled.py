@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from films import film, greys
 from mmencode_video import join_video
 from mmencode_video.probes import encode_frames, frames, probes
@@ -36,6 +35,19 @@ def test_a_video_is_the_mean_of_its_frames_in_the_same_space(space_with_videos, 
     still = np.repeat(FILM[:1], 5, axis=0)
     picture = space.encode("image", [Image.fromarray(FILM[0])])
     assert mmencode.similarity(space.encode("video", [still]), picture)[0, 0] == pytest.approx(1, abs=1e-5)
+
+
+def test_pictures_and_videos_share_one_network_and_a_video_has_the_vector_that_it_has_alone(
+    space_with_videos, tower
+):
+    video, image = (space_with_videos.tower(modality) for modality in ("video", "image"))
+    assert video.encoder.image is image.encoder
+    held = {id(each): each for part in (image, video) for each in part.encoder.parameters()}
+    assert len(held) == len([*image.encoder.parameters()])
+    with mmencode.load(f"video/mean/{tower}", device="cpu", dtype="float32") as alone:
+        assert alone.card.towers[0].identity.weights == video.card.identity.weights
+        expected = alone.encode("video", probes()).vectors
+    np.testing.assert_array_equal(space_with_videos.encode("video", probes()).vectors, expected)
 
 
 def test_the_report_of_the_joiner_says_how_it_was_measured(space_with_videos):
@@ -101,6 +113,7 @@ def test_attention_counts_a_frame_unlike_the_others_less(tower):
 def test_a_saved_space_that_videos_joined_is_loaded_with_the_same_vectors(space_with_videos, tmp_path):
     space_with_videos.save(tmp_path / "saved")
     with mmencode.load(tmp_path / "saved", device="cpu", dtype="float32", trust="names") as again:
+        assert again.tower("video").encoder.image is again.tower("image").encoder
         assert again.id == space_with_videos.id
         assert again.verify().same
         assert sorted(again.verify().angles) == ["image", "video"]
@@ -167,10 +180,3 @@ def test_no_more_frames_are_held_than_one(tower, monkeypatch):
     tensors = encoder.preprocess(video)
     assert seen == [(64, 48)] * 8
     assert int(tensors["count"]) == 8
-
-
-def test_packed_layers_of_the_space_are_plain_again(tower):
-    from mmencode_video.pooled import mean
-
-    kinds = {type(module) for module in mean(tower).modules() if isinstance(module, torch.nn.Linear)}
-    assert kinds == {torch.nn.Linear}
