@@ -159,7 +159,9 @@ class Members:
     def _is_loaded_alone(self, key: str) -> bool:
         """Whether an encoder isn't loaded yet, and no other with it, by a target that is safe in a thread."""
         spec = self._led[key]
-        among = spec.shared or spec.weights or spec.over or any(each.base == key for each in self._led.values())
+        among = (
+            spec.shared or spec.weights or spec.over or any(each.base == key for each in self._led.values())
+        )
         return spec.threadsafe and not among and key not in self._towers
 
     def _load_ahead(self, spec: EncoderSpec) -> _Loaded:

@@ -1,4 +1,4 @@
-"""Which encoders of a space are loaded at once: by one call of a target, or over one of those."""
+"""The encoders of a space that are loaded at once: by one call of a target, or over one of those."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def find_together(
 
 
 def _is_served_with(spec: EncoderSpec, first: EncoderSpec) -> bool:
-    """Whether one call of a target serves both encoders."""
+    """Whether a call of the target serves both encoders."""
     together = first.shared and spec.shared and spec.target == first.target
     return together and spec.variant == first.variant
