@@ -70,7 +70,8 @@ class LabelAnchored(Projection):
         scores = self.scores(features)  # [b, labels]
         best, labels = scores.topk(self.top, dim=-1)  # [b, top]
         weights = best / best.sum(dim=-1, keepdim=True).clamp_min(1e-12)
-        return torch.einsum("bt,btd->bd", weights, self.anchors[labels])
+        anchors = self.anchors[labels]  # in bfloat16 where an encoder has the projection in it, and is cast
+        return torch.einsum("bt,btd->bd", weights, anchors.float()).to(anchors.dtype)
 
     def scores(self, features: Tensor) -> Tensor:
         """Score each label for features `[b, width]`: `[b, labels]`, float32, with the prior divided out."""

@@ -41,6 +41,18 @@ def test_head_is_the_classifier():
     torch.testing.assert_close(with_head, LabelAnchored(ANCHORS)(head(features)))
 
 
+def test_one_that_is_cast_with_an_encoder_gives_the_same_but_for_rounding():
+    draw = torch.Generator().manual_seed(0)
+    anchors, weight, features = (torch.randn(5, 8, generator=draw) for _ in range(3))
+    head = torch.nn.Linear(8, 5)
+    head.weight = torch.nn.Parameter(weight, requires_grad=False)
+    projection = LabelAnchored(anchors, head=head, prior=torch.full((5,), 0.2)).requires_grad_(False)
+    expected = projection(features)
+    found = projection.to(torch.bfloat16)(features.bfloat16())
+    assert found.dtype == torch.bfloat16
+    assert torch.cosine_similarity(found.float(), expected).min() > 0.999
+
+
 def test_no_score_at_all_is_no_direction():
     assert not LabelAnchored(ANCHORS, activation="none")(torch.zeros(1, 12)).any()
 
