@@ -16,6 +16,7 @@ from tiny_pages import QUERIES
 
 import mmencode
 from mmencode.errors import UnknownModalityError, WeightsError
+from mmencode.inputs import reader
 
 pytestmark = pytest.mark.slow
 
@@ -141,12 +142,26 @@ def test_checkpoints_that_sentence_transformers_saved_equal_the_library(folders,
     assert_equal(space.encode_multi("image", tiny_pages.pages()), pages)
 
 
-def test_pages_of_documents_join_the_space(folders, load):
+def test_pages_of_documents_join_the_space(folders, load, tmp_path):
     documents = pytest.importorskip("mmencode_documents", reason="it declares pages")
-    plain = load(f"transformers/late/{folders['colpali']}")
+    from mmencode_documents.drawing import samples
+
+    name = f"transformers/late/{folders['colpali']}"
+    plain = load(name)
     space = documents.join_pages(plain)
-    image = tiny_pages.pages()[0]
-    np.testing.assert_array_equal(
-        space.encode_multi("page", [image]).vectors, plain.encode_multi("image", [image]).vectors
-    )
     assert space.id == plain.id
+    assert space.tower("page").encoder.image is space.tower("image").encoder
+    pages = [*samples(3), tiny_pages.pages()[0]]  # PDFs, and a picture of a page
+    pictures = [reader("page")(page, mmencode.Limits()) for page in pages]
+    found, expected = space.encode_multi("page", pages), plain.encode_multi("image", pictures)
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+    assert found.counts.tolist() == expected.counts.tolist()
+    asked = space.encode_multi("text", QUERIES)
+    np.testing.assert_array_equal(mmencode.similarity(asked, found), mmencode.similarity(asked, expected))
+
+    alone = load(f"page/late/{name}")
+    np.testing.assert_array_equal(alone.encode_multi("page", pages).vectors, found.vectors)
+    space.save(tmp_path / "saved")
+    again = load(str(tmp_path / "saved"), trust="names")
+    np.testing.assert_array_equal(again.encode_multi("page", pages).vectors, found.vectors)
+    assert again.tower("page").encoder.image is again.tower("image").encoder
