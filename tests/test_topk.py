@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmencode.embeddings import topk
 from mmencode.embeddings.embeddings import Embeddings
 from mmencode.embeddings.search import search, similarity
 from mmencode.embeddings.topk import Nearest, best_columns, cosines
@@ -56,6 +57,43 @@ def test_rows_that_come_in_blocks_are_ranked_as_if_they_came_at_once(sizes, k, s
         start += size
     np.testing.assert_array_equal(pieces.places, whole_corpus.places)
     np.testing.assert_array_equal(pieces.scores, whole_corpus.scores)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    queries=st.integers(1, 6),
+    sizes=st.lists(st.integers(0, 300), min_size=1, max_size=3),
+    kinds=st.integers(1, 40),
+    k=st.integers(1, 12),
+    share=st.sampled_from([0, 0.05, 0.3, 0.9]),
+    seed=st.integers(0, 99),
+)
+def test_rows_that_lie_number_by_number_and_are_left_out_in_part_are_ranked_alike(
+    queries, sizes, kinds, k, share, seed
+):
+    asked, corpus = unit(queries, 19, seed), repeated(sum(sizes), 19, kinds, seed + 1)
+    among = np.random.default_rng(seed).random(len(corpus)) < share
+    expected = Nearest(asked, k)
+    expected.add(corpus[among], np.flatnonzero(among))
+    found, start = Nearest(asked, k), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topk, "_TILES", 8)  # so that a few hundred rows make several tiles
+        for size in sizes:
+            part = slice(start, start + size)
+            found.add(np.asfortranarray(corpus[part]), np.arange(start, start + size), among[part])
+            start += size
+    np.testing.assert_array_equal(found.places, expected.places)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 5), st.integers(600, 3000), st.integers(1, 60), st.integers(1, 12), st.integers(0, 99))
+def test_the_best_of_many_rows_are_those_of_a_stable_sort(queries, rows, kinds, k, seed):
+    asked, corpus = unit(queries, 5, seed), repeated(rows, 5, kinds, seed + 1)
+    nearest = Nearest(asked, k)
+    nearest.add(corpus)
+    expected = np.argsort(-cosines(asked, corpus), axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(nearest.places, expected)
 
 
 @settings(deadline=None, max_examples=40)
@@ -138,9 +176,10 @@ def test_vectors_that_are_no_unit_vectors_are_refused_alone_and_among_others(use
             use(first, second)
 
 
+@pytest.mark.parametrize("rows", [30, 3000])
 @pytest.mark.parametrize("k", [3, 30])
-def test_vectors_that_were_changed_after_they_were_checked_do_not_rank_silently(k):
-    corpus, queries = embeddings(unit(30, 16)), embeddings(unit(2, 16, 1))
+def test_vectors_that_were_changed_after_they_were_checked_do_not_rank_silently(k, rows):
+    corpus, queries = embeddings(unit(rows, 16)), embeddings(unit(2, 16, 1))
     search(queries, corpus, 3)
     corpus.vectors[7] = np.nan
     with pytest.raises(ValueError, match="a score is nan, and unit vectors have none"):

@@ -166,7 +166,7 @@ def failures(index: IndexPath, json: Json = False) -> None:
 
 @app.command("info")
 def info(index: IndexPath, json: Json = False) -> None:
-    """Show the space of an index, its rows, size and search method.
+    """Show the space of an index, its rows, its size on disk and in memory, and its search method.
 
     \b
     Example: mmencode index info photos.index
@@ -182,11 +182,13 @@ def info(index: IndexPath, json: Json = False) -> None:
         "bytes": state.bytes,
         "search": state.method or "exact",
         "rows_searched_exactly": sum(state.rows.values()) - state.covered,
+        "bytes_in_memory": state.memory,
     }
     if json:
         output.document({**facts, "card": {**card.to_dict(), "probes": None}})
         return
     facts["rows"] = ", ".join(f"{count} {modality}" for modality, count in state.rows.items()) or "none"
+    facts["bytes_in_memory"] = state.memory or "none: vectors stay on disk"
     facts |= {tower.modality: tower.name for tower in card.towers}
     lines = [(name.replace("_", " "), str(value)) for name, value in facts.items()]
     output.table(output.Table(str(index), ("what", "value"), lines))

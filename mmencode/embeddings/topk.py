@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .array_types import Array, Positions, Vectors
+from .array_types import Array, Flags, Positions, Vectors
 
 BLOCK = 2**24  # scores held at once: 64 MiB
 _TILE = 2**16  # numbers of vectors that are taken to float64 at once, so that they stay in the CPU's cache
@@ -17,6 +17,10 @@ _ROWS = 256  # rows of scores sorted at once, so that they stay in the cache
 _FEW = 16  # for a k up to this one, k times argmax is quicker than sorting
 _DENSE = 4  # where k is this part of all rows or more, exact scores of all are quicker than of candidates
 _HIGHEST = 1.01  # the cosine of two vectors that pass for unit vectors is below this
+_LOWEST = np.float32(-2)  # below every score, and above that of a row that is left out
+_SINGLY = 4  # queries that are quicker multiplied one by one
+_SPARSE = 8  # where at most this part of all rows may be found, these alone are compared
+_TILES, _TILES_PER_BEST = 512, 4  # groups of rows of which the highest scores are taken first
 
 
 def cosines(a: Vectors, b: Vectors) -> Vectors:
@@ -63,6 +67,7 @@ class Nearest:
 
     Queries `[n, dim]` and rows are unit vectors. `places` and `scores` are `[n, at most k]`, best first,
     equal scores in order of place: those for a smaller `k` are the first ones of those for a larger.
+    Rows may lie in memory one after the other, or number by number, which is quicker for few queries.
     """
 
     def __init__(self, queries: Vectors, k: int) -> None:
@@ -70,33 +75,41 @@ class Nearest:
         self.scores: Vectors = np.empty((len(queries), 0), np.float32)
         self._queries = queries
         self._k = k
-        self._count = 0
+        self._passed = self._count = 0  # rows that came, and those of them that may be found
 
-    def add(self, rows: Vectors, places: Positions | None = None) -> None:
+    def add(self, rows: Vectors, places: Positions | None = None, among: Flags | None = None) -> None:
         """Compare the queries with more rows `[m, dim]`; places count from the first row unless given.
 
+        `among` marks the rows that may be found, all unless given.
         Raises ValueError for scores that unit vectors can't have.
         """
-        if not len(rows):
-            return
         if places is None:
-            places = np.arange(self._count, self._count + len(rows))
-        elif (np.diff(places) < 0).any():
+            places = np.arange(self._passed, self._passed + len(rows))
+        self._passed += len(rows)
+        if (np.diff(places) < 0).any():
             order = np.argsort(places)
-            rows, places = rows[order], places[order]
-        self._count += len(rows)
+            rows, places, among = rows[order], places[order], None if among is None else among[order]
+        count = len(rows) if among is None else int(np.count_nonzero(among))
+        if among is not None and count <= max(len(rows) // _SPARSE, _DENSE * self._k):
+            chosen = np.flatnonzero(among)
+            rows, places, among = _take(rows, chosen), places[chosen], None
+        if not count:
+            return
+        self._count += count
         step = max(1, BLOCK // len(rows))
         parts = [
-            self._merge(slice(start, start + step), rows, places)
+            self._merge(slice(start, start + step), rows, places, among)
             for start in range(0, max(1, len(self._queries)), step)
         ]
         self.places = np.concatenate([part[0] for part in parts])
         self.scores = np.concatenate([part[1] for part in parts])
 
-    def _merge(self, block: slice, rows: Vectors, places: Positions) -> tuple[Positions, Vectors]:
+    def _merge(
+        self, block: slice, rows: Vectors, places: Positions, among: Flags | None
+    ) -> tuple[Positions, Vectors]:
         """Compare a block of queries with new rows; return places and scores of the best so far."""
         queries, held, known = self._queries[block], self.scores[block], self.places[block]
-        if self._k * _DENSE >= len(rows):
+        if self._k * _DENSE >= len(rows):  # then no rows are left out
             all_scores = cosines(queries, rows)
             best = best_columns(all_scores, self._k)  # [block, k]
             scores = np.take_along_axis(all_scores, best, axis=1)
@@ -105,7 +118,7 @@ class Nearest:
             lines, columns = np.repeat(np.arange(len(best)), best.shape[1]), best.ravel()
         else:
             bars = held[:, -1:] if held.shape[1] == self._k else None
-            lines, columns = _candidates(queries, rows, self._k, bars)
+            lines, columns = _candidates(queries, rows, self._k, bars, among)
             scores = _pairwise(queries, rows, lines, columns)
         lines = np.concatenate([np.repeat(np.arange(len(queries)), held.shape[1]), lines])
         scores = np.concatenate([held.ravel(), scores.ravel()])
@@ -116,21 +129,64 @@ class Nearest:
         return found[chosen], scores[chosen]
 
 
-def _candidates(queries: Vectors, rows: Vectors, k: int, bars: Vectors | None) -> tuple[Positions, Positions]:
+def _candidates(
+    queries: Vectors, rows: Vectors, k: int, bars: Vectors | None, among: Flags | None
+) -> tuple[Positions, Positions]:
     """Find the pairs of a query and a row that may be among the query's k best: k for each query at least.
 
-    With `bars` `[queries, 1]`, only those whose score may reach a query's bar.
+    With `bars` `[queries, 1]`, only those whose score may reach a query's bar. Of the rows that `among`
+    marks, where it is given, there are more than k.
     """
-    near = queries @ rows.T  # [queries, rows]
-    best = highest(near, k)
-    _require_possible(best)
-    bars = best[:, :1] if bars is None else np.maximum(best[:, :1], bars)
+    near = _multiply(queries, rows)  # [queries, rows]
+    if among is not None:
+        near += np.where(among, np.float32(0), np.float32(-np.inf))
+    # A row is in the tile whose number its own leaves when divided by their number. The k-th highest of the
+    # tiles' highest scores is one that k rows reach, and costs far less than the k-th highest of all.
+    count = max(_TILES, _TILES_PER_BEST * k)
+    tall = len(rows) // count
+    if tall < 2:
+        tops = near
+    else:
+        tops = near[:, : tall * count].reshape(len(near), tall, count).max(axis=1)  # [queries, tiles]
+        rest = near[:, tall * count :]
+        np.maximum(tops[:, : rest.shape[1]], rest, out=tops[:, : rest.shape[1]])
+    _require_possible(tops)
+    best = highest(tops, k)[:, :1]
+    bars = best if bars is None else np.maximum(best, bars)
     # The float32 product errs by less than `error`. One score may be too high where another is too low, so a
     # row whose score is within twice the error of the bar may be above it in truth.
     error = 1.01 * rows.shape[1] * 2.0**-24 + 2.0**-24
-    bars = np.minimum(bars, 1) - np.float32(2 * error)
-    lines, columns = np.divmod(np.flatnonzero((near >= bars).ravel()), len(rows))
+    bars = np.maximum(np.minimum(bars, 1) - np.float32(2 * error), _LOWEST)
+    if tops is near:
+        return _divide(near >= bars)
+    lines, tiles = _divide(tops >= bars)
+    if len(lines) * (tall + 1) > near.size // _SPARSE:
+        return _divide(near >= bars)
+    columns = tiles[:, None] + count * np.arange(tall + 1)  # [tiles, rows of a tile]
+    reached = near[lines[:, None], np.minimum(columns, len(rows) - 1)] >= bars[lines]
+    reached &= columns < len(rows)
+    return np.repeat(lines, reached.sum(axis=1)), columns[reached]
+
+
+def _multiply(queries: Vectors, rows: Vectors) -> Vectors:
+    """The product of every query with every row, in float32."""
+    if len(queries) > _SINGLY or rows.flags.c_contiguous:
+        return queries @ rows.T
+    near = np.empty((len(queries), len(rows)), np.float32)
+    for line, query in enumerate(queries):  # a BLAS reads rows that lie number by number quickest so
+        np.matmul(query, rows.T, out=near[line])
+    return near
+
+
+def _divide(marked: Flags) -> tuple[Positions, Positions]:
+    """Lines and columns of what is marked `[lines, columns]`, in order."""
+    lines, columns = np.divmod(np.flatnonzero(marked.ravel()), marked.shape[1])
     return lines, columns
+
+
+def _take(rows: Vectors, places: Positions) -> Vectors:
+    """Take rows at places, quickly where they lie in memory number by number, too."""
+    return rows[places] if rows.flags.c_contiguous else np.take(rows.T, places, axis=1).T
 
 
 def _pairwise(queries: Vectors, rows: Vectors, lines: Positions, columns: Positions) -> Vectors:
@@ -139,7 +195,7 @@ def _pairwise(queries: Vectors, rows: Vectors, lines: Positions, columns: Positi
     step = max(1, _TILE // max(1, rows.shape[1]))
     for start in range(0, len(lines), step):
         part = slice(start, start + step)
-        products = np.multiply(queries[lines[part]], rows[columns[part]], dtype=np.float64)
+        products = np.multiply(queries[lines[part]], _take(rows, columns[part]), dtype=np.float64)
         found[part] = products.sum(axis=1)
     return np.clip(found, -1, 1).astype(np.float32)
 

@@ -47,12 +47,13 @@ def find(
     """Find the `k` rows nearest to each query; raises as `Index.search_embeddings`."""
     checked = store.layout.require(queries, doing="searched")
     space.require_vectors(checked, "query", "searched")
-    wanted = require_positive(k)
+    k = require_positive(k)
     with store.meeting(where) as condition:
-        among = among_condition(among, store.modalities(), space.card)
+        if among is not None:
+            among = among_condition(among, store.modalities(), space.card)
         request = SearchRequest(
             queries=_make_queries(store, space, checked, centred=centred),
-            k=min(wanted, max(1, store.count())),
+            k=k,
             where=all_of(condition, among),
             exact=exact,
         )

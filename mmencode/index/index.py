@@ -32,6 +32,7 @@ from .layout import Layout
 from .lazy_space import LazySpace, LoadOptions, write_space
 from .pending import NewRows
 from .reading import draw_rows, read_failures, read_rows
+from .resident import MEMORY, require_memory
 from .results import Added, Failure, Hit, Rows, State, share_found
 from .store import Store
 from .tables import make_tables
@@ -59,22 +60,25 @@ class Index:
         precision: str = "float32",
         pool: int = 1,
         protected: int = 0,
+        memory: int = MEMORY,
     ) -> Index:
         """Make an empty index in a folder that isn't there yet, which appears whole or not at all.
 
         `space` is one that is loaded, a name or a folder for `load`, or the default one. Of many vectors for
         each item, precision="float16" halves the bytes, and `pool` merges those of rows but not of queries,
-        as `MultiEmbeddings.pool` does. Raises FileExistsError, FileNotFoundError where the folder to make it
-        in isn't there, StoreError, MissingPackageError without LanceDB, ValueError for settings.
+        as `MultiEmbeddings.pool` does. `memory` is as in `open`. Raises FileExistsError, FileNotFoundError
+        where the folder to make it in isn't there, StoreError, MissingPackageError without LanceDB,
+        ValueError for settings.
         """
         target = Path(os.path.abspath(os.fsdecode(path)))
         package("lancedb")
+        memory = require_memory(memory)
         with folder_aside(target) as aside:
             loaded = space if isinstance(space, Space) else load(space)
             write_space(loaded, aside)
             layout = Layout.of(loaded, precision, pool, protected)
             make_tables(aside, loaded.dim, Owner.new(loaded.card.fingerprint, layout))
-        return cls._open(target, loaded, owned=loaded is not space, options=LoadOptions())
+        return cls._open(target, loaded, owned=loaded is not space, options=LoadOptions(), memory=memory)
 
     @classmethod
     def open(
@@ -88,12 +92,14 @@ class Index:
         trust: Trust | None = None,
         modalities: Sequence[str] | None = None,
         instruction: str = "",
+        memory: int = MEMORY,
     ) -> Index:
         """Open the index in a folder; its space is loaded when it first encodes something, unless given.
 
-        The other arguments are those of `load`, for the space that is loaded here. Raises
-        StoreError for a folder that is no index or a damaged one, WeightsError or IdentityError for a damaged
-        card, SpaceMismatchError, with what differs, for a space of another fingerprint.
+        Fewer than 200 000 rows of one vector each are held in memory after the first four queries, where
+        they take at most `memory` bytes; 0 leaves them on disk. The other arguments are those of `load`.
+        Raises StoreError for a folder that is no index or a damaged one, WeightsError or IdentityError for a
+        damaged card, SpaceMismatchError, with what differs, for a space of another fingerprint, ValueError.
         """
         options = LoadOptions(
             device=device,
@@ -103,14 +109,17 @@ class Index:
             modalities=modalities,
             instruction=instruction,
         )
-        return cls._open(Path(os.path.abspath(os.fsdecode(path))), space, options=options)
+        target = Path(os.path.abspath(os.fsdecode(path)))
+        return cls._open(target, space, options=options, memory=require_memory(memory))
 
     @classmethod
-    def _open(cls, path: Path, space: Space | None, *, owned: bool = False, options: LoadOptions) -> Index:
+    def _open(
+        cls, path: Path, space: Space | None, *, owned: bool = False, options: LoadOptions, memory: int
+    ) -> Index:
         package("lancedb")
         require_index(path)
         lazy_space = LazySpace(path, space, owned=owned, options=options)
-        return cls(path, lazy_space, Store(path, lazy_space.card.fingerprint))
+        return cls(path, lazy_space, Store(path, lazy_space.card.fingerprint, memory))
 
     @staticmethod
     def is_index(path: str | os.PathLike[str]) -> bool:
@@ -323,7 +332,8 @@ class Index:
         store = self._store
         counts = {modality: store.count(modality) for modality in self.modalities}
         size, method, covered = store.bytes(), store.method(), store.count_covered()
-        return State(counts, len(self.failures()), size, method, covered, store.layout)
+        memory = store.resident.needed, store.resident.held
+        return State(counts, len(self.failures()), size, method, covered, store.layout, *memory)
 
     def close(self) -> None:
         """Let the tables go, and the space if it was loaded here; later use raises ClosedError."""
@@ -333,7 +343,8 @@ class Index:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path of the folder, which is opened anew on arrival, and the space if one was given."""
         space = self._lazy_space
-        return _reopen, (self.path, space.given, space.options, self._store.owner)
+        store = self._store
+        return _reopen, (self.path, space.given, space.options, store.owner, store.resident.most)
 
     def __enter__(self) -> Index:
         return self
@@ -392,9 +403,9 @@ class Index:
             self._lazy_space.card = card
 
 
-def _reopen(path: Path, space: Space | None, options: LoadOptions, owner: Owner) -> Index:
+def _reopen(path: Path, space: Space | None, options: LoadOptions, owner: Owner, memory: int) -> Index:
     """Open the index in a folder; StoreError where that is another one by now."""
-    index = Index._open(path, space, options=options)
+    index = Index._open(path, space, options=options, memory=memory)
     if index._store.owner != owner:
         raise StoreError(
             "the index was replaced by another one since it was sent",

@@ -35,12 +35,13 @@ class CommitMark(NamedTuple):
 class LatestTable:
     """A table of LanceDB with its version, schema and number of rows, as of the last `refresh`.
 
-    `mark` is that of the commit; None before the first `refresh`, and where one failed.
+    `mark` is that of the commit; None before the first `refresh`, and where one failed. Since the version
+    `grown_from` this process has only appended rows, as far as it saw.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.table: Any = None
-        self.version = -1
+        self.version = self.grown_from = -1
         self.schema: Any = None
         self.count = 0
         self.mark: CommitMark | None = None
@@ -65,7 +66,7 @@ class LatestTable:
             else:
                 self.mark = None  # should opening fail, nothing is known
                 self.table = connect(self._folder).open_table(self._name)
-            self.version = self.table.version
+            self.version = self.grown_from = self.table.version
             self.schema = self.table.schema
             self.count = self.table.count_rows()
             self.mark = mark
@@ -82,8 +83,15 @@ class LatestTable:
                 return
             # A thread that searches may have refreshed since the append, and counted these rows already.
             self.count += count if version > self.version else 0
+            if version > self.version + 1:  # something else came in between
+                self.grown_from = version
             self.version = version
             self.mark = mark
+
+    def seen(self) -> tuple[Any, int, int]:
+        """The table, the version that was seen last, and the one since which it has only grown."""
+        with self._guard:
+            return self.table, self.version, self.grown_from
 
     def _descends(self, mark: CommitMark) -> bool:
         """Whether commits alone led from the mark that was seen to this one: its manifest is still there."""

@@ -93,6 +93,9 @@ class State:
     method    kind of the approximate index, "" while every search is exact
     covered   number of rows in the approximate index; the others are searched exactly beside it
     layout    whether rows have one vector or many, and how these are kept
+    memory    bytes that the vectors take in a process that searches by more than a few queries; 0 where they
+              stay on disk, because they are too many, or each row has many
+    held      bytes of vectors, keys and metadata that this process holds of them now
     """
 
     rows: Mapping[str, int]
@@ -101,6 +104,8 @@ class State:
     method: str
     covered: int
     layout: Layout = SINGLE
+    memory: int = 0
+    held: int = 0
 
 
 def share_found(

@@ -16,7 +16,6 @@ from ..embeddings.unit import scale_to_unit
 from .columns import vectors_of
 from .layout import StoredItems
 
-FEW = 4  # queries up to which LanceDB is quicker than one pass for all of them
 Means = Mapping[str, Vectors]
 
 
@@ -25,13 +24,13 @@ class Queries(ABC):
 
     scanned   rows that a pass reads at once
     many      whether rows have many vectors each
-    by_lance  whether LanceDB finds the best rows of a query exactly, and quicker than a pass
+    plain     the queries `[q, dim]` where scores are their cosines with rows as these are stored, else None
     groups    the modalities, escaped, each of which gets candidates of its own; None for all rows together
     """
 
     scanned: int
     many: bool
-    by_lance = False
+    plain: Vectors | None = None
     groups: Sequence[str] | None = None
 
     @abstractmethod
@@ -66,7 +65,7 @@ class SingleQueries(Queries):
 
     def __init__(self, vectors: Vectors, means: Means | None = None) -> None:
         self._vectors, self._means = vectors, means
-        self.by_lance = means is None and len(vectors) <= FEW
+        self.plain = vectors if means is None else None
         self.groups = None if means is None else list(means)
 
     @classmethod

@@ -1,6 +1,6 @@
-"""The search for the nearest rows: by LanceDB, or by one pass over all vectors where that is quicker.
+"""The search for the nearest rows: in memory, by LanceDB, or by one pass over all vectors on disk.
 
-Both score in one way: scores are computed anew from the vectors, and equal ones are ranked by key. So the
+All score in one way: scores are computed anew from the vectors, and equal ones are ranked by key. So the
 same rows come in the same order, whatever k is and however many queries are searched at once.
 """
 
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..card import SpaceCard
-from ..embeddings.array_types import Numbers
+from ..embeddings.array_types import Numbers, Positions, Vectors
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import UnknownModalityError
 from .ann import CANDIDATE_ITEMS, CANDIDATES, METRIC, search_approximately
 from .columns import metadata_of, vectors_of
+from .resident import FEW
 from .results import Hit
 from .scoring import Means, Queries
+from .snapshot import Snapshot
 from .sql import all_of, is_one_of, quote
 from .store import Store
 from .tables import KEYS_IN_CONDITION
@@ -70,24 +72,26 @@ class _Scored:
 def search_rows(store: Store, request: SearchRequest) -> list[list[Hit]]:
     """Find the best rows of each query, best first, equal ones in the order of their keys."""
     with store.reading("searched"):
+        in_memory = _search_in_memory(store, request)
+        if in_memory is not None:
+            return [[row.hit() for row in rows] for rows in in_memory]
+        request = replace(request, k=min(request.k, max(1, store.count())))
         queries = request.queries
         singly = [queries.pick([line]) for line in range(len(queries))]
         if not request.exact and store.method():
             found = [_search_approximately(store, request, query) for query in singly]
-        elif queries.by_lance:
+        elif queries.plain is not None and len(queries) <= FEW:
             found = [_search_exactly(store, request, query) for query in singly]
         else:
             found = _search_by_pass(store, request, queries)
         return [[row.hit() for row in rows] for rows in found]
 
 
-def among_condition(among: str | Iterable[str] | None, held: Sequence[str], card: SpaceCard) -> str | None:
+def among_condition(among: str | Iterable[str], held: Sequence[str], card: SpaceCard) -> str | None:
     """Make the condition that rows are of these modalities; None where it would leave out none of `held`.
 
     Raises UnknownModalityError for one that neither the rows nor the space have.
     """
-    if among is None:
-        return None
     wanted = [among] if isinstance(among, str) else list(among)
     known = {*held, *(tower.modality for tower in card.towers if not tower.role)}
     if unknown := [modality for modality in wanted if modality not in known]:
@@ -111,6 +115,32 @@ def mean_vectors(store: Store) -> Means:
                 sums[modality] = sums.get(modality, 0) + chosen.sum(axis=0, dtype=np.float64)
                 counts[modality] = counts.get(modality, 0) + len(chosen)
     return {modality: (total / counts[modality]).astype(np.float32) for modality, total in sums.items()}
+
+
+def _search_in_memory(store: Store, request: SearchRequest) -> list[list[_Scored]] | None:
+    """Find the best rows of queries among those in memory; None where there are none."""
+    vectors = request.queries.plain
+    if vectors is None or (not request.exact and store.method()):
+        return None
+    snapshot = store.resident.take(len(vectors))
+    if snapshot is None:
+        return None
+    among = None if request.where is None else snapshot.mark(request.where)
+    if request.where is not None and among is None:
+        return None
+    nearest = snapshot.nearest(vectors, min(request.k, snapshot.facts.num_rows), among)
+    return _read_hits(snapshot, nearest.places, nearest.scores)
+
+
+def _read_hits(snapshot: Snapshot, places: Positions, scores: Vectors) -> list[list[_Scored]]:
+    """Read key, modality and metadata of rows at places `[queries, k]` with their scores."""
+    import pyarrow as pa
+
+    facts = snapshot.facts.take(pa.array(places.ravel()))
+    keys, modalities = facts.column("key").to_pylist(), facts.column("modality").to_pylist()
+    rows = list(map(_Scored, keys, scores.ravel().tolist(), modalities, metadata_of(facts)))
+    k = places.shape[1]
+    return [rows[line * k : (line + 1) * k] for line in range(len(places))]
 
 
 def _search_exactly(store: Store, request: SearchRequest, query: Queries) -> list[_Scored]:

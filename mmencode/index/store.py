@@ -17,6 +17,7 @@ from .lance import lance_message, require_threads
 from .latest import CommitMark
 from .layout import Layout
 from .locking import WriteLock
+from .resident import MEMORY, ResidentRows
 from .sql import all_of, quote
 from .tables import SCANNED, Tables
 from .writer import Writer
@@ -29,14 +30,16 @@ class Store:
 
     Readers see the latest commit, whoever made it. To write takes a `Writer`, which `writing` gives to one at
     a time, across threads and processes. LanceDB's errors are raised as StoreError, and so is another index
-    in the place of the one that was opened.
+    in the place of the one that was opened. Rows take at most `memory` bytes of memory between searches.
     """
 
-    def __init__(self, folder: Path, space: str) -> None:
+    def __init__(self, folder: Path, space: str, memory: int = MEMORY) -> None:
         self.folder = folder
         self.lock = WriteLock(folder / LOCK)
         self.tables = Tables(folder, space)
+        self.resident = ResidentRows(self.tables.rows, self.layout, memory)
         self._modalities: tuple[CommitMark | None, tuple[str, ...]] = (None, ())
+        self._method: tuple[CommitMark | None, str] = (None, "")
 
     @property
     def owner(self) -> Owner:
@@ -125,9 +128,12 @@ class Store:
         )
 
     def method(self) -> str:
-        """The kind of the approximate index, "" when there is none."""
+        """The kind of the approximate index, "" when there is none; read again after each commit."""
         with self.reading():
-            return method(self.rows)
+            mark = self.tables.rows.mark
+            if mark is None or self._method[0] != mark:
+                self._method = (mark, method(self.rows))
+            return self._method[1]
 
     def count_covered(self) -> int:
         """Count the rows in the approximate index."""
@@ -137,7 +143,7 @@ class Store:
     def count(self, modality: str | None = None) -> int:
         """Count the rows of a modality, or all rows."""
         with self.reading():
-            return int(self.rows.count_rows(None if modality is None else _is_of(modality)))
+            return self.tables.rows.count if modality is None else int(self.rows.count_rows(_is_of(modality)))
 
     @contextmanager
     def meeting(self, where: str | None) -> Iterator[str | None]:

@@ -91,6 +91,7 @@ def test_info_shows_the_space_the_rows_and_how_they_are_searched(run, run_json, 
     facts = run_json("index", "info", tmp_path / "ix")
     assert facts["rows"] == {"audio": 2, "image": 3}
     assert (facts["failures"], facts["search"], facts["rows_searched_exactly"]) == (1, "exact", 5)
+    assert facts["bytes_in_memory"] == 5 * 4 * facts["dim"]
     assert facts["card"]["towers"]["image"]["encoder"] == "fake/image"
     assert "3 image" in run("index", "info", tmp_path / "ix").stdout
 
