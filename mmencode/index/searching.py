@@ -74,7 +74,7 @@ def search_rows(store: Store, request: SearchRequest) -> list[list[Hit]]:
     with store.reading("searched"):
         in_memory = _search_in_memory(store, request)
         if in_memory is not None:
-            return [[row.hit() for row in rows] for rows in in_memory]
+            return in_memory
         request = replace(request, k=min(request.k, max(1, store.count())))
         queries = request.queries
         singly = [queries.pick([line]) for line in range(len(queries))]
@@ -117,7 +117,7 @@ def mean_vectors(store: Store) -> Means:
     return {modality: (total / counts[modality]).astype(np.float32) for modality, total in sums.items()}
 
 
-def _search_in_memory(store: Store, request: SearchRequest) -> list[list[_Scored]] | None:
+def _search_in_memory(store: Store, request: SearchRequest) -> list[list[Hit]] | None:
     """Find the best rows of queries among those in memory; None where there are none."""
     vectors = request.queries.plain
     if vectors is None or (not request.exact and store.method()):
@@ -132,13 +132,14 @@ def _search_in_memory(store: Store, request: SearchRequest) -> list[list[_Scored
     return _read_hits(snapshot, nearest.places, nearest.scores)
 
 
-def _read_hits(snapshot: Snapshot, places: Positions, scores: Vectors) -> list[list[_Scored]]:
+def _read_hits(snapshot: Snapshot, places: Positions, scores: Vectors) -> list[list[Hit]]:
     """Read key, modality and metadata of rows at places `[queries, k]` with their scores."""
     import pyarrow as pa
 
     facts = snapshot.facts.take(pa.array(places.ravel()))
-    keys, modalities = facts.column("key").to_pylist(), facts.column("modality").to_pylist()
-    rows = list(map(_Scored, keys, scores.ravel().tolist(), modalities, metadata_of(facts)))
+    keys, modalities = (facts.column(name).to_pylist() for name in ("key", "modality"))
+    sides = map(unescape_surrogates, keys), map(unescape_surrogates, modalities)
+    rows = list(map(Hit, *sides, scores.ravel().tolist(), metadata_of(facts)))
     k = places.shape[1]
     return [rows[line * k : (line + 1) * k] for line in range(len(places))]
 
