@@ -166,7 +166,7 @@ def failures(index: IndexPath, json: Json = False) -> None:
 
 @app.command("info")
 def info(index: IndexPath, json: Json = False) -> None:
-    """Show the space of an index, its rows, its size on disk and in memory, and its search method.
+    """Show the space of an index, its rows, sizes and search method.
 
     \b
     Example: mmencode index info photos.index

@@ -88,8 +88,8 @@ class LatestTable:
             self.version = version
             self.mark = mark
 
-    def seen(self) -> tuple[Any, int, int]:
-        """The table, the version that was seen last, and the one since which it has only grown."""
+    def read_state(self) -> tuple[Any, int, int]:
+        """Read the table, the version that was seen last, and the one since which it has only grown."""
         with self._guard:
             return self.table, self.version, self.grown_from
 

@@ -69,13 +69,13 @@ class ResidentRows:
 
     def _current(self) -> Snapshot | None:
         snapshot = self._snapshot
-        table, version, _ = self._latest.seen()
+        table, version, _ = self._latest.read_state()
         return snapshot if snapshot is not None and snapshot.is_of(table, version) else None
 
     def _read(self, count: int) -> Snapshot | None:
         """Read the rows, or those that are new; None where it isn't worth it yet, or they don't fit."""
         held, self._snapshot = self._snapshot, None
-        table, version, grown_from = self._latest.seen()
+        table, version, grown_from = self._latest.read_state()
         try:
             if held is not None:
                 grown = held.is_before(table, grown_from)

@@ -26,7 +26,7 @@ _CONDITIONS = 16  # conditions whose rows are remembered
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Block:
-    """Some rows, in the order of their keys.
+    """A part of the rows, in the order of their keys.
 
     ids      by LanceDB; the vector that an id stands for never changes
     vectors  `[dim, rows]`
@@ -76,11 +76,11 @@ class Snapshot:
         return found if fits and int(table.version) == version else None
 
     def is_of(self, table: Any, version: int) -> bool:
-        """Whether these are the rows of a table as of a version."""
+        """Whether the snapshot is of a table as of a version."""
         return self._table is table and self._version == version
 
     def is_before(self, table: Any, grown_from: int) -> bool:
-        """Whether a table that has only grown since a version has these rows and more."""
+        """Whether the snapshot is of a table that has only grown since, the version `grown_from` on."""
         return self._table is table and self._version >= grown_from
 
     def shares_vectors(self, table: Any, version: int) -> bool:
@@ -127,7 +127,7 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Rows:
-    """All that is known of rows but their vectors.
+    """The keys, modalities, metadata and ids of all rows, without their vectors.
 
     facts    key, modality and metadata, in the order of the keys
     ids      of the rows in that order

@@ -174,12 +174,12 @@ def test_only_what_is_new_is_read_after_an_addition_or_a_deletion(hot, vectors, 
 def test_vectors_are_read_again_once_a_fragment_is_not_as_it_was_written(hot, vectors):
     """LanceDB may write one column of a fragment anew, which leaves the ids of its rows."""
     table = hot._store.rows
-    _, version, _ = hot._store.tables.rows.seen()
+    _, version, _ = hot._store.tables.rows.read_state()
     held = hot._store.resident._snapshot
     assert held.shares_vectors(table, version)
     table.add_columns({"number": "1"})
     assert len(_found(hot, vectors("q"), where="number = 1")) == 40
-    _, version, _ = hot._store.tables.rows.seen()
+    _, version, _ = hot._store.tables.rows.read_state()
     assert not held.shares_vectors(table, version)
 
 
