@@ -122,3 +122,13 @@ def test_a_package_that_lacks_another_one_is_an_error_that_names_that(tmp_path, 
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(MissingPackageError, match="which can't be imported: No module named 'no_wings'"):
         import_package("halfbirds", *NEED)
+
+
+@pytest.mark.parametrize("raised", ["OSError('undefined symbol: wing')", "RuntimeError('another CUDA')"])
+def test_a_package_built_for_another_library_is_an_error_that_says_so(raised, tmp_path, monkeypatch):
+    (tmp_path / "oldbirds.py").write_text(f"raise {raised}")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        MissingPackageError, match=r"which can't be imported: (undefined symbol|another CUDA)"
+    ):
+        import_package("oldbirds", *NEED)

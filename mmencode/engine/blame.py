@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import CodeType
 from typing import Any
 
-from ..errors import DeviceError, EncoderError, Fault, InputError, MmencodeError
+from ..errors import DeviceError, EncoderError, Fault, InputError, MissingPackageError, MmencodeError
 from ..errors.causes import describe_error, device_broke, fault_of, out_of_memory
 from ..inputs.limits import limit_remedy
 
@@ -136,7 +136,9 @@ def _remedy_of_all(fault: Fault, cause: BaseException | None) -> str:
 
 
 def _relief(cause: BaseException | None) -> str:
-    """The remedy for a process that lacks memory, disk space or open files."""
+    """The remedy for a process that lacks memory, disk space, open files or a package."""
+    if isinstance(cause, MissingPackageError):
+        return cause.remedy
     if out_of_memory(cause):
         return "free some memory, or use another device"
     if isinstance(cause, Warning):

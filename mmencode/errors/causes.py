@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from . import Fault
+from . import Fault, MissingPackageError
 
 LONGEST = 500  # characters of a foreign message that are worth printing
 _CUT = "..."
@@ -70,9 +70,10 @@ def fault_of(cause: BaseException, otherwise: Fault) -> Fault:
     """The fault behind an exception: "process" or "access" where the exception says so, else `otherwise`.
 
     A decoder's OSError has no errno, so that it counts as `otherwise`. A warning that was turned into an
-    error (`python -W error`) is the fault of the process, whatever it warns of.
+    error (`python -W error`) is the fault of the process, whatever it warns of, and so is a package that is
+    missing.
     """
-    if out_of_memory(cause) or isinstance(cause, Warning):
+    if out_of_memory(cause) or isinstance(cause, (Warning, MissingPackageError)):
         return "process"
     if isinstance(cause, OSError) and cause.errno is not None:
         return "process" if cause.errno in _LACKING else "access"

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from packaging.version import Version
 
 from ..errors import InputError
+from ..plugins.packages import import_package
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -60,13 +62,27 @@ class Waveform:
                 remedy="cut it into shorter ones, or check its rate",
                 fault="limit",
             )
-        from torchaudio.functional import resample  # imported here because it is slow to import
-
+        resample = _import_torchaudio().resample
         ratio = ratio_near(rate, self.rate)
         samples = resample(torch.from_numpy(self.samples), ratio.denominator, ratio.numerator).numpy()
         return Waveform(np.clip(samples, -LOUDEST, LOUDEST), rate)  # interpolation may overshoot a little
 
     resampled = resample  # the former name, kept for one release
+
+
+def _import_torchaudio() -> Any:
+    """Import torchaudio's functions, when they are needed, since that is slow.
+
+    Raises MissingPackageError where they can't be imported. torchaudio's releases before 2.11 belong to one
+    release of torch each, and 2.11 goes with every later one but with none before, which pip isn't told.
+    """
+    release = Version(torch.__version__).base_version
+    if Version(release) < Version("2.11"):
+        install = f"pip install torchaudio=={release}"
+    else:
+        install = f"pip install 'torchaudio>=2.11', from where torch {torch.__version__} came from"
+    need = f"converting a sound's rate needs torchaudio for torch {torch.__version__}"
+    return import_package("torchaudio.functional", need, install)
 
 
 _SOURCE = "Waveform(samples, rate)"

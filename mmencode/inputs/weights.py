@@ -193,12 +193,19 @@ def _read_header(path: Path) -> dict[str, Any]:
 def _load(path: Path) -> Any:
     """Load a file of torch.save by its weights-only unpickler, memory-mapped where it is a zip archive."""
     names = require_tensors_only(path)
-    mapped = _read_start(path, 2) == b"PK"
     if "argparse Namespace" not in names:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return _unpickle(path)
     # Many trainers save their command-line arguments beside the tensors.
     with _NAMESPACE, torch.serialization.safe_globals([Namespace]):
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return _unpickle(path)
+
+
+def _unpickle(path: Path) -> Any:
+    if path.suffix == ".safetensors":  # by such a name alone, torch from 2.14 on takes a file for safetensors
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    mapped = _read_start(path, 2) == b"PK"
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def _find_tensors(found: Any, path: Path) -> StateDict:

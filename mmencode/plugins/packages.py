@@ -66,11 +66,12 @@ def import_package(module: str, need: str, install: str) -> Any:
     """Import a module of an optional package; MissingPackageError, with how to install it, where that fails.
 
     `need` says who needs which package, as in "clusters need scikit-learn", and `install` is a command.
+    One that was built for another release of what it links to fails with an OSError or a RuntimeError.
     """
     try:
         return import_module(module)
-    except ImportError as cause:
-        root = (cause.name or "").partition(".")[0]
+    except (ImportError, OSError, RuntimeError) as cause:
+        root = (getattr(cause, "name", None) or "").partition(".")[0]
         absent = isinstance(cause, ModuleNotFoundError) and root == module.partition(".")[0]
         why = "isn't installed" if absent else f"can't be imported: {message_of(cause)}"
         raise MissingPackageError(f"{need}, which {why}", remedy=install) from cause

@@ -22,9 +22,10 @@ FAMILIES = {"openclip-image/*": 196, "openclip-text/*": 196, "timm/*": 1826, "to
 @pytest.mark.parametrize("library", catalogue.LIBRARIES)
 def test_every_name_is_one_of_the_librarys_and_only_newer_libraries_have_more(library):
     gone, new = catalogue.compare(library)
-    assert not gone
-    installed = version(catalogue.LIBRARIES[library].distribution)
-    assert not new or Version(installed) > Version(catalogue.version_in_catalogue(library))
+    installed = Version(version(catalogue.LIBRARIES[library].distribution))
+    written_from = Version(catalogue.version_in_catalogue(library))
+    assert not gone or installed < written_from
+    assert not new or installed > written_from
 
 
 @pytest.mark.parametrize("library", ["openclip", "torchaudio"])
@@ -48,6 +49,8 @@ def test_member_of_timm_without_a_dim_gives_no_features():
     members = mmencode.registry()["timm/*"].members()
     without = {member.variant.split(".")[0] for member in members if member.dim is None}
     assert "qwen3_vit_88m_enc" in without
+    if not timm.is_model("qwen3_vit_88m_enc"):
+        pytest.skip(f"timm {timm.__version__} is older than the model")
     with torch.device("meta"):
         model = timm.create_model("qwen3_vit_88m_enc")
     with pytest.raises(EncoderError, match="qwen3_vit_88m_enc gives tokens and no features"):

