@@ -16,6 +16,8 @@ from .failures import as_documents, report, require_some
 from .items import gather
 from .lists import read_lines
 from .options import (
+    Backend,
+    Backends,
     Device,
     DuplicateLabels,
     Duplicates,
@@ -118,6 +120,7 @@ def classify(
     follow_links: FollowLinks = False,
     space: SpaceName = None,
     device: Device = "auto",
+    backend: Backend = Backends.torch,
     limit: Limit = None,
     trust: Trusted = False,
     instruction: Instruction = "",
@@ -145,7 +148,12 @@ def classify(
     )
     found = gather(modality, items or [], file, table, follow_links=follow_links, limit=limit)
     choice = LoadChoice(
-        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+        device=device,
+        backend=backend,
+        limit=limit,
+        trust=trust,
+        instruction=instruction,
+        modalities=modalities,
     )
     opened = fuse_as_asked(open_space(space, choice), modality, weight)
     if multi_label and threshold is None and not null:

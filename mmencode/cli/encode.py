@@ -12,6 +12,8 @@ from .failures import as_documents, blame_usage, report, require_some
 from .items import gather
 from .late import Pool, encode_items
 from .options import (
+    Backend,
+    Backends,
     Device,
     FollowLinks,
     Instruction,
@@ -72,6 +74,7 @@ def encode(
     pool: Pool = None,
     space: SpaceName = None,
     device: Device = "auto",
+    backend: Backend = Backends.torch,
     limit: Limit = None,
     trust: Trusted = False,
     instruction: Instruction = "",
@@ -92,7 +95,12 @@ def encode(
     asked = _parse_role(role)
     found = gather(modality, items or [], file, table, follow_links=follow_links, limit=limit)
     choice = LoadChoice(
-        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+        device=device,
+        backend=backend,
+        limit=limit,
+        trust=trust,
+        instruction=instruction,
+        modalities=modalities,
     )
     opened = fuse_as_asked(open_space(space, choice), modality, weight)
     vectors = encode_items(opened, modality, found.batch, pool, role=asked)

@@ -13,6 +13,8 @@ from ..plugins.spec import IMAGE
 from . import output
 from .failures import blame_usage
 from .options import (
+    Backend,
+    Backends,
     Device,
     DuplicateLabels,
     Duplicates,
@@ -136,6 +138,7 @@ def zero_shot(
     out: Out = None,
     space: SpaceName = None,
     device: Device = "auto",
+    backend: Backend = Backends.torch,
     limit: Limit = None,
     trust: Trusted = False,
     instruction: Instruction = "",
@@ -161,7 +164,12 @@ def zero_shot(
             data, modality, file_column, column, names, duplicates.value, parse_limits(limit)
         )
     choice = LoadChoice(
-        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+        device=device,
+        backend=backend,
+        limit=limit,
+        trust=trust,
+        instruction=instruction,
+        modalities=modalities,
     )
     found = evaluation.zero_shot(
         open_space(space, choice),
@@ -205,6 +213,7 @@ def retrieval(
     out: Out = None,
     space: SpaceName = None,
     device: Device = "auto",
+    backend: Backend = Backends.torch,
     limit: Limit = None,
     trust: Trusted = False,
     instruction: Instruction = "",
@@ -230,7 +239,12 @@ def retrieval(
             table, modality, items=file_column, captions=column or (), template=template
         )
     choice = LoadChoice(
-        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+        device=device,
+        backend=backend,
+        limit=limit,
+        trust=trust,
+        instruction=instruction,
+        modalities=modalities,
     )
     found = evaluation.retrieval(
         open_space(space, choice),

@@ -15,6 +15,8 @@ from .failures import CommandGroup, blame_usage
 from .items import note_left_out
 from .late import Pool, Precision, Precisions, create_index, require_settings
 from .options import (
+    Backend,
+    Backends,
     Device,
     FollowLinks,
     Json,
@@ -78,6 +80,7 @@ def add(
     precision: Precisions = None,
     space: SpaceName = None,
     device: Device = "auto",
+    backend: Backend = Backends.torch,
     limit: Limit = None,
     trust: Trusted = False,
     modalities: Modalities = None,
@@ -93,7 +96,7 @@ def add(
     Example: mmencode index add photos.index photos/
     Example: mmencode index add dresses.index --modality image+text --list dresses.jsonl
     """
-    choice = LoadChoice(device=device, limit=limit, trust=trust, modalities=modalities)
+    choice = LoadChoice(device=device, backend=backend, limit=limit, trust=trust, modalities=modalities)
     if table is not None:
         if folders:
             raise typer.BadParameter("add folders and a table one after the other", param_hint="--list")
@@ -128,6 +131,7 @@ def sync(
     ] = False,
     follow_links: FollowLinks = False,
     device: Device = "auto",
+    backend: Backend = Backends.torch,
     limit: Limit = None,
     trust: Trusted = False,
     modalities: Modalities = None,
@@ -142,7 +146,7 @@ def sync(
     \b
     Example: mmencode index sync photos.index photos/
     """
-    choice = LoadChoice(device=device, limit=limit, trust=trust, modalities=modalities)
+    choice = LoadChoice(device=device, backend=backend, limit=limit, trust=trust, modalities=modalities)
     with _open(index, choice) as opened:
         missing: Missing = "remove" if yes else "few"
         _fill(opened, [folder], modality, missing=missing, follow_links=follow_links, retry=retry, json=json)

@@ -36,6 +36,24 @@ Device = Annotated[
         metavar="DEVICE",
     ),
 ]
+
+
+class Backends(StrEnum):
+    """The libraries that compute forward passes."""
+
+    torch = "torch"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
+Backend = Annotated[
+    Backends,
+    typer.Option(
+        help="The library that computes on a CPU: torch, or one of the others, faster there, once its extra "
+        "is installed. The vectors are the same.",
+        metavar="|".join(Backends),
+    ),
+]
 Limit = Annotated[
     list[str] | None,
     typer.Option(
@@ -161,6 +179,7 @@ class LoadChoice:
     """The choices of a user as to how the encoders of a space, or of an index, are loaded."""
 
     device: str = "auto"
+    backend: Backends = Backends.torch
     limit: list[str] | None = None
     trust: bool = False
     instruction: str = ""
@@ -173,6 +192,7 @@ class LoadChoice:
             raise typer.BadParameter("name at least one", param_hint="--modalities")
         return {
             "device": self.device,
+            "backend": str(self.backend),
             "limits": parse_limits(self.limit),
             "trust": "names" if self.trust else None,
             "instruction": self.instruction,

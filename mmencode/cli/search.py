@@ -16,6 +16,8 @@ from .failures import as_documents, report
 from .late import Pool
 from .matches import Match, SearchResult, search_folder, search_index
 from .options import (
+    Backend,
+    Backends,
     Device,
     FollowLinks,
     Html,
@@ -84,6 +86,7 @@ def search(
     pool: Pool = None,
     space: SpaceName = None,
     device: Device = "auto",
+    backend: Backend = Backends.torch,
     limit: Limit = None,
     trust: Trusted = False,
     instruction: Instruction = "",
@@ -108,7 +111,12 @@ def search(
     asked = queries.parse_query(query, image or [], audio or [], without or [], weight or [], example or [])
     require_folder_of(html, "--html")
     choice = LoadChoice(
-        device=device, limit=limit, trust=trust, instruction=instruction, modalities=modalities
+        device=device,
+        backend=backend,
+        limit=limit,
+        trust=trust,
+        instruction=instruction,
+        modalities=modalities,
     )
     limits = parse_limits(limit)
     if Index.is_index(path):

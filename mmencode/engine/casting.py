@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..encoder import Encoder
+from ..encoder import Encoder, Tensors
 from ..plugins.spec import EncoderSpec
 from .building import Built
-from .compiling import Compiled
 from .generated import generated_values
 from .runtime import Runtime, move
 
@@ -52,7 +51,7 @@ def _cast_group(group: Sequence[Built], runtime: Runtime, device: torch.device) 
     generated items are compared. None where they can't bear it: then the weights are rounded already. Gain:
     1.7 times, where the processor's products are twice as fast (tests/benchmarks/gains.py).
     """
-    wanted = runtime.dtype
+    wanted = torch.float32 if any(each.spec.precision for each in group) else runtime.dtype
     if not runtime.exact and not all(_is_promised(each.spec) for each in group):
         wanted = torch.float32
     tried = [] if runtime.exact or wanted == torch.float32 else [each for each in group if each.spec.variant]
@@ -75,7 +74,7 @@ def _is_promised(spec: EncoderSpec) -> bool:
 
 
 def forward_generated(
-    forward: Encoder | Compiled,
+    forward: Callable[[Tensors], Tensor],
     encoder: Encoder,
     spec: EncoderSpec,
     device: torch.device,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..arguments.counts import require_positive
 from ..errors import DeviceError
+from .backend_names import TORCH, describe_backends, require_backend
 from .cores import count_cores
 
 Auto = Literal["auto"]
@@ -40,11 +41,14 @@ class Runtime:
     batch_size   the most items in one forward pass; "auto" also keeps them below `batch_elements`
     workers      threads that read and preprocess; "auto" is one for each core that this process may use, by
                  affinity and by the quota of its control group
+    backend      "onnxruntime" or "openvino" computes forward passes in torch's place, on a CPU, in float32:
+                 vectors are the same to 1e-4, and each needs an extra of mmencode's to be installed
     compile      whether forward passes go through torch.compile: the first ones take minutes, the others
                  less than before. Where it can't compile, a warning says so, and passes stay as they are
 
-    Raises DeviceError when a device isn't there, ValueError for devices of several kinds, an unknown dtype,
-    or a count below one.
+    Raises DeviceError when a device isn't there, or isn't a backend's; MissingPackageError for a backend that
+    isn't installed; ValueError for devices of several kinds, an unknown dtype or backend, what a backend
+    can't do, or a count below one.
     """
 
     def __init__(
@@ -55,11 +59,16 @@ class Runtime:
         batch_size: int | Auto = "auto",
         workers: int | Auto = "auto",
         compile: bool = False,
+        backend: str = TORCH,
     ) -> None:
-        self.devices = _devices(device)
+        require_backend(backend)
+        elsewhere = backend != TORCH
+        self.devices = _devices("cpu" if elsewhere and device == "auto" else device)
         self.device = self.devices[0]
-        self.dtype = native_dtype(self.device) if dtype == "auto" else _dtype(dtype)
-        self.exact = dtype != "auto"  # whether every encoder gets this dtype, whatever becomes of its vectors
+        self.dtype = _dtype("float32") if elsewhere and dtype == "auto" else self._choose_dtype(dtype)
+        self.exact = (
+            elsewhere or dtype != "auto"
+        )  # whether every encoder gets this dtype, whatever becomes of its vectors
         on_cpu = self.device.type == "cpu"
         automatic = (_CPU_BATCH, _CPU_ELEMENTS) if on_cpu else (_GPU_BATCH, _GPU_ELEMENTS)
         chosen = automatic if batch_size == "auto" else (batch_size, sys.maxsize)
@@ -69,12 +78,31 @@ class Runtime:
         self.workers = require_positive(
             self.cores if workers == "auto" else workers, "workers", other='"auto"'
         )
-        self.compile = compile
-        self._asked = (device, dtype), {"batch_size": batch_size, "workers": workers, "compile": compile}
+        self.compile, self.backend = compile, backend
+        if elsewhere:
+            self._require_for_backend()
+        options = {"batch_size": batch_size, "workers": workers, "compile": compile, "backend": backend}
+        self._asked = (device, dtype), options
         self._process = os.getpid()
         # Each device has a window in work, and all of them together what a single one would have.
         self.window_items = max(self.batch_size, _WINDOW_ITEMS // len(self.devices))
         self.window_bytes = (_CPU_WINDOW if on_cpu else _GPU_WINDOW) // len(self.devices)
+
+    def _choose_dtype(self, asked: str) -> torch.dtype:
+        return native_dtype(self.device) if asked == "auto" else _dtype(asked)
+
+    def _require_for_backend(self) -> None:
+        """Raise DeviceError or ValueError for what only torch computes."""
+        if self.device.type != "cpu":
+            raise DeviceError(
+                f"backend={self.backend!r} computes on the CPU, and not on device {str(self.device)!r}",
+                remedy='leave the backend out, or take device="cpu"',
+            )
+        if self.dtype != torch.float32 or self.compile:
+            asked = "compile=True" if self.compile else f"dtype={str(self.dtype).removeprefix('torch.')!r}"
+            raise ValueError(
+                f"backend={self.backend!r} computes in float32, without torch's compiler: leave {asked} out"
+            )
 
     def after_fork(self) -> None:
         """Compute on one thread in a process that was forked from the one this runtime was made in.
@@ -99,7 +127,8 @@ class Runtime:
         names, dtype = ",".join(map(str, self.devices)), str(self.dtype).removeprefix("torch.")
         return (
             f"Runtime(device={names!r}, dtype={dtype!r}, batch_size={self.batch_size}, "
-            f"workers={self.workers}{', compile=True' if self.compile else ''})"
+            f"workers={self.workers}{', compile=True' if self.compile else ''}"
+            f"{'' if self.backend == TORCH else f', backend={self.backend!r}'})"
         )
 
 
@@ -155,6 +184,8 @@ def reasons(runtime: Runtime) -> dict[str, str]:
         "device": f"{device}: " + (f"before {', '.join(others)}" if others else "there is no other"),
         "dtype": f"{dtype}: {'as asked for' if runtime.exact else why}",
         "batch_size": f"at most {runtime.batch_size} items; fewer large ones, and half when memory runs out",
+        "backend": f"{runtime.backend}: of "
+        + ", ".join(f"{name} ({said})" for name, said in describe_backends().items()),
         "workers": f"{_count(runtime.workers, 'thread')} to read and preprocess; this process may use "
         f"{_count(runtime.cores, 'core')}",
     }
@@ -206,6 +237,8 @@ def _absent(name: str, present: dict[str, str]) -> DeviceError:
 
 
 def _dtype(name: str) -> torch.dtype:
+    if name == "int8":
+        raise ValueError('dtype is "int8", which makes another space: mmencode.load(name, dtype="int8")')
     if name not in _DTYPES:
         raise ValueError(f"dtype is {name!r}: make it one of auto, {', '.join(_DTYPES)}")
     return _DTYPES[name]

@@ -13,11 +13,15 @@ from torch import nn
 
 from ..card import TowerCard
 from ..encoder import Encoder
-from ..errors import IdentityError
+from ..errors import DeviceError, IdentityError
 from ..isolation.copying import Borrowed
 from ..isolation.fence import plain_load
 from ..plugins.spec import EncoderSpec
 from ..projection import Projection
+from .backend_names import TORCH
+from .backends.computing import compute_by, compute_in_int8
+from .backends.proving import Exported
+from .backends.quantising import Quantised
 from .budget import Budget
 from .building import Built, build_checked
 from .casting import cast
@@ -27,19 +31,21 @@ from .layers import rest, with_layers
 from .packing import pack
 from .runtime import Runtime
 
+Forward = Encoder | Compiled | Exported | Quantised
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Tower:
     """One modality of a loaded space on one device; `dim` is the width of its embeddings.
 
-    `forward` takes tensors to features: the encoder itself, its twin with folded convolutions, or compiled
-    where that was asked for. That of a sum has the towers of its `parts`, and one that is built over another
-    has that as its `base`.
+    `forward` takes tensors to features: the encoder itself, its twin with folded convolutions, or compiled or
+    computed by a backend where that was asked for. That of a sum has the towers of its `parts`, and one that
+    is built over another has that as its `base`.
     """
 
     spec: EncoderSpec
     encoder: Encoder
-    forward: Encoder | Compiled
+    forward: Forward
     projection: Projection
     card: TowerCard
     dim: int
@@ -121,8 +127,10 @@ def load_towers(
         built += build_checked([*specs, *below], given)[: len(specs)]
         _move(built, device)
     kept = [dtype or torch.float32 for dtype in dtypes]
+    elsewhere: dict[str, tuple[Exported | Quantised | None, float]] = {}
     for place, (each, dtype) in enumerate(zip(built, kept, strict=True)):
         each.encoder.to(dtype)
+        elsewhere[each.spec.key] = _compute_elsewhere(each, runtime, device)  # of layers as they were
         base = held.get(each.spec.base)
         if each.spec.base in bases and base is not None and base.dtype == dtype:
             resting = rest(each.encoder, bases[each.spec.base], base.encoder)
@@ -133,9 +141,27 @@ def load_towers(
     towers: dict[str, Tower] = {}
     for each, dtype in sorted(zip(built, kept, strict=True), key=lambda pair: bool(pair[0].spec.base)):
         base = towers.get(each.spec.base) or held.get(each.spec.base)
-        towers[each.spec.key] = _finish(each, runtime, device, dtype, base)
+        towers[each.spec.key] = _finish(each, runtime, device, dtype, base, *elsewhere[each.spec.key])
     _trim()
+    facts |= {key: Facts(tower.card, tower.dim) for key, tower in towers.items()}
     return [towers[spec.key] for spec in specs], facts
+
+
+def _compute_elsewhere(
+    built: Built, runtime: Runtime, device: torch.device
+) -> tuple[Exported | Quantised | None, float]:
+    """Make the forward pass of an encoder by what isn't torch, where that is asked for; with its fidelity."""
+    spec = built.spec
+    if spec.precision:
+        if device.type != "cpu":
+            raise DeviceError(
+                f"encoder {spec.name!r} in int8 computes on the CPU, and not on device {str(device)!r}",
+                remedy='load the space with device="cpu"',
+            )
+        return compute_in_int8(built.encoder, spec, built.card, built.projection)
+    if runtime.backend != TORCH:
+        return compute_by(runtime.backend, built.encoder, spec, built.card), 0.0
+    return None, 0.0
 
 
 def _move(built: Sequence[Built], device: torch.device) -> None:
@@ -144,12 +170,20 @@ def _move(built: Sequence[Built], device: torch.device) -> None:
 
 
 def _finish(
-    built: Built, runtime: Runtime, device: torch.device, dtype: torch.dtype, base: Tower | None
+    built: Built,
+    runtime: Runtime,
+    device: torch.device,
+    dtype: torch.dtype,
+    base: Tower | None,
+    elsewhere: Exported | Quantised | None,
+    fidelity: float,
 ) -> Tower:
     spec, encoder = built.spec, built.encoder
     built.borrowed.watch(encoder)
-    forward: Encoder | Compiled = encoder
-    if runtime.compile:
+    forward: Forward = elsewhere or encoder
+    if elsewhere is not None:
+        pass
+    elif runtime.compile:
         forward = Compiled(encoder, spec.name)
     elif (device.type, dtype) == ("cpu", torch.float32):
         twin = base.forward if base is not None else None  # which is folded once for both
@@ -163,12 +197,13 @@ def _finish(
         encoder=encoder,
         forward=forward,
         projection=projection,
-        card=built.card,
+        card=replace(built.card, fidelity=fidelity),
         dim=built.dim,
         device=device,
         dtype=dtype,
         borrowed=built.borrowed,
         base=base,
+        budget=Budget(1 if spec.precision else sys.maxsize),
     )
 
 

@@ -88,6 +88,7 @@ class Index:
         space: Space | None = None,
         device: str | Auto = "auto",
         dtype: str | Auto = "auto",
+        backend: str = "torch",
         limits: Limits | None = None,
         trust: Trust | None = None,
         modalities: Sequence[str] | None = None,
@@ -104,6 +105,7 @@ class Index:
         options = LoadOptions(
             device=device,
             dtype=dtype,
+            backend=backend,
             limits=limits,
             trust=trust,
             modalities=modalities,

@@ -32,6 +32,7 @@ class LoadOptions:
 
     device: str | Auto = "auto"
     dtype: str | Auto = "auto"
+    backend: str = "torch"
     limits: Limits | None = None
     trust: Trust | None = None
     modalities: Sequence[str] | None = None
@@ -122,6 +123,7 @@ class LazySpace:
                 self._folder,
                 device=options.device,
                 dtype=options.dtype,
+                backend=options.backend,
                 limits=options.limits,
                 trust=options.trust,
                 modalities=options.modalities,

@@ -15,6 +15,7 @@ from .composites import INTERLEAVED, MOST, is_composite, parts_of
 TEXT = "text"
 IMAGE = "image"
 AUDIO = "audio"
+INT8: Final = "int8, weights in 7 bits by column, inputs in 8 by tensor"  # part of a space's identity
 QUERY: Final = "query"  # the role of an encoder of queries, where documents have another
 
 LONGEST = 4096  # characters of a field
@@ -139,6 +140,8 @@ class EncoderSpec:
     instructed   of an encoder of queries: its target takes `instruction=`, words of the caller's that its
                  prompt has a place for, or ""
     instruction  those words; set by `load`
+    precision    "" for the precision of the runtime; INT8, set by `load`, for products in integers, whose
+                 vectors are another space's
     variant      the rest of a family member's name; set by the registry
 
     Raises SpecError when a field is malformed.
@@ -174,10 +177,12 @@ class EncoderSpec:
     threadsafe: bool = False
     widths: tuple[int, ...] = ()
     over: str = ""
+    precision: str = ""
 
     def __post_init__(self) -> None:
         _check_types(self)
         _require_over(self)
+        _require(self.precision in ("", INT8), self, "precision", f'"{INT8}", or ""')
         if self.variant:  # a member's name ends in whatever the user asked for, a path perhaps
             return
         _require(_NAME.fullmatch(self.name), self, "name", "words of letters, digits, . _ - joined by /")

@@ -24,6 +24,7 @@ from ..plugins.spec import EncoderSpec, Identity
 from .folder import CARD, Saved, read_folder
 from .fusing import fused_spec, sums_of_queries, weights_of
 from .joining import Joining, admit, as_frame, as_joiner, card_of_declared
+from .rounding import INTEGERS, round_card, round_specs
 from .sides import Role, instruct
 from .space import Space
 from .travelling import Way
@@ -42,6 +43,7 @@ def load(
     limits: Limits | None = None,
     fast: bool = False,
     compile: bool = False,
+    backend: str = "torch",
     trust: Trust | None = None,
     modalities: Sequence[str] | None = None,
     instruction: str = "",
@@ -63,7 +65,12 @@ def load(
     and the id stay what they are.
 
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
-    keep within a cosine of 0.9995 of the exact ones. `device` and `compile` are Runtime's.
+    keep within a cosine of 0.9995 of the exact ones. `device`, `compile` and `backend` are Runtime's; other
+    dtypes than "int8" are, too.
+
+    With dtype="int8", transformers compute products in integers by onnxruntime, on the CPU. Their vectors are
+    another space's, with an id of its own; a UserWarning and the card say how near they are to float32's. A
+    space that was saved so is loaded so.
 
     Raises UnknownNameError with the nearest names, NoDefaultSpaceError, NameClashError, DeviceError; for a
     folder WeightsError or IdentityError when it isn't whole, or not what it was, SpaceMismatchError when no
@@ -73,12 +80,14 @@ def load(
     """
     if trust not in (None, "names"):
         raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
-    runtime = Runtime(device, dtype, batch_size=batch_size, workers=workers, compile=compile)
+    settings = {"batch_size": batch_size, "workers": workers, "compile": compile, "backend": backend}
+    runtime = _make_runtime(device, dtype, **settings)
     return _load(
         name,
         space,
         trust,
         instruction=instruction,
+        dtype=dtype,
         runtime=runtime,
         limits=limits,
         fast=fast,
@@ -91,19 +100,21 @@ def load_gaining(
     *,
     device: str | Auto = "auto",
     dtype: str | Auto = "auto",
+    backend: str = "torch",
     limits: Limits | None = None,
     trust: Trust | None = None,
     modalities: Sequence[str] | None = None,
     instruction: str = "",
 ) -> Space:
     """Load a saved space with the modalities that installed plugins add to it; raises as `load`."""
-    runtime = Runtime(device, dtype)
+    runtime = _make_runtime(device, dtype, backend=backend)
     return _load(
         folder,
         None,
         trust,
         gaining=True,
         instruction=instruction,
+        dtype=dtype,
         runtime=runtime,
         limits=limits,
         fast=False,
@@ -120,12 +131,20 @@ def load_base(name: str | os.PathLike[str], modality: str, *, trust: Trust | Non
         return space._members.base(modality)
 
 
+def _make_runtime(device: str | Auto | Sequence[str], dtype: str | Auto, **settings: Any) -> Runtime:
+    """Make the runtime of a space, which for one in int8 is a CPU's."""
+    if dtype != INTEGERS:
+        return Runtime(device, dtype, **settings)
+    return Runtime("cpu" if device == "auto" else device, "float32", **settings)
+
+
 def _load(
     name: str | os.PathLike[str] | None,
     moved: str | os.PathLike[str] | Space | None = None,
     trust: Trust | None = None,
     gaining: bool = False,
     instruction: str = "",
+    dtype: str = "auto",
     *,
     runtime: Runtime,
     limits: Limits | None,
@@ -133,6 +152,16 @@ def _load(
     modalities: Sequence[str] | None,
 ) -> Space:
     specs, saved, joining = _find(name, moved)
+    specs = tuple(round_specs(specs, dtype))
+    if saved is not None:
+        rounded = round_card(saved.card, specs)
+        if gaining and rounded.id != saved.card.id:
+            raise SpaceMismatchError(
+                f"the vectors of an index are those of {saved.card.id}, and in int8 they would be another "
+                "space's",
+                remedy='leave dtype out; for an index in int8, Index.create(path, load(name, dtype="int8"))',
+            )
+        saved = replace(saved, card=rounded)
     if saved is not None and trust is None:
         _require_declared(specs, moved, os.path.join(os.fsdecode(name or ""), CARD))
     if saved is None or gaining:
@@ -140,7 +169,7 @@ def _load(
     way = None  # a space whose weights lie elsewhere travels by its specs, which say where
     if moved is None:
         place = Path(os.path.abspath(os.fsdecode(name or ""))) if saved else specs[0].space_name
-        way = Way(_load, (place, None, trust, gaining, instruction))
+        way = Way(_load, (place, None, trust, gaining, instruction, dtype))
     members = instruct([*specs, *joining.specs], instruction)
     return Space(
         specs[0].space_name,
@@ -298,7 +327,13 @@ def _as_saved(saved: Saved, tower: TowerCard) -> EncoderSpec:
         )
     placed = as_joiner(spec, card.name) if tower.joined else as_frame(spec, card.name)
     over = tower.over or spec.over
-    found = replace(placed, identity=tower.identity, instruction=tower.instruction, over=over)
+    found = replace(
+        placed,
+        identity=tower.identity,
+        instruction=tower.instruction,
+        over=over,
+        precision=tower.precision,
+    )
     if tower.key not in saved.projections:
         return replace(found, dim=card.dim)
     own = spec.identity or Identity()  # the card's projection and dim are those of what comes behind

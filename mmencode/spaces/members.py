@@ -297,7 +297,8 @@ class Members:
         """Find the facts about an encoder as they are declared, or load it to find them out."""
         spec = self._led[modality]
         if spec.identity is not None and spec.dim is not None and not spec.instruction:
-            return Facts(tower_card(spec, spec.identity), spec.dim)
+            fidelity = self._facts[modality].card.fidelity if modality in self._facts else 0.0
+            return Facts(replace(tower_card(spec, spec.identity), fidelity=fidelity), spec.dim)
         if modality not in self._facts:
             self.require_open()
             self._load(modality)
