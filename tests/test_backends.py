@@ -253,7 +253,7 @@ def test_threads_follow_torchs(backend):
         for count in (1, 2):
             torch.set_num_threads(count)
             np.testing.assert_allclose(space.encode("text", TEXTS), expected, atol=1e-6)
-            ((_, threads), _) = space.tower("text").forward._sessions._current
+            *_, (_, threads) = space.tower("text").forward._sessions._open
             assert threads == count
     finally:
         torch.set_num_threads(before)

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from ...encoder import Encoder
 from ...errors import EncoderError
 from ...errors.causes import describe_error
+from ...isolation.guarding import Guard
 from ...plugins.spec import EncoderSpec
 
 OPSET = 17
 FEATURES = "features"
+_ALONE = Guard()  # torch exports one network at a time, and warnings are filtered for all threads
 BY_TORCH = (
     "load the space without a backend, so that torch computes it, or for other modalities only, "
     "modalities=(...): vectors of both may be compared"
@@ -44,7 +46,7 @@ def export(encoder: Encoder, spec: EncoderSpec, tensors: Mapping[str, Tensor], f
     names = list(tensors)
     sizes = {name: {at: f"{name}_{at}" for at in range(tensors[name].ndim)} for name in names}
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with _ALONE, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what tracing may miss is found when the graph is compared
             torch.onnx.export(
                 ByPosition(encoder, names).eval(),

@@ -82,7 +82,7 @@ SESSIONS: Mapping[str, type[OnnxSession] | type[OpenVinoSession]] = {
 
 
 class Sessions:
-    """The session of one graph, opened again when torch's number of threads has changed, or after a fork.
+    """The sessions of one graph, opened again when torch's number of threads has changed, or after a fork.
 
     A forked process has none of the threads that the library began in its parent. The parent's session is
     neither used there nor ended, since it would wait for them, and OpenVINO doesn't start anew at all.
@@ -90,24 +90,27 @@ class Sessions:
 
     def __init__(self, backend: str, file: Path) -> None:
         self._backend, self._file = backend, file
-        self._current: tuple[tuple[int, int], Session] | None = None
+        self._open: dict[tuple[int, int], Session] = {}  # by process and number of threads
         self._guard = Guard()
 
     def run(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Compute features `[b, width]` on as many threads as torch has now."""
-        return self._get().run(tensors)
-
-    def _get(self) -> Session:
+        """Compute features `[b, width]` on as many threads as torch has for this one."""
         now = os.getpid(), torch.get_num_threads()
-        current = self._current
-        if current is None or current[0] != now:
+        session = self._open.get(now)
+        if session is None:
             with self._guard:
-                current = self._current
-                if current is None or current[0] != now:
-                    if current is not None and current[0][0] != now[0]:
-                        self._leave(current[1])
-                    current = self._current = now, SESSIONS[self._backend](self._file, now[1])
-        return current[1]
+                session = self._open.get(now) or self._begin(now)
+        return session.run(tensors)
+
+    def _begin(self, now: tuple[int, int]) -> Session:
+        """Open a session; two are kept, since threads of one process may differ in their numbers."""
+        for before in [key for key in self._open if key[0] != now[0]]:
+            self._leave(self._open[before])
+            del self._open[before]
+        while len(self._open) > 1:
+            del self._open[next(iter(self._open))]
+        session = self._open[now] = SESSIONS[self._backend](self._file, now[1])
+        return session
 
     def _leave(self, session: Session) -> None:
         """Leave a parent's session as it is; EncoderError in a process where the library can't go on."""
@@ -120,7 +123,7 @@ class Sessions:
 
     def close(self) -> None:
         """Let the session go; the next run opens another one."""
-        self._current = None
+        self._open = {}
 
 
 def _import(name: str) -> Any:
