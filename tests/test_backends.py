@@ -354,7 +354,7 @@ def test_saved_space_in_float32_becomes_another_one_in_int8_and_an_index_refuses
     index = mmencode.Index.create(tmp_path / "index", plain)
     index.add("text", ["a dog"])
     with pytest.raises(SpaceMismatchError):
-        index.search(vectors[:1])
+        index.search_embeddings(vectors[:1])
     with pytest.raises(SpaceMismatchError, match="another"):
         mmencode.Index.open(tmp_path / "index", dtype="int8").search("text", ["a dog"])
     with mmencode.Index.create(tmp_path / "rounded", space) as other:

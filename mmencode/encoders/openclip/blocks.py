@@ -79,7 +79,7 @@ def outputs_at(transformer: Any, hidden: Tensor, places: Tensor, mask: Tensor | 
     *blocks, last = transformer.resblocks
     for block in blocks:
         hidden = block(hidden, attn_mask=mask)
-    rows = torch.arange(len(hidden), device=hidden.device)
+    rows = torch.arange(hidden.shape[0], device=hidden.device)  # which a trace sees
     asking = hidden[rows, places].unsqueeze(1)  # [b, 1, width]
     seen = None if mask is None else mask[places][:, None, None].to(hidden.dtype)  # [b, 1, 1, t]
     keys = last.ln_1(hidden)

@@ -108,7 +108,7 @@ def _prepare(tower: Any) -> bool:
 def _first_token(tower: Any, pixels: Tensor) -> Tensor:
     """Compute features `[b, width]` of a VisionTransformer that pools at its class token."""
     hidden = tower._embeds(pixels)  # [b, t, hidden]
-    first = torch.zeros(len(hidden), dtype=torch.int64, device=hidden.device)
+    first = torch.zeros(hidden.shape[0], dtype=torch.int64, device=hidden.device)
     features: Tensor = tower.ln_post(outputs_at(tower.transformer, hidden, first, None))
     return features if tower.proj is None else features @ tower.proj
 
