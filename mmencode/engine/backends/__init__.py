@@ -1,1 +1,1 @@
-"""Other libraries that compute an encoder's forward pass on a CPU, from a graph exported once and kept."""
+"""Backends: libraries beside torch that compute an encoder's forward pass on a CPU, from a graph kept on disk."""

@@ -91,7 +91,7 @@ def _prove(backend: str, encoder: Encoder, spec: EncoderSpec, card: TowerCard) -
 
 
 def _facts(spec: EncoderSpec, card: TowerCard) -> Mapping[str, str]:
-    """All that a graph depends on, as far as it is known: others show when it is compared."""
+    """List what a graph depends on, as far as it is known; the rest shows when it is compared."""
     try:
         code = f"{registry().distribution(spec.name)} {registry().version(spec.name)}"
     except MmencodeError:  # no plugin declares it
