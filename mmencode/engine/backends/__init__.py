@@ -1,1 +1,1 @@
-"""Backends: libraries beside torch that compute an encoder's forward pass on a CPU, from a graph kept on disk."""
+"""Backends: libraries beside torch that compute forward passes on a CPU, from graphs that are kept on disk."""
