@@ -1,1 +1,1 @@
-"""Backends: libraries beside torch that compute forward passes on a CPU, from graphs that are kept on disk."""
+"""Backends: libraries beside torch that compute forward passes on a CPU, from graphs kept on disk."""
