@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 import numpy as np
@@ -257,6 +258,12 @@ def by_sqlite(where):
     """The keys that meet a condition, None where sqlite doesn't take it."""
     base = sqlite3.connect(":memory:")
     base.execute("PRAGMA case_sensitive_like = ON")
+    base.create_function("isnan", 1, lambda number: None if number is None else number != number)
+    base.create_function(
+        "regexp_like",
+        2,
+        lambda text, pattern: None if None in (text, pattern) else bool(re.search(pattern, text)),
+    )
     base.execute("CREATE TABLE rows (key TEXT, n INTEGER, kind TEXT)")
     base.executemany("INSERT INTO rows VALUES (?, ?, ?)", zip("abcde", range(5), KINDS, strict=True))
     try:
