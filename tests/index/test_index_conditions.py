@@ -259,11 +259,7 @@ def by_sqlite(where):
     base = sqlite3.connect(":memory:")
     base.execute("PRAGMA case_sensitive_like = ON")
     base.create_function("isnan", 1, lambda number: None if number is None else number != number)
-    base.create_function(
-        "regexp_like",
-        2,
-        lambda text, pattern: None if None in (text, pattern) else bool(re.search(pattern, text)),
-    )
+    base.create_function("regexp_like", 2, lambda text, pattern: text and re.search(pattern, text) is not None)
     base.execute("CREATE TABLE rows (key TEXT, n INTEGER, kind TEXT)")
     base.executemany("INSERT INTO rows VALUES (?, ?, ?)", zip("abcde", range(5), KINDS, strict=True))
     try:
