@@ -259,7 +259,7 @@ def by_sqlite(where):
     base = sqlite3.connect(":memory:")
     base.execute("PRAGMA case_sensitive_like = ON")
     base.create_function("isnan", 1, lambda number: None if number is None else number != number)
-    base.create_function("regexp_like", 2, lambda text, pattern: text and re.search(pattern, text) is not None)
+    base.create_function("regexp_like", 2, lambda text, like: text and re.search(like, text) is not None)
     base.execute("CREATE TABLE rows (key TEXT, n INTEGER, kind TEXT)")
     base.executemany("INSERT INTO rows VALUES (?, ?, ?)", zip("abcde", range(5), KINDS, strict=True))
     try:
