@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Any, final
 
@@ -27,9 +28,8 @@ def quantise(exported: Path, spec: EncoderSpec, file: Path) -> None:
     """
     _require_transformer(exported, spec)
     library = import_package("onnxruntime.quantization", _NEED, install_line(ONNXRUNTIME))
-    quiet = logging.getLogger()
-    before = quiet.level
-    quiet.setLevel(logging.ERROR)  # it recommends preparations that a traced graph doesn't need
+    quiet = _Quiet()
+    logging.getLogger().addFilter(quiet)
     try:
         library.quantize_dynamic(
             exported,
@@ -41,7 +41,19 @@ def quantise(exported: Path, spec: EncoderSpec, file: Path) -> None:
             use_external_data_format=len(list(exported.parent.glob("*"))) > 2,  # that of 2 GiB and more
         )
     finally:
-        quiet.setLevel(before)
+        logging.getLogger().removeFilter(quiet)
+
+
+class _Quiet(logging.Filter):
+    """Lets no advice through from the thread that quantises: preparations that a traced graph doesn't need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep what comes from another thread, and errors."""
+        return record.thread != self._thread or record.levelno >= logging.ERROR
 
 
 @final
