@@ -24,7 +24,7 @@ import mmencode
 
 
 def main() -> None:
-    """Print, for each modality, how many times as fast as torch each backend is, and how near its vectors are."""
+    """Print, for each modality, how many times as fast as torch each backend is, and how near its vectors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds

@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 import mmencode
 from mmencode.inputs import Limits, reader
 
-_FILMS, _ROUNDS = 48, 5
+_FILMS, _ROUNDS = 96, 5
 _SIZE, _LENGTH = (240, 320), 48
 
 

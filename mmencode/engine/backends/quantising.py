@@ -45,7 +45,7 @@ def quantise(exported: Path, spec: EncoderSpec, file: Path) -> None:
 
 
 class _Quiet(logging.Filter):
-    """Lets no advice through from the thread that quantises: preparations that a traced graph doesn't need."""
+    """Lets no advice through from the thread that quantises: a traced graph needs no preparations."""
 
     def __init__(self) -> None:
         super().__init__()
