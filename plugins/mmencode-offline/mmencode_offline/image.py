@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -37,8 +37,9 @@ class EfficientNet(Encoder):
 
     def __init__(self, model: EfficientNetLite0) -> None:
         super().__init__()
-        # Convolutions are faster on a CPU in this layout and differ by rounding only.
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Convolutions are faster on a CPU in this layout and differ by rounding only. (The types of torch below
+        # 2.14 don't know it.)
+        self.model: EfficientNetLite0 = cast(Any, model).to(memory_format=torch.channels_last)
 
     def preprocess(self, item: Image.Image) -> Tensors:
         """Resize and crop an image to uint8 pixels `[3, 224, 224]`, which are normalised on the device."""
