@@ -37,8 +37,8 @@ class EfficientNet(Encoder):
 
     def __init__(self, model: EfficientNetLite0) -> None:
         super().__init__()
-        # Convolutions are faster on a CPU in this layout and differ by rounding only. (The types of torch below
-        # 2.14 don't know it.)
+        # Convolutions are faster on a CPU in this layout and differ by rounding only.
+        # Older releases of torch don't type it.
         self.model: EfficientNetLite0 = cast(Any, model).to(memory_format=torch.channels_last)
 
     def preprocess(self, item: Image.Image) -> Tensors:
