@@ -1,4 +1,4 @@
-"""The contract of an encoder, for its author to implement, with helpers: identity, padding, windows."""
+"""The contract of an encoder, for its author to implement, with helpers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from .base import Base
 from .contract import Encoder, Tensors
 from .identity import digest, identify, identify_projection, known
 from .multi import MultiEncoder
+from .notices import Notice
 from .padding import pad_rows
 
 __all__ = [
     "Base",
     "Encoder",
     "MultiEncoder",
+    "Notice",
     "Tensors",
     "digest",
     "identify",

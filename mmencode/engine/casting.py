@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from ..encoder import Encoder, Tensors
+from ..encoder.notices import without_notices
 from ..plugins.spec import EncoderSpec
 from .building import Built
 from .generated import generated_values
@@ -81,7 +82,8 @@ def forward_generated(
     dtype: torch.dtype,
 ) -> Tensor:
     """Features `[b, width]` of generated items; none for a modality that only a plugin knows."""
-    items = [encoder.preprocess(item) for item in generated_values(spec.modality, spec.parts)]
+    with without_notices():
+        items = [encoder.preprocess(item) for item in generated_values(spec.modality, spec.parts)]
     if not items:
         return torch.empty(0, encoder.width)
     with torch.inference_mode():

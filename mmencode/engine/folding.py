@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..encoder import Encoder, Tensors
+from ..encoder.notices import without_notices
 from .convolutions import Activation, Convolution, FusedConv2d, activation_of, can_fuse
 from .generated import generated_values
 from .layers import with_layers
@@ -145,11 +146,9 @@ class Trace:
 def _batch(encoder: Encoder, modality: str) -> Tensors | None:
     """Two generated items, ready for the forward pass; None where there are none or none can be prepared."""
     try:
-        return move(
-            encoder.collate([encoder.preprocess(item) for item in generated_values(modality)[:2]]),
-            _CPU,
-            torch.float32,
-        )
+        with without_notices():
+            items = [encoder.preprocess(item) for item in generated_values(modality)[:2]]
+        return move(encoder.collate(items), _CPU, torch.float32)
     except Exception:  # the encoder's own code, which says what is wrong when it is used
         return None
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from ..encoder import Tensors
+from ..encoder.notices import without_notices
 from ..errors import InputError
 from ..inputs import Limits, reader
 from ..inputs.composites import describe_parts
@@ -46,7 +47,7 @@ def prepare_generated(call: Call) -> Generator[Prepared, None, None]:
     modality, parts = spec.modality, spec.parts
     read = _keep if modality in CORE else reader(modality, parts=parts)  # core's are safe values already
     items = generated_items(modality, parts, call.limits.wait)
-    return in_order(items, Preparer(call, read, Limits()), _pace(call))
+    return in_order(items, _ProbePreparer(call, read, Limits()), _pace(call))
 
 
 class Preparer:
@@ -95,6 +96,15 @@ class Preparer:
     def weigh(self, prepared: Prepared) -> int:
         """Count the bytes that a prepared item holds."""
         return prepared.nbytes
+
+
+class _ProbePreparer(Preparer):
+    """Prepares items of mmencode's own, of which an encoder has nothing to tell the caller."""
+
+    def do(self, index: int, item: Any) -> Prepared:
+        """Prepare an item without the encoder's notices."""
+        with without_notices():
+            return super().do(index, item)
 
 
 def _pace(call: Call) -> Pace:

@@ -12,7 +12,7 @@ def test_info_has_versions_devices_and_the_default_spaces_card(run_json):
     assert "cpu" in facts["devices"]
     assert facts["auto"]["device"].partition(":")[0] == next(iter(facts["devices"])).partition(":")[0]
     assert facts["auto"]["dtype"].partition(":")[0] in ("float32", "bfloat16")
-    assert set(facts["auto"]) == {"device", "dtype", "batch_size", "workers"}
+    assert set(facts["auto"]) == {"device", "dtype", "batch_size", "workers", "backend"}
     assert facts["default_space"] == {
         "name": "fake",
         "id": mmencode.load("fake").id,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +12,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.transformer import TextTransformer, text_global_pool
 from torch import Tensor, nn
 
-from ...encoder import Encoder, Tensors
+from ...encoder import Encoder, Notice, Tensors
 from ...inputs.text import require_tokens
 from ...isolation.copying import structural_copy
 from .blocks import is_quick, outputs_at, quicken
@@ -56,7 +54,9 @@ class OpenClipText(Encoder):
         self._kind = _KINDS[type(self.tower)](self.tower)
         self._reader = reader(tokenizer)
         context = int(tokenizer.context_length)
-        self._unsaid = [f"a text is longer than {context} tokens, and the rest is left out; said once"]
+        self._too_long = Notice(
+            f"a text is longer than {context} tokens, and the rest is left out; said once"
+        )
         self.preprocessing = f"at most {context} tokens"
         self.tokenizer = self._reader.identity
         self.pooling = f"open_clip {type(model.text).__name__}, {self._kind.pooling}"
@@ -66,8 +66,7 @@ class OpenClipText(Encoder):
         found = self._reader.read(item)
         require_tokens(found.words, item)
         if found.cut:
-            with suppress(IndexError):  # the first thread says it
-                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+            self._too_long.give()
         needed = self._kind.needed(self.tower, found.ids)
         return {"ids": found.ids[:needed], "own": torch.tensor([found.start, min(found.end, needed)])}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...encoder import Encoder, Tensors
+from ...encoder.notices import without_notices
 from ...errors import EncoderError, MmencodeError
 from ...errors.causes import describe_error, out_of_memory
 from ...plugins.spec import EncoderSpec
@@ -23,8 +24,6 @@ _CPU = torch.device("cpu")
 
 def make_batches(encoder: Encoder, spec: EncoderSpec) -> list[Tensors]:
     """Collate a modality's probes, of several sizes and in several numbers, the first batch of two.
-
-    None of them is longer than usual, since an encoder may say only once that it cuts an item.
 
     Raises EncoderError for a modality without probes, and for an encoder that refuses them.
     """
@@ -46,10 +45,9 @@ def _values(spec: EncoderSpec) -> list[Any]:
 
 def _collate(encoder: Encoder, spec: EncoderSpec, chosen: list[list[Any]]) -> list[Tensors]:
     try:
-        return [
-            move(encoder.collate([encoder.preprocess(value) for value in some]), _CPU, torch.float32)
-            for some in chosen
-        ]
+        with without_notices():
+            prepared = [[encoder.preprocess(value) for value in some] for some in chosen]
+        return [move(encoder.collate(some), _CPU, torch.float32) for some in prepared]
     except Exception as cause:  # the encoder's own code
         raise refuse(spec, f"can't be exported: its probes fail, {describe_error(cause)}") from cause
 

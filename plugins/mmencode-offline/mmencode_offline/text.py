@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 
 import torch
 from safetensors.torch import load
@@ -14,7 +12,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from mmencode import Encoder, Tensors, pooling
 from mmencode.checkpoints import require_tokens
-from mmencode.encoder import pad_rows
+from mmencode.encoder import Notice, pad_rows
 
 from .sources import MINILM, TOKENIZER, read
 
@@ -72,15 +70,14 @@ class MiniLM(Encoder):
         self._tokenizer = Tokenizer.from_buffer(tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_TOKENS)
-        self._unsaid = [_TOO_LONG]  # one thread gets it; taking an entry from a list is atomic
+        self._too_long = Notice(_TOO_LONG)
 
     def preprocess(self, item: str) -> Tensors:
         """Tokenize a text to ids `[t]`, at most 256 of them."""
         encoding = self._tokenizer.encode(item)
         require_tokens(encoding.special_tokens_mask.count(0), item)
         if encoding.overflowing:
-            with suppress(IndexError):
-                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+            self._too_long.give()
         return {"ids": torch.tensor(encoding.ids)}
 
     def collate(self, items: list[Tensors]) -> Tensors:

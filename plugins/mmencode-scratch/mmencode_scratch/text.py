@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from mmencode.checkpoints import (
     require_tokenizer,
     require_tokens,
 )
-from mmencode.encoder import pad_rows
+from mmencode.encoder import Notice, pad_rows
 from mmencode.errors import WeightsError
 
 from .transformer import Transformer, sinusoids
@@ -78,18 +76,17 @@ class ScratchText(Encoder):
         self._tokenizer = Tokenizer.from_str(tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(shape.tokens)
-        self._unsaid = [
+        self._too_long = Notice(
             f"a text is longer than {shape.tokens} tokens, and the rest is left out; split long texts to "
             "keep them whole. Said once for each time the encoder is loaded"
-        ]  # one thread gets it; taking an entry from a list is atomic
+        )
 
     def preprocess(self, item: str) -> Tensors:
         """Tokenize a text to ids `[t]`."""
         encoding = self._tokenizer.encode(item)
         require_tokens(encoding.special_tokens_mask.count(0), item)
         if encoding.overflowing:
-            with suppress(IndexError):
-                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+            self._too_long.give()
         return {"ids": torch.tensor(encoding.ids)}
 
     def collate(self, items: list[Tensors]) -> Tensors:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Collection
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,7 +14,7 @@ from transformers import AutoModelForPreTraining
 
 from mmencode import MultiEncoder, Tensors
 from mmencode.checkpoints import require_tokenizer
-from mmencode.encoder import pad_rows
+from mmencode.encoder import Notice, pad_rows
 from mmencode.encoders.pixels import fit_to_squeeze
 from mmencode.errors import WeightsError
 
@@ -115,15 +113,16 @@ class LateQuestion(LateModel):
         self._suffix = f"{processor.query_augmentation_token * _SUFFIX}{end}"
         self._most = int(model.config.get_text_config().max_position_embeddings)
         self._tail = self.reader.length(self._suffix)
-        self._unsaid = [f"a query is longer than {self._most} tokens, and the rest is left out; said once"]
+        self._too_long = Notice(
+            f"a query is longer than {self._most} tokens, and the rest is left out; said once"
+        )
         self.preprocessing = f"prompt {self._prompt!r}, suffix {self._suffix!r}, at most {self._most} tokens"
 
     def preprocess(self, item: str) -> Tensors:
         """Tokenize prefix, text and suffix; a long text loses its end, and keeps the suffix."""
         ids, _ = self.reader.read(item, self._prompt, self._suffix)
         if len(ids) > self._most:
-            with suppress(IndexError):  # the first thread says it
-                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+            self._too_long.give()
             ids = torch.cat([ids[: self._most - self._tail], ids[len(ids) - self._tail :]])
         return {"input_ids": ids, "counted": self._counts.of(ids)}
 

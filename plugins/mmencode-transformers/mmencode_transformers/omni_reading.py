@@ -14,11 +14,12 @@ from transformers import AutoProcessor, PreTrainedTokenizerBase, ProcessorMixin
 
 from mmencode import Tensors, Waveform
 from mmencode.checkpoints import require_tokenizer, require_tokens
+from mmencode.encoder import Notice
 from mmencode.errors import InputError, WeightsError
 
 from .loading import PREPROCESSING, describe, load_extractor
 from .omni_layout import Route
-from .omni_tokenizer import SharedTokenizer, warn_once
+from .omni_tokenizer import SharedTokenizer
 from .omni_video import clip_of
 from .sources import Checkpoint
 from .templates import MOST, TemplateMemoryError, render
@@ -48,9 +49,9 @@ class OmniReader:
             self.tokenizer = None
         if self.tokenizer is not None and processor is not self._plain:
             self._processor.tokenizer = self.tokenizer
-        self._unsaid = [
+        self._too_long = Notice(
             f"a recording is longer than {self.longest} samples, and the rest is left out; said once"
-        ]
+        )
         self.padding = int(getattr(self._plain, "pad_token_id", None) or 0)
         self._marks = {
             kind: mark
@@ -147,7 +148,7 @@ class OmniReader:
                 named["audio"]["sampling_rate"] = rate
                 value = value.resample(rate).samples if isinstance(value, Waveform) else value
                 if self.longest and len(value) > self.longest:
-                    warn_once(self._unsaid)
+                    self._too_long.give()
             elif kind == "video":
                 value, facts = clip_of(value, self._processor.video_processor)
                 named["video"] |= facts

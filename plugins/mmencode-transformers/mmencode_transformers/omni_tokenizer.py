@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import suppress
 from typing import Any
 
 from tokenizers import Tokenizer
 from tokenizers.normalizers import Lowercase, Sequence
+
+from mmencode.encoder import Notice
 
 
 class SharedTokenizer:
@@ -28,7 +28,7 @@ class SharedTokenizer:
         self._cut = Tokenizer.from_str(self.content)
         if most:
             self._cut.enable_truncation(most, direction=plain.truncation_side)
-        self._unsaid = [f"a text is longer than {most} tokens, and the rest is left out; said once"]
+        self._too_long = Notice(f"a text is longer than {most} tokens, and the rest is left out; said once")
 
     def __getattr__(self, name: str) -> Any:
         if name == "plain":  # while it is copied
@@ -46,16 +46,10 @@ class SharedTokenizer:
         """Tokenize a text, cut to the limit with one warning."""
         found = self._cut.encode(text, add_special_tokens=special)
         if found.overflowing:
-            warn_once(self._unsaid)
+            self._too_long.give()
         return found
 
     def whole(self, text: str, special: bool) -> list[int]:
         """Tokenize a text without cutting it."""
         ids: list[int] = self._whole.encode(text, add_special_tokens=special).ids
         return ids
-
-
-def warn_once(unsaid: list[str]) -> None:
-    """Warn of what is still unsaid, and take it off the list; the first thread says it."""
-    with suppress(IndexError):
-        warnings.warn(unsaid.pop(), UserWarning, stacklevel=3)

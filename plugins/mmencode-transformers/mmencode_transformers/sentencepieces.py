@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmencode.checkpoints import describe_error, require_file, require_tokens
+from mmencode.encoder import Notice
 from mmencode.errors import MissingPackageError, WeightsError
 
 from .sources import Checkpoint
@@ -55,7 +54,9 @@ class SiglipPieces:
         self.padding = int(plain.pad_token_id)
         self.most = min(most, plain.model_max_length)
         self._context = context
-        self._unsaid = [f"a text is longer than {self.most} tokens, and the rest is left out; said once"]
+        self._too_long = Notice(
+            f"a text is longer than {self.most} tokens, and the rest is left out; said once"
+        )
         self.identity = f"sha256:{self._digest()}"
 
     def _digest(self) -> str:
@@ -80,8 +81,7 @@ class SiglipPieces:
         require_tokens(len(ids), text)
         room = self.most - 1
         if len(ids) > room:
-            with suppress(IndexError):  # the first thread says it
-                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+            self._too_long.give()
             ids = ids[:room] if self.plain.truncation_side == "right" else ids[-room:]
         if not ids or ids[-1] != self.plain.eos_token_id:  # one that is there isn't doubled
             ids = [*ids, self.plain.eos_token_id]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -15,6 +13,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from mmencode.checkpoints import describe_error, require_tokenizer, require_tokens
+from mmencode.encoder import Notice
 from mmencode.errors import WeightsError
 
 from .loading import SAFELY, load_config
@@ -106,7 +105,9 @@ class CheckpointTokenizer:
         facts = (self._tokenizer.encode_special_tokens, self.masked, *padded)
         self.identity = f"sha256:{hashlib.sha256(f'{facts} {content}'.encode()).hexdigest()}"
         self._counted = lru_cache(8)(self._count)
-        self._unsaid = [f"a text is longer than {self.most} tokens, and the rest is left out; said once"]
+        self._too_long = Notice(
+            f"a text is longer than {self.most} tokens, and the rest is left out; said once"
+        )
 
     @property
     def rule(self) -> str:
@@ -120,8 +121,7 @@ class CheckpointTokenizer:
         found = self._tokenizer.encode(prompt + text + suffix)
         self._require_words(found, text, prompt + suffix)
         if found.overflowing:
-            with suppress(IndexError):  # the first thread says it
-                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+            self._too_long.give()
         return torch.tensor(found.ids), torch.tensor(found.attention_mask, dtype=torch.bool)
 
     def _require_words(self, found: Any, text: str, prompt: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from abc import abstractmethod
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -15,7 +13,7 @@ from transformers import AutoTokenizer
 
 from mmencode import Encoder, Tensors
 from mmencode.checkpoints import describe_error, require_file, require_tokenizer, require_tokens
-from mmencode.encoder import pad_rows
+from mmencode.encoder import Notice, pad_rows
 from mmencode.errors import WeightsError
 
 from .checkpoints import Checkpoint
@@ -37,7 +35,9 @@ class TextTower(Encoder):
         self._reader.no_truncation()
         content = f"{self._padding} {self._reader.to_str()}"
         self._reader.enable_truncation(context)
-        self._unsaid = [f"a text is longer than {context} tokens, and the rest is left out; said once"]
+        self._too_long = Notice(
+            f"a text is longer than {context} tokens, and the rest is left out; said once"
+        )
         self.tokenizer = f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
         self.preprocessing = f"the first {context} tokens" + (", padded to as many" if whole else "")
 
@@ -46,8 +46,7 @@ class TextTower(Encoder):
         found = self._reader.encode(item)
         require_tokens(found.special_tokens_mask.count(0), item)
         if found.overflowing:
-            with suppress(IndexError):  # the first thread says it
-                warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=2)
+            self._too_long.give()
         return {"ids": torch.tensor(found.ids)}
 
     def collate(self, items: list[Tensors]) -> Tensors:
