@@ -186,10 +186,11 @@ def print_small(space: Space, rows: int, rounds: int) -> None:
         sides = sides_in_memory(vectors, index, on_disk)
         found = {name: side(queries) for name, side in sides.items()}  # which also fills the memory
         taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in sides}
-        for turn in range(5 * rounds):
-            single = queries[turn % len(queries)][None]
+        for turn in range(rounds):
             for name, side in sides.items():
-                taken[name][0].append(timed(lambda side=side, query=single: side(query)))
+                side(queries[:1])  # while the threads of the side before still look out for work
+                for single in queries[5 * turn : 5 * turn + 5]:
+                    taken[name][0].append(timed(lambda side=side, query=single[None]: side(query)))
                 if turn < (1 if "LanceDB" in name else rounds):  # which has no search by many at once
                     taken[name][1].append(timed(lambda side=side: side(queries)))
         held = index.state().held / 2**20
