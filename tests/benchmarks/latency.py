@@ -27,7 +27,7 @@ def added(space: mmencode.Space, modality: str, item: Any, rounds: int) -> tuple
 
     def bare() -> None:
         with torch.inference_mode():
-            tower.projection(tower.encoder(tensors).float()).cpu()
+            tower.projection(tower.forward(tensors).float()).cpu()
 
     def prepare() -> None:
         tower.encoder.preprocess(item)

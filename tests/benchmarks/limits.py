@@ -49,7 +49,7 @@ def passes(space: mmencode.Space, modality: str, items: list[object]) -> tuple[C
     )  # the counter doesn't know packed layers
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         plain(batch)
-    return lambda: tower.encoder(batch), counter.get_total_flops()
+    return lambda: tower.forward(batch), counter.get_total_flops()
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ def floors(space: Space, modality: str, items: Sequence[Any], name: str) -> dict
     @torch.inference_mode()
     def forward() -> None:
         for batch in batches:
-            tower.encoder(batch)
+            tower.forward(batch)
 
     return {f"{name}: forward passes alone": forward, f"{name}: preparation alone": prepare_all}
 
