@@ -1,6 +1,7 @@
 """Measure the peak memory of this process and of those that render, over a fifth of some pages and over all.
 
-A process that renders ends after a thousand pages, and another takes its place, so that the peak comes early.
+They lie in documents of some hundred pages: of a longer one PDFium holds more. A process that renders ends
+after a thousand pages, and another takes its place, so that the peak comes early.
 
 python tests/benchmarks/documents.py [--pages 10000]
 """
@@ -11,6 +12,7 @@ import argparse
 import os
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 
 from common import machine, table
@@ -24,7 +26,7 @@ from mmencode.engine.runtime import Runtime
 from mmencode.inputs import list_parts
 from mmencode.testing import fake_specs
 
-CHUNK = 50
+CHUNK, OF_ONE = 50, 500  # pages that are encoded at once, and those of one document
 
 
 def resident(process: int) -> float:
@@ -62,13 +64,16 @@ def main() -> None:
     mmencode.plugins.discover = lambda: [fakes]  # the fakes instead of what is installed
     mmencode.registry.cache_clear()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "long.pdf"
-        path.write_bytes(make_pdf([write_words(f"Page {number}") for number in range(count)], (300, 400)))
+        paths = [Path(folder) / f"{first}.pdf" for first in range(0, count, OF_ONE)]
+        for path, first in zip(paths, range(0, count, OF_ONE), strict=True):
+            words = [write_words(f"Page {number}") for number in range(first, min(first + OF_ONE, count))]
+            path.write_bytes(make_pdf(words, (300, 400)))
         start, done, marks = time.perf_counter(), 0, {}
         peak = (0.0, 0.0)
         spec = mmencode.registry()["page/image/fake"]
+        parts = (list_parts("page", path) for path in paths)
         with Space("pages", [spec], runtime=Runtime("cpu", "float32", workers=2)) as space:
-            for part in space.stream("page", list_parts("page", path), chunk=CHUNK):
+            for part in space.stream("page", chain.from_iterable(parts), chunk=CHUNK):
                 done += len(part)
                 peak = tuple(map(max, peak, measure()))
                 if done in in_between:
