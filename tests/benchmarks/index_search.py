@@ -66,7 +66,7 @@ def sides_of_index(index: Index, space: Space) -> dict[str, Found]:
 
     def plain(query: np.ndarray, *, exact: bool) -> list[str]:
         search = rows.search(query).distance_type(METRIC)
-        search = search.bypass_vector_index() if exact else search_approximately(search)
+        search = search.bypass_vector_index() if exact else search_approximately(search, many=False)
         found = search.select(["key", "modality", "_distance"]).limit(K).to_arrow()
         return [row["key"] for row in found.to_pylist()]
 
