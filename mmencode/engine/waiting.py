@@ -17,8 +17,9 @@ from .cores import Cores, count_cores
 POLICY, COUNT = "OMP_WAIT_POLICY", "OMP_NUM_THREADS"  # the standard's names, which every runtime reads
 # GNU's runtime, which torch brings for Linux, counts how often it looks before it sleeps: 300 000 times if it
 # is told nothing, and never if it is passive. Our number takes a fraction of a millisecond, within which the
-# next of a short text's many operations begins. On a quiet machine it costs nothing, while passive threads,
-# which are woken for each operation, cost short texts a third of their speed (tests/benchmarks/busy.py).
+# next of a short text's many operations begins. On a quiet machine it costs up to some percent, while passive
+# threads, which are woken for each operation, cost short texts a third of their speed; beside busy processes
+# batches of texts gain a third and more (tests/benchmarks/busy.py).
 SPINS, SPIN_COUNT = "GOMP_SPINCOUNT", "10000"
 _OTHERS = (SPINS, "KMP_BLOCKTIME", "KMP_LIBRARY")  # what LLVM's and Intel's runtimes have instead
 UNSET = "spin for milliseconds, then sleep"
