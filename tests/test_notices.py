@@ -11,6 +11,7 @@ from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError
 from mmencode.plugins.spec import EncoderSpec
 from mmencode.spaces.space import Space
+from mmencode.spaces.verification import encode_probes
 from mmencode.testing import FakeText
 
 
@@ -63,6 +64,15 @@ def test_a_notice_is_for_the_callers_items_and_said_once(dtype):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             space.encode("text", ["longer once more"])
+
+
+def test_what_is_saved_with_a_card_leaves_the_notice_to_the_caller():
+    with space_of("build_short", "float32") as space:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert encode_probes(space.encode, [space.spec("text")], 5)["text"]
+        with pytest.warns(UserWarning, match="longer than 5 characters"):
+            space.encode("text", ["much longer"])
 
 
 def test_an_encoder_that_fails_is_asked_about_generated_items_without_its_notices():

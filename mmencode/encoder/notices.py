@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 
 _unheard: ContextVar[bool] = ContextVar("unheard", default=False)
@@ -25,6 +25,11 @@ class Notice:
         if not _unheard.get():
             with suppress(IndexError):
                 warnings.warn(self._unsaid.pop(), UserWarning, stacklevel=3)
+
+
+def keep_notices() -> Callable[[], AbstractContextManager[None]]:
+    """Give what has other threads keep an encoder's notices where this thread does."""
+    return without_notices if _unheard.get() else nullcontext
 
 
 @contextmanager

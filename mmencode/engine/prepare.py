@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from ..encoder import Tensors
-from ..encoder.notices import without_notices
+from ..encoder.notices import keep_notices, without_notices
 from ..errors import InputError
 from ..inputs import Limits, reader
 from ..inputs.composites import describe_parts
@@ -47,7 +47,9 @@ def prepare_generated(call: Call) -> Generator[Prepared, None, None]:
     modality, parts = spec.modality, spec.parts
     read = _keep if modality in CORE else reader(modality, parts=parts)  # core's are safe values already
     items = generated_items(modality, parts, call.limits.wait)
-    return in_order(items, _ProbePreparer(call, read, Limits()), _pace(call))
+    with without_notices():
+        preparer = Preparer(call, read, Limits())
+    return in_order(items, preparer, _pace(call))
 
 
 class Preparer:
@@ -57,11 +59,12 @@ class Preparer:
         self._read, self._limits = read, call.limits if limits is None else limits
         self._encoder, self._name = call.tower.encoder, call.tower.spec.name
         self._forgets = call.on_error == "skip"
+        self._notices = keep_notices()  # of the thread that calls, in those that work for it
         self._describe = describe_parts if call.tower.spec.parts else describe
 
     def do(self, index: int, item: Any) -> Prepared:
         """Prepare an item; whatever its reader or its encoder raises becomes the item's error."""
-        with float32_by_default():
+        with float32_by_default(), self._notices():
             prepared = self._prepare(index, item)
         if prepared.error is not None and self._forgets:
             forget_items(prepared.error)
@@ -96,15 +99,6 @@ class Preparer:
     def weigh(self, prepared: Prepared) -> int:
         """Count the bytes that a prepared item holds."""
         return prepared.nbytes
-
-
-class _ProbePreparer(Preparer):
-    """Prepares items of mmencode's own, of which an encoder has nothing to tell the caller."""
-
-    def do(self, index: int, item: Any) -> Prepared:
-        """Prepare an item without the encoder's notices."""
-        with without_notices():
-            return super().do(index, item)
 
 
 def _pace(call: Call) -> Pace:

@@ -10,6 +10,7 @@ import numpy as np
 from ..card import Probes, SpaceCard
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
+from ..encoder.notices import without_notices
 from ..engine.generated import generated_items
 from ..errors import IdentityError
 from ..plugins.spec import EncoderSpec, Identity
@@ -63,11 +64,12 @@ def encode_probes(encode: Encode, specs: Iterable[EncoderSpec], wait: float) -> 
 
     A plugin has `wait` seconds to make those of its modality.
     """
-    rows = {
-        spec.key: encode(spec.key, items).vectors
-        for spec in specs
-        if (items := generated_items(spec.modality, spec.parts, wait))
-    }
+    with without_notices():
+        rows = {
+            spec.key: encode(spec.key, items).vectors
+            for spec in specs
+            if (items := generated_items(spec.modality, spec.parts, wait))
+        }
     return {
         modality: tuple(tuple(round(value, _DIGITS) for value in row.tolist()) for row in vectors)
         for modality, vectors in rows.items()
@@ -93,7 +95,8 @@ def verify(
         if not items:
             continue
         expected = np.array(card.probes[modality], np.float32)
-        angles[modality] = largest_angle(encode(modality, items).vectors, expected)
+        with without_notices():
+            angles[modality] = largest_angle(encode(modality, items).vectors, expected)
         changes[modality] = _differences(identity, declared[modality])
     skipped = tuple(tower.key for tower in card.towers if tower.key not in angles)
     return Verification(space, card.id, angles, changes, skipped)
