@@ -1,0 +1,1 @@
+"""Serving: loaded spaces behind the protocols that clients of embeddings already speak."""
