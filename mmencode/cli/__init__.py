@@ -25,6 +25,7 @@ from . import (
     new_plugin,
     output,
     search,
+    serve,
     spaces,
     streams,
 )
@@ -64,6 +65,7 @@ app.add_typer(index.app, name="index")
 app.command("map")(map.map_index)
 app.command("list")(listing.list_encoders)
 app.command("plugins")(listing.list_plugins)
+app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("check")(check.check)
 app.command("new-plugin")(new_plugin.new_plugin)

@@ -190,7 +190,7 @@ class Embeddings(Interchange):
             require_width(dim, self.widths, self.modality, self.space)
         return self._with(
             vectors=unit_rows(self.vectors[:, :dim], f"the first {dim} numbers"),
-            space=_id_of_truncation(self.space, dim),
+            space=id_of_truncation(self.space, dim),
         )
 
     def quantize(self, kind: CodeKind, ranges: Ranges | None = None) -> Quantised:
@@ -394,6 +394,6 @@ class Quantised:
             )
 
 
-def _id_of_truncation(space: str, dim: int) -> str:
+def id_of_truncation(space: str, dim: int) -> str:
     """The id of a space cut to `dim` numbers; a second cut replaces the first one in it."""
     return f"{re.sub(':first[0-9]+$', '', space)}:first{dim}"

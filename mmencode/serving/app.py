@@ -1,0 +1,65 @@
+"""The ASGI application that serves spaces: its parts, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from .._version import __version__
+from . import health
+from .gate import Gate
+from .gateway import Gateway
+from .options import ServerOptions
+from .protocols import openai
+from .routes import answer_http_exception, answer_validation
+from .service import Services
+
+_log = logging.getLogger("mmencode.serving")
+
+
+def make_app(
+    services: Services,
+    *,
+    options: ServerOptions | None = None,
+    on_failure: Callable[[BaseException], None] | None = None,
+) -> FastAPI:
+    """Make the application that serves these spaces by all protocols.
+
+    When it starts, it loads them in the background, and answers 503 meanwhile; when it stops, what is in work
+    is finished first. `on_failure` is called with the error where a space can't be loaded.
+    """
+    gateway = Gateway(services, ServerOptions() if options is None else options)
+
+    @asynccontextmanager
+    async def live(app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(_start(gateway, on_failure))
+        yield
+        loading.cancel()
+        with suppress(asyncio.CancelledError):
+            await loading
+        await gateway.stop()
+
+    app = FastAPI(title="mmencode", version=__version__, lifespan=live, docs_url=None, redoc_url=None)
+    app.state.gateway = gateway
+    app.add_middleware(Gate, gateway=gateway)
+    app.add_exception_handler(HTTPException, answer_http_exception)
+    app.add_exception_handler(RequestValidationError, answer_validation)
+    app.include_router(health.routes(gateway))
+    app.include_router(openai.routes(gateway))
+    return app
+
+
+async def _start(gateway: Gateway, on_failure: Callable[[BaseException], None] | None) -> None:
+    try:
+        await gateway.start()
+    except Exception as cause:
+        gateway.failure = cause
+        _log.error("a space can't be loaded", exc_info=cause)
+        if on_failure is not None:
+            on_failure(cause)

@@ -1,0 +1,81 @@
+"""An application is run by uvicorn until a signal ends it: what is in work is finished, nothing new begun."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+_log = logging.getLogger("mmencode.serving")
+_HEADERS = 10.0  # seconds that a connection without a request is kept
+
+
+class Running:
+    """One server on a socket that is bound already; `run` returns when it has ended."""
+
+    def __init__(self, app: Any, bound: socket.socket, *, grace: float, log_level: str = "warning") -> None:
+        config = uvicorn.Config(
+            app,
+            log_level=log_level,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            timeout_keep_alive=int(_HEADERS),
+            timeout_graceful_shutdown=int(grace),
+            ws="none",
+            lifespan="on",
+        )
+        self._server = uvicorn.Server(config)
+        self._bound = bound
+
+    def run(self) -> None:
+        """Serve until `stop` or a signal, SIGINT or SIGTERM, and finish what is in work."""
+        with _returning():
+            self._server.run(sockets=[self._bound])
+
+    def stop(self) -> None:
+        """Let the server end; may be called from any thread."""
+        self._server.should_exit = True
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the server takes requests."""
+        return self._server.started
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a socket that listens on the first address of a host; port 0 takes one that is free."""
+    info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return socket.create_server(info[4][:2], family=info[0], backlog=2048)
+
+
+def url_of(bound: socket.socket) -> str:
+    """The URL of a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _returning() -> Iterator[None]:
+    """Let a signal that uvicorn has obeyed end nothing more; it raises it again once it has stopped."""
+    before: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
+    try:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            before[each] = signal.signal(each, _pass)
+    except ValueError:  # in another thread than the main one nothing arrives
+        pass
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+def _pass(number: int, frame: FrameType | None) -> None:
+    """Do nothing about a signal that was obeyed already."""

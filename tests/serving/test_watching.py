@@ -1,0 +1,100 @@
+"""Whoever watches a server finds its state, its figures and its spans."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sent_items import png, uri
+from servers import run_server
+
+
+def figures(client):
+    text = client.get("/metrics").text
+    return {
+        match[1]: float(match[2])
+        for match in re.finditer(r"^(mmencode\S*(?:\{.*\})?) (\S+)$", text, re.MULTILINE)
+    }
+
+
+@pytest.fixture
+def fresh(small_space):
+    with run_server(small_space) as served, served.client() as client:
+        yield client
+
+
+def test_the_state_says_which_spaces_are_loaded(fresh, small_space):
+    found = fresh.get("/ready").json()
+    assert found["status"] == "ready"
+    assert found["spaces"]["fake"]["space"] == small_space.id
+    assert found["spaces"]["fake"]["modalities"] == {"text": True, "image": True, "audio": True}
+    assert fresh.get("/health").json() == {"status": "ok"}
+
+
+def test_requests_are_counted_by_route_and_status(fresh):
+    fresh.post("/v1/embeddings", json={"input": "cat"})
+    fresh.post("/v1/embeddings", json={"input": []})
+    fresh.get("/secret/path")
+    found = figures(fresh)
+    route = 'mmencode_requests_total{method="POST",route="/v1/embeddings",status='
+    assert found[route + '"200"}'] == found[route + '"422"}'] == 1
+    assert found['mmencode_requests_total{method="GET",route="other",status="404"}'] == 1
+    assert found['mmencode_request_seconds_count{route="/v1/embeddings"}'] == 2
+
+
+def test_items_and_their_errors_are_counted_by_modality(fresh):
+    fresh.post("/v1/embeddings", json={"input": ["cat", "dog"]})
+    fresh.post("/v1/embeddings", json={"input": [uri(png()), uri(b"nonsense")], "modality": "image"})
+    found = figures(fresh)
+    assert found['mmencode_items_total{modality="text",space="fake"}'] == 2
+    assert found['mmencode_items_total{modality="image",space="fake"}'] == 1
+    assert found['mmencode_item_errors_total{kind="content",modality="image",space="fake"}'] == 1
+
+
+def test_requests_in_work_are_counted(fresh):
+    assert figures(fresh)["mmencode_requests_in_flight"] == 1
+
+
+def test_a_span_has_the_names_of_the_conventions(small_space, spans):
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with run_server(small_space) as served, served.client() as client:
+        client.post("/v1/embeddings", json={"input": ["cat", "dog"]}, headers={"traceparent": trace})
+    (span,) = spans.get_finished_spans()
+    found = dict(span.attributes)
+    assert span.name == "embeddings fake"
+    assert span.kind.name == "SERVER"
+    assert f"{span.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
+    assert found["gen_ai.operation.name"] == "embeddings"
+    assert found["gen_ai.provider.name"] == "mmencode"
+    assert found["gen_ai.request.model"] == "fake"
+    assert found["gen_ai.embeddings.dimension.count"] == small_space.dim
+    assert found["gen_ai.usage.input_tokens"] > 0
+    assert found["mmencode.space"] == small_space.id
+    assert found["mmencode.items"] == 2
+    assert "cat" not in str(span.to_json())
+
+
+def test_a_span_of_a_refused_request_has_the_kind_of_its_error(small_space, spans):
+    with run_server(small_space, items=5) as served, served.client() as client:
+        client.post("/v1/embeddings", json={"input": ["cat", " "]})
+    (span,) = spans.get_finished_spans()
+    assert span.attributes["mmencode.items.failed"] == 1
+
+
+@pytest.fixture(scope="session")
+def exporter():
+    sdk = pytest.importorskip("opentelemetry.sdk.trace", reason="needs opentelemetry-sdk")
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    provider, found = sdk.TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(found))
+    trace.set_tracer_provider(provider)
+    return found
+
+
+@pytest.fixture
+def spans(exporter):
+    exporter.clear()
+    return exporter
