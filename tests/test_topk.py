@@ -45,6 +45,44 @@ def test_the_best_are_those_of_a_stable_sort_of_exact_scores(queries, rows, kind
     np.testing.assert_array_equal(nearest.places, by_sorting(asked, corpus, k))
 
 
+@settings(deadline=None, max_examples=80)
+@given(
+    st.integers(1, 10),
+    st.lists(st.integers(0, 3000), min_size=1, max_size=4),
+    st.integers(1, 30),
+    st.floats(0, 1),
+    st.integers(0, 99),
+)
+def test_blocks_that_come_together_are_ranked_as_if_they_came_one_after_the_other(
+    queries, sizes, k, share, seed
+):
+    asked, corpus = unit(queries, 16, seed), repeated(sum(sizes), 16, 700, seed)
+    places = np.random.default_rng(seed).permutation(len(corpus))
+    marked = np.random.default_rng(seed).random(len(corpus)) < share
+    blocks, start = [], 0
+    for number, size in enumerate(sizes):
+        part = slice(start, start + size)
+        order = np.argsort(places[part])
+        lying = np.ascontiguousarray(corpus[part][order].T).T  # number by number, as an index has them
+        blocks.append((lying, places[part][order], marked[part][order] if number % 2 else None))
+        start += size
+    together, singly = Nearest(asked, k), Nearest(asked, k)
+    together.add_all(blocks)
+    for block in blocks:
+        singly.add(*block)
+    np.testing.assert_array_equal(together.places, singly.places)
+    np.testing.assert_array_equal(together.scores, singly.scores)
+
+
+def test_blocks_with_vectors_that_are_no_unit_vectors_are_refused():
+    rows = unit(5000, 8)
+    rows[4321] *= 3
+    with pytest.raises(ValueError, match="unit vectors have none above 1"):
+        Nearest(rows[4321:4322] / 3, 3).add_all(
+            [(rows[:2500], np.arange(2500), None), (rows[2500:], np.arange(2500, 5000), None)]
+        )
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 30), st.integers(0, 99))
 def test_rows_that_come_in_blocks_are_ranked_as_if_they_came_at_once(sizes, k, seed):

@@ -7,6 +7,8 @@ on nothing but its two vectors, and equal scores are ranked by place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .array_types import Array, Flags, Positions, Vectors
@@ -18,7 +20,8 @@ _FEW = 16  # for a k up to this one, k times argmax is quicker than sorting
 _DENSE = 4  # where k is this part of all rows or more, exact scores of all are quicker than of candidates
 _HIGHEST = 1.01  # the cosine of two vectors that pass for unit vectors is below this
 _LOWEST = np.float32(-2)  # below every score, and above that of a row that is left out
-_SINGLY = 4  # queries that are quicker multiplied one by one
+_SINGLY = 8  # queries that are quicker multiplied one by one
+_COLUMNS = 2**12  # rows that lie number by number, multiplied with one query after the other
 _SPARSE = 8  # where at most this part of all rows may be found, these alone are compared
 _TILES, _TILES_PER_BEST = 512, 4  # groups of rows of which the highest scores are taken first
 
@@ -104,6 +107,32 @@ class Nearest:
         self.places = np.concatenate([part[0] for part in parts])
         self.scores = np.concatenate([part[1] for part in parts])
 
+    def add_all(self, blocks: Sequence[tuple[Vectors, Positions, Flags | None]]) -> None:
+        """Compare the queries with the rows of several blocks, as `add` does with those of each.
+
+        A few queries that meet their first rows get all scores before the best are looked for, since to look
+        costs as much in each block as in all together. Raises ValueError as `add`.
+        """
+        total = sum(len(rows) for rows, _, _ in blocks)
+        there = sum(len(rows) if among is None else np.count_nonzero(among) for rows, _, among in blocks)
+        few = 0 < len(self._queries) <= _SINGLY and total * len(self._queries) <= BLOCK
+        if not few or self._passed or there <= max(total // _SPARSE, _DENSE * self._k):
+            for block in blocks:
+                self.add(*block)
+            return
+        self._passed, self._count = total, int(there)
+        near = np.empty((len(self._queries), total), np.float32)
+        starts = np.cumsum([0, *(len(rows) for rows, _, _ in blocks)])
+        for start, (rows, _, among) in zip(starts, blocks, strict=False):
+            part = near[:, start : start + len(rows)]
+            _multiply(self._queries, rows, part)
+            if among is not None:
+                part[:, ~among] = -np.inf
+        lines, columns = _candidates(near, self._queries.shape[1], self._k)
+        rows, places, columns = _take_from(blocks, starts, columns)
+        scores = _pairwise(self._queries, rows, lines, columns)
+        self.places, self.scores = self._choose(len(self._queries), lines, places[columns], scores)
+
     def _merge(
         self, block: slice, rows: Vectors, places: Positions, among: Flags | None
     ) -> tuple[Positions, Vectors]:
@@ -118,32 +147,37 @@ class Nearest:
             lines, columns = np.repeat(np.arange(len(best)), best.shape[1]), best.ravel()
         else:
             bars = held[:, -1:] if held.shape[1] == self._k else None
-            lines, columns = _candidates(queries, rows, self._k, bars, among)
+            near = _multiply(queries, rows)  # [queries, rows]
+            if among is not None:
+                near[:, ~among] = -np.inf
+            lines, columns = _candidates(near, rows.shape[1], self._k, bars)
             scores = _pairwise(queries, rows, lines, columns)
         lines = np.concatenate([np.repeat(np.arange(len(queries)), held.shape[1]), lines])
         scores = np.concatenate([held.ravel(), scores.ravel()])
         found = np.concatenate([known.ravel(), places[columns]])
-        order = np.lexsort((found, -scores, lines))
-        starts = np.searchsorted(lines[order], np.arange(len(queries)))
-        chosen = order[starts[:, None] + np.arange(min(self._k, self._count))]  # [block, k]
-        return found[chosen], scores[chosen]
+        return self._choose(len(queries), lines, found, scores)
+
+    def _choose(
+        self, count: int, lines: Positions, places: Positions, scores: Vectors
+    ) -> tuple[Positions, Vectors]:
+        """The places and scores of the best pairs for each of `count` queries, `[count, k]`."""
+        order = np.lexsort((places, -scores, lines))
+        starts = np.searchsorted(lines[order], np.arange(count))
+        chosen = order[starts[:, None] + np.arange(min(self._k, self._count))]  # [count, k]
+        return places[chosen], scores[chosen]
 
 
-def _candidates(
-    queries: Vectors, rows: Vectors, k: int, bars: Vectors | None, among: Flags | None
-) -> tuple[Positions, Positions]:
+def _candidates(near: Vectors, dim: int, k: int, bars: Vectors | None = None) -> tuple[Positions, Positions]:
     """Find the pairs of a query and a row that may be among the query's k best: k for each query at least.
 
-    With `bars` `[queries, 1]`, only those whose score may reach a query's bar. Of the rows that `among`
-    marks, where it is given, there are more than k.
+    near  float32 products of vectors of width `dim`, `[queries, rows]`; minus infinity for a row that is left
+          out, of which more than k aren't
+    bars  `[queries, 1]`, which scores must be able to reach, where they are given
     """
-    near = _multiply(queries, rows)  # [queries, rows]
-    if among is not None:
-        near += np.where(among, np.float32(0), np.float32(-np.inf))
     # A row is in the tile whose number its own leaves when divided by their number. The k-th highest of the
     # tiles' highest scores is one that k rows reach, and costs far less than the k-th highest of all.
     count = max(_TILES, _TILES_PER_BEST * k)
-    tall = len(rows) // count
+    tall = near.shape[1] // count
     if tall < 2:
         tops = near
     else:
@@ -155,7 +189,7 @@ def _candidates(
     bars = best if bars is None else np.maximum(best, bars)
     # The float32 product errs by less than `error`. One score may be too high where another is too low, so a
     # row whose score is within twice the error of the bar may be above it in truth.
-    error = 1.01 * rows.shape[1] * 2.0**-24 + 2.0**-24
+    error = 1.01 * dim * 2.0**-24 + 2.0**-24
     bars = np.maximum(np.minimum(bars, 1) - np.float32(2 * error), _LOWEST)
     if tops is near:
         return _divide(near >= bars)
@@ -163,19 +197,23 @@ def _candidates(
     if len(lines) * (tall + 1) > near.size // _SPARSE:
         return _divide(near >= bars)
     columns = tiles[:, None] + count * np.arange(tall + 1)  # [tiles, rows of a tile]
-    reached = near[lines[:, None], np.minimum(columns, len(rows) - 1)] >= bars[lines]
-    reached &= columns < len(rows)
+    reached = near[lines[:, None], np.minimum(columns, near.shape[1] - 1)] >= bars[lines]
+    reached &= columns < near.shape[1]
     return np.repeat(lines, reached.sum(axis=1)), columns[reached]
 
 
-def _multiply(queries: Vectors, rows: Vectors) -> Vectors:
-    """The product of every query with every row, in float32."""
+def _multiply(queries: Vectors, rows: Vectors, out: Vectors | None = None) -> Vectors:
+    """The product of every query with every row, `[queries, rows]` in float32, written to `out` if given."""
+    if out is None:
+        out = np.empty((len(queries), len(rows)), np.float32)
     if len(queries) > _SINGLY or rows.flags.c_contiguous:
-        return queries @ rows.T
-    near = np.empty((len(queries), len(rows)), np.float32)
-    for line, query in enumerate(queries):  # a BLAS reads rows that lie number by number quickest so
-        np.matmul(query, rows.T, out=near[line])
-    return near
+        return np.matmul(queries, rows.T, out=out)
+    step = len(rows) if len(queries) == 1 else _COLUMNS
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)  # which stay in the cache from one query to the next
+        for line, query in enumerate(queries):  # a BLAS reads rows that lie number by number quickest so
+            np.matmul(query, rows[part].T, out=out[line, part])
+    return out
 
 
 def _divide(marked: Flags) -> tuple[Positions, Positions]:
@@ -187,6 +225,20 @@ def _divide(marked: Flags) -> tuple[Positions, Positions]:
 def _take(rows: Vectors, places: Positions) -> Vectors:
     """Take rows at places, quickly where they lie in memory number by number, too."""
     return rows[places] if rows.flags.c_contiguous else np.take(rows.T, places, axis=1).T
+
+
+def _take_from(
+    blocks: Sequence[tuple[Vectors, Positions, Flags | None]], starts: Positions, columns: Positions
+) -> tuple[Vectors, Positions, Positions]:
+    """Take the rows of columns that count through all blocks, each once: rows, places, each column's row."""
+    needed, columns = np.unique(columns, return_inverse=True)
+    cuts = np.searchsorted(needed, starts)
+    parts = [
+        (_take(rows, needed[low:high] - start), places[needed[low:high] - start])
+        for (rows, places, _), start, low, high in zip(blocks, starts, cuts, cuts[1:], strict=False)
+    ]
+    rows = np.concatenate([part[0] for part in parts])
+    return np.ascontiguousarray(rows), np.concatenate([part[1] for part in parts]), columns
 
 
 def _pairwise(queries: Vectors, rows: Vectors, lines: Positions, columns: Positions) -> Vectors:

@@ -43,6 +43,12 @@ class _Block:
     def nbytes(self) -> int:
         return self.vectors.nbytes + self.ids.nbytes + self.places.nbytes
 
+    def chosen(self, among: Flags | None) -> Flags | None:
+        """Mark the rows that are there and among those marked in the order of all keys; None for all."""
+        if among is None:
+            return self.there
+        return among[self.places] if self.there is None else among[self.places] & self.there
+
 
 class Snapshot:
     """The rows that a table of single vectors has as of one version; it never changes.
@@ -117,11 +123,9 @@ class Snapshot:
     def nearest(self, queries: Vectors, k: int, among: Flags | None = None) -> Nearest:
         """Find the best rows, or those among the marked ones, for each query; equal scores rank by key."""
         nearest = Nearest(queries, k)
-        for block in self._blocks:
-            chosen = block.there
-            if among is not None:
-                chosen = among[block.places] if chosen is None else among[block.places] & chosen
-            nearest.add(block.vectors.T, block.places, chosen)
+        nearest.add_all(
+            [(block.vectors.T, block.places, block.chosen(among)) for block in self._blocks if len(block.ids)]
+        )
         return nearest
 
 
