@@ -22,6 +22,7 @@ from . import (
     info,
     listing,
     map,
+    mcp,
     new_plugin,
     output,
     search,
@@ -63,6 +64,7 @@ app.command("search")(search.search)
 app.add_typer(eval.app, name="eval")
 app.add_typer(index.app, name="index")
 app.command("map")(map.map_index)
+app.command("mcp")(mcp.mcp)
 app.command("list")(listing.list_encoders)
 app.command("plugins")(listing.list_plugins)
 app.command("serve")(serve.serve)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..arguments.plain import plain
 from ..errors import InputError, MmencodeError
 from ..plugins.composites import is_composite
 from ..plugins.spec import IMAGE
@@ -118,16 +118,3 @@ def search_index(
     searched = rows.get(modality, 0) if modality else sum(rows.values())
     matches = [Match(hit.key, hit.modality, hit.score, hit.metadata) for hit in hits]
     return SearchResult(index.card.id, None if where else searched, matches, many=many)
-
-
-def plain(value: Any) -> Any:
-    """A metadata value as JSON can hold it: null for numbers that aren't finite, `str` of other types."""
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(name): plain(each) for name, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else str(value)

@@ -335,7 +335,8 @@ class Index:
         counts = {modality: store.count(modality) for modality in self.modalities}
         size, method, covered = store.bytes(), store.method(), store.count_covered()
         memory = store.resident.needed, store.resident.held
-        return State(counts, len(self.failures()), size, method, covered, store.layout, *memory)
+        columns = tuple(store.metadata_names)
+        return State(counts, len(self.failures()), size, method, covered, store.layout, *memory, columns)
 
     def close(self) -> None:
         """Let the tables go, and the space if it was loaded here; later use raises ClosedError."""

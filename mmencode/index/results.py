@@ -96,6 +96,7 @@ class State:
     memory    bytes that the vectors take in a process that searches by more than a few queries; 0 where they
               stay on disk, because they are too many, or each row has many
     held      bytes of vectors, keys and metadata that this process holds of them now
+    columns   names of the metadata that rows have
     """
 
     rows: Mapping[str, int]
@@ -106,6 +107,7 @@ class State:
     layout: Layout = SINGLE
     memory: int = 0
     held: int = 0
+    columns: tuple[str, ...] = ()
 
 
 def share_found(
