@@ -34,11 +34,15 @@ def prepare_all(call: Call) -> Generator[Prepared | None, None, None]:
     Gain of the second thread: 1.4 times for photographs of 12 megapixels; with fast=True 2.1 times as fast
     again (tests/benchmarks/gains.py).
     """
+    return with_pauses(call.items, make_preparer(call), _pace(call))
+
+
+def make_preparer(call: Call) -> Preparer:
+    """Make what reads and preprocesses a call's items; ValueError for a limit that its modality lacks."""
     least = _FAST * call.tower.encoder.resolution if call.fast else 0
     spec = call.tower.spec
     require_limits(spec.modality, call.limits, spec.parts)
-    read = reader(spec.modality, least, parts=spec.parts)
-    return with_pauses(call.items, Preparer(call, read), _pace(call))
+    return Preparer(call, reader(spec.modality, least, parts=spec.parts))
 
 
 def prepare_generated(call: Call) -> Generator[Prepared, None, None]:

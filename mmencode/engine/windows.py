@@ -23,12 +23,12 @@ def gather_windows(call: Call, prepared: Iterable[Prepared | None]) -> Iterator[
     of the items before it.
     """
     source = Deferred(prepared)
-    gathered = _Gathered(call)
+    gathered = Gathering(call)
     for item in source:
         if item is None:  # there is time to compute what has come so far
             if gathered.items:
                 yield Window(gathered.items, call.live)
-                gathered = _Gathered(call)
+                gathered = Gathering(call)
             continue
         if item.error is not None and call.on_error == "raise":
             if gathered.items:  # one of these may fail later on the way, and comes first
@@ -39,13 +39,13 @@ def gather_windows(call: Call, prepared: Iterable[Prepared | None]) -> Iterator[
         ends = (item.index + 1) % call.chunk == 0
         if ends or gathered.is_full():
             yield Window(gathered.items, ends)
-            gathered = _Gathered(call)
+            gathered = Gathering(call)
     if gathered.items:
         yield Window(gathered.items, True)
     source.reraise()
 
 
-class _Gathered:
+class Gathering:
     """The items that make the next window."""
 
     def __init__(self, call: Call) -> None:
@@ -67,8 +67,12 @@ class _Gathered:
         runtime = self._call.runtime
         if len(self.items) >= runtime.window_items or self._nbytes >= runtime.window_bytes:
             return True
+        return self._nbytes >= _WORTH and self.fills_batches()
+
+    def fills_batches(self) -> bool:
+        """Tell whether more items would only make more batches, and pad none of these less."""
         enough = 1 if self._alike else _BATCHES
-        return self._nbytes >= _WORTH and self._batches > enough - 1e-6  # a batch is a sum of fractions
+        return self._batches > enough - 1e-6  # a batch is a sum of fractions
 
 
 def cut_batches(items: Iterable[Prepared], budget: Budget, runtime: Runtime) -> Iterator[list[Prepared]]:

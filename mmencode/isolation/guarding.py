@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from ..errors import EncoderError
 
@@ -28,6 +29,55 @@ class Guard:
     def __exit__(self, *exception: object) -> None:
         # A process that was forked within the block leaves it by the parent's lock, which it entered with.
         self._locks.get(os.getpid(), next(iter(self._locks.values()))).release()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Claim:
+    thread: int
+    names: frozenset[str]
+    alone: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Held:
+    """The claims of one process."""
+
+    claims: list[_Claim] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+class Claims:
+    """Locks with names between the threads of one process, of which a forked process has its own.
+
+    A thread takes all that it needs at once, and within that as often as it likes, so that no two wait for
+    each other.
+    """
+
+    def __init__(self) -> None:
+        self._held = {os.getpid(): _Held()}
+
+    @contextmanager
+    def take(self, names: frozenset[str], *, alone: bool = False) -> Iterator[None]:
+        """Hold these names; `alone` while no other thread holds any."""
+        process, thread = os.getpid(), threading.get_ident()
+        held = self._held.get(process) or self._held.setdefault(process, _Held())
+        claim = _Claim(thread, names, alone)
+        with held.changed:
+            while any(_collide(claim, other) for other in held.claims):
+                held.changed.wait()
+            held.claims.append(claim)
+        try:
+            yield
+        finally:
+            if os.getpid() == process:  # not in one that was forked within the block: the claim isn't its own
+                with held.changed:
+                    held.claims.remove(claim)
+                    held.changed.notify_all()
+
+
+def _collide(claim: _Claim, other: _Claim) -> bool:
+    exclusive = claim.alone or other.alone or bool(claim.names & other.names)
+    return exclusive and claim.thread != other.thread
 
 
 class Loads:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..embeddings.array_types import Vectors
@@ -49,22 +49,34 @@ class Calls:
     ) -> Iterator[Call]:
         """Begin a call of the engine, with a progress bar for as long as it takes."""
         check_on_error(on_error)
-        self.runtime.after_fork()
-        towers, drawn = self.members.towers(modality), as_iterable(items)
-        self.members.widths(modality)  # before somebody closes the space
+        call = self.open(modality)
+        drawn = as_iterable(items)
         with show_progress(progress, f"encode {modality}", drawn) as advance:
-            yield Call(
-                towers,
-                drawn,
-                self.runtime,
-                self.limits,
-                on_error,
-                advance,
+            yield replace(
+                call,
+                items=drawn,
+                on_error=on_error,
+                advance=advance,
                 chunk=auto if chunk == "auto" else chunk,
-                fast=self.fast,
                 live=chunk == "auto",
-                stragglers=self.stragglers,
             )
+
+    def open(self, key: str) -> Call:
+        """Make a call of the engine without items, whose failures are skipped."""
+        self.runtime.after_fork()
+        towers = self.members.towers(key)
+        self.members.widths(key)  # before somebody closes the space
+        return Call(
+            towers,
+            (),
+            self.runtime,
+            self.limits,
+            "skip",
+            _ignore,
+            chunk=sys.maxsize,
+            fast=self.fast,
+            stragglers=self.stragglers,
+        )
 
     def require_stream(
         self, key: str, items: Iterable[Any], chunk: int | Auto, on_error: str, outputs: str = "one"
@@ -112,3 +124,7 @@ class Calls:
             for part in collector.deliver(parts):
                 call.require_as_loaded()
                 yield part
+
+
+def _ignore(done: int, failed: int) -> None:
+    """Take the place of a progress bar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import replace
 
@@ -22,11 +23,12 @@ from ..errors import (
     UnknownModalityError,
 )
 from ..isolation.copying import snapshot
-from ..isolation.guarding import Guard, loads
+from ..isolation.guarding import Claims, loads
 from ..plugins.packages import missing_packages
 from ..plugins.spec import EncoderSpec
 from ..projection import IdentityProjection, Projection
 from .ahead import load_at_once
+from .claiming import group_keys, is_alone
 from .fusing import fused_card, part_keys, settle_fused
 from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
 from .sides import expand, key_for, unknown_modality
@@ -38,7 +40,8 @@ _Loaded = tuple[list[tuple[Tower, ...]], dict[str, Facts]]
 class Members:
     """The encoders of one space by key, each loaded once on every device; safe in several threads.
 
-    The key of an encoder is its modality, or "text:query" for one of the queries' side.
+    The key of an encoder is its modality, or "text:query" for one of the queries' side. Those that are loaded
+    may be used while another one loads; two are loaded at the same time where their targets are `threadsafe`.
 
     Encoders that one target builds together are loaded together, with those that are built over them; over
     one that is loaded already, they share its network. Those of modalities that aren't `wanted` are never
@@ -80,9 +83,10 @@ class Members:
         self._cuts: dict[str, tuple[int, ...]] = {}
         self._towers: dict[str, tuple[Tower, ...]] = {}
         self._facts: dict[str, Facts] = {}
-        self._ahead: dict[str, _Loaded] = {}
+        self._checked: set[str] = set()  # of the towers
         self._closed = False
-        self._lock = Guard()
+        self._claims = Claims()
+        self._groups = group_keys(self._led, self._own, framed=self._is_framed())
 
     def _require_wanted(self, wanted: Iterable[str]) -> tuple[str, ...]:
         """Put modalities into the order of the space; raises for none, one too many, and a bare string."""
@@ -133,40 +137,42 @@ class Members:
     def towers(self, modality: str) -> tuple[Tower, ...]:
         """Load the encoder of a modality, once, with a tower for each device."""
         self.spec(modality)  # or the error that there is none
-        with self._lock:
+        self.require_open()
+        if modality in self._checked and (found := self._towers.get(modality)):
+            return found  # which waits for no other that loads
+        with self._claim(modality):
             self.require_open()
-            if modality not in self._towers:
+            if modality not in self._checked:
                 self.prove(modality)
-                self._load(modality)
+                if modality not in self._towers:
+                    self._load(modality)
                 self._require_width(modality)
                 self._require_as_saved(modality)
+                self._checked.add(modality)
             return self._towers[modality]
 
     def preload(self, keys: Sequence[str]) -> None:
         """Load encoders in this order; those whose targets are `threadsafe`, at the same time before."""
-        with self._lock:
-            self.require_open()
-            self.runtime.after_fork()
-            specs = [self._led[key] for key in keys if key in self.wanted and self._is_loaded_alone(key)]
-            try:
-                if len(specs) > 1 and self.runtime.cores > 1:
-                    self._ahead = load_at_once(specs, self._load_ahead, self.runtime.cores)
-                for key in keys:
-                    self.towers(key)
-            finally:
-                self._ahead = {}
+        self.require_open()
+        self.runtime.after_fork()
+        specs = [self._led[key] for key in keys if key in self.wanted and self._is_loaded_alone(key)]
+        if len(specs) > 1 and self.runtime.cores > 1:
+            load_at_once(specs, self.towers, self.runtime.cores)
+        for key in keys:
+            self.towers(key)
+
+    def _claim(self, key: str) -> AbstractContextManager[None]:
+        """Hold an encoder with all that loading it may touch, while no thread loads what bears no other."""
+        group = self._groups[key]
+        return self._claims.take(group, alone=is_alone(self._led[each] for each in group))
+
+    def _is_framed(self) -> bool:
+        """Whether the card of the encoders that define the space is known without loading any."""
+        return self._frame is not None or all(_declared(self._led[key]) for key in self._own)
 
     def _is_loaded_alone(self, key: str) -> bool:
         """Whether an encoder isn't loaded yet, and no other with it, by a target that is safe in a thread."""
-        spec = self._led[key]
-        among = (
-            spec.shared or spec.weights or spec.over or any(each.base == key for each in self._led.values())
-        )
-        return spec.threadsafe and not among and key not in self._towers
-
-    def _load_ahead(self, spec: EncoderSpec) -> _Loaded:
-        with loads.one(spec.name):
-            return self._make([spec], [], {})
+        return self._led[key].threadsafe and len(self._groups[key]) == 1 and key not in self._towers
 
     def prove(self, modality: str) -> None:
         """Raise SpaceMismatchError for an encoder that joined the space unproven, and leads elsewhere."""
@@ -210,21 +216,19 @@ class Members:
     @property
     def loaded(self) -> tuple[str, ...]:
         """The modalities whose encoders are in memory."""
-        return tuple(self._towers)
+        return tuple(key for key in self.specs if key in self._towers)
 
     def card(self) -> SpaceCard:
         """Make the card of the space, once; encoders whose plugin doesn't declare it are loaded for that."""
-        with self._lock:
-            if self._card is None:
-                self._card = self._make_card()
-            return self._card
+        if self._card is None:
+            self._card = self._make_card()
+        return self._card
 
     def frame(self) -> SpaceCard:
         """Make the card of the encoders that define the space, once; those that join it aren't loaded."""
-        with self._lock:
-            if self._frame is None:
-                self._frame = self._make_frame()
-            return self._frame
+        if self._frame is None:
+            self._frame = self._make_frame()
+        return self._frame
 
     def tower_card(self, modality: str) -> TowerCard:
         """Make the card of one modality's encoder, which is loaded unless its plugin declares it."""
@@ -289,19 +293,21 @@ class Members:
 
     def share(self, other: Members, modalities: Iterable[str]) -> None:
         """Take over the encoders of some modalities that other members have loaded."""
-        with other._lock:
-            self._towers |= {key: other._towers[key] for key in modalities if key in other._towers}
-            self._facts |= {key: other._facts[key] for key in modalities if key in other._facts}
+        towers, facts = other._towers.copy(), other._facts.copy()  # which others may be adding to
+        self._towers |= {key: towers[key] for key in modalities if key in towers}
+        self._facts |= {key: facts[key] for key in modalities if key in facts}
 
     def _find_facts(self, modality: str) -> Facts:
         """Find the facts about an encoder as they are declared, or load it to find them out."""
         spec = self._led[modality]
-        if spec.identity is not None and spec.dim is not None and not spec.instruction:
+        if (said := _declared(spec)) is not None:
             fidelity = self._facts[modality].card.fidelity if modality in self._facts else 0.0
-            return Facts(replace(tower_card(spec, spec.identity), fidelity=fidelity), spec.dim)
+            return replace(said, card=replace(said.card, fidelity=fidelity))
         if modality not in self._facts:
-            self.require_open()
-            self._load(modality)
+            with self._claim(modality):
+                self.require_open()
+                if modality not in self._facts:
+                    self._load(modality)
         return self._facts[modality]
 
     def _load(self, modality: str) -> None:
@@ -371,8 +377,7 @@ class Members:
         there = {spec.key: self._towers[spec.key] for spec in specs if spec.key in self._towers}
         wanted = [spec for spec in specs if spec.key in self.wanted and spec.key not in there]
         dropped = [spec for spec in specs if spec not in wanted]
-        ahead = self._ahead.get(specs[0].key) if len(specs) == 1 else None
-        towers, facts = self._make(wanted, dropped, there) if ahead is None else ahead
+        towers, facts = self._make(wanted, dropped, there)
         self._facts |= facts
         self._towers |= {each[0].spec.key: each for each in towers}
 
@@ -403,32 +408,39 @@ class Members:
 
     def copy(self) -> Members:
         """Copy the members: both have the encoders that are loaded, and load others each for itself."""
-        with self._lock:
-            other = Members(
-                self.name,
-                self.specs.values(),
-                self.projections,
-                self.runtime,
-                self._saved,
-                self.joining,
-                self.wanted,
-            )
-            other._card, other._frame = self._card, self._frame
-            other._towers |= self._towers
-            other._facts |= self._facts
-            other._closed = self._closed
+        other = Members(
+            self.name,
+            self.specs.values(),
+            self.projections,
+            self.runtime,
+            self._saved,
+            self.joining,
+            self.wanted,
+        )
+        other._card, other._frame = self._card, self._frame
+        other._closed = self._closed  # before the towers, which closing lets go of
+        other._facts |= self._facts
+        other._towers |= self._towers
         return other
 
     def close(self) -> None:
         """Let go of the encoders, with their memory; nothing can be loaded afterwards."""
-        with self._lock:
-            self._closed = True
+        self._closed = True
+        with self._claims.take(frozenset(self._led), alone=True):  # what is loading now would come later
             self._towers.clear()
+            self._checked.clear()
 
     def require_open(self) -> None:
         """Raise ClosedError where the space was closed."""
         if self._closed:
             raise ClosedError(f"space {self.name!r} is closed", remedy="load it again")
+
+
+def _declared(spec: EncoderSpec) -> Facts | None:
+    """The facts that a spec declares; None without them, and where an instruction changes them."""
+    if spec.identity is None or spec.dim is None or spec.instruction:
+        return None
+    return Facts(tower_card(spec, spec.identity), spec.dim)
 
 
 def _lead(spec: EncoderSpec, projection: Projection) -> EncoderSpec:

@@ -37,6 +37,7 @@ from .joining import Joining
 from .late import MultiCollector, products_device
 from .members import Members
 from .mixing import encode_mixed
+from .pipeline import Pipeline
 from .sides import Role
 from .travelling import Way, pack
 from .verification import Verification, encode_probes, verify
@@ -479,6 +480,25 @@ class Space:
         the first of the keys whose encoder can't be loaded.
         """
         self._members.preload(keys or self.keys)
+
+    def warm(self, *keys: str) -> None:
+        """Load encoders as `preload` does, and have each encode its modality's probes once.
+
+        So the first items of a caller take no longer than all others. Raises as `preload`, and EncoderError
+        for an encoder that fails on items which are known to be good.
+        """
+        self.preload(*keys)
+        for key in keys or self.keys:
+            self.pipeline(key).warm()
+
+    def pipeline(self, modality: str, *, role: Role = "") -> Pipeline:
+        """Take `encode` apart: a Pipeline prepares a modality's items one by one, and embeds them together.
+
+        That is for whoever gathers batches from several callers, as a server does. The encoder is loaded for
+        it. Raises as `encode` does before it draws an item.
+        """
+        key = self._members.key(modality, role)
+        return Pipeline(self._members, key, self._calls.open(key))
 
     def close(self) -> None:
         """Let the encoders go, with their memory; using the space afterwards raises ClosedError.
