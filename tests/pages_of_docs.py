@@ -19,6 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
 SLOW = {"docs/from-scratch.md", "docs/making-spaces.md", "docs/uses.md", "docs/video.md"}
+# Pages whose examples need other libraries, which `.ci/run hosts` installs: by the modules that they import.
+HOSTS = {
+    "plugins/langchain-mmencode/README.md": ("langchain_core",),
+    "plugins/llama-index-embeddings-mmencode/README.md": ("llama_index.core",),
+}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 FENCE = "```python"
 

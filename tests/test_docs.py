@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("mmencode_offline", reason="the examples run on the default space")
 pytest.importorskip("sybil", reason="sybil runs the examples: pip install sybil")
-from pages_of_docs import PAGES, ROOT, SLOW, Block, Reading, blocks
+from pages_of_docs import HOSTS, PAGES, ROOT, SLOW, Block, Reading, blocks
 
 
 def _marks(page: Path) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] if page.relative_to(ROOT).as_posix() in SLOW else []
+    name = page.relative_to(ROOT).as_posix()
+    marks = [pytest.mark.slow] if name in SLOW else []
+    if name in HOSTS:
+        missing = [module for module in HOSTS[name] if not _is_there(module)]
+        why = f"{', '.join(missing)}: .ci/run hosts installs it"
+        marks += [pytest.mark.hosts, pytest.mark.skipif(bool(missing), reason=why)]
+    return marks
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is in
+        return False
 
 
 @pytest.fixture(scope="module")

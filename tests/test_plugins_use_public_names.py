@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PLUGINS = sorted(path for path in ROOT.glob("plugins/*/mmencode_*") if path.is_dir())
+PLUGINS = sorted(path.parent for path in ROOT.glob("plugins/*/**/py.typed"))
 MODULES = {
     "mmencode",
     *(
@@ -38,7 +38,7 @@ def is_public(module: str, name: str) -> bool:
     return not name.startswith("_") and (not name or listed is None or name in listed)
 
 
-@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.relative_to(ROOT / "plugins").as_posix())
 def test_plugin_imports_public_names_only(plugin):
     private = [
         f"{path.relative_to(ROOT)}: {name or module} of {module}"

@@ -21,7 +21,7 @@ ROOMS = sorted(
             for path in (ROOT / "mmencode").iterdir()
             if path.suffix == ".py" or (path / "__init__.py").is_file()
         ),
-        *(path for path in ROOT.glob("plugins/*/mmencode_*") if path.is_dir()),
+        *(path.parent for path in ROOT.glob("plugins/*/**/py.typed")),
     ]
 )
 

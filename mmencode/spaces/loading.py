@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..card import SpaceCard, TowerCard
+from ..card import SpaceCard, TowerCard, is_same_space
 from ..embeddings.embeddings import Embeddings
 from ..encoder import Base
 from ..engine.call import OnError
@@ -47,6 +47,7 @@ def load(
     trust: Trust | None = None,
     modalities: Sequence[str] | None = None,
     instruction: str = "",
+    id: str | None = None,
 ) -> Space:
     """Load a space by its name or alias, from the folder of a saved one, or the default space.
 
@@ -63,6 +64,9 @@ def load(
 
     An `instruction` goes into the prompt of queries, where a model has a place for one; vectors of documents
     and the id stay what they are.
+
+    An `id` is that of the space which is expected, as `Space.id` gave it where vectors were made: another
+    fingerprint raises SpaceMismatchError, whatever the space is called.
 
     With `fast`, JPEGs with many more pixels than an encoder looks at are decoded at a smaller scale: vectors
     keep within a cosine of 0.9995 of the exact ones. `device`, `compile` and `backend` are Runtime's; other
@@ -82,7 +86,7 @@ def load(
         raise ValueError(f'trust is {trust!r}: make it "names", or leave it out')
     settings = {"batch_size": batch_size, "workers": workers, "compile": compile, "backend": backend}
     runtime = _make_runtime(device, dtype, **settings)
-    return _load(
+    loaded = _load(
         name,
         space,
         trust,
@@ -93,6 +97,15 @@ def load(
         fast=fast,
         modalities=modalities,
     )
+    if id is not None and not is_same_space(loaded.id, id):
+        loaded.close()
+        raise SpaceMismatchError(
+            f"space {loaded.name!r} is {loaded.id} here, and {id!r:.200} is expected: vectors of the two can't "
+            "be compared",
+            remedy="install the plugins, weights and packages that the other vectors were made with, or make "
+            "these again with this space",
+        )
+    return loaded
 
 
 def load_gaining(
