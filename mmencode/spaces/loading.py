@@ -100,8 +100,8 @@ def load(
     if id is not None and not is_same_space(loaded.id, id):
         loaded.close()
         raise SpaceMismatchError(
-            f"space {loaded.name!r} is {loaded.id} here, and {id!r:.200} is expected: vectors of the two can't "
-            "be compared",
+            f"space {loaded.name!r} is {loaded.id} here, and {id!r:.200} is expected: vectors of the two "
+            "can't be compared",
             remedy="install the plugins, weights and packages that the other vectors were made with, or make "
             "these again with this space",
         )
