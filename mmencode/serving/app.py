@@ -16,7 +16,7 @@ from . import health
 from .gate import Gate
 from .gateway import Gateway
 from .options import ServerOptions
-from .protocols import openai
+from .protocols import cohere, huggingface, openai, reranking, scores, weaviate
 from .routes import answer_http_exception, answer_validation
 from .service import Services
 
@@ -51,7 +51,8 @@ def make_app(
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_validation)
     app.include_router(health.routes(gateway))
-    app.include_router(openai.routes(gateway))
+    for protocol in (openai, cohere, huggingface, weaviate, reranking, scores):
+        app.include_router(protocol.routes(gateway))
     return app
 
 

@@ -75,6 +75,12 @@ def is_inline(modality: str) -> bool:
     return spec is not None and spec.inline
 
 
+def media(modality: str, value: str) -> Part:
+    """Make a part of what some clients write as a data: URI or a URL, and others as bare base64."""
+    bare = not (is_inline(modality) or is_data_uri(value) or is_url(value))
+    return Part(modality, value, "base64" if bare else "auto")
+
+
 def url_of(part: Part) -> str:
     """The URL that a part stands for; "" for a part that isn't one."""
     text = part.value if isinstance(part.value, str) and part.form == "auto" else ""

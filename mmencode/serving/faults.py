@@ -133,14 +133,19 @@ def as_request_error(error: MmencodeError) -> RequestError:
 
 
 def openai_body(error: RequestError, space: str = "") -> dict[str, Any]:
-    """Make the body of an error as OpenAI's API has it, with the faults of items and the space beside."""
+    """Make the body of an error as OpenAI's API has it, with the faults of items and the space beside.
+
+    `detail`, which Voyage's client reads, and `message`, which Cohere's does, say the same.
+    """
     body: dict[str, Any] = {
+        "message": error.message,
+        "detail": error.message,
         "error": {
             "message": error.message,
             "type": error.kind,
             "param": error.param or None,
             "code": error.code,
-        }
+        },
     }
     if error.items:
         body["error"]["items"] = [

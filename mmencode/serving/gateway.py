@@ -15,7 +15,7 @@ from ..card import is_same_space
 from ..errors import InputError, MmencodeError
 from ..inputs import Limits
 from ..inputs.fetching import Fetcher
-from .asking import Wanted, arrange, choose_modality, is_inline, read_part, url_of
+from .asking import Part, Wanted, arrange, choose_modality, is_inline, read_part, url_of
 from .exchange import SPACE_HEADER, Exchange
 from .faults import RequestError, as_request_error, fail_items, item_fault
 from .metrics import Metrics
@@ -24,6 +24,7 @@ from .service import Answer, Ask, Service, Services
 from .spans import Spans
 
 T = TypeVar("T")
+Look = Callable[[Part, Any], None]
 
 _URLS = 128  # of one request
 _THREADS, _FETCHES = 2, 8
@@ -127,9 +128,16 @@ class Gateway:
                 )
 
     async def answer(
-        self, request: HTTPConnection, service: Service, wanted: Sequence[Wanted]
+        self,
+        request: HTTPConnection,
+        service: Service,
+        wanted: Sequence[Wanted],
+        *,
+        look: Look | None = None,
     ) -> list[Answer]:
         """Embed the items of a request in order; those that can't be have an error in place of a vector.
+
+        `look` is called with each part and the str or bytes that it stands for, in any thread.
 
         Raises RequestError for too many items, for one that no encoder of the space takes, and for all that
         ends a request as a whole.
@@ -145,7 +153,7 @@ class Gateway:
         exchange = Exchange.of(request.scope)
         with self.spans.embeddings(request, service.space.name) as span:
             try:
-                read = await self._read(service.space.limits, wanted, modalities)
+                read = await self._read(service.space.limits, wanted, modalities, look)
                 asks = [each for each in read if isinstance(each, Ask)]
                 found = iter(
                     await service.embed(
@@ -174,7 +182,7 @@ class Gateway:
         return found
 
     async def _read(
-        self, limits: Limits, wanted: Sequence[Wanted], modalities: Sequence[str]
+        self, limits: Limits, wanted: Sequence[Wanted], modalities: Sequence[str], look: Look | None
     ) -> list[Ask | MmencodeError]:
         limits = replace(limits, bytes=min(limits.bytes, self.options.body))
         urls = sum(bool(url_of(part)) for each in wanted for part in each.parts)
@@ -182,7 +190,7 @@ class Gateway:
             raise RequestError(
                 f"the request has {urls} URLs, and {_URLS} are the most", status=413, code="too_many_items"
             )
-        room = _Room(self.options.body)
+        room = _Room(self.options.body, look)
         if urls:
             loop, pool = asyncio.get_running_loop(), self._fetching
             work = [
@@ -202,7 +210,7 @@ class Gateway:
 
     def _read_one(self, limits: Limits, room: _Room, wanted: Wanted, modality: str) -> Ask | MmencodeError:
         try:
-            values = [room.take(read_part(part, limits, self.fetcher)) for part in wanted.parts]
+            values = [room.take(part, read_part(part, limits, self.fetcher)) for part in wanted.parts]
         except MmencodeError as error:
             return error
         return Ask(modality, arrange(modality, wanted.parts, values), wanted.role)
@@ -211,11 +219,11 @@ class Gateway:
 class _Room:
     """The bytes that the items of one request may have together, which those of URLs could exceed."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._taken = most, 0
+    def __init__(self, most: int, look: Look | None) -> None:
+        self._most, self._taken, self._look = most, 0, look
 
-    def take(self, value: T) -> T:
-        """Count an item's bytes; InputError where they are too many."""
+    def take(self, part: Part, value: T) -> T:
+        """Count the bytes that a part stands for; InputError where they are too many."""
         self._taken += len(value) if isinstance(value, bytes) else 0
         if self._taken > self._most:
             raise InputError(
@@ -224,4 +232,6 @@ class _Room:
                 remedy="send fewer at once",
                 fault="limit",
             )
+        if self._look is not None:
+            self._look(part, value)
         return value

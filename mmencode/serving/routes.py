@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -44,10 +45,14 @@ class ProtocolRoute(APIRoute):
         """The names that the route's parameters and the fields of its body have, which errors may say."""
         names = {parameter.name for parameter in self.dependant.query_params}
         kind: Any = self.body_field.field_info.annotation if self.body_field is not None else None
-        schema = kind.model_json_schema() if hasattr(kind, "model_json_schema") else {}
-        for part in (schema, *schema.get("$defs", {}).values()):
-            names |= {*part.get("properties", {})}
-        return frozenset(names)
+        return names_of(kind) | names if hasattr(kind, "model_json_schema") else frozenset(names)
+
+
+def names_of(kind: type[BaseModel]) -> frozenset[str]:
+    """Find the names of all fields of a body, which errors may say."""
+    schema = kind.model_json_schema()
+    parts = (schema, *schema.get("$defs", {}).values())
+    return frozenset(name for part in parts for name in part.get("properties", {}))
 
 
 class _Answering:
@@ -80,12 +85,17 @@ def answer_error(request: Request, error: RequestError, body: ErrorBody = openai
     return Response(content, error.status, headers_of(error), "application/json")
 
 
+def is_json(request: Request) -> bool:
+    """Whether the body of a request is said to be JSON."""
+    return _JSON.fullmatch(request.headers.get("content-type", "").strip()) is not None
+
+
 async def parse_body(request: Request) -> None:
     """Parse the body of a request as JSON, in a thread where it is large; FastAPI then finds it parsed.
 
     Raises RequestError for another content type, and for what is no JSON by RFC 8259.
     """
-    if not _JSON.fullmatch(request.headers.get("content-type", "").strip()):
+    if not is_json(request):
         raise RequestError(
             "the body isn't said to be JSON",
             status=415,

@@ -1,6 +1,6 @@
 """Picture files are decoded to upright RGB images, once their headers have been checked against limits."""
 
-from .decoding import FORMATS, decode, memory_of, require_header
+from .decoding import FORMATS, count_pixels, decode, memory_of, require_header
 from .orientation import ORIENTATION_TAG, orientation_of, upright
 from .readers import require_pixels
 from .refusals import decoding_error, file_closed_error
@@ -9,6 +9,7 @@ from .samples import cut, rgb, unit_range
 __all__ = [
     "FORMATS",
     "ORIENTATION_TAG",
+    "count_pixels",
     "cut",
     "decode",
     "decoding_error",

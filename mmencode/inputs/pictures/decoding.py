@@ -80,6 +80,25 @@ def decode(content: bytes, source: str, limits: Limits, least: int = 0) -> Image
         raise decoding_error(cause, source, header.layout) from cause
 
 
+def count_pixels(content: bytes, limits: Limits, source: str = "a picture") -> int:
+    """Count the pixels of a file's first picture by its header, decoding nothing.
+
+    InputError for other files, damaged headers, and more pixels than `limits.pixels`.
+    """
+    kind = _format_of(content)
+    if not kind:
+        raise unknown_format_error(content, source, FORMATS)
+    try:
+        header = _parse_header(kind, content)
+        size = header.size if kind in _SIZED else open_picture(kind, header.content, source, limits).size
+        require_pixels(size, source, limits)
+    except InputError:
+        raise
+    except Exception as cause:  # a reader may raise anything at untrusted bytes; the item is at fault
+        raise decoding_error(cause, source) from cause
+    return size[0] * size[1]
+
+
 def _decode_within(
     kind: str, header: Header, length: int, source: str, limits: Limits, least: int
 ) -> Image.Image:

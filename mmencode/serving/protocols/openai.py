@@ -29,8 +29,10 @@ from .shapes import read_input, read_messages
 
 _ERROR = {
     "type": "object",
-    "required": ["error"],
+    "required": ["error", "message", "detail"],
     "properties": {
+        "message": {"type": "string"},
+        "detail": {"type": "string"},
         "error": {
             "type": "object",
             "required": ["message", "type", "param", "code"],
@@ -45,7 +47,7 @@ _ERROR = {
         "space": {"type": "string"},
     },
 }
-_MEANINGS = {
+MEANINGS = {
     400: "The body isn't JSON, or asks for what the space hasn't.",
     401: "The key is missing or unknown.",
     404: "There is no such model here.",
@@ -62,7 +64,7 @@ _MEANINGS = {
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": meaning, "content": {"application/json": {"schema": _ERROR}}}
-    for status, meaning in _MEANINGS.items()
+    for status, meaning in MEANINGS.items()
 }
 _OBJECT = {"type": "object"}
 _INPUT = {
