@@ -5,6 +5,8 @@ python .ci/bounds.py lowest [DISTRIBUTION...]
     at the lowest version that is declared
 python .ci/bounds.py beside vllm==0.33.0
     resolves mmencode and mmencode-offline beside other packages on each Python that is promised
+python .ci/bounds.py wheels
+    makes sure that users on each Python and platform that is promised get all they are asked for as wheels
 
 Needs uv and a package index, and installs nothing. The extras dev and docs, which are tools and what only
 tests import, have no part in it.
@@ -12,6 +14,7 @@ tests import, have no part in it.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -25,6 +28,9 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 OF_DEVELOPERS = {"dev", "docs"}
+# As uv calls them. PyAV's wheels are for macOS 14 and later.
+PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-pc-windows-msvc")
+MACOS = {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
 SHOWN = ("torch", "torchvision", "torchaudio", "transformers", "numpy", "pillow")
 
 
@@ -42,15 +48,24 @@ def main() -> None:
                     f"{name} {found[name]}" for name in (*SHOWN, *map(name_of, packages)) if name in found
                 )
                 print(f"Python {python}: {', '.join(shown)}")
+        case ["wheels"]:
+            every = projects()
+            asked = [line for name in every for line in needs(name, every)]
+            for python in promised():
+                for platform in PLATFORMS:
+                    found = resolve(asked, python, "highest", "--only-binary", ":all:", "--python-platform", platform)
+                    print(f"Python {python}, {platform}: {len(found)} wheels, torch {found['torch']}")
         case _:
             sys.exit(__doc__)
 
 
 def lowest(chosen: list[str]) -> list[str]:
-    """List constraints, after making sure that each distribution can be installed at its lowest bounds."""
+    """List constraints, after making sure that each distribution and extra can be had at its lowest bounds."""
     every = projects()
     python = promised()[0]
-    wrong = [f"{name}: {line}" for name in every for line in out_of_reach(with_own(name, every), python)]
+    sets = {name: with_own(name, every) for name in every}
+    sets |= {f"{name}[{extra}]": [*sets[name], *lines] for name in every for extra, lines in extras(name, every)}
+    wrong = [f"{name}: {line}" for name, asked in sets.items() for line in out_of_reach(asked, python)]
     if wrong:
         sys.exit("what is declared can't be installed beside the rest:\n  " + "\n  ".join(wrong))
     asked = [line for name in chosen or every for line in needs(name, every)]
@@ -89,9 +104,14 @@ def with_own(name: str, every: dict[str, dict[str, Any]]) -> list[str]:
 
 def needs(name: str, every: dict[str, dict[str, Any]]) -> list[str]:
     """List what users of a distribution are asked for, extras included, without our own distributions."""
-    extras = every[name].get("optional-dependencies", {})
-    lines = [line for extra in extras.keys() - OF_DEVELOPERS for line in extras[extra]]
-    return [*with_own(name, every), *others(lines, every)]
+    return [*with_own(name, every), *(line for _, lines in extras(name, every) for line in lines)]
+
+
+def extras(name: str, every: dict[str, dict[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each extra for users with what it asks for, without our own distributions."""
+    for extra, lines in every[name].get("optional-dependencies", {}).items():
+        if extra not in OF_DEVELOPERS:
+            yield extra, others(lines, every)
 
 
 def others(lines: Iterable[str], every: dict[str, dict[str, Any]]) -> list[str]:
@@ -111,13 +131,14 @@ def promised() -> list[str]:
     return [f"3.{one.removeprefix(prefix)}" for one in classifiers if one.startswith(prefix)]
 
 
-def resolve(asked: list[str], python: str, resolution: str) -> dict[str, Version]:
+def resolve(asked: list[str], python: str, resolution: str, *options: str) -> dict[str, Version]:
     """Resolve requirements to a version of each package, or exit with what uv says."""
     command = ["uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--no-sources"]
-    command += ["--python-version", python, "--resolution", resolution]
-    done = subprocess.run(command, input="\n".join(asked), capture_output=True, text=True)
+    command += ["--python-version", python, "--resolution", resolution, *options]
+    environment = {**os.environ, **MACOS}
+    done = subprocess.run(command, input="\n".join(asked), capture_output=True, text=True, env=environment)
     if done.returncode:
-        sys.exit(f"Python {python}: {done.stderr}")
+        sys.exit(f"Python {' '.join([python, *options])}: {done.stderr}")
     pins = (line.partition(";")[0].partition("==") for line in done.stdout.splitlines() if "==" in line)
     return {canonicalize_name(name): Version(version.strip()) for name, _, version in pins}
 
