@@ -18,7 +18,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MADE = {"PKG-INFO"}  # by the build, and in no tree
+MADE = {"PKG-INFO", ".gitignore"}  # by the build: the second is what it heeded
 ABOUT_THE_BUILD = {"WHEEL", "RECORD"}
 
 
@@ -38,8 +38,8 @@ def differences(project: Path, folder: Path) -> list[str]:
     """Build a project, and list what its sdist has too much, and in what its two wheels differ."""
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
+        build(project, here / "tree", "--wheel", "--no-isolation")  # first, as it leaves weights in the tree
         build(project, here / "published")
-        build(project, here / "tree", "--wheel", "--no-isolation")
         (sdist,), (wheel,) = here.glob("published/*.tar.gz"), here.glob("published/*.whl")
         (other,) = here.glob("tree/*.whl")
         held, published, in_tree = files_of_sdist(sdist), files_of_wheel(wheel), files_of_wheel(other)

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +52,21 @@ def main() -> None:
         case ["wheels"]:
             every = projects()
             asked = [line for name in every for line in needs(name, every)]
-            for python in promised():
-                for platform in PLATFORMS:
-                    found = resolve(asked, python, "highest", "--only-binary", ":all:", "--python-platform", platform)
-                    print(f"Python {python}, {platform}: {len(found)} wheels, torch {found['torch']}")
+            for python, platform in product(promised(), PLATFORMS):
+                only = ("--only-binary", ":all:", "--python-platform", platform)
+                found = resolve(asked, python, "highest", *only)
+                print(f"Python {python}, {platform}: {len(found)} wheels, torch {found['torch']}")
         case _:
             sys.exit(__doc__)
 
 
 def lowest(chosen: list[str]) -> list[str]:
-    """List constraints, after making sure that each distribution and extra can be had at its lowest bounds."""
+    """List constraints, after making sure that each distribution and extra is to be had at its bounds."""
     every = projects()
     python = promised()[0]
     sets = {name: with_own(name, every) for name in every}
-    sets |= {f"{name}[{extra}]": [*sets[name], *lines] for name in every for extra, lines in extras(name, every)}
+    for name in every:
+        sets |= {f"{name}[{extra}]": [*sets[name], *lines] for extra, lines in extras(name, every)}
     wrong = [f"{name}: {line}" for name, asked in sets.items() for line in out_of_reach(asked, python)]
     if wrong:
         sys.exit("what is declared can't be installed beside the rest:\n  " + "\n  ".join(wrong))
