@@ -114,7 +114,7 @@ def print_tables(torch: str, installed: Mapping[str, Distribution]) -> None:
     ]
     names = ["`mmencode`", "`mmencode-offline`: texts and images", "`mmencode-offline[audio]`: sounds, too"]
     names += [f"{name}, with `{BEFORE}` for MiniLM's weights" for name in names[1:]]
-    plugins = sorted(name for name in installed if name.startswith("mmencode-") and name not in whole)
+    plugins = sorted(path.name for path in ROOT.glob("plugins/*") if path.name not in whole)
     names += [f"`{name}`" for name in plugins]
     sets += [closure([name], asks) for name in plugins]
     rows = [("installed", "packages beside torch's", "MB beside torch's")]
