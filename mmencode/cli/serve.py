@@ -96,14 +96,6 @@ def serve(
         float,
         typer.Option(help="The seconds after which a request is given up.", min=0.1, metavar="SECONDS"),
     ] = 60.0,
-    token_ids: Annotated[
-        bool,
-        typer.Option(
-            "--token-ids",
-            help="Take lists of numbers as tokens of the space's own tokenizer. Clients that use another one "
-            "get vectors of other texts.",
-        ),
-    ] = False,
     device: Device = "auto",
     backend: Backend = Backends.torch,
     limit: Limit = None,
@@ -133,7 +125,6 @@ def serve(
         body=max_body,
         items=max_items,
         wait=wait,
-        token_ids=token_ids,
         urls=allow_url or (),
         networks=allow_network or (),
     )
@@ -172,7 +163,6 @@ def _options(
     body: int,
     items: int,
     wait: float,
-    token_ids: bool,
     urls: Sequence[str],
     networks: Sequence[str],
 ) -> ServerOptions:
@@ -192,7 +182,6 @@ def _options(
             body=body,
             items=items,
             wait=wait,
-            token_ids=token_ids,
             allow_urls=tuple(urls),
             allow_networks=tuple(networks),
         )

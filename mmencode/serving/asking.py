@@ -47,7 +47,7 @@ def choose_modality(space: Space, wanted: Wanted) -> str:
     items, else to a composite in which others are absent.
     """
     given = [part.modality for part in wanted.parts]
-    if len(given) == 1 and given[0] in space.modalities:
+    if len(given) == 1 and given[0] in space.modalities and not is_composite(given[0]):
         return given[0]
     composites = [modality for modality in space.modalities if parts_of(modality)]
     once = len(set(given)) == len(given)

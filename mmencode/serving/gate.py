@@ -9,7 +9,6 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from typing import Any
 
 from pydantic_core import to_json
@@ -130,6 +129,7 @@ class _Body:
         self._options = gate._options
         self._content: bytes | None = b""
         self._left = asyncio.Event()
+        self._is_too_large = False
         self.held = 0
 
     async def read(self) -> None:
@@ -154,6 +154,8 @@ class _Body:
                     if not more:
                         break
         except TimeoutError:
+            if self._is_too_large:
+                raise self._too_large() from None
             raise RequestError(
                 f"the body didn't arrive within {self._options.body_wait:g} s",
                 status=408,
@@ -170,12 +172,15 @@ class _Body:
 
     async def _drain(self) -> None:
         """Read on for a while without keeping anything, then refuse the body as too large."""
+        self._is_too_large = True
         dropped, more = 0, True
-        with suppress(TimeoutError):
-            while more and dropped < _DRAINED * self._options.body:
-                piece, more = await self._next()
-                dropped += len(piece)
-        raise RequestError(
+        while more and dropped < _DRAINED * self._options.body:
+            piece, more = await self._next()
+            dropped += len(piece)
+        raise self._too_large()
+
+    def _too_large(self) -> RequestError:
+        return RequestError(
             f"the body has more than {self._options.body} bytes",
             status=413,
             code="body_too_large",

@@ -25,8 +25,6 @@ class ServerOptions:
     body_wait     seconds in which a body must arrive: 30
     wait          seconds in which a request is answered: 60
     items         of one request: 2048
-    token_ids     whether lists of numbers are taken as tokens of the space's own tokenizer. Clients that
-                  make them by another one would get vectors of other texts, so they are refused otherwise
     allow_urls    hosts that URLs may name, as `Fetcher` has them; () fetches nothing
     allow_networks  networks besides the public internet that such hosts may be in
     fetch_wait    seconds in which a URL is fetched: 10
@@ -41,7 +39,6 @@ class ServerOptions:
     body_wait: float = 30.0
     wait: float = 60.0
     items: int = 2048
-    token_ids: bool = False
     allow_urls: tuple[str, ...] = ()
     allow_networks: tuple[str, ...] = ()
     fetch_wait: float = 10.0

@@ -27,8 +27,9 @@ class Spans:
 
     Names are those of the conventions for GenAI: `embeddings {model}`, `gen_ai.operation.name`,
     `gen_ai.provider.name`, `gen_ai.request.model`, `gen_ai.usage.input_tokens`,
-    `gen_ai.embeddings.dimension.count`, `error.type`. A span is a child of the client's where the request has
-    a `traceparent`. It holds nothing of the items.
+    `gen_ai.embeddings.dimension.count`, `error.type`. A span is below that of the request where the
+    framework makes one, as FastAPI does since 0.165, and else below the client's, by its `traceparent`. It
+    holds nothing of the items.
     """
 
     def __init__(self) -> None:
@@ -56,10 +57,14 @@ class Spans:
             **({"server.address": server[0]} if server[0] else {}),
             **({"server.port": server[1]} if server[1] else {}),
         }
+        below = (
+            self._trace.get_current_span().get_span_context().is_valid
+        )  # the framework's span of the request
+        kinds = self._trace.SpanKind
         with self._tracer.start_as_current_span(
             f"embeddings {model}",
-            context=self._propagate.extract(dict(request.headers)),
-            kind=self._trace.SpanKind.SERVER,
+            context=None if below else self._propagate.extract(dict(request.headers)),
+            kind=kinds.INTERNAL if below else kinds.SERVER,
             attributes=attributes,
             record_exception=False,
             set_status_on_exception=False,

@@ -199,6 +199,8 @@ def test_a_width_that_the_model_doesnt_declare_is_refused(client):
         {"input": [1.5]},
         {"input": [{}]},
         {"input": [{"text": 5}]},
+        {"input": [{"secret": "cat"}]},
+        {"input": [{"text": None}]},
         {"input": [{"type": "secret"}]},
         {"input": [{"type": "text"}]},
         {"input": [{"type": "image_url", "image_url": {"url": 5}}]},
@@ -234,8 +236,11 @@ def test_a_body_of_another_shape_is_an_error_that_echoes_nothing(http, body):
     assert "secret" not in answer.text
 
 
-def test_an_unknown_modality_is_an_error_that_echoes_nothing(http):
-    answer = post(http, input="cat", modality="secret")
+@pytest.mark.parametrize(
+    "modality", ["secret", "text:query", "image+text", "interleaved", "", "Text", "secret" * 999]
+)
+def test_an_unknown_modality_is_an_error_that_echoes_nothing(http, modality):
+    answer = post(http, input="cat", modality=modality)
     assert answer.status_code == 400
     assert "secret" not in answer.text
 
@@ -266,6 +271,7 @@ def test_two_spaces_are_told_apart_by_their_names(default_space, small_space):
 def test_a_fused_item_of_a_message_is_encoded(fused_space):
     content = [{"type": "text", "text": "cat"}, {"type": "image_url", "image_url": {"url": uri(png())}}]
     with run_server(fused_space) as served, served.client() as http:
+        assert post(http, input="cat", modality="image+text").status_code == 400
         found = rows(post(http, messages=[{"role": "user", "content": content}]))
         as_object = rows(post(http, input=[{"text": "cat", "image": uri(png())}]))
         picture_alone = rows(post(http, input=[{"image": uri(png())}]))

@@ -17,13 +17,12 @@ from starlette.responses import JSONResponse, Response
 
 from ...embeddings.array_types import Vectors
 from ...plugins.spec import TEXT
-from ..asking import Wanted, choose_modality
+from ..asking import choose_modality
 from ..exchange import Exchange
 from ..faults import RequestError
 from ..gateway import Gateway
 from ..routes import ProtocolRoute, write_json
-from ..service import Answer, Service
-from ..tokens import decode_tokens
+from ..service import Answer
 from ..widths import cut, id_of_width, require_width
 from .shapes import read_input, read_messages
 
@@ -136,7 +135,7 @@ async def embed(gateway: Gateway, asked: EmbeddingRequest, request: Request) -> 
     if asked.messages is not None:
         wanted = [read_messages(asked.messages, asked.role)]
     else:
-        wanted = await _read(gateway, service, asked)
+        wanted = read_input(asked.input, asked.modality, asked.role)
     space, dim = service.space, asked.dimensions
     if dim is not None:
         modalities = dict.fromkeys(choose_modality(space, each) for each in wanted)
@@ -148,11 +147,6 @@ async def embed(gateway: Gateway, asked: EmbeddingRequest, request: Request) -> 
     gateway.require_all(answers)
     shown = Shown(space.name, Exchange.of(request.scope).space, asked.encoding_format, dim)
     return await write_json(request, partial(shown.write, answers), size=len(answers) * space.dim * 20)
-
-
-async def _read(gateway: Gateway, service: Service, asked: EmbeddingRequest) -> list[Wanted]:
-    wanted, tokens = read_input(asked.input, asked.modality, asked.role)
-    return await decode_tokens(gateway, service, tokens, asked.role) if tokens else wanted
 
 
 @dataclass(frozen=True, slots=True)

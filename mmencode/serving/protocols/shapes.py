@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ...plugins.modalities import find_modality
 from ...plugins.spec import AUDIO, IMAGE, TEXT
 from ...spaces.sides import Role
-from ..asking import Part, Wanted
+from ..asking import Part, Wanted, is_inline
 from ..faults import RequestError
 
 _URLS = {"image_url": IMAGE, "audio_url": AUDIO, "video_url": "video"}
@@ -19,26 +20,31 @@ def bad_input(fact: str, place: str = "input", remedy: str = "") -> RequestError
     return RequestError(fact, status=422, code="invalid_input", param=place, remedy=remedy)
 
 
-def read_input(given: Any, modality: str, role: Role) -> tuple[list[Wanted], list[list[int]]]:
-    """Read the field `input` into items, or into lists of tokens; the other of the two is empty.
+def read_input(given: Any, modality: str, role: Role) -> list[Wanted]:
+    """Read the field `input` into items.
 
-    A string or a list of them are items of the modality, as infinity has it; a list of numbers is one item in
-    tokens. An object such as {"text": ..., "image": ...} is an item with these parts (SGLang). Objects with a
-    "type" are together the parts of one item (llama.cpp); lists of them are several items. Raises
-    RequestError, which names the place, for anything else.
+    A string or a list of them are items of the modality, as infinity has it. An object such as
+    {"text": ..., "image": ...} is an item with these parts (SGLang). Objects with a "type" are together the
+    parts of one item (llama.cpp); lists of them are several items. Raises RequestError, which names the
+    place, for anything else, such as tokens.
     """
     if isinstance(given, str):
-        return [Wanted((Part(modality, given),), role)], []
+        return [Wanted((Part(modality, given),), role)]
     if not isinstance(given, list) or not given:
         raise bad_input("input is neither a string nor a list of items, or it is empty")
     first = given[0]
-    if _is_token(first):
-        return [], [_read_tokens(given, "input")]
-    if isinstance(first, list) and first and _is_token(first[0]):
-        return [], [_read_tokens(each, f"input.{place}") for place, each in enumerate(given)]
+    tokens = first if isinstance(first, list) and first else given
+    if all(type(each) is int for each in tokens):
+        raise RequestError(
+            "tokens aren't taken, since nothing says which tokenizer made them",
+            status=400,
+            code="tokens",
+            param="input",
+            remedy="send strings; LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False",
+        )
     if isinstance(first, dict) and "type" in first:
-        return [Wanted(read_parts(given, "input"), role)], []
-    return [_read_item(each, modality, role, f"input.{place}") for place, each in enumerate(given)], []
+        return [Wanted(read_parts(given, "input"), role)]
+    return [_read_item(each, modality, role, f"input.{place}") for place, each in enumerate(given)]
 
 
 def read_messages(given: Sequence[Any], role: Role) -> Wanted:
@@ -105,24 +111,18 @@ def _read_item(item: Any, modality: str, role: Role, where: str) -> Wanted:
     if isinstance(item, list):
         return Wanted(read_parts(item, where), role)
     if isinstance(item, dict) and item and "type" not in item:
-        parts = [
-            Part(name, _url(value, f"{where}.{name}") if name != TEXT else _string(value, f"{where}.{name}"))
-            for name, value in item.items()
-            if value is not None
-        ]
-        if parts:
-            return Wanted(tuple(parts), role)
+        given = {name: value for name, value in item.items() if value is not None}
+        if any(find_modality(name) is None for name in given):
+            raise bad_input(f"{where} has a part of no modality that is known here", where)
+        if given:
+            return Wanted(tuple(_read_named(*each, where) for each in given.items()), role)
     raise bad_input(f"{where} is neither a string nor an object with the parts of an item", where)
 
 
-def _is_token(value: Any) -> bool:
-    return type(value) is int
-
-
-def _read_tokens(given: Any, where: str) -> list[int]:
-    if not isinstance(given, list) or not given or not all(map(_is_token, given)):
-        raise bad_input(f"{where} is no list of tokens, all of them whole numbers", where)
-    return given
+def _read_named(name: str, value: Any, where: str) -> Part:
+    """Read one part of an object, whose key is its modality."""
+    place = f"{where}.{name}"
+    return Part(name, _string(value, place) if is_inline(name) else _url(value, place))
 
 
 def _is_blank(content: Any) -> bool:
