@@ -1,0 +1,33 @@
+"""Sources that no memory holds are embedded unit by unit, and a run that ended goes on where it was."""
+
+from __future__ import annotations
+
+from .embedding import EmbedReport as EmbedReport
+from .embedding import embed as embed
+from .embedding import find_duplicates as find_duplicates
+from .encoding import UnitReport as UnitReport
+from .encoding import encode_unit as encode_unit
+from .output import Failure as Failure
+from .output import Output as Output
+from .output import OutputConflictError as OutputConflictError
+from .sources import Sizes as Sizes
+from .sources import divide as divide
+from .units import File as File
+from .units import Job as Job
+from .units import Unit as Unit
+
+__all__ = [
+    "EmbedReport",
+    "Failure",
+    "File",
+    "Job",
+    "Output",
+    "OutputConflictError",
+    "Sizes",
+    "Unit",
+    "UnitReport",
+    "divide",
+    "embed",
+    "encode_unit",
+    "find_duplicates",
+]

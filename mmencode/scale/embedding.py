@@ -1,0 +1,128 @@
+"""A source of any size is embedded: unit by unit into an output, from where the last run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ..spaces.loading import load
+from ..spaces.sides import Role
+from ..spaces.space import Space
+from .encoding import UnitReport, encode_unit
+from .output import Output
+from .sources import Sizes, divide
+from .units import Job, Unit
+
+Advance = Callable[[UnitReport], None]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedReport:
+    """The account of a run: what was there already, what it encoded, what failed, what nothing asks for.
+
+    units    of the source, and `done` those whose parts were there before
+    encoded  those of this run, with the numbers of their vectors and failures
+    failed   units that couldn't be read as a whole, which the next run tries again
+    stale    parts of the output that are of no unit of the source, such as of files that were changed
+    pruned   whether these were removed
+    """
+
+    units: int
+    done: int
+    encoded: tuple[UnitReport, ...] = ()
+    failed: tuple[UnitReport, ...] = ()
+    stale: tuple[str, ...] = ()
+    pruned: bool = False
+    vectors: int = field(init=False)
+    failures: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", sum(each.vectors for each in self.encoded))
+        object.__setattr__(self, "failures", sum(each.failures for each in self.encoded))
+
+
+def embed(
+    source: str,
+    output: str,
+    modality: str,
+    *,
+    space: str | Space = "default",
+    role: Role = "",
+    column: str = "",
+    key: str = "",
+    dim: int | None = None,
+    sizes: Sizes | None = None,
+    retry: bool = False,
+    prune: bool = False,
+    advance: Advance | None = None,
+) -> EmbedReport:
+    """Embed all items of a source into an output, unit by unit; a run that is ended goes on where it was.
+
+    A source is a folder, a pattern, or a table (.csv, .jsonl, .parquet, or a .tar as WebDataset has them), on
+    this machine or behind an address that fsspec opens. Each unit becomes a file of vectors in the output,
+    which `Embeddings.load` reads, named by what its vectors depend on: what is there isn't encoded again, and
+    a changed input becomes another part. Items that fail are written beside it, and stop nothing.
+
+    column   of a table, with the items: texts, paths relative to it, or bytes; by default the modality
+    key      of a table, with the key of each row, by default "key", or else its place in the table
+    dim      to which vectors are cut
+    retry    whether units are encoded again in which items failed for what may have passed
+    prune    whether parts of no unit are removed
+    advance  is called with the report of each unit
+
+    Raises InputError for a source that can't be divided, OutputConflictError for an output of another job,
+    and the errors of `Space.encode` that are no item's fault.
+    """
+    loaded = load(space) if isinstance(space, str) else space
+    loaded.spec(loaded.key(modality, role))
+    job = Job(loaded.id, modality, role, column, key, dim)
+    units = {unit.name(job): unit for unit in divide(source, modality, sizes or Sizes())}
+    place = Output(output)
+    place.claim(job, loaded.card)
+    there = place.done()
+    stale = tuple(sorted(there - units.keys()))
+    again = _passing(place, there & units.keys()) if retry else set()
+    todo = [unit for name, unit in units.items() if name not in there or name in again]
+    reports = list(_run(loaded, todo, job, place, advance))
+    if prune:
+        for name in stale:
+            place.remove(name)
+    return EmbedReport(
+        units=len(units),
+        done=len(units) - len(todo),
+        encoded=tuple(each for each in reports if not each.error),
+        failed=tuple(each for each in reports if each.error),
+        stale=stale,
+        pruned=prune,
+    )
+
+
+def find_duplicates(output: str) -> dict[str, list[str]]:
+    """Find the keys that several rows of an output have, each with the names of the parts that have it.
+
+    Keys are unique within a unit; across units nothing else looks for that. All keys are in memory at once.
+    """
+    seen: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
+    for name, keys in Output(output).read_keys():
+        for key in keys:
+            if key in seen:
+                found.setdefault(key, [seen[key]]).append(name)
+            else:
+                seen[key] = name
+    return found
+
+
+def _run(
+    space: Space, units: Iterable[Unit], job: Job, output: Output, advance: Advance | None
+) -> Iterator[UnitReport]:
+    for unit in units:
+        report = encode_unit(space, unit, job, output)
+        if advance is not None:
+            advance(report)
+        yield report
+
+
+def _passing(output: Output, names: set[str]) -> set[str]:
+    """The parts among whose failures are some that may have passed."""
+    return {name for name in names if any(each.fault != "content" for each in output.read_failures({name}))}
