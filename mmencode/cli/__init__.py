@@ -16,6 +16,7 @@ from ..engine.waiting import choose_waiting
 from . import (
     check,
     classify,
+    embed,
     encode,
     eval,
     index,
@@ -59,6 +60,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("encode")(encode.encode)
+app.command("embed")(embed.embed)
 app.command("classify")(classify.classify)
 app.command("search")(search.search)
 app.add_typer(eval.app, name="eval")

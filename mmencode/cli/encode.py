@@ -92,7 +92,7 @@ def encode(
     Example: mmencode encode image+text --list dresses.jsonl --weight image=1 --weight text=1
     """
     _check_out(out)
-    asked = _parse_role(role)
+    asked = parse_role(role)
     found = gather(modality, items or [], file, table, follow_links=follow_links, limit=limit)
     choice = LoadChoice(
         device=device,
@@ -130,7 +130,7 @@ def encode(
     report(failed)
 
 
-def _parse_role(word: str) -> Role:
+def parse_role(word: str) -> Role:
     """Check the side that items are encoded for; wrong usage for another word."""
     match word:
         case "" | "query" | "document":

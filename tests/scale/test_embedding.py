@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import shutil
@@ -114,7 +115,7 @@ def test_a_second_run_encodes_nothing_and_a_changed_file_only_its_own_unit(space
     Image.new("RGB", (30, 30), "red").save(folder / "new.png")
     (folder / "003.png").unlink()
     later = embed(str(folder), str(tmp_path / "out"), "image", **asked)
-    assert 0 < later.done
+    assert later.done > 0
     assert 0 < len(later.stale) <= 2
     assert embed(str(folder), str(tmp_path / "out"), "image", prune=True, **asked).pruned
     assert set(vectors_of(tmp_path / "out")) == {path.name for path in folder.iterdir()}
@@ -224,14 +225,18 @@ def test_lines_are_divided_where_they_end(tmp_path):
         units = divide(str(tmp_path / "a.jsonl"), "text", Sizes(bytes=size))
         assert units[0].start == 0
         assert units[-1].stop == len(content)
-        assert all(one.stop == other.start for one, other in zip(units, units[1:], strict=False))
+        assert all(one.stop == other.start for one, other in itertools.pairwise(units))
         assert all(content[unit.start - 1 : unit.start] in (b"", b"\n") for unit in units)
 
 
 KILLED = """
 import sys, mmencode
 from mmencode.scale import Sizes, embed
-embed(sys.argv[1], sys.argv[2], "text", sizes=Sizes(bytes=300), advance=lambda report: print(report.name, flush=True))
+
+def say(report):
+    print(report.name, flush=True)
+
+embed(sys.argv[1], sys.argv[2], "text", sizes=Sizes(bytes=300), advance=say)
 """
 
 
