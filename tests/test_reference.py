@@ -16,7 +16,16 @@ MODULES = [
     "mmencode",
     *(
         f"mmencode.{name}"
-        for name in ("checkpoints", "encoder", "errors", "evaluation", "inputs", "pooling", "scale", "testing")
+        for name in (
+            "checkpoints",
+            "encoder",
+            "errors",
+            "evaluation",
+            "inputs",
+            "pooling",
+            "scale",
+            "testing",
+        )
     ),
 ]
 NAMES = [f"{module}.{name}" for module in MODULES for name in import_module(module).__all__]

@@ -69,11 +69,14 @@ def embed(
         ),
     ] = "",
     dim: Annotated[
-        int | None, typer.Option(help="Cut vectors to a width that the model declares.", min=1)
+        int | None,
+        typer.Option(help="Cut vectors to a width that the model declares.", min=1, metavar="WIDTH"),
     ] = None,
-    unit_files: Annotated[int, typer.Option(help="Put so many files into a part, on average.", min=1)] = 1024,
+    unit_files: Annotated[
+        int, typer.Option(help="Put so many files into a part, on average.", min=1, metavar="COUNT")
+    ] = 1024,
     unit_bytes: Annotated[
-        int, typer.Option(help="Put so many bytes of a .jsonl table into a part.", min=1)
+        int, typer.Option(help="Put so many bytes of a .jsonl table into a part.", min=1, metavar="COUNT")
     ] = 2**22,
     retry: Annotated[
         bool,
@@ -96,7 +99,7 @@ def embed(
     instruction: Instruction = "",
     json: Json = False,
 ) -> None:
-    """Encode a source of any size, part by part, into a folder of Parquet files.
+    """Encode a source of any size, part by part, into a folder.
 
     A run that was ended goes on where it was: a part that is there isn't encoded again, unless what it was
     made of has changed. Each file in vectors/ has the keys and vectors of a part, which Embeddings.load,

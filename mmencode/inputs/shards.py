@@ -67,7 +67,7 @@ def count_groups(file: BinaryIO, size: int, source: str) -> list[int]:
                 raise ValueError(f"its metadata claims {metadata.num_rows} rows, in a file of {size} bytes")
             return [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)]
     except (arrow.ArrowException, ValueError, OSError) as cause:
-        raise _damaged(source, cause) from cause
+        raise _make_unreadable(source, cause) from cause
 
 
 def read_group(file: BinaryIO, size: int, group: int, first: int, source: str) -> Iterator[tuple[int, Row]]:
@@ -84,12 +84,12 @@ def read_group(file: BinaryIO, size: int, group: int, first: int, source: str) -
                     yield number, row
                     number += 1
     except (arrow.ArrowException, ValueError, OSError) as cause:
-        raise _damaged(source, cause) from cause
+        raise _make_unreadable(source, cause) from cause
 
 
 def read_csv(file: BinaryIO, source: str) -> Iterator[tuple[int, Row]]:
     """Read the rows of a CSV file below its header, with their numbers; InputError for another file."""
-    reader = csv.reader(_decoded(file))
+    reader = csv.reader(_decode_lines(file))
     try:
         names = next(reader, [])
         if twice := [name for place, name in enumerate(names) if name in names[:place]]:
@@ -103,7 +103,7 @@ def read_csv(file: BinaryIO, source: str) -> Iterator[tuple[int, Row]]:
             else:
                 yield number, dict(zip(names, (value or None for value in values), strict=True))
     except (ValueError, csv.Error) as cause:
-        raise _damaged(source, cause) from cause
+        raise _make_unreadable(source, cause) from cause
 
 
 def read_archive(
@@ -131,10 +131,10 @@ def read_archive(
                 assert content is not None  # since it is a file
                 yield key, content.read()
     except (tarfile.TarError, EOFError, OSError, ValueError) as cause:
-        raise _damaged(source, cause) from cause
+        raise _make_unreadable(source, cause) from cause
 
 
-def _decoded(file: BinaryIO) -> Iterator[str]:
+def _decode_lines(file: BinaryIO) -> Iterator[str]:
     mark = b"\xef\xbb\xbf"
     while line := file.readline(LONGEST + 1):
         if len(line) > LONGEST:
@@ -154,5 +154,5 @@ def _bad(source: str, place: int | str, what: str, noun: str, fault: Fault = "co
     )
 
 
-def _damaged(source: str, cause: BaseException) -> InputError:
+def _make_unreadable(source: str, cause: BaseException) -> InputError:
     return InputError(f"it can't be read: {message_of(cause)}", source=source, remedy="check the file")

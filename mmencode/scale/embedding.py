@@ -79,7 +79,7 @@ def embed(
     units = {unit.name(job): unit for unit in divide(source, modality, sizes or Sizes())}
     place = Output(output)
     place.claim(job, loaded.card)
-    there = place.done()
+    there = place.names()
     stale = tuple(sorted(there - units.keys()))
     again = _passing(place, there & units.keys()) if retry else set()
     todo = [unit for name, unit in units.items() if name not in there or name in again]

@@ -38,7 +38,7 @@ class Failure:
     def to_line(self) -> str:
         """Write the failure as a line of JSON."""
         facts = {name: getattr(self, name) for name in self.__slots__}
-        return json.dumps({name: _escaped(value) for name, value in facts.items()}) + "\n"
+        return json.dumps({name: _escape(value) for name, value in facts.items()}) + "\n"
 
     @staticmethod
     def from_line(line: str) -> Failure:
@@ -78,7 +78,7 @@ class Output:
                 f"{path} doesn't describe a job", remedy="name another output, or remove that file"
             ) from cause
 
-    def done(self) -> set[str]:
+    def names(self) -> set[str]:
         """List the names of the parts that are there."""
         names = self._storage.names(self._path(VECTORS))
         return {name.removesuffix(_PART) for name in names if name.endswith(_PART)}
@@ -107,7 +107,7 @@ class Output:
         """Read the keys of each part, with its name."""
         import pyarrow.parquet as parquet
 
-        for name in sorted(self.done()):
+        for name in sorted(self.names()):
             content = self._storage.read(self._path(VECTORS, name + _PART))
             if content is not None:
                 table = parquet.read_table(io.BytesIO(content), columns=["key"])
@@ -122,5 +122,5 @@ class Output:
         return self._storage.join(self.place, *parts)
 
 
-def _escaped(value: Any) -> Any:
+def _escape(value: Any) -> Any:
     return escape_surrogates(value) if isinstance(value, str) else value

@@ -179,7 +179,7 @@ def test_an_empty_or_missing_source_is_refused_and_leaves_the_output(space, tmp_
     for place in ("empty", "missing.jsonl", "none/*.jsonl"):
         with pytest.raises(InputError):
             embed(str(tmp_path / place), str(tmp_path / "out"), "text", space=space, prune=True)
-    assert len(Output(str(tmp_path / "out")).done()) == 1
+    assert len(Output(str(tmp_path / "out")).names()) == 1
 
 
 def test_damaged_tables_fail_by_themselves(space, tmp_path):
@@ -203,7 +203,7 @@ def test_a_file_that_changes_meanwhile_is_no_part(space, tmp_path):
     job = Job(space.id, "text")
     output = Output(str(tmp_path / "out"))
     assert "changed while" in encode_unit(space, units[0], job, output).error
-    assert output.done() == set()
+    assert output.names() == set()
 
 
 def test_equal_keys_of_two_units_are_found(space, tmp_path):
