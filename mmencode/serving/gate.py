@@ -8,6 +8,7 @@ import hmac
 import logging
 import re
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -51,7 +52,7 @@ class Gate:
         outgoing = _Outgoing(send, exchange)
         body = _Body(self, receive, headers)
         try:
-            with self._gateway.metrics.request(scope, outgoing):
+            with self._gateway.metrics.request(scope, outgoing, exchange):
                 try:
                     self._admit(scope, headers, exchange)
                     await body.read()
@@ -127,7 +128,8 @@ class _Body:
     def __init__(self, gate: Gate, receive: Receive, headers: dict[bytes, str]) -> None:
         self._gate, self._receive, self._headers = gate, receive, headers
         self._options = gate._options
-        self._content: bytes | None = b""
+        self._pieces: deque[bytes] = deque()
+        self._is_handed_on = False
         self._left = asyncio.Event()
         self._is_too_large = False
         self.held = 0
@@ -138,7 +140,6 @@ class _Body:
         if coding != "identity":
             raise RequestError("compressed bodies aren't taken", status=415, code="content_encoding")
         stated = self._headers.get(b"content-length", "")
-        pieces: list[bytes] = []
         try:
             async with asyncio.timeout(self._options.body_wait):
                 if stated.isdigit() and (len(stated) > 18 or int(stated) > self._options.body):
@@ -146,11 +147,11 @@ class _Body:
                 while True:
                     piece, more = await self._next()
                     if self.held + len(piece) > self._options.body:
-                        pieces.clear()
+                        self._pieces.clear()
                         await self._drain()
                     self._gate.hold(len(piece))
                     self.held += len(piece)
-                    pieces.append(piece)
+                    self._pieces.append(piece)
                     if not more:
                         break
         except TimeoutError:
@@ -162,7 +163,6 @@ class _Body:
                 code="slow_body",
                 headers={"Connection": "close"},
             ) from None
-        self._content = b"".join(pieces)
 
     async def _next(self) -> tuple[bytes, bool]:
         message = await self._receive()
@@ -189,12 +189,13 @@ class _Body:
         )
 
     async def receive(self) -> Message:
-        """Give the whole body once, and then wait until the client leaves."""
-        if self._content is None:
+        """Give the body piece by piece, once, and then wait until the client leaves."""
+        if self._is_handed_on:
             await self._left.wait()
             return {"type": "http.disconnect"}
-        content, self._content = self._content, None
-        return {"type": "http.request", "body": content, "more_body": False}
+        piece = self._pieces.popleft() if self._pieces else b""
+        self._is_handed_on = not self._pieces
+        return {"type": "http.request", "body": piece, "more_body": not self._is_handed_on}
 
     async def watch(self, exchange: Exchange) -> None:
         """Wait until the client leaves, and note it."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from .exchange import Exchange
 from .service import Answer, Services
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -40,6 +41,9 @@ class Metrics:
             buckets=_SECONDS,
             **make,
         )
+        self._refused = Counter(
+            "mmencode_request_errors", "Requests that were answered by an error.", ("route", "code"), **make
+        )
         self._in_flight = Gauge("mmencode_requests_in_flight", "Requests in work.", **make)
         self._sizes = Histogram("mmencode_request_items", "Items of a request.", buckets=_COUNTS, **make)
         self._items = Counter("mmencode_items", "Items that were encoded.", ("space", "modality"), **make)
@@ -48,7 +52,7 @@ class Metrics:
         )
 
     @contextmanager
-    def request(self, scope: Any, answer: Answered) -> Iterator[None]:
+    def request(self, scope: Any, answer: Answered, exchange: Exchange) -> Iterator[None]:
         """Count a request, whose route is known once it was found."""
         started = monotonic()
         self._in_flight.inc()
@@ -60,6 +64,8 @@ class Metrics:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             self._requests.labels(route, method, str(answer.status or 499)).inc()
             self._seconds.labels(route).observe(monotonic() - started)
+            if exchange.error:
+                self._refused.labels(route, exchange.error).inc()
 
     def count_items(self, space: str, modalities: Sequence[str], answers: Sequence[Answer]) -> None:
         """Count the items of an answered request, those with a vector and those with an error."""

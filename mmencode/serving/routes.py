@@ -102,18 +102,18 @@ async def parse_body(request: Request) -> None:
             code="content_type",
             remedy="send the header Content-Type: application/json",
         )
-    content = await request.body()
-    if len(content) > SMALL:
-        parsed = await Gateway.of(request).run(_parse, content)
+    pieces = [piece async for piece in request.stream()]
+    if sum(map(len, pieces)) > SMALL:
+        parsed = await Gateway.of(request).run(_parse, pieces)
     else:
-        parsed = _parse(content)
+        parsed = _parse(pieces)
     request._json = parsed
     request._body = b"{}"  # the bytes may go; FastAPI only asks whether there are any
 
 
-def _parse(content: bytes) -> Any:
+def _parse(pieces: list[bytes]) -> Any:
     try:
-        return from_json(content, allow_inf_nan=False, cache_strings="keys")
+        return from_json(b"".join(pieces), allow_inf_nan=False, cache_strings="keys")
     except ValueError:  # whose message quotes the input
         raise RequestError("the body isn't valid JSON", status=400, code="invalid_json") from None
 

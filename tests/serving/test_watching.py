@@ -39,6 +39,8 @@ def test_requests_are_counted_by_route_and_status(fresh):
     route = 'mmencode_requests_total{method="POST",route="/v1/embeddings",status='
     assert found[route + '"200"}'] == found[route + '"422"}'] == 1
     assert found['mmencode_requests_total{method="GET",route="other",status="404"}'] == 1
+    assert found['mmencode_request_errors_total{code="invalid_input",route="/v1/embeddings"}'] == 1
+    assert found['mmencode_request_errors_total{code="not_found",route="other"}'] == 1
     assert found['mmencode_request_seconds_count{route="/v1/embeddings"}'] == 2
 
 
