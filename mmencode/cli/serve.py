@@ -28,6 +28,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..serving.options import ServerOptions
+    from ..serving.page_routes import Page
+    from ..spaces.space import Space
 
 _NEED = "a server needs FastAPI, uvicorn and prometheus-client", "pip install 'mmencode[serve]'"
 _LONGEST = 2**16  # bytes of a file of keys
@@ -96,6 +98,23 @@ def serve(
         float,
         typer.Option(help="The seconds after which a request is given up.", min=0.1, metavar="SECONDS"),
     ] = 60.0,
+    ui: Annotated[
+        bool,
+        typer.Option(
+            "--ui",
+            help="Serve a page, too, to drop pictures, sounds, videos and texts into.",
+        ),
+    ] = False,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            help="The index that the page searches, of the first space. If no space is named, its own is "
+            "served.",
+            exists=True,
+            file_okay=False,
+            metavar="INDEX",
+        ),
+    ] = None,
     device: Device = "auto",
     backend: Backend = Backends.torch,
     limit: Limit = None,
@@ -112,7 +131,10 @@ def serve(
     \b
     Example: mmencode serve
     Example: mmencode serve default photos-space/ --host 0.0.0.0 --key-file keys.txt
+    Example: mmencode serve --ui --index photos.index
     """
+    if index is not None and not ui:
+        raise typer.BadParameter("it is for the page: pass --ui, too", param_hint="--index")
     for name in ("fastapi", "uvicorn", "prometheus_client"):
         import_package(name, *_NEED)
     from ..serving.app import make_app
@@ -137,7 +159,8 @@ def serve(
         instruction=instruction,
         modalities=modalities,
     )
-    opened = [open_space(name, choice) for name in spaces or (None,)]
+    named = spaces or (None if index is None else str(index),)
+    opened = [open_space(name, choice) for name in named]
     if len({space.name for space in opened}) < len(opened):
         raise typer.BadParameter("two of them have one name", param_hint="SPACE...")
     services = Services({space.name: Service(space) for space in opened})
@@ -148,7 +171,9 @@ def serve(
         running.stop()
 
     with _bind(bind, host, port) as bound:
-        running = Running(make_app(services, options=options, on_failure=give_up), bound, grace=wait)
+        page = _make_page(index, opened[0]) if ui else None
+        app = make_app(services, options=options, on_failure=give_up, page=page)
+        running = Running(app, bound, grace=wait)
         output.say(f"{url_of(bound)}  {', '.join(services.names)}")
         running.run()
     for space in opened:
@@ -187,6 +212,15 @@ def _options(
         )
     except ValueError as cause:
         raise typer.BadParameter(str(cause), param_hint="--key or --key-file") from cause
+
+
+def _make_page(path: Path | None, space: Space) -> Page:
+    """Open the index for the page; SpaceMismatchError where it isn't of the space."""
+    from ..index import Index
+    from ..serving.page_routes import Page
+    from ..serving.shelf import Shelf
+
+    return Page(None if path is None else Shelf(Index.open(path, space=space), space.limits))
 
 
 def _read_keys(given: Sequence[str] | None, file: Path | None) -> tuple[str, ...]:

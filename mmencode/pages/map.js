@@ -94,8 +94,8 @@
     redraw();
   }
 
-  function nearest(x, y) {
-    let found = -1, best = REACH * REACH;
+  function nearest(x, y, reach = REACH) {
+    let found = -1, best = reach * reach;
     for (let row = 0; row < count; row++) {
       if (!visible[row]) continue;
       const distance = (across(row) - x) ** 2 + (down(row) - y) ** 2;
@@ -108,7 +108,14 @@
     marked = row;
     tip.hidden = row < 0;
     if (row >= 0) tell(row);
+    canvas.dispatchEvent(new CustomEvent("mark", { detail: row }));
     redraw();
+  }
+
+  // The first time a point is pressed it is named, the second time chosen, which a page may listen to.
+  function press(row) {
+    if (row >= 0 && row === marked) canvas.dispatchEvent(new CustomEvent("choose", { detail: row }));
+    else mark(row);
   }
 
   function tell(row) {
@@ -172,7 +179,7 @@
   const KEYS = {
     ArrowLeft: () => move(60, 0), ArrowRight: () => move(-60, 0), ArrowUp: () => move(0, 60), ArrowDown: () => move(0, -60),
     "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), "0": () => { mark(-1); fit(); },
-    Escape: () => mark(-1),
+    Enter: () => press(nearest(width / 2, height / 2, Infinity)), Escape: () => mark(-1),
   };
 
   canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
@@ -181,6 +188,7 @@
     const row = nearest(event.offsetX, event.offsetY);
     if (row !== marked) mark(row);
   });
+  canvas.addEventListener("click", (event) => press(nearest(event.offsetX, event.offsetY)));
   canvas.addEventListener("pointerleave", () => mark(-1));
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();

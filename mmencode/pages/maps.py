@@ -38,12 +38,13 @@ def map_page(
         choices="".join(f"<option>{escape_html(grouping.name)}</option>" for grouping in survey.groupings),
         outliers=_outliers(survey),
         space=f"<code>{escape_html(survey.space)}</code>",
-        data=data_block("data", _data(survey, thumbnails or {})),
+        data=data_block("data", draw_points(survey, thumbnails or {})),
     )
     return document(title, body, style=read_resource("map.css"), script=read_resource("map.js"))
 
 
-def _data(survey: Survey, thumbnails: Mapping[int, str]) -> dict[str, Any]:
+def draw_points(survey: Survey, thumbnails: Mapping[int, str]) -> dict[str, Any]:
+    """Make the points of a map, with names, groups and thumbnails by row, for the script of its page."""
     places = _places(survey.layout.points)
     return {
         "x": places[:, 0].tolist(),

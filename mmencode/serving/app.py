@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +17,8 @@ from . import health
 from .gate import Gate
 from .gateway import Gateway
 from .options import ServerOptions
+from .page_files import read_page
+from .page_routes import Page
 from .protocols import cohere, huggingface, openai, reranking, scores, weaviate
 from .routes import answer_http_exception, answer_validation
 from .service import Services
@@ -28,13 +31,18 @@ def make_app(
     *,
     options: ServerOptions | None = None,
     on_failure: Callable[[BaseException], None] | None = None,
+    page: Page | None = None,
 ) -> FastAPI:
     """Make the application that serves these spaces by all protocols.
 
     When it starts, it loads them in the background, and answers 503 meanwhile; when it stops, what is in work
-    is finished first. `on_failure` is called with the error where a space can't be loaded.
+    is finished first. `on_failure` is called with the error where a space can't be loaded. Without a
+    `page` there is none.
     """
-    gateway = Gateway(services, ServerOptions() if options is None else options)
+    options = ServerOptions() if options is None else options
+    if page is not None:
+        options = replace(options, open_paths=(*options.open_paths, *read_page()))
+    gateway = Gateway(services, options)
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
@@ -53,6 +61,8 @@ def make_app(
     app.include_router(health.routes(gateway))
     for protocol in (openai, cohere, huggingface, weaviate, reranking, scores):
         app.include_router(protocol.routes(gateway))
+    if page is not None:
+        app.include_router(page.routes(gateway))
     return app
 
 

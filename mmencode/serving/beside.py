@@ -12,6 +12,7 @@ from ..spaces.space import Space
 from .app import make_app
 from .gateway import Gateway
 from .options import ServerOptions, require_safe_host
+from .page_routes import Page
 from .running import Running, bind, url_of
 from .service import Service, Services
 
@@ -25,17 +26,19 @@ def serve_beside(
     port: int = 0,
     options: ServerOptions | None = None,
     wait: float = 600.0,
+    page: Page | None = None,
 ) -> Iterator[str]:
     """Serve spaces in a thread while the block runs, and give the server's URL once they are loaded.
 
-    Port 0 takes a free one; `wait` is the seconds that loading may take, 0 to give the URL at once. Raises
+    Port 0 takes a free one; `wait` is the seconds that loading may take, 0 to give the URL at once; `page` is
+    as for `make_app`. Raises
     MmencodeError for a host that others reach without keys, and what loading a space raises.
     """
     options = ServerOptions() if options is None else options
     require_safe_host(host, options.keys)
     services = Services({space.name: Service(space) for space in spaces})
     failures: list[BaseException] = []
-    app = make_app(services, options=options, on_failure=failures.append)
+    app = make_app(services, options=options, on_failure=failures.append, page=page)
     with bind(host, port) as bound:
         running = Running(app, bound, grace=_ENDING)
         thread = threading.Thread(target=running.run, name="mmencode-server")

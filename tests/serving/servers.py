@@ -25,7 +25,7 @@ class Served:
 
 
 @contextmanager
-def run_server(*spaces, ready=True, **options):
+def run_server(*spaces, ready=True, page=None, **options):
     """Serve spaces until the block ends, once they are loaded, unless not `ready`."""
-    with serve_beside(*spaces, options=ServerOptions(**options), wait=60 if ready else 0) as url:
+    with serve_beside(*spaces, options=ServerOptions(**options), wait=60 if ready else 0, page=page) as url:
         yield Served(url, spaces)
