@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
-from ..embeddings.array_types import Vectors
-from ..errors import MmencodeError
-from ..spaces.sides import Role
+import torch
+
+from ..plugins.spec import modality_of_key
 from ..spaces.space import Space
-from .refusals import BatchError, GoneError, NotReadyError, QueueFullError, StoppedError, TooLateError
+from .counts import Counts
+from .queue import Queue
+from .refusals import GoneError, NotReadyError, QueueFullError, Refusal, StoppedError, TooLateError
+from .turns import Answer as Answer
+from .turns import Ask as Ask
+from .turns import Request, weigh
 
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One item of a request, as `Space.encode` takes it; `source` is its name in messages."""
-
-    modality: str
-    item: Any
-    role: Role = ""
-    source: str = ""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Answer:
-    """The vector of an item, float32 `[dim]`, or `[t, dim]` where its space has many, or else its error.
-
-    `cost` is what the item counts as in usage, by `Encoder.cost`: tokens of a text.
-    """
-
-    vector: Vectors | None
-    error: MmencodeError | None
-    cost: int
+_BEAT = 0.05  # seconds between two looks at threads that prepare items
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,11 +29,15 @@ class ServingLimits:
     items   of all clients that wait: 4096
     bytes   of these items, as they came and prepared: 512 MiB
     wait    seconds in which a request is answered, unless it says another number: 60
+    stall   seconds that one batch may take before the service counts as unhealthy: 60
+    grace   seconds in which a service that stops finishes what is in work: 30
     """
 
     items: int = 4096
     bytes: int = 2**29
     wait: float = 60.0
+    stall: float = 60.0
+    grace: float = 30.0
 
 
 class Service:
@@ -57,36 +46,69 @@ class Service:
     def __init__(self, space: Space, *, limits: ServingLimits | None = None) -> None:
         self.space = space
         self.limits = ServingLimits() if limits is None else limits
-        self._ready: set[str] = set()
-        self._waiting = 0
-        self._pool: ThreadPoolExecutor | None = None
+        self._queue: Queue | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities that the space has here."""
         return self.space.modalities
 
+    @property
+    def counts(self) -> Counts:
+        """The figures of all that was answered since the service was started."""
+        return self._queue.counts if self._queue is not None else Counts()
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """The number of items that wait, by modality."""
+        return self._queue.lengths() if self._queue is not None else {}
+
     def is_ready(self, modality: str = "") -> bool:
-        """Whether the encoders of a modality are loaded; of all that were asked for, without one."""
-        return bool(self._ready) if not modality else modality in self._ready
+        """Whether the encoders of a modality are loaded and warm; of any, without one."""
+        ready = self._queue.keys if self._queue is not None else ()
+        wanted = [key for key in self.space.keys if modality_of_key(key) == modality] if modality else ready
+        return bool(wanted) and all(key in ready for key in wanted)
 
     def is_healthy(self) -> bool:
-        """Whether the threads that compute still answer."""
-        return self._pool is not None
+        """Whether the threads that compute still answer, and their device does."""
+        queue = self._queue
+        return queue is not None and not queue.is_broken and queue.seconds_in_batch() < self.limits.stall
 
     async def start(self, *modalities: str) -> None:
-        """Load the encoders of these modalities, or of all, and begin to answer."""
-        self._pool = ThreadPoolExecutor(1, "mmencode-serving")
+        """Load and warm the encoders of these modalities, or of all, and answer what is ready already.
+
+        Raises what loading raises for the first of those that can't be loaded, once the others are ready.
+        """
+        loop, runtime = asyncio.get_running_loop(), self.space.runtime
+        if self._queue is None:
+            threads = min(runtime.cores, torch.get_num_threads())  # fewer where the caller has set that
+            self._queue = Queue(loop, runtime.cores, threads, self.space.limits.wait)
+            self._watch = loop.create_task(self._keep_watch(self._queue))
+            self._is_stopping = False
         wanted = modalities or self.modalities
-        keys = [key for key in self.space.keys if key.partition(":")[0] in wanted]
-        await asyncio.get_running_loop().run_in_executor(self._pool, self.space.preload, *keys)
-        self._ready.update(wanted)
+        keys = [key for key in self.space.keys if modality_of_key(key) in wanted]
+        opening = [_in_thread(self._open, self._queue, key) for key in keys if key not in self._queue.keys]
+        found = await asyncio.gather(*opening, return_exceptions=True)
+        if failures := [each for each in found if each is not None]:
+            raise failures[0]
 
     async def stop(self) -> None:
-        """Finish what is in work, and answer nothing more."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await asyncio.to_thread(pool.shutdown)
+        """Finish what is in work, within `ServingLimits.grace`, and answer nothing more."""
+        queue, watch = self._queue, self._watch
+        if queue is None or watch is None or self._is_stopping:
+            return
+        self._is_stopping = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.limits.grace
+        while queue.items and loop.time() < deadline and queue.seconds_in_batch() < self.limits.stall:
+            await asyncio.sleep(0.01)
+        self._queue = self._watch = None
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        await _in_thread(queue.end, max(0.0, deadline - loop.time()))
 
     async def embed(
         self,
@@ -102,59 +124,61 @@ class Service:
         no other one. `is_gone` is asked in any thread whether the request's client has left. Raises
         UnknownModalityError, ValueError for a role that isn't one, and a Refusal for the request as a whole.
         """
-        for ask in asks:
-            self.space.spec(self.space.key(ask.modality, ask.role))
-        if self._pool is None:
-            raise StoppedError("the service doesn't run", remedy="ask again later", retry_after=1.0)
-        if missing := {ask.modality for ask in asks} - self._ready:
-            raise NotReadyError(
-                f"the encoder of {min(missing)!r} isn't loaded yet", remedy="ask again later", retry_after=1.0
-            )
-        if self._waiting + len(asks) > self.limits.items:
-            raise QueueFullError(
-                f"{self._waiting} items wait, and {len(asks)} more are more than {self.limits.items}",
-                remedy="ask again later, or for fewer items at once",
-                retry_after=1.0,
-            )
-        self._waiting += len(asks)
         try:
-            work = asyncio.get_running_loop().run_in_executor(self._pool, self._encode, asks, is_gone)
-            return await asyncio.wait_for(work, self.limits.wait if wait is None else wait)
+            return await self._embed(asks, client, self.limits.wait if wait is None else wait, is_gone)
+        except Refusal as refusal:
+            self.counts.refused[type(refusal).__name__] += 1
+            raise
+
+    async def _embed(
+        self, asks: Sequence[Ask], client: str, seconds: float, is_gone: Callable[[], bool] | None
+    ) -> list[Answer]:
+        keys = [self.space.spec(self.space.key(ask.modality, ask.role)).key for ask in asks]
+        queue = self._require_ready(keys)
+        sizes = [weigh(ask.item) for ask in asks]
+        self._require_room(queue, len(asks), sum(sizes))
+        if not asks:
+            return []
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[list[Answer]] = loop.create_future()
+        request = Request(asks, client, seconds, is_gone, answered)
+        try:
+            queue.put(request, asks, keys, sizes)
+            return await asyncio.wait_for(answered, seconds)
         except TimeoutError as cause:
             raise TooLateError("the request wasn't answered in time", remedy="ask for fewer items") from cause
         finally:
-            self._waiting -= len(asks)
+            if not answered.done() or answered.cancelled():  # so that its items are dropped at their turn
+                request.refuse(GoneError("nobody waits for the request"))
 
-    def _encode(self, asks: Sequence[Ask], is_gone: Callable[[], bool] | None) -> list[Answer]:
-        if is_gone is not None and is_gone():
-            raise GoneError("the client left")
-        try:
-            found: dict[int, Answer] = {}
-            for kind in dict.fromkeys((ask.modality, ask.role) for ask in asks):
-                places = [place for place, ask in enumerate(asks) if (ask.modality, ask.role) == kind]
-                answers = self._encode_alike(*kind, [asks[place] for place in places], places)
-                found |= zip(places, answers, strict=True)
-            return [found[place] for place in range(len(asks))]
-        except Exception as cause:
-            raise BatchError("the batch failed", remedy="see the server's log") from cause
+    def _open(self, queue: Queue, key: str) -> None:
+        queue.open(self.space.pipeline(key))
 
-    def _encode_alike(
-        self, modality: str, role: Role, asks: Sequence[Ask], places: Sequence[int]
-    ) -> Iterator[Answer]:
-        items = [ask.item for ask in asks]
-        vectors: list[Vectors]
-        if self.space.spec(self.space.key(modality, role)).outputs == "many":
-            many = self.space.encode_multi(modality, items, role=role, on_error="skip")
-            vectors, positions, errors = list(many.arrays), many.positions, many.errors
-        else:
-            one = self.space.encode(modality, items, role=role, on_error="skip")
-            vectors, positions, errors = list(one.vectors), one.positions, one.errors
-        rows = dict(zip(positions.tolist(), vectors, strict=True))
-        failed = {error.index: error for error in errors}
-        for row, (ask, place) in enumerate(zip(asks, places, strict=True)):
-            if (error := failed.get(row)) is not None:
-                error.index, error.source = place, ask.source or error.source
-            yield Answer(rows.get(row), error, 1)
+    async def _keep_watch(self, queue: Queue) -> None:
+        while True:
+            await asyncio.sleep(_BEAT)
+            queue.watch()
+
+    def _require_ready(self, keys: Sequence[str]) -> Queue:
+        if self._queue is None or self._is_stopping:
+            raise StoppedError("the service doesn't run", remedy="ask again later", retry_after=1.0)
+        if missing := set(keys).difference(self._queue.keys):
+            raise NotReadyError(
+                f"the encoder of {modality_of_key(min(missing))!r} isn't loaded yet",
+                remedy="ask again later",
+                retry_after=1.0,
+            )
+        return self._queue
+
+    def _require_room(self, queue: Queue, items: int, nbytes: int) -> None:
+        limits = self.limits
+        if queue.items + items > limits.items or queue.nbytes + nbytes > limits.bytes:
+            raise QueueFullError(
+                f"{queue.items} items wait, of {queue.nbytes} bytes; with {items} more, of {nbytes} bytes, "
+                f"they would be over {limits.items} items or {limits.bytes} bytes",
+                remedy="ask again later, or for fewer items at once",
+                retry_after=queue.seconds_ahead(),
+            )
 
 
 class Services:
@@ -184,3 +208,29 @@ class Services:
 
     def __len__(self) -> int:
         return len(self._services)
+
+
+def _in_thread(function: Callable[..., None], *arguments: object) -> asyncio.Future[None]:
+    """Call a function in a thread of its own, for which the end of the process doesn't wait."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def work() -> None:
+        error: BaseException | None = None
+        try:
+            function(*arguments)
+        except BaseException as cause:
+            error = cause
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=work, name="mmencode-serving", daemon=True).start()
+    return done

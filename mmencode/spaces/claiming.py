@@ -41,5 +41,5 @@ def _share_target(spec: EncoderSpec, other: EncoderSpec) -> bool:
 
 
 def is_alone(specs: Iterable[EncoderSpec]) -> bool:
-    """Whether one of these encoders has a target that may not be called while another is."""
+    """Whether an encoder among these has a target that may not be called while another one is."""
     return not all(spec.threadsafe for spec in specs if not spec.weights)

@@ -168,7 +168,7 @@ class Members:
 
     def _is_framed(self) -> bool:
         """Whether the card of the encoders that define the space is known without loading any."""
-        return self._frame is not None or all(_declared(self._led[key]) for key in self._own)
+        return self._frame is not None or all(_facts_of(self._led[key]) for key in self._own)
 
     def _is_loaded_alone(self, key: str) -> bool:
         """Whether an encoder isn't loaded yet, and no other with it, by a target that is safe in a thread."""
@@ -300,7 +300,7 @@ class Members:
     def _find_facts(self, modality: str) -> Facts:
         """Find the facts about an encoder as they are declared, or load it to find them out."""
         spec = self._led[modality]
-        if (said := _declared(spec)) is not None:
+        if (said := _facts_of(spec)) is not None:
             fidelity = self._facts[modality].card.fidelity if modality in self._facts else 0.0
             return replace(said, card=replace(said.card, fidelity=fidelity))
         if modality not in self._facts:
@@ -436,7 +436,7 @@ class Members:
             raise ClosedError(f"space {self.name!r} is closed", remedy="load it again")
 
 
-def _declared(spec: EncoderSpec) -> Facts | None:
+def _facts_of(spec: EncoderSpec) -> Facts | None:
     """The facts that a spec declares; None without them, and where an instruction changes them."""
     if spec.identity is None or spec.dim is None or spec.instruction:
         return None

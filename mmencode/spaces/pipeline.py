@@ -23,12 +23,13 @@ class Pipeline:
     Items of several callers may be prepared in any threads and embedded together: their vectors are those
     that `encode` gives for them in one batch, bit for bit.
 
-    key    of the encoder, "text:query" for that of queries where they have another
-    lanes  how many threads embed at once: one for a CPU, two for each CUDA device. More wait for their turn
+    key      of the encoder, "text:query" for that of queries where they have another
+    runtime  of the space
+    lanes    how many threads embed at once: one for a CPU, two for each CUDA device. More wait for their turn
     """
 
     def __init__(self, members: Members, key: str, call: Call) -> None:
-        self.key, self._members, self._call = key, members, call
+        self.key, self.runtime, self._members, self._call = key, call.runtime, members, call
         self._preparer = make_preparer(call)
         self._free: queue.SimpleQueue[Lane[Any, Any]] = queue.SimpleQueue()
         kind: type[Lane[Any, Any]] = EmbeddingLane if members.spec(key).outputs == "one" else MultiLane
