@@ -21,7 +21,7 @@ from ..spaces.pipeline import Pipeline
 from .counts import Counts
 from .refusals import BatchError, StoppedError
 from .stage import Stage
-from .turns import Answer, Ask, Item, Request
+from .turns import Answer, Ask, Held, Item, Request
 
 _log = logging.getLogger("mmencode.serving")
 _RECENT = 10.0  # seconds over which the rate is taken
@@ -30,7 +30,8 @@ _RECENT = 10.0  # seconds over which the rate is taken
 class Queue:
     """The items that wait, the threads that prepare them, and those that compute, one for each lane.
 
-    A batch is what is ready when a thread is free: nothing waits for more to come. The modality whose oldest
+    A batch is what is ready when a thread is free: nothing waits for more to come, but the items of a request
+    for each other, as far as they share a batch. The modality whose oldest
     item came first has its turn. What raises in a batch fails the requests in it, and the threads go on.
     """
 
@@ -79,6 +80,7 @@ class Queue:
             self.items += len(asks)
             self.nbytes += sum(sizes)
             for place, (ask, key, size) in enumerate(zip(asks, keys, sizes, strict=True)):
+                request.held.setdefault(key, Held()).left += 1
                 source = ask.source or f"an item of modality {ask.modality!r}"
                 self._stages[key].put(Item(request, place, ask, source, key, size))
 
@@ -126,14 +128,21 @@ class Queue:
 
     def _take_ready(self, stage: Stage, item: Item) -> None:
         """Take an item that was prepared, that failed, or whose request is over; under the lock."""
-        prepared = item.prepared
+        prepared, held = item.prepared, item.request.held[item.key]
+        held.left -= 1
         if prepared is None or prepared.error is not None:
             self._answer([(item, None, prepared.error if prepared is not None else None)])
-            return
-        self.nbytes += prepared.nbytes - item.nbytes
-        item.nbytes = prepared.nbytes
-        stage.ready.put(item)
-        self._ready.notify()
+        else:
+            self.nbytes += prepared.nbytes - item.nbytes
+            item.nbytes = prepared.nbytes
+            held.items.append(item)
+            held.gathering = held.gathering or stage.pipeline.gather()
+            held.gathering.add(prepared)
+        if not held.left or (held.gathering is not None and held.gathering.fills_batches()):
+            for each in sorted(held.items, key=lambda each: each.place):
+                stage.ready.put(each)
+            held.items, held.gathering = [], None
+            self._ready.notify()
 
     def _compute(self) -> None:
         """Do what a thread that computes does, until the end: encoders to be warmed first, then batches."""

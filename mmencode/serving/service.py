@@ -48,6 +48,7 @@ class Service:
         self.limits = ServingLimits() if limits is None else limits
         self._queue: Queue | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._has_work: asyncio.Event | None = None
         self._is_stopping = False
 
     @property
@@ -85,7 +86,8 @@ class Service:
         if self._queue is None:
             threads = min(runtime.cores, torch.get_num_threads())  # fewer where the caller has set that
             self._queue = Queue(loop, runtime.cores, threads, self.space.limits.wait)
-            self._watch = loop.create_task(self._keep_watch(self._queue))
+            self._has_work = asyncio.Event()
+            self._watch = loop.create_task(_keep_watch(self._queue, self._has_work))
             self._is_stopping = False
         wanted = modalities or self.modalities
         keys = [key for key in self.space.keys if modality_of_key(key) in wanted]
@@ -144,6 +146,8 @@ class Service:
         request = Request(asks, client, seconds, is_gone, answered)
         try:
             queue.put(request, asks, keys, sizes)
+            if self._has_work is not None:
+                self._has_work.set()
             return await asyncio.wait_for(answered, seconds)
         except TimeoutError as cause:
             raise TooLateError("the request wasn't answered in time", remedy="ask for fewer items") from cause
@@ -153,11 +157,6 @@ class Service:
 
     def _open(self, queue: Queue, key: str) -> None:
         queue.open(self.space.pipeline(key))
-
-    async def _keep_watch(self, queue: Queue) -> None:
-        while True:
-            await asyncio.sleep(_BEAT)
-            queue.watch()
 
     def _require_ready(self, keys: Sequence[str]) -> Queue:
         if self._queue is None or self._is_stopping:
@@ -208,6 +207,15 @@ class Services:
 
     def __len__(self) -> int:
         return len(self._services)
+
+
+async def _keep_watch(queue: Queue, has_work: asyncio.Event) -> None:
+    while True:
+        await has_work.wait()
+        await asyncio.sleep(_BEAT)
+        queue.watch()
+        if not queue.items:
+            has_work.clear()
 
 
 def _in_thread(function: Callable[..., None], *arguments: object) -> asyncio.Future[None]:

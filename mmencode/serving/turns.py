@@ -12,6 +12,7 @@ from typing import Any
 
 from ..embeddings.array_types import Vectors
 from ..engine.call import Prepared
+from ..engine.windows import Gathering
 from ..errors import InputError, MmencodeError
 from ..inputs.owning import size_in_bytes
 from ..plugins.composites import INTERLEAVED, parts_of
@@ -42,6 +43,18 @@ class Answer:
     cost: int
 
 
+@dataclass(eq=False, slots=True)
+class Held:
+    """The prepared items of a request that wait for its others, so that they share a batch.
+
+    left  items of the request and this encoder that aren't prepared yet
+    """
+
+    left: int = 0
+    items: list[Item] = field(default_factory=list)
+    gathering: Gathering | None = None
+
+
 class Request:
     """The items of one request, until each has its answer or the request is refused as a whole."""
 
@@ -60,6 +73,7 @@ class Request:
         self.left = len(asks)
         self.refusal: Refusal | None = None
         self.is_finished = False
+        self.held: dict[str, Held] = {}
         self._is_gone = is_gone
 
     def refuse(self, refusal: Refusal) -> None:
