@@ -12,6 +12,7 @@ import numpy as np
 from chromadb.api import ClientAPI
 from chromadb.api.models.Collection import Collection
 from chromadb.api.types import DataLoader, Embeddable, EmbeddingFunction, Loadable
+from chromadb.api.types import Embeddings as Vectors
 from chromadb.utils.embedding_functions import known_embedding_functions, register_embedding_function
 
 from mmencode import Embeddings
@@ -20,7 +21,6 @@ from .spaces import KeptSpace, SpaceLike
 
 NAME = "mmencode"
 HOST = "the Chroma collection"
-Row = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class _Name:
@@ -51,19 +51,19 @@ class SpaceFunction(EmbeddingFunction[Embeddable]):
         """The 16 digits of the space, which Chroma keeps and compares."""
         return self._kept.fingerprint
 
-    def __call__(self, input: Embeddable) -> list[Row]:
+    def __call__(self, input: Embeddable) -> Vectors:
         """Encode documents or images; InputError names the item, SpaceMismatchError another space."""
         return self._encode(input, "document")
 
-    def embed_query(self, input: Embeddable) -> list[Row]:
+    def embed_query(self, input: Embeddable) -> Vectors:
         """Encode queries, on the side that a space has for them; raises as for documents."""
         return self._encode(input, "query")
 
-    def _encode(self, input: Embeddable, role: Any) -> list[Row]:
+    def _encode(self, input: Embeddable, role: Any) -> Vectors:
         pairs = [("text", item) if isinstance(item, str) else ("image", _as_image(item)) for item in input]
         return list(self._kept.get().encode_mixed(pairs, role=role).vectors)
 
-    def accept(self, embeddings: Embeddings) -> list[Row]:
+    def accept(self, embeddings: Embeddings) -> Vectors:
         """The vectors of embeddings of this space, for Chroma, which takes any of equal width.
 
         SpaceMismatchError for those of another space.
@@ -95,13 +95,6 @@ class SpaceFunction(EmbeddingFunction[Embeddable]):
             type(one) is str and one for one in config.values()
         ):
             raise ValueError(f"the config is {config!r:.200}, and should have a space and a fingerprint")
-
-    def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:
-        """Raise SpaceMismatchError for the config of another space than the collection's."""
-        old, new = (
-            KeptSpace(one["space"], one["fingerprint"], host=HOST) for one in (old_config, new_config)
-        )
-        old.require_same(new)
 
 
 def open_collection(

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from clip_benchmark import models
 
+import mmencode
+
 from .spaces import SpaceLike, open_space
 
 NAME = "mmencode"
@@ -75,8 +77,8 @@ class SpaceModel:
 def load(
     model_name: str = "default", pretrained: str = "", cache_dir: str | None = None, device: Any = "cpu"
 ) -> tuple[SpaceModel, Any, type[Texts]]:
-    """Load a space by its name or folder, as CLIP_benchmark loads `--model_type mmencode`."""
-    model = SpaceModel(model_name)
+    """Load a space by its name or folder, in float32, as CLIP_benchmark loads `--model_type mmencode`."""
+    model = SpaceModel(mmencode.load(model_name, device=str(device), dtype="float32"))
     return model, model.transform, Texts
 
 

@@ -63,7 +63,7 @@ class SpaceFunction(EmbeddingFunction):
         return rows
 
     def compute_query_embeddings(self, query: Any, *args: Any, **kwargs: Any) -> list[Row | None]:
-        """Encode one query."""
+        """Encode one query, as a list of one vector."""
         modality = "image" if isinstance(query, Image.Image) else self.query_modality
         return list(self._kept.get().encode(modality, [query], role="query").vectors)
 

@@ -133,6 +133,7 @@ class IndexSearch:
 
 def describe(space: Space) -> ModelMeta:
     """Describe a space to MTEB; the fingerprint is the revision, so that no result is another space's."""
+    modalities: list[Any] = [each for each in MODALITIES if each in space.modalities]
     return ModelMeta(
         loader=SpaceEncoder,
         name=f"mmencode/{space.name.replace('/', '--')}",
@@ -151,7 +152,7 @@ def describe(space: Space) -> ModelMeta:
         similarity_fn_name=ScoringFunction.COSINE,
         use_instructions=False,
         training_datasets=None,
-        modalities=[each for each in MODALITIES if each in space.modalities],
+        modalities=modalities,
     )
 
 
@@ -162,14 +163,14 @@ def encode_rows(space: Space, rows: Any, role: Any) -> Vectors:
     vectors = np.zeros((len(rows), space.dim), np.float32)
     blank: set[int] = set()
 
-    def told() -> Iterator[Any]:
+    def draw() -> Iterator[Any]:
         for place, item in enumerate(items):
             if is_blank(item):
                 blank.add(place)
             else:
                 yield item
 
-    parts = [part.vectors for part in space.stream(modality, told(), role=role)]
+    parts = [part.vectors for part in space.stream(modality, draw(), role=role)]
     kept = [place for place in range(len(rows)) if place not in blank]
     if parts:
         vectors[kept] = np.concatenate(parts)

@@ -87,8 +87,9 @@ class EvaluatedSpace:
                 f"the prompt {prompt or prompt_name!r} was given, and a space's encoders have their own: "
                 "leave it out, or load the space with an instruction"
             )
-        if others:
-            raise TypeError(f"{', '.join(sorted(others))}: a space has no such options")
+        given_others = sorted(name for name, value in others.items() if value is not None)
+        if given_others:
+            raise TypeError(f"{', '.join(given_others)}: a space has no such options")
         alone = isinstance(sentences, str) or not isinstance(sentences, Sequence | np.ndarray)
         given = [sentences] if alone else sentences
         encoded: Embeddings = self.space.encode(modality, given, role=role, progress=bool(show_progress_bar))

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Role = Literal["", "query", "document"]
 
 
-class SpaceTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SpaceTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A transformer of items of one modality into a space's vectors, float32 `[n, dim]`.
 
     Items are those of `Space.encode`: texts, paths, bytes, pictures, `(samples, rate)`. Embeddings of the
@@ -39,7 +39,7 @@ class SpaceTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def fit(self, X: Any, y: Any = None) -> SpaceTransformer:
         """Note the fingerprint and the width of the space."""
-        _require_items(X)
+        _as_batch(X)
         kept = KeptSpace(self.space, host=HOST)
         self.fingerprint_ = kept.fingerprint
         self._n_features_out = kept.get().dim
@@ -48,14 +48,15 @@ class SpaceTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def transform(self, X: Any) -> Array:
         """Encode items in order; InputError, which is a ValueError, names one that can't be."""
         check_is_fitted(self)
-        return _vectors(X, KeptSpace(self.space, self.fingerprint_, host=HOST), self.modality, self.role)
+        kept = KeptSpace(self.space, self.fingerprint_, host=HOST)
+        return _encode(X, kept, self.modality, self.role).vectors
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn that X has items rather than numbers, and isn't validated as such."""
         return _as_items(super().__sklearn_tags__())
 
 
-class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
+class ZeroShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier of items by the words of their classes, or by examples as well.
 
     modality   that of the items, "image" by default
@@ -82,7 +83,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> ZeroShotClassifier:
         """Encode the words of the classes in `y`, and where examples count, the items, too."""
-        _require_items(X)
+        X = _as_batch(X)
         check_classification_targets(y)
         target = column_or_1d(y, warn=True)
         if len(target) != len(X):
@@ -94,10 +95,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         names = [str(words.get(one, one)) for one in self.classes_.tolist()]
         classifier = kept.get().classifier(names, self.templates)
         if self.examples:
-            items = X if isinstance(X, Embeddings) else list(X)
-            classifier = classifier.with_examples(
-                self.modality, items, [names[place] for place in places], self.examples
-            )
+            labels = [names[place] for place in places]
+            classifier = classifier.with_examples(self.modality, X, labels, self.examples)
         self.classifier_ = classifier
         return self
 
@@ -108,16 +107,15 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> Array:
         """The class of each item with the highest score."""
-        return self.classes_[self._scores(X).argmax(axis=1)]
+        scores = self._scores(X)
+        found: Array = self.classes_[scores.argmax(axis=1)]
+        return found
 
     def _scores(self, X: Any) -> Array:
         check_is_fitted(self)
-        _require_items(X)
         kept = KeptSpace(self.space, self.fingerprint_, host=HOST)
-        if isinstance(X, Embeddings):
-            kept.accept(X)
-            return self.classifier_.rank(X).scores
-        return self.classifier_.rank(kept.get().encode(self.modality, list(X))).scores
+        scores: Array = self.classifier_.rank(_encode(X, kept, self.modality, "")).scores
+        return scores
 
     def __sklearn_tags__(self) -> Any:
         """Say to scikit-learn that X has items rather than numbers, and that words alone may not fit."""
@@ -126,20 +124,27 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def _vectors(X: Any, kept: KeptSpace, modality: str, role: Role) -> Array:
-    _require_items(X)
-    if isinstance(X, Embeddings):
-        kept.accept(X)
-        return X.vectors
-    return kept.get().encode(modality, list(X), role=role).vectors
+def _encode(X: Any, kept: KeptSpace, modality: str, role: Role) -> Embeddings:
+    batch = _as_batch(X)
+    if isinstance(batch, Embeddings):
+        kept.accept(batch)
+        return batch
+    return kept.get().encode(modality, batch, role=role)
 
 
-def _require_items(X: Any) -> None:
-    """Raise an error for what holds no items: a sparse matrix, one string, nothing."""
+def _as_batch(X: Any) -> Any:
+    """Make a list of items, or leave Embeddings; TypeError for a sparse matrix and for one string.
+
+    A table with one column has its values as items.
+    """
     if issparse(X):
         raise TypeError("a sparse matrix was passed, and items to encode are needed: pass a list of them")
     if isinstance(X, str | bytes):
         raise TypeError("one string was passed, and a list of items is needed: put it into a list")
+    if isinstance(X, Embeddings) or not hasattr(X, "__array__"):
+        return X if isinstance(X, Embeddings) else list(X)
+    array = np.asarray(X)  # a table, too, whose rows are its items
+    return list(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array)
 
 
 def _as_items(tags: Any) -> Any:

@@ -48,7 +48,10 @@ class KeptSpace:
     def __init__(
         self, space: SpaceLike, fingerprint: str = "", *, host: str, is_recorded: bool = False
     ) -> None:
-        self.name = space.name if isinstance(space, Space) else _absolute(space)
+        if isinstance(space, Space):
+            self.name = space.name
+        else:  # records hold what this made of a name, and are believed no more than they must be
+            self.name = os.fsdecode(space) if is_recorded else _absolute(space)
         self.host = host
         self.fingerprint = fingerprint
         self._given = space if isinstance(space, Space) else None
@@ -64,10 +67,6 @@ class KeptSpace:
             self._require(fingerprint_of(space), f"that name is {space.id} here")
             self._is_checked = True
         return space
-
-    def require_same(self, other: KeptSpace) -> None:
-        """Raise SpaceMismatchError where another space is kept, under whatever name."""
-        self._require(other.fingerprint, f"the others of {other.name}@{other.fingerprint}")
 
     def accept(self, embeddings: Embeddings) -> list[Any]:
         """List vectors that may lie beside the host's; SpaceMismatchError for those of another space."""

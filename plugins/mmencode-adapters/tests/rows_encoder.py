@@ -8,15 +8,16 @@ from torch import Tensor
 
 from mmencode import EncoderSpec, Space
 from mmencode.encoder import Encoder, Tensors
+from mmencode.testing import fake_specs
 
-WIDTH = 16
+WIDTH = 8
 
 
 class Rows(Encoder):
     """An encoder of a row of any length as its first numbers beside a constant."""
 
     width = WIDTH
-    preprocessing = "the first 15 numbers and 1"
+    preprocessing = "the first 7 numbers and 1"
 
     def preprocess(self, item: object) -> Tensors:
         """Take the first numbers of a row, with zeros behind the last one."""
@@ -24,11 +25,12 @@ class Rows(Encoder):
         return {"row": torch.from_numpy(np.pad(row, (0, WIDTH - 1 - len(row)))), "one": torch.ones(1)}
 
     def forward(self, tensors: Tensors) -> Tensor:
-        """Put both behind each other, `[b, 16]`."""
+        """Put both behind each other, `[b, 8]`."""
         return torch.cat([tensors["row"], tensors["one"]], dim=1)
 
 
 def rows_space() -> Space:
-    """Make the space of rows."""
+    """Make a space of rows, and of texts, since a classifier's labels have words."""
     spec = EncoderSpec(name="rows/row", modality="row", target="rows_encoder:Rows", space="rows", dim=WIDTH)
-    return Space("rows", [spec])
+    text = next(each for each in fake_specs("rows") if each.modality == "text")
+    return Space("rows", [spec, text])
