@@ -81,9 +81,9 @@ class IndexSearch:
         if self._folder is None:
             self._held = tempfile.TemporaryDirectory()
         place = Path(self._held.name if self._held else self._folder or ".") / "corpus.index"
-        self._index = Index.create(place, self.space)
         rows = _prepare(corpus, task_metadata, PromptType.document, num_proc)
         modality, items = items_of(self.space, rows)
+        self._index = Index.create(place, with_modality(self.space, modality))
         pairs = [(key, item) for key, item in zip(rows["id"], items, strict=True) if not is_blank(item)]
         self._index.add(modality, (item for _, item in pairs), keys=[key for key, _ in pairs])
 
@@ -102,7 +102,7 @@ class IndexSearch:
             raise ValueError("there is no corpus to search: call index() first")
         rows = _prepare(queries, task_metadata, PromptType.query, num_proc)
         modality, items = items_of(self.space, rows)
-        asked = self.space.encode(modality, list(items), role="query")
+        asked = with_modality(self.space, modality).encode(modality, list(items), role="query")
         if top_ranked is not None:
             return self._rank(dict(zip(rows["id"], asked.vectors, strict=True)), top_ranked, top_k)
         found = self._index.search_embeddings(asked, top_k, exact=self._exact)
@@ -159,7 +159,7 @@ def describe(space: Space) -> ModelMeta:
 def encode_rows(space: Space, rows: Any, role: Any) -> Vectors:
     """Encode the rows of a dataset, `[n, dim]`, in parts, with zeros for blank texts."""
     modality, items = items_of(space, rows)
-    space = space if modality in space.modalities else space.fuse(modality)
+    space = with_modality(space, modality)
     vectors = np.zeros((len(rows), space.dim), np.float32)
     blank: set[int] = set()
 
@@ -177,21 +177,27 @@ def encode_rows(space: Space, rows: Any, role: Any) -> Vectors:
     return vectors
 
 
+def with_modality(space: Space, modality: str) -> Space:
+    """The space itself where it has a modality, and else one with the mean of the parts' vectors."""
+    return space if modality in space.modalities else space.fuse(modality)
+
+
 def items_of(space: Space, rows: Any) -> tuple[str, Iterator[Any]]:
     """The modality of a dataset's rows, joined by + where they have several, and their items in order."""
-    named = [each for each in MODALITIES if each in rows.column_names]
+    named = [each for each in MODALITIES if each in rows.features]
     for name, kind in (("audio", Audio), ("video", Video)):
         if name in named and isinstance(rows.features[name], kind):
             rows = rows.cast_column(name, kind(decode=False))
     if not named:
-        raise ValueError(f"the rows have none of {', '.join(MODALITIES)}, but {', '.join(rows.column_names)}")
+        raise ValueError(f"the rows have none of {', '.join(MODALITIES)}, but {', '.join(rows.features)}")
+    drawn = (rows[place] for place in range(len(rows)))  # some of MTEB's own can't be iterated
     if len(named) == 1:
-        return named[0], (_as_item(row[named[0]]) for row in rows)
+        return named[0], (_as_item(row[named[0]]) for row in drawn)
     joint = next(
         (each for each in space.modalities if sorted(each.split("+")) == sorted(named)), "+".join(named)
     )
     order = joint.split("+")
-    return joint, (tuple(_as_item(row[each]) for each in order) for row in rows)
+    return joint, (tuple(_as_item(row[each]) for each in order) for row in drawn)
 
 
 def is_blank(item: Any) -> bool:
