@@ -21,7 +21,15 @@ PAGES += sorted((ROOT / "plugins").glob("*/README.md"))
 SLOW = {"docs/from-scratch.md", "docs/making-spaces.md", "docs/uses.md", "docs/video.md"}
 # Pages whose examples need other libraries, which `.ci/run hosts` installs: by the modules that they import.
 HOSTS = {
-    "docs/adapters.md": ("mmencode_adapters", "chromadb", "mteb", "qdrant_client", "sqlite_vec", "apsw", "duckdb"),
+    "docs/adapters.md": (
+        "mmencode_adapters",
+        "chromadb",
+        "mteb",
+        "qdrant_client",
+        "sqlite_vec",
+        "apsw",
+        "duckdb",
+    ),
     "plugins/mmencode-adapters/README.md": ("mmencode_adapters",),
     "plugins/langchain-mmencode/README.md": ("langchain_core",),
     "plugins/llama-index-embeddings-mmencode/README.md": ("llama_index.core",),
