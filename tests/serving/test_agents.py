@@ -72,7 +72,9 @@ def client(path, allowed):
     )
     with (
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(mcp.Client(given, read_timeout_seconds=60)) as connected,
+        portal.wrap_async_context_manager(
+            mcp.Client(mcp.stdio_client(given), read_timeout_seconds=60)
+        ) as connected,
     ):
         yield Caller(portal, connected)
 

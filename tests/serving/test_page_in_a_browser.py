@@ -292,6 +292,30 @@ def test_key_is_asked_for_where_the_server_has_keys(browser, default_space, shel
         tab.close()
 
 
+def test_many_files_are_encoded_a_few_at_a_time(seen):
+    files = [
+        {"name": f"{place}.jpg", "mimeType": "image/jpeg", "buffer": jpeg("coffee")} for place in range(10)
+    ]
+    most = """() => { window.most = 0; const send = window.fetch; let now = 0;
+        window.fetch = (...all) => { now += all[0] === "/ui/embed"; window.most = Math.max(window.most, now);
+            return send(...all).finally(() => { now -= all[0] === "/ui/embed"; }); }; }"""
+    seen.page.evaluate(most)
+    seen.page.set_input_files("#files", files)
+    seen.settle()
+    assert seen.page.locator("#items input:enabled").count() == 10
+    assert seen.page.evaluate("window.most") == 3
+
+
+def test_page_waits_for_a_server_that_is_still_loading(browser):
+    with mmencode.load("default") as space, run_server(space, ready=False, page=Page()) as served:
+        tab = Seen(browser, served.url)
+        assert "offline" in tab.page.inner_text("#about")
+        tab.add_file("mine.wav", "audio/wav", wav(440))
+        assert tab.page.locator("#items .bad").count() == 0
+        assert tab.page.locator("#items input:checked").count() == 1
+        tab.close()
+
+
 def test_page_works_without_an_index(browser, default_space):
     with run_server(default_space, page=Page()) as served:
         tab = Seen(browser, served.url)

@@ -3,7 +3,9 @@ import { ask, during, readVector } from "/ui/server.js";
 import { base, by, make, media, say } from "/ui/dom.js";
 
 export const items = [];
-let about, changed, numbered = 0, chosen = null;
+const AT_ONCE = 3;  // files that are read and sent at a time, whatever number is dropped in
+const waiting = [];
+let about, changed, numbered = 0, chosen = null, encoding = 0;
 
 export const ready = () => items.filter((item) => item.vector);
 export const selected = () => chosen;
@@ -66,10 +68,22 @@ async function add(item) {
   items.push(item);
   drawCard(item);
   say("said", `Encoding ${short(item.name)} …`);
-  await during(() => encode(item));
+  await during(() => inTurn(() => encode(item)));
+}
+
+async function inTurn(work) {
+  if (encoding >= AT_ONCE) await new Promise((next) => waiting.push(next));
+  encoding++;
+  try {
+    await work();
+  } finally {
+    encoding--;
+    waiting.shift()?.();
+  }
 }
 
 async function encode(item) {
+  if (!items.includes(item)) return;
   try {
     if (!item.modality) throw new Error("This space takes no files of this kind.");
     if (item.file && item.file.size > about.bytes) throw new Error(`It has more than ${Math.floor(about.bytes / 1e6)} MB.`);

@@ -13,11 +13,14 @@ export async function during(work) {
   }
 }
 
+const TRIES = 120;  // seconds for which a server that is still loading, or too busy, is asked again
 export class KeyNeeded extends Error {}
 
 export const ask = (path, content) => during(() => request(path, content));
 
-async function request(path, content) {
+const later = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+
+async function request(path, content, tried = 0) {
   const headers = { "Content-Type": "application/json" };
   if (key) headers.Authorization = `Bearer ${key}`;
   const options = content === undefined ? { headers } : { method: "POST", headers, body: JSON.stringify(content) };
@@ -26,6 +29,10 @@ async function request(path, content) {
     answer = await fetch(`/ui/${path}`, options);
   } catch {
     throw new Error("The server doesn't answer.");
+  }
+  if ([429, 503].includes(answer.status) && tried < TRIES) {
+    await later(1);
+    return request(path, content, tried + 1);
   }
   const found = await answer.json().catch(() => ({}));
   if (answer.ok) return found;
