@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .embeddings.embeddings import Quantised as Quantised
     from .embeddings.multi import MultiEmbeddings as MultiEmbeddings
     from .embeddings.multi import MultiQuantised as MultiQuantised
+    from .embeddings.search import Matches as Matches
     from .embeddings.search import search as search
     from .embeddings.search import similarity as similarity
     from .embeddings.tokens import Tokens as Tokens
@@ -56,16 +57,22 @@ if TYPE_CHECKING:
     from .spaces.loading import encode as encode
     from .spaces.loading import load as load
     from .spaces.loading import load_base as load_base
+    from .spaces.modules import EncoderModule as EncoderModule
     from .spaces.recall import Recall as Recall
     from .spaces.space import Space as Space
     from .spaces.verification import Verification as Verification
+    from .zeroshot import Classification as Classification
+    from .zeroshot import Classifier as Classifier
 
 __all__ = [
     "AlignmentReport",
     "Autoencoder",
     "Chain",
+    "Classification",
+    "Classifier",
     "Embeddings",
     "Encoder",
+    "EncoderModule",
     "EncoderSpec",
     "Identity",
     "IdentityProjection",
@@ -73,6 +80,7 @@ __all__ = [
     "LabelAnchored",
     "Limits",
     "Linear",
+    "Matches",
     "ModalitySpec",
     "MultiEmbeddings",
     "MultiEncoder",
@@ -114,13 +122,17 @@ _LAZY = {
     "AlignmentReport": "spaces.alignment",
     "Autoencoder": "projection",
     "Chain": "projection",
+    "Classification": "zeroshot",
+    "Classifier": "zeroshot",
     "Embeddings": "embeddings.embeddings",
     "Encoder": "encoder",
+    "EncoderModule": "spaces.modules",
     "IdentityProjection": "projection",
     "Index": "index",
     "LabelAnchored": "projection",
     "Limits": "inputs",
     "Linear": "projection",
+    "Matches": "embeddings.search",
     "MultiEmbeddings": "embeddings.multi",
     "MultiEncoder": "encoder",
     "MultiQuantised": "embeddings.multi",

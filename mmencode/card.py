@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf, isfinite
 from typing import Any, TypeVar
 
+from .arguments.brief import Brief
 from .errors import SpaceMismatchError
 from .plugins.composites import JOINT
 from .plugins.places import with_absolute_path
@@ -23,8 +24,8 @@ Probes = Mapping[str, tuple[tuple[float, ...], ...]]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TowerCard:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class TowerCard(Brief):
     """The encoder of one modality of a space, and everything that its vectors depend on.
 
     For a member of a family, `encoder` is the family's name, `timm/*`, since the architecture is part of the
@@ -94,8 +95,8 @@ def tower_card(spec: EncoderSpec, identity: Identity, widths: Sequence[int] | No
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpaceCard:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class SpaceCard(Brief):
     """The identity of a space: everything that its vectors depend on.
 
     The towers of its `frame` define it, `joiners` were led into it since, and `askers` encode queries where

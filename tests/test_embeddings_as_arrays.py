@@ -78,6 +78,58 @@ def test_embeddings_go_into_a_data_set():
     assert torch.equal(found, labels)
 
 
+def test_array_says_its_shape_and_type():
+    found = embeddings()
+    assert (found.shape, found.ndim, found.dtype) == ((5, 8), 2, np.float32)
+
+
+def test_iteration_gives_one_vector_after_the_other():
+    found = list(embeddings())
+    assert [row.shape for row in found] == [(8,)] * 5
+    np.testing.assert_array_equal(np.stack(found), embeddings().vectors)
+
+
+def test_rows_may_be_picked_as_scikit_learn_picks_them():
+    found = embeddings()
+    assert found[np.array([3, 1]), ...].keys == found[[3, 1], :].keys == ("3", "1")
+    with pytest.raises(TypeError, match="are indexed by their rows"):
+        found[:, 2]
+
+
+@pytest.mark.parametrize("array", [lambda found: found.vectors, np.asarray, lambda found: found.positions])
+def test_vectors_cannot_be_changed_by_accident(array):
+    with pytest.raises(ValueError, match="read-only"):
+        array(embeddings())[0] = 3
+
+
+@pytest.mark.parametrize("name", ["space", "vectors", "keys", "positions", "modality", "errors", "dim"])
+def test_what_vectors_belong_to_cannot_be_changed_by_accident(name):
+    found = embeddings()
+    with pytest.raises(AttributeError, match=f"{name} of Embeddings can't be changed"):
+        setattr(found, name, getattr(found, name))
+    with pytest.raises(AttributeError):
+        delattr(found, name)
+    with pytest.raises(AttributeError):
+        found.another = 1
+
+
+def test_array_that_embeddings_are_made_of_stays_its_owners():
+    vectors = np.eye(3, 8, dtype=np.float32)
+    found = Embeddings(vectors, space="a@1", modality="text")
+    assert found.vectors.ctypes.data == vectors.ctypes.data
+    vectors[0] = 1  # which may still be written to
+
+
+@pytest.mark.filterwarnings("error")
+def test_tensor_of_rows_in_memory_that_is_only_read_gives_no_warning():
+    vectors = np.ones((2, 8), np.float32)
+    vectors.flags.writeable = False
+    found = Embeddings(vectors, space="a@1", modality="text")
+    found.torch()[0] = 3
+    next(iter(DataLoader(found, batch_size=2)))[0] = 3
+    assert (found.vectors == 1).all()
+
+
 @pytest.mark.parametrize("again", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy, copy.copy])
 def test_embeddings_travel_with_all_that_they_know(again):
     error = InputError("it is blank", source="b.txt", index=3)

@@ -75,6 +75,13 @@ def test_scores_are_those_of_sentence_transformers():
     np.testing.assert_allclose(mmencode.similarity(queries, documents), theirs, atol=1e-5)
 
 
+def rounded(items):
+    """Items with few different vectors, so that many scores are equal."""
+    vectors = np.round(items.vectors)
+    vectors[np.linalg.norm(vectors, axis=1) != 1] = np.eye(6)[0]
+    return items._with(vectors=vectors)
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=6),
@@ -85,10 +92,8 @@ def test_scores_are_those_of_sentence_transformers():
 )
 def test_search_is_the_sorted_similarity_in_any_blocks(queries, documents, k, seed, sizes):
     asked, held = make(queries, 6, seed), make(documents, 6, seed + 1)
-    if seed % 2:  # few different vectors, so that many scores are equal
-        asked.vectors[:], held.vectors[:] = (np.round(part.vectors) for part in (asked, held))
-        for part in (asked, held):
-            part.vectors[np.linalg.norm(part.vectors, axis=1) != 1] = np.eye(6)[0]
+    if seed % 2:
+        asked, held = map(rounded, (asked, held))
     expected = by_hand(asked, held)
     with pytest.MonkeyPatch.context() as patch:
         for (module, name), size in zip(SIZES, sizes, strict=True):
@@ -162,13 +167,13 @@ def test_fewer_bits_in_products_and_autocast_change_nothing(precision):
 
 def test_vectors_that_cannot_be_written_to_are_read():
     documents = make([2, 3])
-    documents.vectors.setflags(write=False)
+    documents = documents._with(vectors=documents.vectors)
+    assert not documents._memory.flags.writeable
     assert mmencode.search(documents, documents, 1).rows.tolist() == [[0], [1]]
 
 
 def test_places_are_those_in_the_batch():
-    documents = make([2, 3, 4])
-    documents.positions = np.array([1, 5, 7])
+    documents = make([2, 3, 4])._with(positions=np.array([1, 5, 7]))
     found = mmencode.search(documents[[2, 0]], documents, 1)
     assert (found.rows.tolist(), found.positions.tolist()) == ([[2], [0]], [[7], [1]])
 
@@ -187,8 +192,9 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="of 8 and of 4 numbers"):
         mmencode.search(good, make([2], 4))
     for value, words in ((np.nan, "isn't finite"), (9.0, "has length")):
-        broken = make([2, 3])
-        broken.vectors[3, 0] = value
+        vectors = make([2, 3]).vectors.copy()
+        vectors[3, 0] = value
+        broken = make([2, 3])._with(vectors=vectors)
         with pytest.raises(ValueError, match=f"row 3 {words}"):
             mmencode.search(good, broken)
 

@@ -219,7 +219,7 @@ def test_vectors_that_are_no_unit_vectors_are_refused_alone_and_among_others(use
 def test_vectors_that_were_changed_after_they_were_checked_do_not_rank_silently(k, rows):
     corpus, queries = embeddings(unit(rows, 16)), embeddings(unit(2, 16, 1))
     search(queries, corpus, 3)
-    corpus.vectors[7] = np.nan
+    corpus.torch()[7] = np.nan
     with pytest.raises(ValueError, match="a score is nan, and unit vectors have none"):
         search(queries, corpus, k)
 

@@ -70,7 +70,7 @@ def columns_of(value: Any) -> list[Any] | None:
     if isinstance(fields, tuple):
         return list(fields)
     if _is(type(value), "pyarrow", ("Array", "ChunkedArray")):
-        fields = getattr(value.type, "names", None)  # of structs
+        fields = [] if is_column_of_files(value) else getattr(value.type, "names", None)  # of structs
         return list(fields) if fields else None
     if _is(type(value), "pyarrow", ("RecordBatchReader",)):
         return list(value.schema.names)
@@ -83,6 +83,35 @@ def columns_of(value: Any) -> list[Any] | None:
         if isinstance(names, Iterable) and not isinstance(names, str) and not callable(names):
             return list(names)
     return None
+
+
+def is_column_of_files(value: Any) -> bool:
+    """Whether an Arrow column holds files as data sets do: structs of bytes and a path, or of samples."""
+    names = {*(getattr(value.type, "names", None) or ())}
+    return bool(names) and (names <= {"bytes", "path"} or {"array", "sampling_rate"} <= names)
+
+
+class MapStyle(Sequence[Any]):
+    """The items of a data set that is asked for each by its place, as those of torch are."""
+
+    def __init__(self, items: Any) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, place: int) -> Any:  # type: ignore[override]
+        return self._items[place]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self._items[place] for place in range(len(self)))
+
+
+def is_map_style(value: Any) -> bool:
+    """Whether an object has a length and items by their places, and no iterator, as torch's data sets."""
+    kind = type(value)
+    has = [hasattr(kind, name) for name in ("__len__", "__getitem__", "__iter__")]
+    return has == [True, True, False] and not isinstance(value, Mapping) and columns_of(value) is None
 
 
 def selection(value: Any, name: str, column: Any) -> str:

@@ -49,7 +49,7 @@ Examples:
   mmencode search photos/ "a red car"
 """
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     cls=CommandGroup,
     help=HELP,
     add_completion=False,
@@ -75,9 +75,9 @@ app.command("check")(check.check)
 app.command("new-plugin")(new_plugin.new_plugin)
 app.command("compose")(spaces.compose)
 app.command("verify")(spaces.verify)
-for group in (app, eval.app, index.app):
-    for registered in group.registered_commands:
-        registered.cls = output.QuietCommand
+for _group in (app, eval.app, index.app):
+    for _registered in _group.registered_commands:
+        _registered.cls = output.QuietCommand
 
 
 def _print_version(asked: bool) -> None:

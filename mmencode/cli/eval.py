@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PAGES = (".md", ".json")
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Measure how well a space does on your own data.", no_args_is_help=True, rich_markup_mode=None
 )
 

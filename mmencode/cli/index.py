@@ -44,7 +44,7 @@ Examples:
   mmencode index failures photos.index
 """
 
-app = typer.Typer(cls=CommandGroup, help=HELP, no_args_is_help=True, rich_markup_mode=None)
+app: typer.Typer = typer.Typer(cls=CommandGroup, help=HELP, no_args_is_help=True, rich_markup_mode=None)
 
 IndexPath = Annotated[Path, typer.Argument(help="The folder that holds the index.", metavar="INDEX")]
 Modality = Annotated[

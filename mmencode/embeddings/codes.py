@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 
+from ..arguments.brief import Brief
 from ..arguments.counts import require_positive
 from ..card import is_same_space, require_same_space
 from .array_types import Array, Vectors
@@ -26,12 +27,17 @@ _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=
 class Sample(Protocol):
     """Vectors `[n, dim]` and the id of their space: `Embeddings` are a sample."""
 
-    vectors: Vectors
-    space: str
+    @property
+    def vectors(self) -> Vectors:
+        """The vectors `[n, dim]`."""
+
+    @property
+    def space(self) -> str:
+        """The id of their space."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Ranges:
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Ranges(Brief):
     """The lowest and the highest value that int8 codes tell apart, for each number of a vector.
 
     `low` and `high` are float32 `[dim]` and read-only; `space` is the id of the space that they belong to.

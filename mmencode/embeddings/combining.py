@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .blanks import require_none_blank
 from .embeddings import Embeddings
 
 _NOTHING = 1e-4  # of the weights' sum: the length that float32 leaves of vectors that cancel out
@@ -22,6 +23,7 @@ def combine(embeddings: Embeddings, weights: Sequence[float]) -> Embeddings:
         raise ValueError(
             f"{len(embeddings)} rows have the weights {list(weights)}: give a finite number for each"
         )
+    require_none_blank(embeddings.blank, "searched by")
     total = factors @ embeddings.vectors.astype(np.float64)  # [dim]
     length = np.linalg.norm(total)
     if length <= _NOTHING * np.abs(factors).sum():

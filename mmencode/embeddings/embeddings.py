@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from ..arguments.counts import require_positive
 from ..arguments.lists import to_list
 from ..card import require_same_space
 from ..errors import InputError, SpaceMismatchError
-from .array_types import Array, Positions, Vectors
+from .array_types import Array, Flags, Positions, Vectors
+from .blanks import Fill, align_rows, find_blank, number_of_fill, require_none_blank
 from .codes import (
     CodeKind,
     Ranges,
@@ -37,20 +38,24 @@ from .files import (
     errors_to_text,
     read,
     readable,
+    table_of,
     towers_to_facts,
     widths_to_facts,
     write,
 )
-from .interchange import Interchange
+from .from_tables import Identified, Names, read_table
+from .interchange import Interchange, Unchanging, as_read_only, row_index
 from .rows import join_origins, join_towers, join_widths, pick_keys, require_one_each, require_width
 from .topk import cosines
 from .unit import require_unit, unit_rows
 
 _FORMAT = "mmencode-embeddings-1"
 _CODES_FORMAT = "mmencode-codes-1"
+_UNIT = "unit"  # the check that vectors passed
+_ORIGINS = ("space", "modality", "positions", "errors", "keys", "towers", "widths")
 
 
-class Embeddings(Interchange):
+class Embeddings(Interchange, Unchanging):
     """Unit vectors `[n, dim]`, float32 and contiguous, with the identity of their space.
 
     `space` is the id of the space's card. `positions[i]` is the place of row i in the batch it came from,
@@ -59,12 +64,15 @@ class Embeddings(Interchange):
     rows of each modality, as far as it is known: one space may get another for a modality that joined it, and
     rows of the two aren't put together. `widths` are those to which the rows may be cut.
 
-    `np.asarray` and `torch.as_tensor` give the vectors
-    without a copy; indexing by an int, slice, mask or array gives Embeddings again.
+    They are an array `[n, dim]` to other libraries: `np.asarray`, `torch.as_tensor` and Arrow take the
+    vectors without a copy, and iteration gives them one by one. Indexing by an int, slice, mask or array
+    gives Embeddings again. Nothing of them is changed afterwards: `vectors` and `positions` are read-only
+    views.
     """
 
     __slots__ = (
-        "_is_unit",
+        "_checked",
+        "_memory",
         "errors",
         "keys",
         "modality",
@@ -87,34 +95,44 @@ class Embeddings(Interchange):
         towers: Mapping[str, str] | None = None,
         widths: Sequence[int] = (),
     ) -> None:
-        self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        if self.vectors.ndim != 2:
-            raise ValueError(f"vectors have the shape {self.vectors.shape}: make it [n, dim]")
-        self.positions = np.arange(len(vectors)) if positions is None else np.asarray(positions, np.int64)
-        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in to_list(keys, "keys"))
+        self._memory: Final[Vectors] = np.ascontiguousarray(vectors, dtype=np.float32)
+        if self._memory.ndim != 2:
+            raise ValueError(f"vectors have the shape {self._memory.shape}: make it [n, dim]")
+        self.vectors: Final[Vectors] = as_read_only(self._memory)
+        places = np.arange(len(self.vectors)) if positions is None else np.asarray(positions, np.int64)
+        self.positions: Final[Positions] = as_read_only(places)
+        self.keys: Final = None if keys is None else tuple(os.fsdecode(key) for key in to_list(keys, "keys"))
         require_one_each(len(self.vectors), "vectors", self.positions, self.keys)
-        self.space = space
-        self.modality = modality
-        self.errors = tuple(errors)
-        self.towers = dict(towers or {})
-        self.widths = tuple(width for width in widths if width < self.dim)
-        self._is_unit = False
+        self.space: Final = space
+        self.modality: Final = modality
+        self.errors: Final = tuple(errors)
+        self.towers: Final = dict(towers or {})
+        self.widths: Final = tuple(width for width in widths if width < self.dim)
+        self._checked: Final[set[str]] = set()
 
     @property
     def dim(self) -> int:
         """The width of the vectors."""
         return int(self.vectors.shape[1])
 
+    @property
+    def _shared(self) -> Vectors:
+        return self._memory
+
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def __iter__(self) -> Iterator[Vectors]:
+        return iter(self.vectors)
+
     def __getitem__(self, rows: int | slice | Sequence[int] | Array) -> Embeddings:
+        rows = row_index(rows, "Embeddings")
         if isinstance(rows, (int, np.integer)):
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)}")
             rows = [int(rows)]
         return self._with(
-            vectors=self.vectors[rows], positions=self.positions[rows], keys=pick_keys(self.keys, rows)
+            vectors=self._memory[rows], positions=self.positions[rows], keys=pick_keys(self.keys, rows)
         )
 
     def __repr__(self) -> str:
@@ -123,9 +141,13 @@ class Embeddings(Interchange):
 
     def _with(self, **changes: Any) -> Embeddings:
         """Make other Embeddings of these, with the changes that arguments of the constructor say."""
-        names = ("space", "modality", "positions", "errors", "keys", "towers", "widths")
-        kept = {name: getattr(self, name) for name in names}
-        return Embeddings(**{"vectors": self.vectors, **kept, **changes})
+        return Embeddings(**{**self.__getstate__(), **changes})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"vectors": self._memory, **{name: getattr(self, name) for name in _ORIGINS}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Embeddings.__init__(self, **state)
 
     def with_keys(self, keys: Sequence[str | os.PathLike[str]]) -> Embeddings:
         """Give each row the key of its item; `keys` has one for each item of the batch, in order.
@@ -144,6 +166,56 @@ class Embeddings(Interchange):
     def named(self, names: Sequence[str | os.PathLike[str]]) -> Embeddings:
         """Deprecated name of `with_keys`, kept for one release."""
         return self.with_keys(names)
+
+    @staticmethod
+    def from_table(
+        table: Any,
+        *,
+        space: str | Identified | None = None,
+        modality: str = "",
+        vectors: str = "vector",
+        keys: str = "key",
+        positions: str = "position",
+    ) -> Embeddings:
+        """Take vectors out of a table in memory: of pandas, polars, pyarrow, DuckDB or another of Arrow's.
+
+        `space` is the space that made them, or its id; where the metadata of the table still says it, as that
+        of `polars.DataFrame(embeddings)` doesn't and that of `pyarrow.table(embeddings)` does, it is compared
+        with that. The others are names of columns; a table needn't have those of keys and positions.
+
+        Raises ValueError where nobody says the space or the modality, SpaceMismatchError for another space or
+        width, InputError, with the column and the row, for missing vectors, several widths, and those that
+        aren't finite or of unit length, MissingPackageError without pyarrow.
+        """
+        found = read_table(table, _FORMAT, space, modality, Names(vectors, keys, positions))
+        return Embeddings(found.vectors, **found.origin)
+
+    @property
+    def blank(self) -> Flags:
+        """The rows that stand for items without a vector, marked: all their numbers are NaN, or zero."""
+        return find_blank(self.vectors)
+
+    def with_blanks(self, fill: Fill = "nan") -> Embeddings:
+        """Give every item of the batch a row, with blank ones of NaN or zeros for items that were skipped.
+
+        So rows and items have the same places, as tables and other libraries want them. `errors` say why a
+        row is blank, and `blank` marks them; similarity, search, classifiers and indexes refuse such rows,
+        and `embeddings[~embeddings.blank]` leaves them out. Keys go, since skipped items have lost theirs,
+        unless nothing was skipped: `with_keys` gives them again.
+
+        ValueError for another fill, and where rows were picked, so that items have neither row nor error.
+        """
+        number = number_of_fill(fill)
+        every, places = align_rows(self.positions, self.errors)
+        if len(every) == len(self) and not self.blank.any() and (places[:-1] < places[1:]).all():
+            return self
+        vectors = np.full((len(every), self.dim), number, np.float32)
+        kept = ~self.blank
+        vectors[places[kept]] = self.vectors[kept]
+        keys = None
+        if self.keys is not None and len(every) == len(self):
+            keys = [self.keys[row] for row in np.argsort(places).tolist()]
+        return self._with(vectors=vectors, positions=every, keys=keys)
 
     @staticmethod
     def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
@@ -166,9 +238,9 @@ class Embeddings(Interchange):
 
         Vectors that passed are not checked again.
         """
-        if not self._is_unit:
+        if _UNIT not in self._checked:
             require_unit(self.vectors)
-            self._is_unit = True
+            self._checked.add(_UNIT)
 
     def truncate(self, dim: int, *, force: bool = False) -> Embeddings:
         """Cut each vector to its first `dim` numbers, at unit length again, in a space of their own.
@@ -204,6 +276,7 @@ class Embeddings(Interchange):
         ValueError for another kind, ranges for "binary", and vectors that aren't finite; SpaceMismatchError
         for the ranges of another space.
         """
+        require_none_blank(self.blank, "quantized")
         known, codes, ranges = encode_numbers(self, kind, ranges)
         return Quantised(
             kind=known,
@@ -227,6 +300,9 @@ class Embeddings(Interchange):
         that it is there whole or not at all. ValueError for another suffix; MissingPackageError for tables
         without pyarrow.
         """
+        write(path, self._record())
+
+    def _record(self) -> Record:
         facts = {
             "format": _FORMAT,
             "space": self.space,
@@ -235,7 +311,15 @@ class Embeddings(Interchange):
             **towers_to_facts(self.towers),
             **widths_to_facts(self.widths),
         }
-        write(path, Record({"vectors": self.vectors, "positions": self.positions}, facts, self.keys))
+        return Record({"vectors": self.vectors, "positions": self.positions}, facts, self.keys)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Export a table with the columns key, position and vector, and the identity in its metadata.
+
+        As polars, pyarrow, DuckDB and others ask for it. The vectors aren't copied. MissingPackageError
+        without pyarrow.
+        """
+        return table_of(self._record()).__arrow_c_stream__(requested_schema)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Embeddings:
@@ -260,7 +344,7 @@ class Embeddings(Interchange):
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
-class Quantised:
+class Quantised(Interchange):
     """Codes of embeddings, with the identity of their space.
 
     kind       "int8", one byte for each number, or "binary", one bit for its sign
@@ -271,7 +355,7 @@ class Quantised:
     towers     by modality, the digests of the encoders that made the embeddings
     widths     to which the embeddings may be cut
 
-    ValueError when these don't fit together.
+    To other libraries they are the array of their codes. ValueError when these don't fit together.
     """
 
     kind: CodeKind
@@ -293,8 +377,15 @@ class Quantised:
         if self.ranges is not None:
             require_fitting(self.ranges, self.space, self.dim)
 
+    @property
+    def _shared(self) -> Array:
+        return self.codes
+
     def __len__(self) -> int:
         return len(self.codes)
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter(as_read_only(self.codes))
 
     def __repr__(self) -> str:
         return f"<Quantised {len(self)} x {self.dim}, {self.kind}, {self.modality}, {self.space}>"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .array_types import Array, Positions, Vectors
+from .interchange import as_tensor_to_read
 from .ragged import counts_of, starts_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ class QueryBlock:
     Products are torch's, which are the fastest, in float64 where they are to be `exact`. `errors` bounds how
     far a score may be off otherwise, for each query. `device` is the CPU or one that torch knows.
     """
+
+    count: int
+    width: int
+    errors: Any
 
     def __init__(self, queries: Items, lines: slice, *, exact: bool, device: str = "cpu") -> None:
         import torch
@@ -96,7 +101,7 @@ class QueryBlock:
         import torch
 
         best = np.empty((len(ends), self.width), self._dtype)
-        given, found = self._tensor(rows), _as_tensor(best)
+        given, found = self._tensor(rows), as_tensor_to_read(best)
         tile = max(1, _TILE // self.width)
         for part in cut_items(ends, tile):
             bounds = [int(ends[part.start - 1]) if part.start else 0, *ends[part].tolist()]
@@ -144,7 +149,7 @@ class QueryBlock:
 
     def _tensor(self, array: Array) -> Tensor:
         """The array on the device, in the same memory where that is possible."""
-        return _as_tensor(array.astype(self._dtype, copy=False)).to(self._device)
+        return as_tensor_to_read(array.astype(self._dtype, copy=False)).to(self._device)
 
 
 def cut_items(ends: Positions, rows: int) -> Iterator[slice]:
@@ -183,13 +188,6 @@ def _reduce(products: Tensor, bounds: list[int], best: Tensor) -> None:
     else:
         for place, (start, end) in enumerate(pairwise(bounds)):
             torch.amax(products[start - bounds[0] : end - bounds[0]], dim=0, out=best[place])
-
-
-def _as_tensor(array: Array) -> Tensor:
-    """The array as a tensor in the same memory, or a copy of one that can't be written to."""
-    import torch
-
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _rounds_products(device: str) -> bool:

@@ -7,20 +7,31 @@ merging of vectors in `token_pooling`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 
 from ..arguments.counts import require_positive
 from ..arguments.lists import to_list
 from ..errors import InputError
-from .array_types import Array, Positions, Vectors
+from .array_types import Array, Flags, Positions, Vectors
+from .blanks import Fill, align_rows, find_blank, number_of_fill, require_none_blank
 from .codes import decode_numbers, read_width
 from .embeddings import Embeddings
-from .files import ARRAYS, Record, errors_from_text, errors_to_text, read, readable, towers_to_facts
+from .files import (
+    ARRAYS,
+    Record,
+    errors_from_text,
+    errors_to_text,
+    items_table_of,
+    read,
+    readable,
+    towers_to_facts,
+)
+from .interchange import Unchanging, as_read_only, row_index
 from .multi_files import items_of, write_items
 from .ragged import counts_of, ends_of, pick_rows, places_of, starts_of
 from .rows import join_origins, join_towers, pick_keys, require_one_each
@@ -31,9 +42,11 @@ MultiCodeKind = Literal["float16", "binary"]
 
 _FORMAT = "mmencode-multi-embeddings-1"
 _CODES_FORMAT = "mmencode-multi-codes-1"
+_UNIT = "unit"  # the check that vectors passed
+_ORIGINS = ("counts", "space", "modality", "positions", "errors", "keys", "towers")
 
 
-class MultiEmbeddings:
+class MultiEmbeddings(Unchanging):
     """Many unit vectors for each item, as late interaction compares them, with the identity of their space.
 
     vectors    float32 `[rows, dim]`, those of the first item, then those of the second, and so on
@@ -43,11 +56,24 @@ class MultiEmbeddings:
     keys       where they are given, the name of each item
     towers     by modality, the digests of the encoders that made the vectors, as in Embeddings
 
-    `arrays` has the vectors of each item. Indexing by an int, slice, mask or array picks items and gives
-    MultiEmbeddings again. ValueError when these don't fit together.
+    `arrays` has the vectors of each item, and iteration gives them one item after the other. Indexing by an
+    int, slice, mask or array picks items and gives MultiEmbeddings again. Nothing of them is changed
+    afterwards: `vectors`, `ends` and `positions` are read-only views. ValueError when these don't fit
+    together.
     """
 
-    __slots__ = ("_is_unit", "ends", "errors", "keys", "modality", "positions", "space", "towers", "vectors")
+    __slots__ = (
+        "_checked",
+        "_memory",
+        "ends",
+        "errors",
+        "keys",
+        "modality",
+        "positions",
+        "space",
+        "towers",
+        "vectors",
+    )
 
     def __init__(
         self,
@@ -61,18 +87,20 @@ class MultiEmbeddings:
         keys: Sequence[str | os.PathLike[str]] | None = None,
         towers: Mapping[str, str] | None = None,
     ) -> None:
-        self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        if self.vectors.ndim != 2:
-            raise ValueError(f"vectors have the shape {self.vectors.shape}: make it [rows, dim]")
-        self.ends = ends_of(counts, len(self.vectors))
-        self.positions = np.arange(len(self.ends)) if positions is None else np.asarray(positions, np.int64)
-        self.keys = None if keys is None else tuple(os.fsdecode(key) for key in to_list(keys, "keys"))
+        self._memory: Final[Vectors] = np.ascontiguousarray(vectors, dtype=np.float32)
+        if self._memory.ndim != 2:
+            raise ValueError(f"vectors have the shape {self._memory.shape}: make it [rows, dim]")
+        self.vectors: Final[Vectors] = as_read_only(self._memory)
+        self.ends: Final[Positions] = as_read_only(ends_of(counts, len(self.vectors)))
+        places = np.arange(len(self.ends)) if positions is None else np.asarray(positions, np.int64)
+        self.positions: Final[Positions] = as_read_only(places)
+        self.keys: Final = None if keys is None else tuple(os.fsdecode(key) for key in to_list(keys, "keys"))
         require_one_each(len(self.ends), "items", self.positions, self.keys)
-        self.space = space
-        self.modality = modality
-        self.errors = tuple(errors)
-        self.towers = dict(towers or {})
-        self._is_unit = False
+        self.space: Final = space
+        self.modality: Final = modality
+        self.errors: Final = tuple(errors)
+        self.towers: Final = dict(towers or {})
+        self._checked: Final[set[str]] = set()
 
     @property
     def dim(self) -> int:
@@ -92,10 +120,19 @@ class MultiEmbeddings:
     def __len__(self) -> int:
         return len(self.ends)
 
+    def __iter__(self) -> Iterator[Vectors]:
+        return iter(self.arrays)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        raise TypeError(
+            "MultiEmbeddings are no array, since items have different numbers of vectors: .vectors are those "
+            "of all items as one, .arrays those of each, and .mean() gives one for each item"
+        )
+
     def __getitem__(self, rows: int | slice | Sequence[int] | Array) -> MultiEmbeddings:
-        places = places_of(rows, len(self))
+        places = places_of(row_index(rows, "MultiEmbeddings"), len(self))
         return self._with(
-            vectors=pick_rows(self.vectors, self.ends, places),
+            vectors=pick_rows(self._memory, self.ends, places),
             counts=self.counts[places],
             positions=self.positions[places],
             keys=pick_keys(self.keys, places),
@@ -108,8 +145,13 @@ class MultiEmbeddings:
 
     def _with(self, **changes: Any) -> MultiEmbeddings:
         """Make other MultiEmbeddings of these, with the changes that arguments of the constructor say."""
-        names = ("vectors", "counts", "space", "modality", "positions", "errors", "keys", "towers")
-        return MultiEmbeddings(**{**{name: getattr(self, name) for name in names}, **changes})
+        return MultiEmbeddings(**{**self.__getstate__(), **changes})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"vectors": self._memory, **{name: getattr(self, name) for name in _ORIGINS}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        MultiEmbeddings.__init__(self, **state)
 
     def rows(self, start: int, end: int) -> Vectors:
         """The vectors from one row to another, whichever items they belong to."""
@@ -150,9 +192,35 @@ class MultiEmbeddings:
 
         Vectors that passed are not checked again.
         """
-        if not self._is_unit:
+        if _UNIT not in self._checked:
             require_unit(self.vectors)
-            self._is_unit = True
+            self._checked.add(_UNIT)
+
+    @property
+    def blank(self) -> Flags:
+        """The items that stand for ones without vectors, marked: all their numbers are NaN, or zero."""
+        found = find_blank(self.vectors)
+        blank: Flags = np.logical_and.reduceat(found, starts_of(self.ends)) if len(self) else found
+        return blank
+
+    def with_blanks(self, fill: Fill = "nan") -> MultiEmbeddings:
+        """Give every item of the batch its place, with one blank vector for each item that was skipped.
+
+        As `Embeddings.with_blanks` does with rows. ValueError for another fill, and where items were picked.
+        """
+        number = number_of_fill(fill)
+        every, places = align_rows(self.positions, self.errors)
+        if len(every) == len(self) and not self.blank.any() and (places[:-1] < places[1:]).all():
+            return self
+        arrays = [np.full((1, self.dim), number, np.float32)] * len(every)
+        for place, rows, blank in zip(places.tolist(), self.arrays, self.blank.tolist(), strict=True):
+            arrays[place] = arrays[place] if blank else rows
+        keys = None
+        if self.keys is not None and len(every) == len(self):
+            keys = [self.keys[row] for row in np.argsort(places).tolist()]
+        counts = np.array([len(rows) for rows in arrays], np.int64)
+        vectors = np.concatenate([self.vectors[:0], *arrays])
+        return self._with(vectors=vectors, counts=counts, positions=every, keys=keys)
 
     def pool(self, factor: int, *, protected: int = 0) -> MultiEmbeddings:
         """Merge the vectors of each item to a `factor`-th of their number, alike ones with each other.
@@ -202,6 +270,7 @@ class MultiEmbeddings:
         ValueError for another kind, and for vectors that aren't finite.
         """
         known = _require_kind(kind)
+        require_none_blank(self.blank, "quantized")
         if not np.isfinite(self.vectors).all():
             raise ValueError("some vectors aren't finite, and no code stands for that")
         signs = known == "binary"
@@ -223,6 +292,9 @@ class MultiEmbeddings:
         `.safetensors` and `.npz` hold arrays; `.parquet`, `.arrow` and `.feather` hold a table with one row
         for each vector, whose column `item` counts the items. Otherwise as `Embeddings.save`.
         """
+        write_items(path, self._record())
+
+    def _record(self) -> Record:
         facts = {
             "format": _FORMAT,
             "space": self.space,
@@ -235,7 +307,15 @@ class MultiEmbeddings:
             "ends": self.ends,
             "positions": self.positions,
         }
-        write_items(path, Record(arrays, facts, self.keys))
+        return Record(arrays, facts, self.keys)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Export a table with a row for each item: key, position and vectors, a list of them.
+
+        The identity stands in its metadata, and the vectors aren't copied. MissingPackageError without
+        pyarrow.
+        """
+        return items_table_of(self._record()).__arrow_c_stream__(requested_schema)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> MultiEmbeddings:

@@ -77,11 +77,25 @@ def require_width(dim: int, widths: Sequence[int], modality: str, space: str) ->
 class Result(Protocol):
     """A result of a space, as far as it says where its rows are from."""
 
-    space: str
-    modality: str
-    positions: Positions
-    errors: tuple[InputError, ...]
-    keys: tuple[str, ...] | None
+    @property
+    def space(self) -> str:
+        """The id of the space."""
+
+    @property
+    def modality(self) -> str:
+        """The modality of the rows."""
+
+    @property
+    def positions(self) -> Positions:
+        """The place of each row in its batch."""
+
+    @property
+    def errors(self) -> tuple[InputError, ...]:
+        """The items that were skipped."""
+
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """The key of each row, if there are any."""
 
 
 class Origins(TypedDict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..arguments.brief import Brief
 from ..arguments.counts import require_positive
 from ..card import require_same_space
 from ..errors import SpaceMismatchError
@@ -38,8 +39,8 @@ def similarity(
     return cosines(first.vectors, second.vectors)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Matches:
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Matches(Brief):
     """The best rows of a corpus for each query, best first.
 
     `rows` and `scores` are `[queries, k]`; `positions` are the rows' places in the batch that the corpus was

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..arguments.brief import Brief
 from ..errors import InputError
 from .array_types import Positions, Vectors
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Tokens(Sequence[Vectors]):
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Tokens(Brief, Sequence[Vectors]):
     """One float32 array `[t, width]` for each item, t the item's own: no padding.
 
     Tokens are taken before pooling and projection, so they belong to their `encoder` and to no shared space:

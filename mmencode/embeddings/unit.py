@@ -26,12 +26,13 @@ def require_unit(vectors: Vectors, what: str = "vector") -> None:
     if len(broken):
         raise ValueError(
             f"the {what} of row {broken[0]} isn't finite ({len(broken)} such rows of {len(vectors)}): "
-            "leave these rows out"
+            "leave these rows out, and blank ones by embeddings[~embeddings.blank]"
         )
     length = np.linalg.norm(vectors[wrong[0]].astype(np.float64))
     raise ValueError(
         f"the {what} of row {wrong[0]} has length {length:g} ({len(wrong)} such rows of {len(vectors)}): "
-        "vectors of a space have length 1, as encode() gives them"
+        "vectors of a space have length 1, as encode() gives them, and blank rows are left out by "
+        "embeddings[~embeddings.blank]"
     )
 
 

@@ -145,6 +145,11 @@ class TimmClassifier:
     number.
     """
 
+    labels: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    encoder: TimmEncoder
+    head: nn.Module
+
     def __init__(
         self,
         model: nn.Module,

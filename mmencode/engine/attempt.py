@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from ..embeddings.array_types import Positions
+from ..errors import InputError
 from .blame import make_failure
 from .call import Prepared
 
@@ -15,6 +16,8 @@ Output = TypeVar("Output")
 
 class Attempt(Generic[Output]):
     """The items of a window that were computed so far, in the order of their rows, and the failures."""
+
+    errors: list[InputError]
 
     def __init__(self, items: list[Prepared]) -> None:
         self.items = items

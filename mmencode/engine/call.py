@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+from ..arguments.brief import Brief
 from ..embeddings.array_types import Positions
 from ..encoder import Tensors
 from ..errors import InputError
@@ -16,6 +17,7 @@ from .towers import Tower
 
 T = TypeVar("T")
 OnError = Literal["raise", "skip"]
+OnFailure = Literal["raise", "skip", "blank"]  # "blank" is "skip" with blank rows put in afterwards
 Advance = Callable[[int, int], None]
 
 
@@ -87,8 +89,8 @@ class Window:
     ends: bool
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Part(Generic[T]):
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Part(Brief, Generic[T]):
     """The result of consecutive items: rows at `positions` of the input, an error for each other item.
 
     All parts up to one that `ends` are delivered together.

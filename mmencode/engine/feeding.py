@@ -72,6 +72,8 @@ class Pace:
 class Worker:
     """A thread at work for one call, until it is done with that."""
 
+    done: threading.Event
+
     def __init__(self) -> None:
         self.thread: threading.Thread | None = None
         self.done = threading.Event()
@@ -84,6 +86,11 @@ class Worker:
 
 class Task(Generic[T]):
     """A few consecutive items, their results so far, and since when the current one is in work."""
+
+    begun: float
+    seconds: float
+    lock: threading.Lock
+    finished: threading.Event
 
     def __init__(self, first: int, items: list[Any]) -> None:
         self.first = first
@@ -100,6 +107,8 @@ class Task(Generic[T]):
 
 class Feed(Generic[T]):
     """Draws items into tasks, as many as may be under way."""
+
+    paused: bool
 
     def __init__(self, items: Iterable[Any], work: Work[T], pace: Pace) -> None:
         self._fixed = is_fixed(items)

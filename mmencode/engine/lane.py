@@ -37,6 +37,9 @@ class Lane(ABC, Generic[Rows, Output]):
     subclass says what a batch goes through (`forward`) and what comes of it on the CPU (`gather`).
     """
 
+    call: Call
+    tower: Tower
+
     def __init__(self, call: Call, tower: Tower, stream: torch.cuda.Stream | None = None) -> None:
         self.call, self.tower = call, tower
         self._stream = stream

@@ -51,6 +51,19 @@ class Runtime:
     can't do, or a count below one.
     """
 
+    devices: tuple[torch.device, ...]
+    device: torch.device
+    dtype: torch.dtype
+    exact: bool
+    batch_size: int
+    batch_elements: int
+    cores: int
+    workers: int
+    compile: bool
+    backend: str
+    window_items: int
+    window_bytes: int
+
     def __init__(
         self,
         device: str | Auto | Sequence[str] = "auto",

@@ -44,6 +44,8 @@ class Turns:
     far, would be read on another stream before it is there.
     """
 
+    streams: tuple[torch.cuda.Stream, ...]
+
     def __init__(self, device: torch.device) -> None:
         self.streams = tuple(torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
         self._device = device

@@ -172,4 +172,4 @@ class Stragglers:
             stop(thread)
 
 
-threads = Threads()
+threads: Threads = Threads()

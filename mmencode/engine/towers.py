@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from ..arguments.brief import Brief
 from ..card import TowerCard
 from ..encoder import Encoder
 from ..errors import DeviceError, IdentityError
@@ -34,8 +35,8 @@ from .runtime import Runtime
 Forward = Encoder | Compiled | Exported | Quantised
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Tower:
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Tower(Brief):
     """One modality of a loaded space on one device; `dim` is the width of its embeddings.
 
     `forward` takes tensors to features: the encoder itself, its twin with folded convolutions, or compiled or

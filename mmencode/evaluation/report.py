@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from ..arguments.brief import Brief
 from ..card import SpaceCard
 from ..spaces.space import Space
 from .bootstrap import Sampling
@@ -17,8 +18,8 @@ from .tables import class_table, confusion_table, figure_table, omission_lines, 
 Task = Literal["zero-shot", "retrieval"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Report(Brief):
     """Figures, and all that they depend on.
 
     card         of the space; its towers of `modalities` were compared
@@ -78,6 +79,13 @@ class Report:
             confusion_table(self.confusions),
             omission_table(self.left_out),
         )
+        return markdown(self._title(), facts, tables)
+
+    def _repr_markdown_(self) -> str:
+        """The figures, the weakest classes and the most frequent confusions, as notebooks show them."""
+        facts = [*self._facts(), *omission_lines(self.left_out)]
+        whole = (figure_table(self.figures), class_table(self.classes), confusion_table(self.confusions))
+        tables = [replace(table, rows=table.rows[: table.most]) for table in whole]
         return markdown(self._title(), facts, tables)
 
     def __str__(self) -> str:

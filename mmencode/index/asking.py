@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from ..arguments.counts import require_positive
@@ -18,7 +18,7 @@ from .store import Store
 
 
 def encode_queries(
-    store: Store, space: LazySpace, modality: str, items: Sequence[Any]
+    store: Store, space: LazySpace, modality: str, items: Iterable[Any]
 ) -> Embeddings | MultiEmbeddings:
     """Encode queries with the index's space, to one vector each or to many; raises as `encode`."""
     loaded = space.get()

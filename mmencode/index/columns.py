@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,9 @@ LONGEST_NAME, MOST_COLUMNS = 100, 500
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _FORMAT, _ID, _SPACE = b"mmencode.index", b"mmencode.index.id", b"mmencode.index.space"
 _LAYOUT = b"mmencode.index.vectors"  # which only the tables of an index of many vectors have
-Value = str | bool | int | float
+_JSON = "\ufdd1"  # no character: a text that begins with it is JSON, of a mapping or a list
+_DEEPEST = 32  # mappings and lists in each other
+Value = str | bool | int | float | list[Any] | dict[str, Any]
 Metadata = Mapping[str, Any]  # as callers give it
 
 
@@ -115,8 +118,9 @@ def metadata_names(schema: Any) -> list[str]:
 def plain_metadata(row: Any, place: int) -> dict[str, Value]:
     """Copy the metadata of a row as plain Python values, leaving out None.
 
-    Raises TypeError for what is no mapping and for values of other types than str, bool, int, float and None;
-    ValueError for names that a condition couldn't use, NaN, and numbers that 64 bits can't hold.
+    Raises TypeError for what is no mapping and for values of other types than str, bool, int, float and None,
+    and mappings and lists of these; ValueError for names that a condition couldn't use, NaN, and numbers that
+    64 bits can't hold.
     """
     if not isinstance(row, Mapping):
         raise TypeError(
@@ -145,7 +149,8 @@ def new_columns(schema: Any, rows: Sequence[Metadata], places: Sequence[int]) ->
     said = [(*entry, place) for row, place in zip(rows, places, strict=True) for entry in row.items()]
     for name, value, place in said:
         held = names.get(known[name]) if name in known else found.get(name)
-        found[name] = _join_types(name, held, type(value).__name__, place, fixed=name in known)
+        kind = "str" if isinstance(value, (dict, list)) else type(value).__name__
+        found[name] = _join_types(name, held, kind, place, fixed=name in known)
     for name, value, place in said:
         if found[name] == "float" and isinstance(value, int) and int(float(value)) != value:
             raise ValueError(f"{name} of row {place} is {value}, which a column of float can't hold exactly")
@@ -166,8 +171,7 @@ def metadata_columns(schema: Any, rows: Sequence[Metadata]) -> list[Any]:
     columns = []
     for name in metadata_names(schema):
         values = [row.get(name) for row in rows]
-        escaped = [escape_surrogates(value) if isinstance(value, str) else value for value in values]
-        columns.append(pa.array(escaped, schema.field(name).type))
+        columns.append(pa.array(list(map(_to_stored, values)), schema.field(name).type))
     return columns
 
 
@@ -178,7 +182,7 @@ def metadata_of(table: Any) -> list[dict[str, Any]]:
         return [{} for _ in range(table.num_rows)]
     return [
         {
-            name: unescape_surrogates(value) if isinstance(value, str) else value
+            name: _from_stored(value) if isinstance(value, str) else value
             for name, value in row.items()
             if value is not None
         }
@@ -198,8 +202,47 @@ def _require_name(name: Any, place: int) -> str:
     return str.__str__(name)
 
 
+def _to_stored(value: Any) -> Any:
+    """The value as its column holds it: mappings and lists, and texts that look like them there, as JSON."""
+    if isinstance(value, (dict, list)) or (isinstance(value, str) and value.startswith(_JSON)):
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _JSON + escape_surrogates(text)
+    return escape_surrogates(value) if isinstance(value, str) else value
+
+
+def _from_stored(text: str) -> Any:
+    """The value that `_to_stored` made a text of."""
+    if not text.startswith(_JSON):
+        return unescape_surrogates(text)
+    try:
+        return json.loads(unescape_surrogates(text.removeprefix(_JSON)))
+    except (ValueError, RecursionError):  # written before there was JSON
+        return unescape_surrogates(text)
+
+
+def _plain_parts(name: str, value: Any, place: int, depth: int) -> Any:
+    """Convert a mapping or a list, and all in it, to plain Python values; tuples and arrays become lists."""
+    if depth == 0:
+        raise ValueError(f"{name} of row {place} has more than {_DEEPEST} mappings and lists in each other")
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_plain_parts(name, part, place, depth - 1) for part in value]
+    if isinstance(value, Mapping):
+        unnamed = [key for key in value if not isinstance(key, str)]
+        if unnamed:
+            raise TypeError(f"{name} of row {place} has the name {unnamed[0]!r:.100} in it: make names str")
+        return {str.__str__(key): _plain_parts(name, part, place, depth - 1) for key, part in value.items()}
+    return _plain(name, value, place)
+
+
 def _plain(name: str, value: Any, place: int) -> Value:
-    """Convert a value to exactly str, bool, int or float, not to a type derived from one."""
+    """Convert a value to exactly str, bool, int, float, list or dict, not to a type derived from one."""
+    if isinstance(value, (list, tuple, Mapping)) or (isinstance(value, np.ndarray) and value.ndim):
+        nested: Value = _plain_parts(name, value, place, _DEEPEST)
+        return nested
     value = value.item() if isinstance(value, np.generic) else value
     for kind in (bool, int, float):
         if isinstance(value, kind):
@@ -213,7 +256,8 @@ def _plain(name: str, value: Any, place: int) -> Value:
     if isinstance(value, str):
         return str.__str__(value)
     raise TypeError(
-        f"{name} of row {place} is of type {type(value).__name__}: make it str, bool, int, float or None"
+        f"{name} of row {place} is of type {type(value).__name__}: make it str, bool, int, float or "
+        "None, or a mapping or list of these"
     )
 
 

@@ -13,11 +13,14 @@ from ..embeddings.surrogates import escape_surrogates
 from ..errors import InputError
 from ..inputs import split_part
 from ..inputs.owning import own_each
+from ..inputs.source import is_stored
 from ..plugins.composites import is_composite, parts_of
 from ..plugins.modalities import find_modality
 from .columns import plain_metadata
 from .looking import LookedAt
 from .stamps import ContentStamp, stamp_of_bytes, stamp_of_parts
+
+KEPT = "text"  # the name under which the metadata of a row keeps its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class Entry:
 
     The key is the name of that file, or it is one that the caller gave, which may have named another before.
     `metadata` is None where the caller gave none: then the metadata of the row that its key has stays.
-    `error` says why a file that may hold several items is no item now.
+    `text` is the item where that is kept beside its key. `error` says why a file that may hold several items
+    is no item now.
     """
 
     key: str
@@ -37,6 +41,7 @@ class Entry:
     metadata: Mapping[str, Any] | None = None
     error: InputError | None = None
     named: bool = True
+    text: str | None = None
 
     def look(self) -> ContentStamp:
         """Take the size and time of the file, without reading it; an empty stamp for other items.
@@ -74,6 +79,8 @@ def _stamp_of_item(modality: str, item: Any, most: int, file: LookedAt | None = 
 
     None for a path of a modality that nobody declares: what its encoder makes of it isn't known.
     """
+    if is_stored(item) and item.get("bytes") is not None:
+        item = item["bytes"]
     if isinstance(item, (str, os.PathLike)):
         if find_modality(modality) is None:
             return ContentStamp()
@@ -94,8 +101,13 @@ def make_entries(
     items: Iterable[Any],
     keys: Iterable[str | os.PathLike[str]] | None,
     metadata: Iterable[Mapping[str, Any]] | None,
+    *,
+    keep_text: bool = False,
 ) -> Iterator[Entry]:
-    """Join items, keys and metadata; ValueError where their numbers differ, or a key comes twice."""
+    """Join items, keys and metadata; ValueError where their numbers differ, or a key comes twice.
+
+    With `keep_text`, also for metadata that has the name "text" already.
+    """
     seen: set[str] = set()
     ends, file = object(), None
     sides = [own_each(items), *(side for side in (keys, metadata) if side is not None)]
@@ -116,7 +128,13 @@ def make_entries(
             given = plain_metadata(given, place)  # a copy now: the iterable may reuse one mapping
         file = _file(modality, item, file)
         named = file is not None and key == os.fsdecode(item)
-        yield Entry(key, modality, item, place, file, given, named=named)
+        text = str.__str__(item) if keep_text and isinstance(item, str) else None
+        if text is not None and given is not None and given.get(KEPT, text) != text:
+            raise ValueError(
+                f"metadata of row {place} has the name {KEPT!r}, under which keep_text=True keeps the item "
+                "itself: give it another name"
+            )
+        yield Entry(key, modality, item, place, file, given, named=named, text=text)
 
 
 def escape_keys(keys: Sequence[str] | None) -> list[str]:

@@ -97,6 +97,8 @@ class FollowedFolder:
     and for a modality that no file has.
     """
 
+    files: list[FollowedFiles]
+
     def __init__(
         self,
         card: SpaceCard,

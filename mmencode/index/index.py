@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .._atomic import folder_aside
 from ..arguments.counts import require_positive
@@ -18,6 +18,7 @@ from ..engine.runtime import Auto
 from ..errors import ClosedError, StoreError
 from ..inputs import Limits
 from ..inputs.batches import as_column, as_iterable, check_on_error, require_many
+from ..plugins.spec import TEXT, modality_of_key
 from ..spaces.loading import Trust, load
 from ..spaces.space import Space
 from .asking import accept, encode_queries, find
@@ -31,7 +32,7 @@ from .lance import package
 from .layout import Layout
 from .lazy_space import LazySpace, LoadOptions, write_space
 from .pending import NewRows
-from .reading import draw_rows, read_failures, read_rows
+from .reading import draw_rows, read_by_keys, read_failures, read_rows
 from .resident import MEMORY, require_memory
 from .results import Added, Failure, Hit, Rows, State, share_found
 from .store import Store
@@ -154,6 +155,7 @@ class Index:
         *,
         keys: Iterable[str | os.PathLike[str]] | None = None,
         metadata: Iterable[Metadata] | None = None,
+        keep_text: bool = False,
         on_error: OnError = "raise",
         retry: bool = False,
         progress: bool = False,
@@ -163,7 +165,8 @@ class Index:
         Without `keys`, paths and texts are their own. A row whose key is there is replaced, and not encoded
         again where its content is the same: known of paths, bytes, texts, and items with such parts. A row of
         another modality is never replaced. `metadata` has a mapping for each item, of str, bool, int, float
-        or None; columns are added when first seen.
+        or None, and of mappings and lists of these, which a condition sees as their JSON; columns are added
+        when first seen. With `keep_text`, texts are kept beside their keys, as the metadata "text".
 
         With on_error="skip", items that fail are listed in `failures()`. One whose content is at fault loses
         an older row of its key, and isn't tried again while unchanged, but with `retry`; one whose failure
@@ -177,7 +180,9 @@ class Index:
         check_on_error(on_error)
         require_many(modality, items)
         sides = as_column(keys, "keys"), as_column(metadata, "metadata")
-        entries = make_entries(modality, as_iterable(items), *sides)
+        if keep_text and modality_of_key(modality) != TEXT:
+            raise ValueError(f"keep_text=True keeps texts, and these are items of {modality!r}: leave it out")
+        entries = make_entries(modality, as_iterable(items), *sides, keep_text=keep_text)
         return self._fill(modality, entries, on_error=on_error, retry=retry, progress=progress)
 
     def add_embeddings(
@@ -240,7 +245,7 @@ class Index:
     def search(
         self,
         modality: str,
-        queries: Sequence[Any],
+        queries: Iterable[Any],
         k: int = 10,
         *,
         where: str | None = None,
@@ -284,6 +289,23 @@ class Index:
         store = self._store
         with store.meeting(where) as condition:
             return read_rows(store, self._lazy_space, condition)
+
+    def get(
+        self,
+        keys: Iterable[str | os.PathLike[str]],
+        *,
+        missing: Literal["raise", "skip"] = "raise",
+    ) -> Rows:
+        """Read the rows that have these keys, in the order of the keys, with their vectors and metadata.
+
+        With missing="skip" keys that no row has are left out; `embeddings.keys` says which are there. Raises
+        UnknownNameError for the first of them otherwise, TypeError for keys that are one str, a set or a
+        table.
+        """
+        if missing not in ("raise", "skip"):
+            raise ValueError(f'missing is {missing!r:.100}: make it "raise" or "skip"')
+        given = [os.fsdecode(key) for key in as_column(keys, "keys") or ()]
+        return read_by_keys(self._store, self._lazy_space, given, required=missing == "raise")
 
     def delete(
         self, where: str | None = None, *, keys: Iterable[str | os.PathLike[str]] | None = None

@@ -39,6 +39,10 @@ class LatestTable:
     `grown_from` this process has only appended rows, as far as it saw.
     """
 
+    version: int
+    grown_from: int
+    count: int
+
     def __init__(self, folder: Path, name: str) -> None:
         self.table: Any = None
         self.version = self.grown_from = -1

@@ -47,6 +47,9 @@ class LazySpace:
     for a space of another fingerprint.
     """
 
+    id: str
+    given: Space | None
+
     def __init__(
         self,
         folder: Path,

@@ -13,6 +13,9 @@ class LookedAt:
     `parts` is the number of its items, None for a file that is a single one, or where nobody counted them.
     """
 
+    path: str
+    parts: int | None
+
     def __init__(self, path: str, parts: int | None = None) -> None:
         self.path, self.parts = path, parts
         self._lock = threading.Lock()

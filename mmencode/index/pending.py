@@ -10,7 +10,7 @@ from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings
 from ..embeddings.surrogates import escape_surrogates
 from .columns import metadata_columns, metadata_names, plain_metadata, stamp_fields
-from .entries import Entry, escape_keys
+from .entries import KEPT, Entry, escape_keys
 from .stamps import ContentStamp
 from .tables import Stored
 
@@ -25,20 +25,20 @@ class Pending:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The metadata that the caller gave, or else that of the row which the key has."""
-        if self.entry.metadata is not None:
-            return self.entry.metadata
-        return {} if self.row is None else self.row.metadata
+        """The metadata that the caller gave, or else that of the key's row; with the text that is kept."""
+        known = {} if self.row is None else self.row.metadata
+        given = known if self.entry.metadata is None else self.entry.metadata
+        return given if self.entry.text is None else {**given, KEPT: self.entry.text}
 
     @property
     def differs(self) -> bool:
         """Whether size, time or metadata differ from those of the row that the key has."""
         if self.row is None:
             return True
-        before, now, given = self.row.stamp, self.stamp, self.entry.metadata
+        before, now = self.row.stamp, self.stamp
         moved = (before.size, before.time) != (now.size, now.time)
         moved = moved or now.parts not in (None, before.parts)
-        return moved or (given is not None and given != self.row.metadata)
+        return moved or self.metadata != self.row.metadata
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings
-from ..embeddings.surrogates import unescape_surrogates
+from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..embeddings.token_pooling import id_before_pooling
+from ..errors import UnknownNameError
 from .columns import metadata_of, vectors_of
 from .layout import StoredItems
 from .lazy_space import LazySpace
 from .results import Failure, Rows
 from .sql import is_one_of
 from .store import Store
+from .tables import KEYS_IN_CONDITION
 
 ASKED = 32  # vectors of a query that is drawn from rows
 
@@ -25,6 +28,44 @@ def read_rows(store: Store, space: LazySpace, condition: str | None) -> Rows:
     """Read the rows that meet a checked condition, or all."""
     with store.reading():
         table = _read_sorted(store.rows, condition)
+    return _make_rows(store, space, table)
+
+
+def read_by_keys(store: Store, space: LazySpace, keys: Sequence[str], *, required: bool) -> Rows:
+    """Read the rows with these keys, in the order of the keys.
+
+    UnknownNameError for the first that no row has where they are `required`; else those are left out.
+    """
+    import pyarrow as pa
+
+    escaped = [escape_surrogates(key) for key in keys]
+    asked = list(dict.fromkeys(escaped))
+    with store.reading():
+        parts = [_find_rows(store.rows, asked[:1])]  # also without keys, for the columns
+        parts += [
+            _find_rows(store.rows, asked[start : start + KEYS_IN_CONDITION])
+            for start in range(1, len(asked), KEYS_IN_CONDITION)
+        ]
+    table = pa.concat_tables(parts)
+    places = {key: place for place, key in enumerate(table.column("key").to_pylist())}
+    lacking = [key for key in asked if key not in places]
+    if lacking and required:
+        raise UnknownNameError(
+            f"no row has the key {unescape_surrogates(lacking[0])!r:.200} ({len(lacking)} such keys of "
+            f"{len(keys)})",
+            culprit=str(store.tables.folder),
+            remedy='leave it out, or get(keys, missing="skip") leaves such keys out',
+        )
+    chosen = [places[key] for key in escaped if key in places]
+    return _make_rows(store, space, table.take(pa.array(chosen, pa.int64())))
+
+
+def _find_rows(table: Any, keys: Sequence[str]) -> Any:
+    return table.search().where(is_one_of("key", keys) if keys else "false").to_arrow()
+
+
+def _make_rows(store: Store, space: LazySpace, table: Any) -> Rows:
+    """Make the rows of a table of them, in its order."""
     modalities = tuple(map(unescape_surrogates, table.column("modality").to_pylist()))
     distinct = set(modalities)
     widths = space.find_widths(distinct)

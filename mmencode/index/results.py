@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.brief import Brief
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings
 from ..errors import Fault
@@ -37,8 +38,8 @@ class Failure:
     fault: Fault = "content"
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+@dataclass(frozen=True, slots=True, repr=False)
+class Added(Brief):
     """The counts of an addition of items to an index.
 
     added      rows that were encoded and written, new or in place of older ones
@@ -71,8 +72,8 @@ class Added:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+@dataclass(frozen=True, slots=True, repr=False)
+class Rows(Brief):
     """Rows in the order of their keys: vectors with keys, and the modality and metadata of each row.
 
     `embeddings` are MultiEmbeddings where rows have many vectors each.

@@ -56,6 +56,9 @@ class Snapshot:
     facts  a table of key, modality and metadata, in the order of the keys
     """
 
+    facts: Any
+    nbytes: int
+
     def __init__(self, table: Any, version: int, rows: _Rows, blocks: Sequence[_Block]) -> None:
         self.facts = rows.facts
         self.nbytes = rows.nbytes + sum(block.nbytes for block in blocks)

@@ -33,6 +33,10 @@ class Store:
     in the place of the one that was opened. Rows take at most `memory` bytes of memory between searches.
     """
 
+    lock: WriteLock
+    tables: Tables
+    resident: ResidentRows
+
     def __init__(self, folder: Path, space: str, memory: int = MEMORY) -> None:
         self.folder = folder
         self.lock = WriteLock(folder / LOCK)

@@ -44,6 +44,11 @@ class Tables:
     `guard` is held by threads that read or change `key_hashes`.
     """
 
+    guard: threading.RLock
+    rows: LatestTable
+    failures: LatestTable
+    key_hashes: KeyHashes
+
     def __init__(self, folder: Path, space: str) -> None:
         self.folder = folder
         self.guard = threading.RLock()

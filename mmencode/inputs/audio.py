@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,8 @@ _BLOCK_VALUES = 2**18
 def read(item: Any, limits: Limits) -> Waveform:
     """Read a recording and mix it to mono, from 1 sample to `limits.seconds` long.
 
-    Arrays and tensors are passed as `(waveform, rate)`: `[n]` or `[channels, n]`, floats from -1 to 1, or
+    Arrays and tensors are passed as `(waveform, rate)`, or as data sets hold them, {"array": waveform,
+    "sampling_rate": rate}: `[n]` or `[channels, n]`, floats from -1 to 1, or
     integers, which are divided by the range of their type. Values on the scale of another type are refused:
     floats beyond 16 or that are whole numbers, integers of 32 and 64 bits that use at most half of the bits.
 
@@ -40,11 +40,15 @@ def read(item: Any, limits: Limits) -> Waveform:
         return item
     if isinstance(item, tuple) and len(item) == 2:
         return _from_pair(item[0], item[1], limits)
+    if type(item) is dict and item.keys() >= {"array", "sampling_rate"}:
+        return _from_pair(_as_samples(item["array"]), item["sampling_rate"], limits)
     if not is_source(item):
-        remedy = "pass a path, bytes, a binary file or (waveform, rate)"
-        if isinstance(item, Mapping) and {"array", "sampling_rate"} <= item.keys():
-            remedy = 'pass the two as one: (item["array"], item["sampling_rate"])'
-        raise InputError(f"{type(item).__name__} is no recording", source=source, remedy=remedy)
+        raise InputError(
+            f"{type(item).__name__} is no recording",
+            source=source,
+            remedy="pass a path, bytes, a binary file, (waveform, rate), or a dict with array and "
+            "sampling_rate",
+        )
     samples, rate = decode(read_bytes(item, limits), source, limits)
     return waveform_from(samples, rate, source)
 
@@ -56,7 +60,7 @@ def describe_single(batch: Any) -> tuple[str, str] | None:
         return ("clip, samples and their rate", "") if pair else None
     kind, names = type(batch).__name__, columns_of(batch)
     if names is not None and {"array", "sampling_rate"} <= {*names}:
-        return f"clip, {kind}", "encode('audio', [(batch['array'], batch['sampling_rate'])]) this one"
+        return f"clip, {kind}", "encode('audio', [batch]) this one"
     if isinstance(batch, Waveform):
         return f"clip, {kind}", ""
     if names is not None or not isinstance(getattr(batch, "ndim", None), int) or batch.ndim == 0:
@@ -88,6 +92,16 @@ def _from_pair(waveform: Any, rate: Any, limits: Limits) -> Waveform:
         require_scale(samples, source)
         mixed = _mix(samples, mix, int(rate))
     return waveform_from(mixed, int(rate), source)
+
+
+def _as_samples(array: Any) -> Any:
+    """The samples of a dict, which Arrow and JSON hold as lists, as an array; all else as given."""
+    if type(array) is not list or not array:
+        return array
+    try:
+        return np.array(array, np.float32)
+    except (TypeError, ValueError):
+        return array
 
 
 def _require_shape(shape: tuple[int, ...], source: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Awaitable, ItemsView, Iterable, KeysV
 from io import TextIOBase
 from typing import Any
 
-from ..arguments.columns import column_of, columns_of, selection
+from ..arguments.columns import MapStyle, column_of, columns_of, is_map_style, selection
 from ..errors import InputError
 from ..errors.causes import fault_of
 from ..plugins.composites import is_composite, is_interleaved, parts_of
@@ -41,10 +41,13 @@ def as_items(modality: str, batch: Any) -> Sequence[Any]:
 
 
 def as_iterable(batch: Any) -> Iterable[Any]:
-    """The values of a column of a table library (pandas, polars, Arrow), or the batch itself."""
+    """The values of a column of a table library (pandas, polars, Arrow), or the batch itself.
+
+    A data set without an iterator, such as torch's, is asked for its items by their places.
+    """
     column = column_of(batch)
     drawn: Iterable[Any] = batch if column is None else column
-    return drawn
+    return MapStyle(batch) if column is None and is_map_style(batch) else drawn
 
 
 def as_pairs(pairs: Any) -> Sequence[Any]:
@@ -121,7 +124,7 @@ def _describe_single(modality: str, batch: Any) -> tuple[str, str] | None:
         return kind, "[item async for item in batch] are its items"
     if isinstance(batch, Awaitable):
         return kind, "await it first"
-    if isinstance(batch, Mapping) or not isinstance(batch, Iterable):
+    if isinstance(batch, Mapping) or not (isinstance(batch, Iterable) or is_map_style(batch)):
         return kind, ""
     return _describe_single_array(batch, kind) if _is_array(batch) else None
 

@@ -87,6 +87,6 @@ def memory(limit_files: Sequence[str] = _CGROUP_LIMITS) -> int:
     return min(found)
 
 
-common_gate = Gate()
+common_gate: Gate = Gate()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=common_gate.renew)

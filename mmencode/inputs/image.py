@@ -43,12 +43,15 @@ def read(item: Any, limits: Limits, least: int = 0) -> Image.Image:
     if isinstance(item, np.ndarray):
         return _from_array(item, source, limits)
     if not is_source(item):
-        raise InputError(
-            f"{type(item).__name__} is no image",
-            source=source,
-            remedy="pass a path, bytes, a binary file, a PIL.Image, a numpy array or a tensor",
-        )
+        remedy = "pass a path, bytes, a binary file, a PIL.Image, a numpy array or a tensor"
+        if isinstance(item, tuple) and item and _is_picture(item[0]):
+            remedy = "it is a picture with its label: pass the picture, (picture for picture, _ in dataset)"
+        raise InputError(f"{type(item).__name__} is no image", source=source, remedy=remedy)
     return pictures.decode(read_bytes(item, limits), source, limits, least)
+
+
+def _is_picture(item: Any) -> bool:
+    return isinstance(item, (Image.Image, np.ndarray, torch.Tensor))
 
 
 def describe_single(batch: Any) -> tuple[str, str] | None:

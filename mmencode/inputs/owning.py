@@ -6,7 +6,7 @@ import io
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 
@@ -98,7 +98,9 @@ def size_in_bytes(item: Any, depth: int = 3) -> int:
             return 0
     if kind is Waveform:
         return size_in_bytes(item.samples)
-    parts = item[:_PARTS] if depth and kind in (tuple, list) else ()
+    parts: Iterable[Any] = item[:_PARTS] if depth and kind in (tuple, list) else ()
+    if depth and kind is dict:  # as data sets hold files and recordings
+        parts = islice(item.values(), _PARTS)
     return sum(size_in_bytes(part, depth - 1) for part in parts)
 
 

@@ -16,7 +16,7 @@ from ..plugins.modality import ModalitySpec
 from ..plugins.targets import find_target
 from .composites import CompositeReader, InterleavedReader
 from .limits import Limits
-from .source import as_path, describe
+from .source import as_source, describe, is_stored
 
 Reader = Callable[[Any, Limits], Any]
 
@@ -51,9 +51,15 @@ class ItemReader:
 
     def __call__(self, item: Any, limits: Limits) -> Any:
         """Read one item; InputError where that fails, also for a fault of the reader, which it then names."""
-        source = as_path(item) if self._spec.names_files else item
-        if self._ours:
+        source = as_source(item) if self._spec.names_files else item
+        if self._ours and not is_stored(item):
             return self._read(source, limits)
+        if self._ours:
+            try:
+                return self._read(source, limits)
+            except InputError as named:
+                named.source = describe(item)  # its path, which tells more than that there were bytes
+                raise
         own = limits.of(self._spec)
         try:
             found = self._read(source, own)

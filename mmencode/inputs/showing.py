@@ -15,7 +15,7 @@ from ..plugins.modalities import find_modality
 from ..plugins.modality import ModalitySpec
 from .limits import Limits, limit_remedy
 from .reading import ItemReader, blame, load_target
-from .source import as_path, describe
+from .source import as_source, describe
 from .within import call_within
 
 LONGEST = 2000  # characters of the words that are shown of an item of a plugin's modality
@@ -54,7 +54,7 @@ def _show(spec: ModalitySpec, item: Any, limits: Limits, least: int) -> Any:
     """Call the modality's preview, or take the item itself where it has none."""
     if not spec.preview and spec.shows != "picture":
         return str(item)
-    given = as_path(item) if spec.names_files else item
+    given = as_source(item) if spec.names_files else item
     try:
         if spec.preview:
             found = load_target(spec, "preview")(given, limits.of(spec))

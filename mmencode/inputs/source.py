@@ -23,6 +23,7 @@ _OPENING = os.O_RDONLY | sum(
 )
 
 _PATHS = (PurePath, os.DirEntry)
+_STORED = frozenset(("bytes", "path"))  # what the columns of images and audio in data sets have
 
 
 def describe(item: Any) -> str:
@@ -31,6 +32,8 @@ def describe(item: Any) -> str:
     Never raises, and runs none of the item's own code, which may hang.
     """
     kind = type(item)
+    if kind is dict and type(path := dict.get(item, "path")) is str:  # a file as data sets hold it
+        return _show_path(path)
     if issubclass(kind, (str, *_PATHS)):
         try:
             return _show_path(str.__str__(item) if issubclass(kind, str) else os.fspath(item))
@@ -73,6 +76,29 @@ def as_path(item: Any) -> Any:
             source=describe(item),
             remedy="pass its path as a str",
         ) from cause
+
+
+def as_source(item: Any) -> Any:
+    """The path or the bytes of an item, as its reader takes them; items that are neither as given.
+
+    A dict of bytes and a path, as data sets hold files, stands for the bytes where it has any. Raises
+    InputError for one that has neither, and as `as_path`.
+    """
+    if not is_stored(item):
+        return as_path(item)
+    content, path = dict.get(item, "bytes"), dict.get(item, "path")
+    if content is None and path is None:
+        raise InputError(
+            "it has neither bytes nor a path",
+            source=describe(item),
+            remedy="leave it out, or fill in one of the two",
+        )
+    return as_path(path) if content is None else content
+
+
+def is_stored(item: Any) -> bool:
+    """Whether an item is a file as data sets hold it: a dict of nothing but "bytes" and "path"."""
+    return type(item) is dict and bool(item) and item.keys() <= _STORED
 
 
 def _show_path(path: str | bytes) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from packaging.version import Version
 
+from ..arguments.brief import Brief
 from ..errors import InputError
 from ..plugins.packages import import_package
 
@@ -23,8 +24,8 @@ MOST_COEFFICIENTS = 2**22  # coefficients of a filter bank for resampling
 _PITCH_CHANGE = Fraction(1, 10_000)  # relative change of pitch that a simpler ratio may cause
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Waveform:
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Waveform(Brief):
     """A mono recording of finite float32 samples `[n]`, n > 0, with their rate in Hz.
 
     Full scale is -1 to 1. Samples may exceed it, up to 16; beyond that they are on the scale of integers.

@@ -110,4 +110,4 @@ class Loads:
             loading.remove(thread)
 
 
-loads = Loads()
+loads: Loads = Loads()

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..arguments.brief import Brief
+from ..embeddings.blanks import require_none_blank
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings
 from .clusters import cluster
@@ -32,8 +34,8 @@ class SurveyRows(Protocol):
         """The metadata of each row, by the names of columns."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Survey:
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Survey(Brief):
     """Rows of an index with their layout on a plane, groupings to colour them by, and outliers."""
 
     space: str
@@ -85,6 +87,7 @@ def survey(
     embeddings = given if isinstance(given, Embeddings) else given.mean()
     if not len(embeddings):
         raise ValueError("there are no rows to draw: add some first")
+    require_none_blank(embeddings.blank, "drawn")
     _require_columns(by, rows)
     vectors = centre_modalities(embeddings.vectors, modalities) if centre else embeddings.vectors
     groupings = []

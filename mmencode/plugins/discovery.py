@@ -22,6 +22,7 @@ import pluggy
 from packaging.utils import canonicalize_name
 
 from .._version import __version__
+from ..arguments.brief import Brief
 from ..errors import MmencodeError, PluginError, SpecError
 from ..errors.causes import describe_error, message_of, printable, quote
 from .barring import VARIABLE, Choice, read_choice
@@ -43,8 +44,8 @@ HEAVY = (
 _ASKING: ContextVar[bool] = ContextVar("asking", default=False)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plugin:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Plugin(Brief):
     """One entry point of an installed distribution, with its declarations or the error that it failed with.
 
     When the plugin fails, `specs` and `modalities` are empty, `error` is the reason, and `cause` that in

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from ..arguments.brief import Brief
 from ..errors import SpecError
 from ..errors.causes import quote
 from .composites import INTERLEAVED
@@ -23,8 +24,8 @@ _TARGETS = ("reader", "value", "count", "probes", "samples", "preview", "single"
 _FLAGS = ("inline", "scales")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModalitySpec:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class ModalitySpec(Brief):
     """One kind of item, as a plugin declares it; its targets are strings, so that declaring imports nothing.
 
     name         one word of small letters, digits and _: "molecule". It belongs to the distribution

@@ -19,6 +19,9 @@ class RedirectedOutput(io.TextIOBase):
     `said` is the beginning of the redirected text.
     """
 
+    said: str
+    released: bool
+
     def __init__(self, kept: TextIO, thread: int | None = None) -> None:
         self.kept = kept
         self.said = ""

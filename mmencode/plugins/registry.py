@@ -9,14 +9,17 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from .. import plugins as finding
+from ..arguments.brief import table_in_markdown
 from ..errors import MmencodeError, NameClashError, NoDefaultSpaceError, UnknownNameError
 from ..errors.suggestions import did_you_mean
-from .joining import Joiner, settle_joiners
+from .joining import Joiner, LeftOut, settle_joiners
 from .modality import ModalitySpec
 from .spec import EncoderSpec
 
 if TYPE_CHECKING:
     from . import Plugin
+    from .modality_owners import Modalities
+    from .owners import SetAside
 
 DEFAULT = "default"
 
@@ -31,6 +34,11 @@ class Registry(Mapping[str, EncoderSpec]):
     `left_out`, each with the error, and are looked up as all others. `modalities`
     are settled likewise.
     """
+
+    modalities: Modalities
+    set_aside: tuple[SetAside, ...]
+    contested: Mapping[str, tuple[str, ...]]
+    left_out: tuple[LeftOut, ...]
 
     def __init__(self, plugins: tuple[Plugin, ...]) -> None:
         self.plugins = plugins
@@ -63,6 +71,18 @@ class Registry(Mapping[str, EncoderSpec]):
             return isinstance(name, str) and self[name] is not None
         except (UnknownNameError, NameClashError):
             return False
+
+    def __repr__(self) -> str:
+        held = f"{len(self)} encoders in {len(self.spaces)} spaces"
+        return f"<Registry of {held}, from {len(self.plugins)} plugins>"
+
+    def _repr_markdown_(self) -> str:
+        """The spaces with their modalities as a table, as notebooks show it."""
+        rows = []
+        for name in self.spaces:
+            specs = [*self._spaces[name], *self.joiners(name)]
+            rows.append((name, ", ".join(dict.fromkeys(spec.modality for spec in specs))))
+        return f"{len(self)} encoders\n\n{table_in_markdown(('space', 'modalities'), rows)}"
 
     @property
     def spaces(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from math import inf
 from typing import Any, Final, Literal
 
+from ..arguments.brief import Brief
 from ..errors import SpecError
 from ..errors.causes import describe_error, quote
 from .composites import INTERLEAVED, MOST, is_composite, parts_of
@@ -44,8 +45,8 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*
 _RESOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[\w-][\w.-]*(/[\w-][\w.-]*)*")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Identity:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Identity(Brief):
     """Everything that one encoder's vectors depend on; dtype, device and batch size are deliberately absent.
 
     `weights` and `projection` are digests ("sha256:..."), `tokenizer` is a digest or a name, and the others
@@ -84,8 +85,8 @@ class Scoring:
     bias: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EncoderSpec:
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class EncoderSpec(Brief):
     """One encoder, or with a name that ends in `/*` a family of them, as a plugin declares it.
 
     name         unique among all plugins: "offline/minilm", or "timm/*" for a family

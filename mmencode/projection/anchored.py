@@ -31,6 +31,9 @@ class LabelAnchored(Projection):
     top          how many labels take part
     """
 
+    head: nn.Module
+    top: int
+
     kind = "label-anchored"
 
     def __init__(

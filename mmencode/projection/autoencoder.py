@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..card import is_same_space
 from ..embeddings.array_types import Vectors
+from ..embeddings.blanks import require_none_blank
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.unit import scale_to_unit
 from ..encoder import digest
@@ -53,6 +54,9 @@ class Autoencoder(Perceptron):
 
     Hinton & Salakhutdinov, "Reducing the Dimensionality of Data with Neural Networks", Science 2006.
     """
+
+    back: nn.Linear
+    bent_back: nn.Sequential
 
     kind = "autoencoder"
 
@@ -155,6 +159,7 @@ def _split(embeddings: Embeddings, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     count = len(embeddings)
     if count < _LEAST:
         raise FitError(f"{count} rows are too few", remedy=f"give {_LEAST} or more, better thousands")
+    require_none_blank(embeddings.blank, "fitted to")
     rows = torch.from_numpy(embeddings.vectors.copy())
     require_pairs(rows, rows)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))

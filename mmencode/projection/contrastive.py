@@ -25,6 +25,9 @@ Sides = tuple[Tensor, Tensor]
 class Perceptron(Projection):
     """Projects features of unit length by a linear layer, plus a hidden layer beside it."""
 
+    direct: nn.Linear
+    bent: nn.Sequential
+
     kind = "perceptron"
 
     def __init__(self, width: int, dim: int, hidden: int) -> None:

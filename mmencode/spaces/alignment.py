@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..arguments.brief import Brief
 from ..arguments.lists import require_list
 from ..embeddings.array_types import Vectors
 from ..engine.call import OnError
@@ -46,8 +47,8 @@ _CPU = torch.device("cpu")
 FORCED = "not above chance on held-out pairs"
 
 
-@dataclass(frozen=True, slots=True)
-class AlignmentReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class AlignmentReport(Brief):
     """The quality of a fitted projection on held-out pairs.
 
     source, target   the encoder, with the digest of its weights, and the id of the space

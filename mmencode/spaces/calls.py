@@ -11,7 +11,7 @@ from typing import Any
 from ..embeddings.array_types import Vectors
 from ..embeddings.multi import MultiEmbeddings
 from ..engine import engine
-from ..engine.call import Call, OnError, Part
+from ..engine.call import Call, OnError, OnFailure, Part
 from ..engine.lane import Lane, MultiLane
 from ..engine.parts import join_deliveries
 from ..engine.progress import show_progress
@@ -25,6 +25,16 @@ from .members import Members
 
 _CHUNK = 1024  # items of a part of a stream
 _MANY = 128  # of a stream of many vectors
+
+
+def split_blank(on_error: OnFailure) -> tuple[OnError, bool]:
+    """Say what the engine does with items that fail, and whether they get blank rows afterwards.
+
+    ValueError for another word than "raise", "skip" and "blank".
+    """
+    if on_error not in ("raise", "skip", "blank"):
+        raise ValueError(f'on_error is {on_error!r}: make it "raise", "skip" or "blank"')
+    return ("skip", True) if on_error == "blank" else (on_error, False)
 
 
 @dataclass(frozen=True, slots=True)

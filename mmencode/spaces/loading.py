@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..card import SpaceCard, TowerCard, is_same_space
 from ..embeddings.embeddings import Embeddings
 from ..encoder import Base
-from ..engine.call import OnError
+from ..engine.call import OnFailure
 from ..engine.runtime import Auto, Runtime
 from ..errors import IdentityError, MmencodeError, SpaceMismatchError, TrustError, UnknownNameError
 from ..inputs import Limits
@@ -370,16 +370,16 @@ class Shared:
         self._load.cache_clear()
 
 
-shared = Shared()
+shared: Shared = Shared()
 
 
 def encode(
     modality: str,
-    batch: Sequence[Any],
+    batch: Iterable[Any],
     *,
     space: str | Space | None = None,
     role: Role = "",
-    on_error: OnError = "raise",
+    on_error: OnFailure = "raise",
     progress: bool = False,
 ) -> Embeddings:
     """Turn a batch of raw items into vectors of a space, by default the space called `default`.

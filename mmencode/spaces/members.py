@@ -22,6 +22,7 @@ from ..errors import (
     SpaceMismatchError,
     UnknownModalityError,
 )
+from ..inputs import Limits
 from ..isolation.copying import snapshot
 from ..isolation.guarding import Claims, loads
 from ..plugins.packages import missing_packages
@@ -31,6 +32,7 @@ from .ahead import load_at_once
 from .claiming import group_keys, is_alone
 from .fusing import fused_card, part_keys, settle_fused
 from .joining import Joining, as_frame, as_joined, report_of, require_frame, require_width
+from .modules import EncoderModule, build_module
 from .sides import expand, key_for, unknown_modality
 from .together import find_together
 
@@ -49,6 +51,13 @@ class Members:
     Those that join the space need another that defines it: without one, they define a space of their own. So
     do those of queries where documents have none.
     """
+
+    name: str
+    runtime: Runtime
+    joining: Joining
+    specs: dict[str, EncoderSpec]
+    wanted: tuple[str, ...]
+    projections: dict[str, Projection]
 
     def __init__(
         self,
@@ -405,6 +414,11 @@ class Members:
         self.require_open()
         encoder, projection, _ = build_tower(spec, given)
         return make_base(spec, encoder, projection)
+
+    def build_module(self, key: str, limits: Limits) -> EncoderModule:
+        """Build an encoder anew as a network of the caller's own, with the projection that it has here."""
+        spec = self._led[self.spec(key).key]
+        return build_module(spec, self.projections.get(key), limits)
 
     def copy(self) -> Members:
         """Copy the members: both have the encoders that are loaded, and load others each for itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,12 +29,12 @@ class Encoding(Protocol):
     def key(self, modality: str, role: Role = "") -> str:
         """The key of the encoder for items of a modality in a role."""
 
-    def encode(self, modality: str, batch: Sequence[Any], *, on_error: OnError, progress: bool) -> Embeddings:
+    def encode(self, modality: str, batch: Iterable[Any], *, on_error: OnError, progress: bool) -> Embeddings:
         """Turn a batch of items of one modality into vectors."""
 
 
 def encode_mixed(
-    space: Encoding, pairs: Sequence[tuple[str, Any]], role: Role, on_error: OnError, progress: bool
+    space: Encoding, pairs: Iterable[tuple[str, Any]], role: Role, on_error: OnError, progress: bool
 ) -> Embeddings:
     """Encode `(modality, item)` pairs in a space, a modality at a time, and give rows in their order."""
     check_on_error(on_error)

@@ -28,6 +28,9 @@ class Pipeline:
     lanes    how many threads embed at once: one for a CPU, two for each CUDA device. More wait for their turn
     """
 
+    key: str
+    lanes: int
+
     def __init__(self, members: Members, key: str, call: Call) -> None:
         self.key, self.runtime, self._members, self._call = key, call.runtime, members, call
         self._preparer = make_preparer(call)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._atomic import require_new
+from ..arguments.brief import table_in_markdown
 from ..card import SpaceCard, TowerCard, require_same_space
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
@@ -17,7 +18,7 @@ from ..embeddings.search import Matches, search
 from ..embeddings.token_pooling import id_before_pooling
 from ..embeddings.tokens import Tokens
 from ..engine import engine
-from ..engine.call import OnError, Part
+from ..engine.call import OnError, OnFailure, Part
 from ..engine.lane import EmbeddingLane, FeatureLane, MultiLane, TokenLane
 from ..engine.parts import Collector, join_positions
 from ..engine.runtime import Auto, Runtime
@@ -31,12 +32,13 @@ from ..plugins.spec import TEXT, EncoderSpec, Scoring, modality_of_key
 from ..projection import Projection
 from ..zeroshot import Bank, Classifier, Duplicates, describe_labels
 from .adding import fuse_parts, join_encoders, look_up
-from .calls import Calls
+from .calls import Calls, split_blank
 from .folder import Saved, distribution_of, read_card, read_shipped_card, write_folder
 from .joining import Joining
 from .late import MultiCollector, products_device
 from .members import Members
 from .mixing import encode_mixed
+from .modules import EncoderModule
 from .pipeline import Pipeline
 from .sides import Role
 from .travelling import Way, pack
@@ -62,6 +64,9 @@ class Space:
     its specs and projections. It must have the same fingerprint there, or IdentityError says so. A copy in
     this process shares the encoders that are loaded.
     """
+
+    runtime: Runtime
+    limits: Limits
 
     def __init__(
         self,
@@ -130,10 +135,10 @@ class Space:
     def encode(
         self,
         modality: str,
-        batch: Sequence[Any],
+        batch: Iterable[Any],
         *,
         role: Role = "",
-        on_error: OnError = "raise",
+        on_error: OnFailure = "raise",
         progress: bool = False,
     ) -> Embeddings:
         """Turn a batch of raw items of one modality into vectors of this space, in order.
@@ -142,19 +147,23 @@ class Space:
 
         With on_error="raise" the first item that can't be encoded raises InputError with its index and
         source. With "skip" it is left out: `positions` say which items the rows are, `errors` why the
-        others aren't there. An empty batch gives no rows. Raises EncoderError where items have many vectors.
+        others aren't there. With "blank" it has a row of NaN, as `Embeddings.with_blanks` gives it, so that
+        rows and items have the same places. An empty batch gives no rows. Raises EncoderError where items
+        have many vectors.
         """
         key = self._members.key(modality, role)
+        failing, blank = split_blank(on_error)
         self._members.require_outputs(key, "one")
         with (
-            self._calls.begin(key, as_batch(modality, batch), on_error, progress) as call,
+            self._calls.begin(key, as_batch(modality, batch), failing, progress) as call,
             closing(engine.run(call, EmbeddingLane)) as parts,
         ):
             collector = Collector(call.tower.dim, call.total)
             for part in parts:
                 collector.add(part)
             call.require_as_loaded()
-            return self._embeddings(key, collector.whole())
+            found = self._embeddings(key, collector.whole())
+        return found.with_blanks() if blank else found
 
     def stream(
         self,
@@ -163,7 +172,7 @@ class Space:
         *,
         role: Role = "",
         chunk: int | Auto = "auto",
-        on_error: OnError = "raise",
+        on_error: OnFailure = "raise",
         progress: bool = False,
     ) -> Iterator[Embeddings]:
         """Turn an iterable of any length into Embeddings of `chunk` items each, in order, as they are done.
@@ -176,9 +185,11 @@ class Space:
         items is held at a time. What the iterable itself raises is raised after all items before it.
         """
         key = self._members.key(modality, role)
-        self._calls.require_stream(key, items, chunk, on_error)
-        parts = self._calls.deliver(EmbeddingLane, key, items, chunk, on_error, progress)
-        return (self._embeddings(key, part) for part in parts)
+        failing, blank = split_blank(on_error)
+        self._calls.require_stream(key, items, chunk, failing)
+        parts = self._calls.deliver(EmbeddingLane, key, items, chunk, failing, progress)
+        found = (self._embeddings(key, part) for part in parts)
+        return (part.with_blanks() for part in found) if blank else found
 
     def features(
         self,
@@ -204,7 +215,7 @@ class Space:
     def encode_tokens(
         self,
         modality: str,
-        batch: Sequence[Any],
+        batch: Iterable[Any],
         *,
         role: Role = "",
         on_error: OnError = "raise",
@@ -230,12 +241,12 @@ class Space:
     def encode_multi(
         self,
         modality: str,
-        batch: Sequence[Any],
+        batch: Iterable[Any],
         *,
         role: Role = "",
         pool: int = 1,
         protected: int = 0,
-        on_error: OnError = "raise",
+        on_error: OnFailure = "raise",
         progress: bool = False,
     ) -> MultiEmbeddings:
         """Turn each item into many vectors of this space, those of all its positions that count, in order.
@@ -245,14 +256,15 @@ class Space:
         `encode`.
         """
         key = self._members.key(modality, role)
+        failing, blank = split_blank(on_error)
         self._members.require_outputs(key, "many")
         with (
-            self._calls.begin(key, as_batch(modality, batch), on_error, progress) as call,
+            self._calls.begin(key, as_batch(modality, batch), failing, progress) as call,
             closing(engine.run(call, MultiLane)) as parts,
         ):
             found = self._multi(key, call.tower.dim, pool, protected).collect(parts)
             call.require_as_loaded()
-        return found
+        return found.with_blanks() if blank else found
 
     def stream_multi(
         self,
@@ -263,7 +275,7 @@ class Space:
         pool: int = 1,
         protected: int = 0,
         chunk: int | Auto = "auto",
-        on_error: OnError = "raise",
+        on_error: OnFailure = "raise",
         progress: bool = False,
     ) -> Iterator[MultiEmbeddings]:
         """Turn an iterable of any length into MultiEmbeddings of `chunk` items each, as they are done.
@@ -271,20 +283,24 @@ class Space:
         "auto" is 128; `pool` and `protected` are as in `encode_multi`, and all else as in `stream`.
         """
         key = self._members.key(modality, role)
-        self._calls.require_stream(key, items, chunk, on_error, "many")
+        failing, blank = split_blank(on_error)
+        self._calls.require_stream(key, items, chunk, failing, "many")
         collector = self._multi(key, self.tower(key).dim, pool, protected)
-        return self._calls.deliver_multi(collector, key, items, chunk, on_error, progress)
+        found = self._calls.deliver_multi(collector, key, items, chunk, failing, progress)
+        return (part.with_blanks() for part in found) if blank else found
 
     def encode_mixed(
         self,
-        pairs: Sequence[tuple[str, Any]],
+        pairs: Iterable[tuple[str, Any]],
         *,
         role: Role = "",
-        on_error: OnError = "raise",
+        on_error: OnFailure = "raise",
         progress: bool = False,
     ) -> Embeddings:
         """Encode `(modality, item)` pairs of any modalities, in order; the result's modality is "mixed"."""
-        return encode_mixed(self, pairs, role, on_error, progress)
+        failing, blank = split_blank(on_error)
+        found = encode_mixed(self, pairs, role, failing, progress)
+        return found.with_blanks() if blank else found
 
     def join(
         self,
@@ -473,6 +489,17 @@ class Space:
         """
         return self._members.towers(modality)[0]
 
+    def encoder(self, modality: str, role: Role = "") -> EncoderModule:
+        """Build the encoder of a modality anew, as a network of the caller's own: for loaders and training.
+
+        It is a `torch.nn.Module` from raw items to unit vectors `[b, dim]`, in float32 on the CPU, with
+        weights that the space doesn't share. Raises UnknownModalityError, EncoderError for the sum of several
+        parts, and whatever loading raises.
+        """
+        self._members.require_open()
+        key = self._members.key(modality, role)
+        return self._members.build_module(key, self.limits)
+
     def preload(self, *keys: str) -> None:
         """Load encoders now rather than when first used: those of these keys, or else of all in `keys`.
 
@@ -531,6 +558,14 @@ class Space:
 
     def __repr__(self) -> str:
         return f"<Space {self.name!r}: {', '.join(self._members.wanted)}; {self.runtime!r}>"
+
+    def _repr_markdown_(self) -> str:
+        """The encoder of each modality as a table, as notebooks show it."""
+        lacking = dict.fromkeys({*self._members.wanted} - {*self.keys}, "not installed")
+        states = {**lacking, **dict.fromkeys(self._members.loaded, "loaded")}
+        rows = [(key, self.specs[key].name, states.get(key, "")) for key in self._members.wanted]
+        table = table_in_markdown(("modality", "encoder", ""), rows)
+        return f"**Space** `{self.name}`, {self.runtime!r}\n\n{table}"
 
     @property
     def _calls(self) -> Calls:

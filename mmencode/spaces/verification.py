@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from ..arguments.brief import Brief
 from ..card import Probes, SpaceCard
 from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
@@ -20,8 +21,8 @@ _DIGITS = 7
 Encode = Callable[[str, list[object]], Embeddings]
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+@dataclass(frozen=True, slots=True, repr=False)
+class Verification(Brief):
     """The comparison of a space's vectors of the probes with those of a card.
 
     space, card   the ids of the space that was verified, and of the card

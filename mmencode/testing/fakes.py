@@ -53,6 +53,8 @@ class FakeText(Encoder):
 class FakeImage(Encoder):
     """An image encoder of the brightness of eight vertical stripes, with a weight that tests can change."""
 
+    gain: nn.Parameter
+
     width = DIM
     preprocessing = "8 x 1 box average, RGB mean, 0 to 1"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments.brief import Brief
 from ..embeddings.array_types import Flags, Numbers
 from ..errors import FitError
 from ..plugins.spec import Scoring
@@ -19,8 +20,8 @@ _BINS = 15  # of confidence, as in Guo et al.
 _TINY = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class Calibration:
+@dataclass(frozen=True, slots=True, repr=False)
+class Calibration(Brief):
     """The fit that turns scores of a modality into probabilities, and its error on held-out items.
 
     count            the number of items with a label; `nones`: of items that are none of the labels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -39,6 +39,9 @@ class Classifier:
     and `calibrate` give others. A pickled one holds its labels' vectors, and its space as that is pickled.
     """
 
+    labels: tuple[str, ...]
+    calibrations: dict[str, Calibration]
+
     def __init__(
         self,
         space: LabelSpace,
@@ -73,7 +76,7 @@ class Classifier:
     def classify(
         self,
         modality: str,
-        batch: Sequence[Any],
+        batch: Iterable[Any],
         *,
         on_error: Literal["raise", "skip"] = "raise",
         progress: bool = False,

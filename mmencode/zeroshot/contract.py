@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol
 
 from ..embeddings.embeddings import Embeddings
@@ -20,7 +20,7 @@ class LabelSpace(Protocol):
     def encode(
         self,
         modality: str,
-        batch: Sequence[Any],
+        batch: Iterable[Any],
         *,
         role: Literal["", "query", "document"] = "",
         on_error: Literal["raise", "skip"] = "raise",

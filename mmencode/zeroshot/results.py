@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments.brief import Brief, table_in_markdown
 from ..arguments.counts import require_positive
 from ..embeddings.array_types import Array, Positions, Vectors
 from ..embeddings.topk import best_columns
@@ -15,9 +16,11 @@ from ..plugins.packages import import_package
 from ..plugins.spec import Scoring
 from .links import sigmoid, softmax
 
+_SHOWN = 10  # items in a notebook
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Classification:
+
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
+class Classification(Brief):
     """Scores `[n, labels]` of items; row i is that of item `positions[i]`, and `errors` tell of skipped ones.
 
     Scores are cosine similarities, except those of a linear probe, which are logits. Different pairs of
@@ -61,6 +64,16 @@ class Classification:
         pairs = list(zip(names, scores.ravel().tolist(), strict=True))  # one list is five times as fast
         width = columns.shape[1]
         return [pairs[start : start + width] for start in range(0, len(pairs), width)]
+
+    def _repr_markdown_(self) -> str:
+        """The best labels of the first items as a table, as notebooks show it."""
+        best, top = self.best[:_SHOWN], self.top(min(3, len(self.labels)))[:_SHOWN]
+        rows = [
+            (place, label or "none of them", ", ".join(f"{name} {score:.3f}" for name, score in ranked))
+            for place, label, ranked in zip(self.positions.tolist(), best, top, strict=False)
+        ]
+        more = f"\n\n{len(self)} items in all" if len(self) > len(rows) else ""
+        return table_in_markdown(("item", "best", "scores"), rows) + more
 
     def above(self, threshold: float | None = None) -> list[list[tuple[str, float]]]:
         """The labels of each row whose scores reach a threshold, by default the result's own, best first.

@@ -222,7 +222,8 @@ def test_vectors_of_another_space_or_width_are_refused(tmp_path, late, wide):
             with pytest.raises(ValueError, match="has 4 numbers"):
                 call(narrow)
             broken = draw(late, 2)
-            broken.vectors[0] = np.nan
+            vectors = np.concatenate([np.full_like(broken.vectors[:1], np.nan), broken.vectors[1:]])
+            broken = broken._with(vectors=vectors)
             with pytest.raises(ValueError, match="isn't finite"):
                 call(broken)
 

@@ -239,7 +239,7 @@ async def one():
         (
             "audio",
             {"path": None, "array": np.zeros(9), "sampling_rate": 9},
-            r"one clip, dict.*\[\(batch\['array'\], batch\['sampling_rate'\]\)\]",
+            r"one clip, dict.*\[batch\]\) this one",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 30 else "",

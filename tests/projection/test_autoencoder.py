@@ -126,7 +126,7 @@ def test_what_cannot_be_fitted_says_why(rows, dim, words):
 
 def test_rows_that_are_not_finite_are_refused():
     rows = bent(60)
-    rows.vectors[3, 0] = np.nan
+    rows.torch()[3, 0] = np.nan
     with pytest.raises(FitError, match="aren't finite"):
         autoencode(rows, 2)
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, assert_type
 
 import numpy as np
+import torch
 
 import mmencode
-from mmencode import Embeddings, EncoderSpec, Index, Projection, Space, hookimpl
+from mmencode import (
+    Classifier,
+    Embeddings,
+    EncoderModule,
+    EncoderSpec,
+    Index,
+    Matches,
+    Projection,
+    Space,
+    hookimpl,
+)
 from mmencode import Spase as Misspelt  # type: ignore[attr-defined]  # noqa: F401
 from mmencode.errors import InputError, MmencodeError
 from mmencode.evaluation import Report, retrieval, zero_shot
@@ -26,9 +37,33 @@ def encode(photos: list[Path]) -> None:
     assert_type(images.errors, tuple[InputError, ...])
     assert_type(images[3:], Embeddings)
     assert_type(len(images), int)
+    assert_type(images.shape, tuple[int, ...])
+    assert_type(images.dtype, np.dtype[Any])
+    assert_type(images.torch(), torch.Tensor)
+    assert_type(images.with_blanks("zero"), Embeddings)
+    for vector in images:
+        assert_type(vector.dtype, np.dtype[np.float32])
+    images.space = "mine"  # type: ignore[misc]
+    images.with_blanks("none")  # type: ignore[arg-type]
+    space.encode("image", photos, on_error="blank")
     space.encode("image")  # type: ignore[call-arg]
     space.encode("image", photos, on_error="ignore")  # type: ignore[arg-type]
     mmencode.load("default", device="cpu", batch_size="many")  # type: ignore[arg-type]
+
+
+def encode_what_comes(space: Space, lines: Iterable[str], frame: object) -> None:
+    assert_type(space.encode("text", lines), Embeddings)
+    assert_type(space.encode("text", (line for line in lines)), Embeddings)
+    assert_type(space.encode_mixed(("text", line) for line in lines), Embeddings)
+    assert_type(Embeddings.from_table(frame, space=space, modality="text"), Embeddings)
+    assert_type(Embeddings.from_table(frame, space="a@1", modality="text"), Embeddings)
+
+
+def train(space: Space) -> torch.Tensor:
+    module = space.encoder("text")
+    assert_type(module, EncoderModule)
+    vectors: torch.Tensor = module(module.collate_items(["a", "b"]))
+    return vectors
 
 
 def encode_without_end(lines: Iterator[str]) -> Iterator[Embeddings]:
@@ -40,6 +75,7 @@ def encode_without_end(lines: Iterator[str]) -> Iterator[Embeddings]:
 def compare(queries: Embeddings, corpus: Embeddings) -> None:
     assert_type(mmencode.similarity(queries, corpus).dtype, np.dtype[np.float32])
     found = mmencode.search(queries, corpus, k=3)
+    assert_type(found, Matches)
     assert_type(found.positions.dtype, np.dtype[np.int64])
     assert_type(found.scores.dtype, np.dtype[np.float32])
     mmencode.similarity(queries.vectors, corpus)  # type: ignore[arg-type]
@@ -47,6 +83,7 @@ def compare(queries: Embeddings, corpus: Embeddings) -> None:
 
 def classify(space: Space, photos: list[Path]) -> None:
     classifier = space.classifier(["cat", "dog"])
+    assert_type(classifier, Classifier)
     assert_type(classifier.classify("image", photos).best, list[str | None])
 
 
@@ -54,6 +91,8 @@ def keep(space: Space, photos: list[Path]) -> None:
     with Index.create("photos.index", space) as index:
         assert_type(index, Index)
         index.add("image", photos, metadata=[{"year": 2001} for _ in photos])
+        index.add("text", iter(["a"]), metadata=[{"tags": ["red"]}], keep_text=True)
+        assert_type(index.get(["a"], missing="skip").embeddings.keys, tuple[str, ...] | None)
         for hits in index.search("text", ["a cat"], k=3, where="year > 2000"):
             for hit in hits:
                 assert_type(hit.key, str)

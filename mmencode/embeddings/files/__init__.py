@@ -22,6 +22,8 @@ from .record import readable as readable
 from .record import towers_to_facts as towers_to_facts
 from .record import widths_to_facts as widths_to_facts
 from .tables import import_pyarrow, read_arrow, read_parquet, write_arrow, write_parquet
+from .tables import items_table_of as items_table_of
+from .tables import table_of as table_of
 
 Write = Callable[[BinaryIO, Record], None]
 Read = Callable[[BinaryIO, str, str], Record]  # takes a file, its path, and the format that it must declare

@@ -23,7 +23,7 @@ def import_pyarrow(name: str) -> Any:
     return import_package(name, "Parquet and Arrow files need pyarrow", "pip install 'mmencode[arrow]'")
 
 
-def _table_of(record: Record) -> Any:
+def table_of(record: Record) -> Any:
     """Make a table of a record: `key` string, `position` int64, `vector` fixed_size_list<float32>[dim].
 
     Without keys, the column `key` is nullable and null in every row. Keys that aren't UTF-8 are escaped.
@@ -38,9 +38,7 @@ def _table_of(record: Record) -> Any:
         arrow.field("vector", arrow.list_(arrow.float32(), dim), nullable=False),
     ]
     columns = [
-        arrow.nulls(count, arrow.string())
-        if record.keys is None
-        else arrow.array([escape_surrogates(key) for key in record.keys], arrow.string()),
+        _keys_of(record, count),
         arrow.array(record.arrays["positions"], arrow.int64()),
         arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), dim),
     ]
@@ -50,7 +48,42 @@ def _table_of(record: Record) -> Any:
     return arrow.Table.from_arrays(columns, schema=arrow.schema(fields, metadata=dict(record.facts)))
 
 
-def _facts(schema: Any) -> dict[str, str]:
+def items_table_of(record: Record) -> Any:
+    """Make a table with a row for each item of many vectors: `key`, `position` and a list of `vectors`.
+
+    The array `ends` of the record says where the vectors of each item end.
+    """
+    arrow = import_pyarrow("pyarrow")
+    vectors, ends = record.arrays["vectors"], record.arrays["ends"]
+    rows = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), vectors.shape[1])
+    starts = arrow.array(np.concatenate([[0], ends]), arrow.int64())
+    return arrow.Table.from_arrays(
+        [
+            _keys_of(record, len(ends)),
+            arrow.array(record.arrays["positions"], arrow.int64()),
+            arrow.LargeListArray.from_arrays(starts, rows),
+        ],
+        schema=arrow.schema(
+            [
+                arrow.field("key", arrow.string(), nullable=record.keys is None),
+                arrow.field("position", arrow.int64(), nullable=False),
+                arrow.field("vectors", arrow.large_list(rows.type), nullable=False),
+            ],
+            metadata=dict(record.facts),
+        ),
+    )
+
+
+def _keys_of(record: Record, count: int) -> Any:
+    """Make the column of keys, all null where there are none; those that aren't UTF-8 are escaped."""
+    arrow = import_pyarrow("pyarrow")
+    if record.keys is None:
+        return arrow.nulls(count, arrow.string())
+    return arrow.array([escape_surrogates(key) for key in record.keys], arrow.string())
+
+
+def facts_of(schema: Any) -> dict[str, str]:
+    """The texts in the metadata of a schema, by name."""
     metadata = schema.metadata or {}
     return {name.decode(errors="replace"): value.decode(errors="replace") for name, value in metadata.items()}
 
@@ -58,7 +91,7 @@ def _facts(schema: Any) -> dict[str, str]:
 def _require_schema(schema: Any, kind: str, source: str) -> int:
     """Take the width of the vectors from a schema; InputError or ValueError for one of other content."""
     types = import_pyarrow("pyarrow").types
-    require_kind(_facts(schema), kind, source)
+    require_kind(facts_of(schema), kind, source)
     for name in _COLUMNS:
         if schema.get_field_index(name) < 0:
             raise ValueError(f"it has no one column {name!r}")
@@ -92,7 +125,7 @@ def _record_of(table: Any) -> Record:
         arrays["items"] = np.array(table.column(_ITEM).to_numpy())
     return Record(
         arrays,
-        _facts(table.schema),
+        facts_of(table.schema),
         None if unnamed else tuple(unescape_surrogates(key) for key in keys),
     )
 
@@ -121,7 +154,7 @@ def _texts_of(column: Any) -> list[str | None]:
 
 def write_parquet(file: BinaryIO, record: Record) -> None:
     """Write Parquet without dictionaries, since hardly a value occurs twice but the keys of many rows."""
-    table = _table_of(record)
+    table = table_of(record)
     repeated = ["key"] if _ITEM in table.column_names else False
     import_pyarrow("pyarrow.parquet").write_table(table, file, use_dictionary=repeated)
 
@@ -142,7 +175,7 @@ def read_parquet(file: BinaryIO, source: str, kind: str) -> Record:
 
 def write_arrow(file: BinaryIO, record: Record) -> None:
     """Write a file of Arrow's IPC format, uncompressed."""
-    table = _table_of(record)
+    table = table_of(record)
     with import_pyarrow("pyarrow").ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 

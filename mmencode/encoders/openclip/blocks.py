@@ -17,6 +17,10 @@ class Attention(nn.Module):
     weights share the memory of the module that this one replaces, and the block calls it in the same way.
     """
 
+    queries: nn.Linear
+    keys_values: nn.Linear
+    output: nn.Linear
+
     def __init__(self, plain: nn.MultiheadAttention) -> None:
         super().__init__()
         width = plain.embed_dim

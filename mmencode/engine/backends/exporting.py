@@ -28,6 +28,8 @@ IN_INT8 = "load the space in float32, which is another one, or for other modalit
 class ByPosition(nn.Module):
     """An encoder whose tensors are arguments, in the order of their names, since graphs have no mappings."""
 
+    encoder: Encoder
+
     def __init__(self, encoder: Encoder, names: Sequence[str]) -> None:
         super().__init__()
         self.encoder, self._names = encoder, tuple(names)

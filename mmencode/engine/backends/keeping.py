@@ -24,6 +24,8 @@ MODEL, DIGESTS = "model.onnx", "digests.json"
 class Holder:
     """A new folder that goes when nobody holds this any more, and at the end of the process that made it."""
 
+    folder: Path
+
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mmencode-"))
         weakref.finalize(self, _remove_own, self.folder, os.getpid())

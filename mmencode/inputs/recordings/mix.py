@@ -26,6 +26,10 @@ class Mix:
     `length` is the size of the file in bytes; None for arrays.
     """
 
+    count: int
+    rate: int
+    peak: float
+
     def __init__(self, source: str, limits: Limits, length: int | None = None) -> None:
         self.count = 0
         self.rate = 0
