@@ -44,6 +44,7 @@ RECEIVERS = {
     "batch": "numpy.ndarray",
     "file": "io.BytesIO",
     "model": "torch.nn.Module",
+    "np": "numpy",
 }
 # Whose methods messages call without saying on what, or whose classes without their module.
 METHODS = tuple(f"mmencode.{name}" for name in ("Space", "Embeddings", "Quantised", "Encoder", "Index"))
@@ -51,6 +52,9 @@ ELSEWHERE = ("io.BytesIO", "torch.utils.data", "numpy", "numpy.ndarray", "torch.
 # What only libraries know that take seconds to import.
 SLOW = re.compile(r"\b(timm|open_clip|openclip|torchaudio|diffusers|save_pretrained|Timm\w+)\b")
 SLOW_MODULES = ("mmencode.encoders.timm", "diffusers.AutoencoderKL")
+NOT_SAID = re.compile(
+    r"<[a-z!/]|^mmencode(\.[a-z]+)+$"
+)  # markup, and names of loggers and of spans' attributes
 NO_CODE = {"e", "n", "s", "x", "length"}  # letters before a bracket, and a function of SQL
 
 
@@ -70,7 +74,7 @@ class Words:
 def spoken() -> list[Words]:
     """All strings of the packages but docstrings, programs and parts of pages: what people may act on."""
     found = [words for package in PACKAGES for path in sorted(package.rglob("*.py")) for words in _of(path)]
-    return [words for words in found if not _is_program(words.text) and not re.search("<[a-z!/]", words.text)]
+    return [words for words in found if not _is_program(words.text) and not NOT_SAID.search(words.text)]
 
 
 def _is_program(text: str) -> bool:

@@ -13,7 +13,8 @@ import remedies
 from packaging.requirements import Requirement
 from remedies import GAP, ROOT, spoken
 
-OF_LIBRARIES = {"allow_pickle", "multiprocessing_context"}  # parameters of NumPy's and torch's
+# Parameters of NumPy's, torch's and LangChain's.
+OF_LIBRARIES = {"allow_pickle", "check_embedding_ctx_length", "multiprocessing_context"}
 
 
 def found(pattern, *, within=""):

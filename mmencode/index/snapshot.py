@@ -43,7 +43,7 @@ class _Block:
     def nbytes(self) -> int:
         return self.vectors.nbytes + self.ids.nbytes + self.places.nbytes
 
-    def chosen(self, among: Flags | None) -> Flags | None:
+    def choose(self, among: Flags | None) -> Flags | None:
         """Mark the rows that are there and among those marked in the order of all keys; None for all."""
         if among is None:
             return self.there
@@ -127,7 +127,7 @@ class Snapshot:
         """Find the best rows, or those among the marked ones, for each query; equal scores rank by key."""
         nearest = Nearest(queries, k)
         nearest.add_all(
-            [(block.vectors.T, block.places, block.chosen(among)) for block in self._blocks if len(block.ids)]
+            [(block.vectors.T, block.places, block.choose(among)) for block in self._blocks if len(block.ids)]
         )
         return nearest
 

@@ -207,7 +207,7 @@ class MmencodeVectorStore(VectorStore):
             raise SpaceMismatchError(
                 f"the vector is {type(embedding).__name__}, and doesn't say what space it is of",
                 remedy="give mmencode.Embeddings of one row, as Space.encode makes them, or search by an "
-                "item: search_items(modality, item)",
+                "item with search_items",
             )
         hits = self.index.search_embeddings(embedding[:1], k, where=_to_condition(filter), **kwargs)[0]
         return [_to_document(hit.key, hit.modality, hit.metadata) for hit in hits]
