@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from .exchange import Exchange
+from .figures import ServiceFigures
 from .service import Answer, Services
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -30,6 +31,7 @@ class Metrics:
 
     def __init__(self, services: Services) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(ServiceFigures(services))
         make: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter(
             "mmencode_requests", "Requests that were answered.", ("route", "method", "status"), **make

@@ -53,6 +53,19 @@ def test_items_and_their_errors_are_counted_by_modality(fresh):
     assert found['mmencode_item_errors_total{kind="content",modality="image",space="fake"}'] == 1
 
 
+def test_queues_batches_and_latencies_are_measured_by_modality(fresh):
+    fresh.post("/v1/embeddings", json={"input": ["cat", "dog", "hare"]})
+    fresh.post("/v1/embeddings", json={"input": [uri(png())], "modality": "image"})
+    found = figures(fresh)
+    for modality, items in (("text", 3), ("image", 1)):
+        labels = f'modality="{modality}",space="fake"'
+        assert found[f"mmencode_batch_items_sum{{{labels}}}"] == items
+        assert found[f"mmencode_item_seconds_count{{{labels}}}"] == items
+        assert found[f'mmencode_item_seconds_bucket{{le="+Inf",{labels}}}'] == items
+    assert found['mmencode_healthy{space="fake"}'] == 1
+    assert sum(value for name, value in found.items() if name.startswith("mmencode_queue_items")) == 0
+
+
 def test_requests_in_work_are_counted(fresh):
     assert figures(fresh)["mmencode_requests_in_flight"] == 1
 
