@@ -36,6 +36,11 @@ class TimmEncoder(Encoder):
     Pixels stay uint8, a quarter of the memory, until they are on the device and are normalised there.
     """
 
+    width: int
+    preprocessing: str
+    pooling: str
+    resolution: int
+
     def __init__(self, model: nn.Module, *, data_config: DataConfig | None = None) -> None:
         super().__init__()
         self._take(structural_copy(model), data_config)

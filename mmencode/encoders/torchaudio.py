@@ -50,6 +50,10 @@ class TorchaudioEncoder(Encoder):
     Raises ValueError for another value of `windows`, and for windows too short for a frame.
     """
 
+    width: int
+    preprocessing: str
+    windows: str
+
     def __init__(
         self,
         model: nn.Module,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,17 @@ class FusedConv2d(nn.Conv2d):
 
     `seen` is a shape of inputs, `[b, channels, h, w]`, by which the layout is chosen; others are taken, too.
     """
+
+    out_channels: int
+    in_channels: int
+    kernel_size: tuple[int, int]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
+    padding_mode: Literal["zeros", "reflect", "replicate", "circular"]
+    groups: int
+    transposed: bool
+    output_padding: tuple[int, int]
 
     def __init__(self, numbers: Convolution, activation: Activation, seen: Sequence[int]) -> None:
         nn.Module.__init__(self)

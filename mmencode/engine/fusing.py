@@ -47,6 +47,9 @@ class FusedEncoder(Encoder):
     The encoders of the parts are no modules of this one, since they belong to their own towers.
     """
 
+    width: int
+    resolution: int
+
     def __init__(self, towers: Sequence[Tower], weights: Sequence[float]) -> None:
         super().__init__()
         self._towers, self._weights = tuple(towers), tuple(weights)

@@ -41,6 +41,10 @@ def _pack(module: nn.Module, done: dict[nn.Module, nn.Module]) -> None:
 class PackedLinear(nn.Linear):
     """A linear layer whose weight stays in oneDNN's blocked layout; for inference only."""
 
+    in_features: int
+    out_features: int
+    training: bool
+
     def __init__(self, plain: nn.Linear) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features, self.training = plain.in_features, plain.out_features, False

@@ -60,6 +60,9 @@ class Queries(ABC):
 class SingleQueries(Queries):
     """Queries `[q, dim]` that cosines compare with rows of one vector each, centred where there are means."""
 
+    plain: Vectors | None
+    groups: list[str] | None
+
     scanned = 8192
     many = False
 

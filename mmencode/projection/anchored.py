@@ -31,8 +31,11 @@ class LabelAnchored(Projection):
     top          how many labels take part
     """
 
+    into: str
+
     head: nn.Module
     top: int
+    activation: Activation
 
     kind = "label-anchored"
 

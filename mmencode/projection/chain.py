@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -12,7 +14,7 @@ class Chain(Projection):
     """Applies two projections, into a first space and from the unit vectors of that into a second."""
 
     kind = "chain"
-    inner = ("first", "second")
+    inner: ClassVar[tuple[str, ...]] = ("first", "second")
 
     def __init__(self, first: Projection, second: Projection) -> None:
         super().__init__()

@@ -43,6 +43,9 @@ class RequestError(Refusal):
     headers  of the answer
     """
 
+    items: tuple[ItemFault, ...]
+    headers: dict[str, str]
+
     def __init__(
         self,
         fact: str,

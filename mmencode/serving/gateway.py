@@ -34,6 +34,9 @@ _log = logging.getLogger("mmencode.serving")
 class Gateway:
     """The spaces that a server has, its settings, and threads for what its event loop never does."""
 
+    metrics: Metrics
+    spans: Spans
+
     def __init__(self, services: Services, options: ServerOptions) -> None:
         self.services = services
         self.options = options

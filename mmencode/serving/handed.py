@@ -19,6 +19,8 @@ _LONGEST = 80  # characters of a media type
 class Folders:
     """Folders whose files clients may name; links are resolved first, so that none leads out of them."""
 
+    roots: tuple[str, ...]
+
     def __init__(self, folders: Iterable[str | os.PathLike[str]] = ()) -> None:
         """Take the folders that are allowed now; MmencodeError for what is no folder."""
         self.roots = tuple(os.path.realpath(os.fsdecode(folder)) for folder in folders)

@@ -29,6 +29,8 @@ class Answered(Protocol):
 class Metrics:
     """The figures of one server, in a registry of their own."""
 
+    registry: CollectorRegistry
+
     def __init__(self, services: Services) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(ServiceFigures(services))

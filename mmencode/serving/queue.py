@@ -35,6 +35,11 @@ class Queue:
     item came first has its turn. What raises in a batch fails the requests in it, and the threads go on.
     """
 
+    counts: Counts
+    items: int
+    nbytes: int
+    is_broken: bool
+
     def __init__(self, loop: asyncio.AbstractEventLoop, cores: int, torch_threads: int, wait: float) -> None:
         self.counts = Counts()
         self.items = self.nbytes = 0  # of all requests, whatever state they are in

@@ -43,6 +43,8 @@ class ServingLimits:
 class Service:
     """One loaded space, which the requests of all clients share."""
 
+    limits: ServingLimits
+
     def __init__(self, space: Space, *, limits: ServingLimits | None = None) -> None:
         self.space = space
         self.limits = ServingLimits() if limits is None else limits

@@ -27,6 +27,8 @@ _AHEAD = 2  # windows of prepared items that may wait
 class Worker:
     """A thread that prepares items; one that is put aside ends with the item that it is at."""
 
+    begun: float
+
     def __init__(self) -> None:
         self.item: Item | None = None
         self.begun = 0.0
@@ -42,6 +44,9 @@ class Stage:
     long is put aside, and another takes its place; items of many bytes take as many threads as there are
     cores. `on_ready` is called, under the lock, with an item that is prepared, or failed.
     """
+
+    pipeline: Pipeline
+    ready: Turns
 
     def __init__(self, pipeline: Pipeline, lock: threading.RLock, on_ready: Any, cores: int, wait: float):
         self.pipeline, self._on_ready, self._cores, self._wait = pipeline, on_ready, cores, wait

@@ -58,6 +58,12 @@ class Held:
 class Request:
     """The items of one request, until each has its answer or the request is refused as a whole."""
 
+    client: str
+    answered: asyncio.Future[list[Answer]]
+    began: float
+    deadline: float
+    left: int
+
     def __init__(
         self,
         asks: Sequence[Ask],

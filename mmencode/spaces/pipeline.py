@@ -11,6 +11,7 @@ from ..engine.blame import place
 from ..engine.call import Call, Part, Prepared, Window
 from ..engine.lane import EmbeddingLane, Lane, MultiLane
 from ..engine.prepare import make_preparer, prepare_generated
+from ..engine.runtime import Runtime
 from ..engine.streams import streams
 from ..engine.windows import Gathering
 from .members import Members
@@ -27,6 +28,8 @@ class Pipeline:
     runtime  of the space
     lanes    how many threads embed at once: one for a CPU, two for each CUDA device. More wait for their turn
     """
+
+    runtime: Runtime
 
     key: str
     lanes: int

@@ -23,6 +23,11 @@ from .blocks import is_quick, outputs_at, quicken
 class OpenClipImage(Encoder):
     """The image tower of an open_clip model, which stays as it is, with the preprocessing of its weights."""
 
+    width: int
+    preprocessing: str
+    pooling: str
+    resolution: int
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.tower: Any = structural_copy(model.visual)

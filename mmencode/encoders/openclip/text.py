@@ -47,6 +47,11 @@ class OpenClipText(Encoder):
     masks its padding, and the others (SigLIP, CoCa) get the whole context.
     """
 
+    width: int
+    preprocessing: str
+    tokenizer: str
+    pooling: str
+
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__()
         self.tower: Any = structural_copy(model.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,7 +29,7 @@ _ROLES: dict[str, Role] = {"search_document": "document", "search_query": "query
 class Content(BaseModel):
     """One part of an item."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     type: Literal["text", "image_url"]
     text: str | None = None
@@ -39,7 +39,7 @@ class Content(BaseModel):
 class Input(BaseModel):
     """One item of several parts."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     content: list[Content] = Field(min_length=1)
 
@@ -47,7 +47,7 @@ class Input(BaseModel):
 class EmbedRequest(BaseModel):
     """A request for vectors, as Cohere's client sends it; one of texts, images and inputs has the items."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = Field(None, description="The name or the id of a space; the first one without it.")
     texts: list[str] | None = Field(None, min_length=1)

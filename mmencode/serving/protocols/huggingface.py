@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
@@ -50,7 +50,7 @@ class BytesRoute(PlainRoute):
 class FeaturesRequest(BaseModel):
     """A request for vectors, as `InferenceClient.feature_extraction` sends it."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     inputs: str | list[str]
     normalize: bool | None = Field(None, description="Only true: vectors have unit length.")
@@ -67,7 +67,7 @@ class FeaturesRequest(BaseModel):
 class SimilarityInputs(BaseModel):
     """One text, and those that it is compared with."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     source_sentence: str
     sentences: list[str] = Field(min_length=1)
@@ -76,7 +76,7 @@ class SimilarityInputs(BaseModel):
 class SimilarityRequest(BaseModel):
     """Texts to compare, as `InferenceClient.sentence_similarity` sends them."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     inputs: SimilarityInputs
     parameters: dict[str, Any] | None = Field(None, description="Without a meaning here.")
@@ -86,7 +86,7 @@ class SimilarityRequest(BaseModel):
 class LabelParameters(BaseModel):
     """Labels, and how to show their scores."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     candidate_labels: list[str] | None = None
     hypothesis_template: str | None = Field(None, description="With {} for the label.")
@@ -98,7 +98,7 @@ class LabelParameters(BaseModel):
 class LabelRequest(BaseModel):
     """An item to classify: a text, or a file in base64."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     inputs: str
     parameters: LabelParameters | None = None

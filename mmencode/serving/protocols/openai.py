@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -81,7 +81,7 @@ _INPUT = {
 class EmbeddingRequest(BaseModel):
     """A request for vectors, as OpenAI's clients send it, and what others add."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = Field(None, description="The name or the id of a space; the first one without it.")
     input: Annotated[Any, Field(json_schema_extra=_INPUT)] = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +27,7 @@ _ITEM: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "object"}]}
 class RerankRequest(BaseModel):
     """A query and the items that are to be ranked for it, as clients of four protocols send them."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = Field(None, description="The name or the id of a space; the first one without it.")
     query: Any = Field(description="A text, or {text} or {image} (Jina).", json_schema_extra=_ITEM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +32,7 @@ class ScoreRequest(BaseModel):
     An item is a text, or an object with `content`, a list of parts as in /v1/embeddings.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = Field(None, description="The name or the id of a space; the first one without it.")
     text_1: Any = Field(None, description="Queries.", json_schema_extra=_SIDE)

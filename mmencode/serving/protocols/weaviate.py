@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -36,7 +36,7 @@ _FIELDS = {
 class VectorizeRequest(BaseModel):
     """Items of several modalities, as Weaviate sends them: texts, and media in base64; null is none."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     texts: list[str] | None = None
     images: list[str] | None = None
