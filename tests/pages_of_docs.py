@@ -31,8 +31,11 @@ HOSTS = {
         "duckdb",
     ),
     "plugins/mmencode-adapters/README.md": ("mmencode_adapters",),
+    "docs/hosts.md": ("langchain_core", "llama_index.core", "haystack", "llm"),
     "plugins/langchain-mmencode/README.md": ("langchain_core",),
     "plugins/llama-index-embeddings-mmencode/README.md": ("llama_index.core",),
+    "plugins/llm-mmencode/README.md": ("llm", "llm_mmencode"),
+    "plugins/mmencode-haystack/README.md": ("haystack",),
 }
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 FENCE = "```python"
