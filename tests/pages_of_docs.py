@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
@@ -108,12 +109,13 @@ class Reading:
 
     @contextlib.contextmanager
     def _inside(self) -> Iterator[None]:
-        """Be in the page's folder, and import from it."""
+        """Be in the page's folder, import from it, and keep there what a library would keep for its user."""
         cwd, path = Path.cwd(), list(sys.path)
         os.chdir(self._folder)
         sys.path.insert(0, str(self._folder))
         try:
-            yield
+            with patch.dict(os.environ, LLM_USER_PATH=str(self._folder / "llm")):
+                yield
         finally:
             os.chdir(cwd)
             sys.path[:] = path

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 import llm
+from llm.models import EmbeddingModel
 
 import mmencode
 from mmencode.errors import MmencodeError, UnknownNameError
@@ -28,7 +29,7 @@ _FORMAT = "llm-mmencode-1"
 
 @dataclass(frozen=True)
 class _Entry:
-    """A registered model.
+    """A model as it was registered, under the id of its space.
 
     space    the name of an installed space, or the absolute path of a saved one's folder
     id       the id that the space had when it was registered
@@ -49,7 +50,7 @@ class _Entry:
         return f"mmencode/{self.id}" + ("" if self.binary in ("", "image") else f"/{self.binary}")
 
 
-class MmencodeModel(llm.EmbeddingModel):
+class MmencodeModel(EmbeddingModel):
     """A registered space as an embedding model, whose encoders are loaded when it first embeds something."""
 
     batch_size = 128
@@ -76,7 +77,7 @@ def register_embedding_models(register: Callable[..., None]) -> None:
     try:
         entries = _read()
     except (OSError, ValueError, TypeError, KeyError) as cause:
-        click.echo(f"llm-mmencode: {llm.user_dir() / _FILE} can't be read: {cause}", err=True)
+        click.echo(f"llm-mmencode: {_path()} can't be read: {cause}", err=True)
         return
     for entry in entries:
         register(MmencodeModel(entry), aliases=entry.aliases)
@@ -116,7 +117,7 @@ def register_commands(cli: click.Group) -> None:
             others = [_without(other, entry) for other in _read() if other.model_id != entry.model_id]
             _write([*others, entry])
         except (OSError, ValueError, TypeError, KeyError) as cause:
-            raise click.ClickException(f"{llm.user_dir() / _FILE} can't be changed: {cause}") from cause
+            raise click.ClickException(f"{_path()} can't be changed: {cause}") from cause
         click.echo(f"{entry.model_id} ({', '.join(entry.aliases)})")
 
     @group.command(name="list")
@@ -176,4 +177,4 @@ def _write(entries: list[_Entry]) -> None:
 
 
 def _path() -> Path:
-    return Path(llm.user_dir()) / _FILE
+    return Path(llm.user_dir()) / _FILE  # type: ignore[no-untyped-call]
