@@ -139,8 +139,8 @@ def serve(
         import_package(name, *_NEED)
     from ..serving.app import make_app
     from ..serving.options import require_safe_host
-    from ..serving.running import Running, bind, url_of
-    from ..serving.service import Service, Services
+    from ..serving.running import Running, bind, leave_hanging_threads, url_of
+    from ..serving.service import Service, Services, ServingLimits
 
     options = _options(
         keys=_read_keys(key, key_file),
@@ -163,7 +163,7 @@ def serve(
     opened = [open_space(name, choice) for name in named]
     if len({space.name for space in opened}) < len(opened):
         raise typer.BadParameter("two of them have one name", param_hint="SPACE...")
-    services = Services({space.name: Service(space) for space in opened})
+    services = Services({space.name: Service(space, limits=ServingLimits(wait=wait)) for space in opened})
     failures: list[BaseException] = []
 
     def give_up(cause: BaseException) -> None:
@@ -180,6 +180,7 @@ def serve(
         space.close()
     if failures:
         raise failures[0]
+    leave_hanging_threads()
 
 
 def _options(

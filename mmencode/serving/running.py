@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
 _IDLE = 10  # seconds that a connection without a request is kept
+_WORKING = ("mmencode-compute", "mmencode-prepare")  # names of threads
 _BACKLOG = 2048  # connections that wait to be taken
 
 
@@ -72,6 +76,23 @@ def url_of(bound: socket.socket) -> str:
     """The URL of a bound socket."""
     host, port = bound.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def leave_hanging_threads(wait: float = 2.0) -> None:
+    """End the process at once, with exit code 1, where threads of a server still work after `wait` seconds.
+
+    Python would abort it else: a thread that comes back from C++ code while the interpreter ends can't go on.
+    """
+    deadline = time.monotonic() + wait
+    threads = [each for each in threading.enumerate() if each.daemon and each.name in _WORKING]
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if hanging := sum(thread.is_alive() for thread in threads):
+        print(f"error: {hanging} threads didn't finish what they were at", file=sys.stderr)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(1)
 
 
 @contextmanager
