@@ -19,7 +19,7 @@ from .gateway import Gateway
 from .options import ServerOptions
 from .page_files import read_page
 from .page_routes import Page
-from .protocols import cohere, huggingface, openai, reranking, scores, weaviate
+from .protocols import cohere, huggingface, openai, reranking, scores, voyage, weaviate
 from .routes import answer_http_exception, answer_validation
 from .service import Services
 
@@ -59,7 +59,7 @@ def make_app(
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_validation)
     app.include_router(health.routes(gateway))
-    for protocol in (openai, cohere, huggingface, weaviate, reranking, scores):
+    for protocol in (openai, cohere, voyage, huggingface, weaviate, reranking, scores):
         app.include_router(protocol.routes(gateway))
     if page is not None:
         app.include_router(page.routes(gateway))

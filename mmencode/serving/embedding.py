@@ -49,8 +49,7 @@ async def embed_items(
     space that the request expects. Raises RequestError, which lists the items that can't be encoded.
     """
     space = service.space
-    kinds = list(dict.fromkeys((choose_modality(space, each), each.role) for each in wanted))
-    if single and any(space.spec(space.key(*kind)).outputs == "many" for kind in kinds):
+    if single and any_has_many(space, wanted):
         raise RequestError(
             "the space has many vectors for each item, and this protocol has one",
             status=400,
@@ -58,7 +57,7 @@ async def embed_items(
             remedy="ask /v1/embeddings for the vectors, or /rerank and /score for scores by MaxSim",
         )
     if dim is not None:
-        await gateway.run(require_width, space, kinds, dim)
+        await gateway.run(require_width, space, _kinds(space, wanted), dim)
     gateway.require_space(request, id_of_width(gateway.ids[space.name], space.dim, dim), expected=expected)
     answers = await gateway.answer(request, service, wanted, look=look)
     gateway.require_all(answers)
@@ -67,6 +66,15 @@ async def embed_items(
     if dim is not None and vectors and vectors[0].shape[-1] != dim:
         vectors = await gateway.run(cut, vectors, gateway.ids[space.name], dim)
     return Embedded(vectors, found, space.name, answers)
+
+
+def any_has_many(space: Space, wanted: Sequence[Wanted]) -> bool:
+    """Whether the space has many vectors for one of these items, as it then has for all."""
+    return any(space.spec(space.key(*kind)).outputs == "many" for kind in _kinds(space, wanted))
+
+
+def _kinds(space: Space, wanted: Sequence[Wanted]) -> list[tuple[str, Role]]:
+    return list(dict.fromkeys((choose_modality(space, each), each.role) for each in wanted))
 
 
 async def count_tokens(

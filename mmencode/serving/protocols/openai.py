@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic_core import to_json
 from starlette.responses import JSONResponse, Response
 
-from ...embeddings.array_types import Vectors
 from ...plugins.spec import TEXT
-from ..asking import choose_modality
-from ..exchange import Exchange
+from ..embedding import Embedded, any_has_many, embed_items
 from ..faults import RequestError
 from ..gateway import Gateway
+from ..numbers import show
 from ..routes import ProtocolRoute, write_json
-from ..service import Answer
-from ..widths import cut, id_of_width, require_width
+from .dialects import Dialect, Settled, settle
 from .shapes import read_input, read_messages
 
 _ERROR = {
@@ -78,7 +72,7 @@ _INPUT = {
 }
 
 
-class EmbeddingRequest(BaseModel):
+class EmbeddingRequest(Dialect):
     """A request for vectors, as OpenAI's clients send it, and what others add."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -132,51 +126,45 @@ async def embed(gateway: Gateway, asked: EmbeddingRequest, request: Request) -> 
             code="invalid_input",
             param="input",
         )
+    settled = settle(asked, asked.role, asked.dimensions, asked.encoding_format)
     if asked.messages is not None:
-        wanted = [read_messages(asked.messages, asked.role)]
+        wanted = [read_messages(asked.messages, settled.role)]
     else:
-        wanted = read_input(asked.input, asked.modality, asked.role)
-    space, dim = service.space, asked.dimensions
-    if dim is not None:
-        modalities = dict.fromkeys(choose_modality(space, each) for each in wanted)
-        kinds = [(modality, asked.role) for modality in modalities]
-        await gateway.run(require_width, space, kinds, dim)
-    full = gateway.ids[space.name]
-    gateway.require_space(request, id_of_width(full, space.dim, dim), expected=asked.space)
-    answers = await gateway.answer(request, service, wanted)
-    gateway.require_all(answers)
-    shown = Shown(space.name, Exchange.of(request.scope).space, asked.encoding_format, dim)
-    return await write_json(request, partial(shown.write, answers), size=len(answers) * space.dim * 20)
+        wanted = read_input(asked.input, asked.modality, settled.role)
+    many = any_has_many(service.space, wanted)
+    if settled.many and not many:
+        raise RequestError(
+            "the space has one vector for each item",
+            status=400,
+            code="single_vectors",
+            param="return_multivector",
+            remedy="leave it out",
+        )
+    single = settled.kind != "float" or settled.many is False
+    found = await embed_items(
+        gateway, request, service, wanted, dim=settled.dim, expected=asked.space, single=single
+    )
+    write = partial(_write, found, settled, many)
+    return await write_json(request, write, size=len(wanted) * service.space.dim * 20)
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """The way in which vectors are shown: of which space, in which format, and how wide."""
-
-    model: str
-    space: str
-    format: Literal["float", "base64"]
-    dim: int | None
-
-    def write(self, answers: Sequence[Answer]) -> bytes:
-        """Write the whole answer; vectors are cut here."""
-        vectors = [answer.vector for answer in answers if answer.vector is not None]
-        if self.dim is not None and vectors[0].shape[-1] != self.dim:
-            vectors = cut(vectors, self.space, self.dim)
-        tokens = sum(answer.cost for answer in answers)
-        head = {"object": "list", "model": self.model, "space": self.space}
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        rows = b",".join(self._row(place, vector) for place, vector in enumerate(vectors))
-        return b"".join((to_json(head)[:-1], b',"data":[', rows, b'],"usage":', to_json(usage), b"}"))
-
-    def _row(self, place: int, vector: Vectors) -> bytes:
-        return to_json({"object": "embedding", "index": place, "embedding": self._show(vector)})
-
-    def _show(self, vector: Vectors) -> Any:
-        """Show one vector `[dim]`, or `[t, dim]` as lists in either format, since base64 has no shape."""
-        if self.format == "float" or vector.ndim > 1:
-            return vector.tolist()
-        return base64.b64encode(np.ascontiguousarray(vector, "<f4").tobytes()).decode()
+def _write(found: Embedded, settled: Settled, many: bool) -> bytes:
+    """Write the whole answer; items with many vectors have lists of lists, since base64 has no shape."""
+    if many:
+        shown = [vectors.tolist() for vectors in found.vectors]
+    else:
+        shown = show(found.vectors, settled.kind, packed=settled.packed)
+    tokens = sum(answer.cost for answer in found.answers)
+    body = {
+        "object": "list",
+        "model": found.model,
+        "space": found.space,
+        "data": [
+            {"object": "embedding", "index": place, "embedding": each} for place, each in enumerate(shown)
+        ],
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    return to_json(body)
 
 
 def describe_model(gateway: Gateway, name: str, started: int) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 from ...plugins.modalities import find_modality
 from ...plugins.spec import AUDIO, IMAGE, TEXT
 from ...spaces.sides import Role
-from ..asking import Part, Wanted, is_inline
+from ..asking import Part, Wanted, is_inline, media
 from ..faults import RequestError
 
 _URLS = {"image_url": IMAGE, "audio_url": AUDIO, "video_url": "video"}
+_JINA = {"url": IMAGE, "bytes": IMAGE}  # names that its clients have for pictures
 _FORMATS = {"wav", "mp3", "flac", "ogg", "opus", "m4a", "webm", "aac"}
 
 
@@ -24,8 +25,8 @@ def read_input(given: Any, modality: str, role: Role) -> list[Wanted]:
     """Read the field `input` into items.
 
     A string or a list of them are items of the modality, as infinity has it. An object such as
-    {"text": ..., "image": ...} is an item with these parts (SGLang). Objects with a "type" are together the
-    parts of one item (llama.cpp); lists of them are several items. Raises RequestError, which names the
+    {"text": ..., "image": ...} is an item with these parts (SGLang, Jina). Objects with a "type" are together
+    the parts of one item (llama.cpp); lists of them are several items. Raises RequestError, which names the
     place, for anything else, such as tokens.
     """
     if isinstance(given, str):
@@ -112,6 +113,7 @@ def _read_item(item: Any, modality: str, role: Role, where: str) -> Wanted:
         return Wanted(read_parts(item, where), role)
     if isinstance(item, dict) and item and "type" not in item:
         given = {name: value for name, value in item.items() if value is not None}
+        given = {_JINA.get(name, name): value for name, value in given.items()}
         if any(find_modality(name) is None for name in given):
             raise bad_input(f"{where} has a part of no modality that is known here", where)
         if given:
@@ -120,9 +122,9 @@ def _read_item(item: Any, modality: str, role: Role, where: str) -> Wanted:
 
 
 def _read_named(name: str, value: Any, where: str) -> Part:
-    """Read one part of an object, whose key is its modality."""
+    """Read one part of an object, whose key is its modality; Jina's clients write bare base64, too."""
     place = f"{where}.{name}"
-    return Part(name, _string(value, place) if is_inline(name) else _url(value, place))
+    return media(name, _string(value, place) if is_inline(name) else _url(value, place))
 
 
 def _is_blank(content: Any) -> bool:
