@@ -18,6 +18,8 @@ from .gateway import Gateway, Look
 from .service import Answer, Service
 from .widths import cut, id_of_width, require_width
 
+MOST = 2**16  # items of a request whatever the server's own limit, so that longer lists aren't even read
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Embedded:

@@ -145,13 +145,7 @@ class Gateway:
         Raises RequestError for too many items, for one that no encoder of the space takes, and for all that
         ends a request as a whole.
         """
-        if len(wanted) > self.options.items:
-            raise RequestError(
-                f"the request has {len(wanted)} items, and {self.options.items} are the most",
-                status=413,
-                code="too_many_items",
-                param="input",
-            )
+        self.require_few(len(wanted))
         modalities = [choose_modality(service.space, each) for each in wanted]
         exchange = Exchange.of(request.scope)
         with self.spans.embeddings(request, service.space.name) as span:
@@ -171,6 +165,16 @@ class Gateway:
             span.finish(answers)
         self.metrics.count_items(service.space.name, modalities, answers)
         return answers
+
+    def require_few(self, count: int) -> None:
+        """Raise RequestError for more items than a request may have, which is known before they are read."""
+        if count > self.options.items:
+            raise RequestError(
+                f"the request has {count} items, and {self.options.items} are the most",
+                status=413,
+                code="too_many_items",
+                param="input",
+            )
 
     def require_all(self, answers: Sequence[Answer]) -> None:
         """Raise RequestError, which lists the items, where any of them has no vector."""

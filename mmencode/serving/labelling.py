@@ -23,6 +23,7 @@ from .gateway import Gateway
 from .service import Service
 
 _KEPT = 2**14  # labels whose vectors are kept
+_LONGEST = 2**8  # characters of a label or template that is kept
 _HOLE = "{}"  # the place of the label in clients' templates
 
 Key = tuple[str, str, tuple[str, ...], str]
@@ -44,6 +45,7 @@ class Labelling:
         known are embedded with the item, as one request. Raises RequestError for labels that make no
         classifier, and for an item that can't be encoded.
         """
+        self._gateway.require_few(len(labels))
         space = service.space
         modality = choose_modality(space, wanted)
         key = (space.name, modality, tuple(labels), template)
@@ -70,6 +72,8 @@ class Labelling:
         return scored
 
     def _keep(self, key: Key, classifier: Classifier) -> None:
+        if max(map(len, (*key[2], key[3]))) > _LONGEST:
+            return
         self._kept[key] = classifier
         self._kept.move_to_end(key)
         while len(self._kept) > 1 and sum(len(names) for _, _, names, _ in self._kept) > _KEPT:

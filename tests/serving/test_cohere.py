@@ -187,3 +187,20 @@ def test_the_client_ranks_documents_by_similarity(client, served):
     assert [row.index for row in found.results] == order.tolist()
     assert np.allclose([row.relevance_score for row in found.results], scores[order], rtol=0, atol=1e-5)
     assert found.model_extra["space"] == served.space.id
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v2/embed", {"texts": ["a"] * 70_000}),
+        ("/v1/embeddings", {"input": ["a"] * 3000}),
+        ("/rerank", {"query": "a", "documents": ["a"] * 3000}),
+        ("/score", {"text_1": "a", "text_2": ["a"] * 3000}),
+        ("/vectorize", {"texts": ["a"] * 3000}),
+        ("/embed", {"inputs": ["a"] * 3000}),
+    ],
+)
+def test_more_items_than_a_request_may_have_are_refused(http, path, body):
+    answer = http.post(path, json=body)
+    assert answer.status_code in (413, 422)
+    assert len(answer.content) < 1000

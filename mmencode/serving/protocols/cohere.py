@@ -14,7 +14,7 @@ from starlette.responses import Response
 from ...plugins.spec import IMAGE, TEXT
 from ...spaces.sides import Role
 from ..asking import Part, Wanted, media
-from ..embedding import Embedded, count_tokens, embed_items, require_cut_at_end, texts_of
+from ..embedding import MOST, Embedded, count_tokens, embed_items, require_cut_at_end, texts_of
 from ..faults import RequestError
 from ..gateway import Gateway
 from ..numbers import NumberKind, show
@@ -50,9 +50,9 @@ class EmbedRequest(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     model: str | None = Field(None, description="The name or the id of a space; the first one without it.")
-    texts: list[str] | None = Field(None, min_length=1)
-    images: list[str] | None = Field(None, min_length=1, description="data: URIs")
-    inputs: list[Input] | None = Field(None, min_length=1)
+    texts: list[str] | None = Field(None, min_length=1, max_length=MOST)
+    images: list[str] | None = Field(None, min_length=1, max_length=MOST, description="data: URIs")
+    inputs: list[Input] | None = Field(None, min_length=1, max_length=MOST)
     input_type: InputType | None = Field(
         None, description="search_query and search_document choose the side."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,7 +26,7 @@ _TASKS: dict[str, Role] = {  # of Jina's models, each with the side that it mean
 class Dialect(BaseModel):
     """The fields that OpenAI's clients don't send."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     task: str | None = Field(None, description="retrieval.query, retrieval.passage, ...: the side (Jina).")
     embedding_type: JinaKind | list[JinaKind] | None = Field(None, description="The numbers (Jina).")

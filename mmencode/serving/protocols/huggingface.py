@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +17,7 @@ from ...plugins.spec import AUDIO, IMAGE, TEXT
 from ...spaces.sides import Role
 from ...zeroshot import Classification
 from ..asking import Part, Wanted, media
-from ..embedding import embed_items, require_cut_at_end, texts_of
+from ..embedding import MOST, embed_items, require_cut_at_end, texts_of
 from ..faults import RequestError
 from ..gateway import Gateway
 from ..labelling import Labelling
@@ -41,6 +41,18 @@ TASKS = (FEATURES, SIMILARITY, *_CLASSIFIED)
 _PROMPTS: dict[str, Role] = {"query": "query", "document": "document", "passage": "document"}
 
 
+_INPUTS = {"type": "object", "required": ["inputs"], "properties": {"parameters": {"type": "object"}}}
+_BODIES = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _INPUTS},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
 class BytesRoute(PlainRoute):
     """A route whose body is JSON, or the file of one item."""
 
@@ -52,7 +64,7 @@ class FeaturesRequest(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    inputs: str | list[str]
+    inputs: str | Annotated[list[str], Field(max_length=MOST)]
     normalize: bool | None = Field(None, description="Only true: vectors have unit length.")
     prompt_name: str | None = Field(None, description="query, document or passage: the side.")
     truncate: bool | None = Field(None, description="Only true.")
@@ -70,7 +82,7 @@ class SimilarityInputs(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     source_sentence: str
-    sentences: list[str] = Field(min_length=1)
+    sentences: list[str] = Field(min_length=1, max_length=MOST)
 
 
 class SimilarityRequest(BaseModel):
@@ -88,7 +100,7 @@ class LabelParameters(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    candidate_labels: list[str] | None = None
+    candidate_labels: list[str] | None = Field(None, max_length=MOST)
     hypothesis_template: str | None = Field(None, description="With {} for the label.")
     top_k: int | None = Field(None, ge=1)
     function_to_apply: Literal["softmax", "sigmoid", "none"] | None = None
@@ -127,8 +139,8 @@ def routes(gateway: Gateway) -> APIRouter:
         return await hub.embed(asked, request, gateway.choose(request))
 
     tasks, plain = APIRouter(route_class=BytesRoute), APIRouter(route_class=PlainRoute)
-    tasks.add_api_route("/pipeline/{task}", run_task, methods=["POST"], responses=ERRORS)
-    tasks.add_api_route("/models/{model:path}/pipeline/{task}", run_task, methods=["POST"], responses=ERRORS)
+    for path in ("/pipeline/{task}", "/models/{model:path}/pipeline/{task}"):
+        tasks.add_api_route(path, run_task, methods=["POST"], responses=ERRORS, openapi_extra=_BODIES)
     for path in ("/models/{model:path}", "/"):
         tasks.add_api_route(path, tell_task, methods=["POST"], responses=ERRORS, include_in_schema=False)
     plain.add_api_route("/embed", embed, methods=["POST"], responses=ERRORS)
@@ -155,7 +167,7 @@ class Hub:
             )
         service = self._gateway.choose(request, model)
         body: Any = None
-        if is_json(request):
+        if is_json(request) or task in (FEATURES, SIMILARITY):
             await parse_body(request)
             body = await request.json()
         task = task or _tell_task(body)

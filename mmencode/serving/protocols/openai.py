@@ -126,6 +126,7 @@ async def embed(gateway: Gateway, asked: EmbeddingRequest, request: Request) -> 
             code="invalid_input",
             param="input",
         )
+    gateway.require_few(len(asked.input) if isinstance(asked.input, list) else 1)
     settled = settle(asked, asked.role, asked.dimensions, asked.encoding_format)
     if asked.messages is not None:
         wanted = [read_messages(asked.messages, settled.role)]

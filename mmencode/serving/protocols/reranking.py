@@ -13,7 +13,7 @@ from starlette.responses import Response
 from ...plugins.spec import IMAGE, TEXT
 from ...spaces.sides import Role
 from ..asking import Part, Wanted, media
-from ..embedding import require_cut_at_end, texts_of
+from ..embedding import MOST, require_cut_at_end, texts_of
 from ..faults import RequestError
 from ..gateway import Gateway
 from ..routes import ProtocolRoute
@@ -34,11 +34,12 @@ class RerankRequest(BaseModel):
     documents: list[Any] | None = Field(
         None,
         min_length=1,
+        max_length=MOST,
         description="Texts, or objects with text or image.",
         json_schema_extra={"items": _ITEM},
     )
     texts: list[str] | None = Field(
-        None, min_length=1, description="Their name in text-embeddings-inference."
+        None, min_length=1, max_length=MOST, description="Their name in text-embeddings-inference."
     )
     top_n: int | None = Field(None, ge=1, description="The most results (Cohere, Jina).")
     top_k: int | None = Field(None, ge=1, description="The most results (Voyage).")
@@ -108,6 +109,7 @@ async def _answer(gateway: Gateway, asked: RerankRequest, request: Request) -> R
             param="return_documents" if asked.return_documents else "return_text",
             remedy="leave it out: `index` says which of the documents a result is",
         )
+    gateway.require_few(len(asked.documents or asked.texts or ()))
     query, documents = read_query(asked), read_documents(asked)
     found = await score_items(gateway, request, service, [query], documents, expected=asked.space)
     most = asked.top_n if asked.top_n is not None else asked.top_k

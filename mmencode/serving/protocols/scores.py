@@ -60,7 +60,7 @@ def routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-def read_side(asked: ScoreRequest, names: tuple[str, ...], role: Role) -> list[Wanted]:
+def read_side(gateway: Gateway, asked: ScoreRequest, names: tuple[str, ...], role: Role) -> list[Wanted]:
     """Make the items of one side, which one of several fields has; RequestError for another shape."""
     given = [(name, getattr(asked, name)) for name in names if getattr(asked, name) is not None]
     if len(given) != 1:
@@ -73,6 +73,7 @@ def read_side(asked: ScoreRequest, names: tuple[str, ...], role: Role) -> list[W
         if not all(isinstance(each, dict) and "content" in each for each in value):  # vLLM: each part an item
             return [Wanted((part,), role) for part in read_parts(value, f"{name}.content")]
     items = value if isinstance(value, list) else [value]
+    gateway.require_few(len(items))
     if not items:
         raise bad_input(f"{name} is empty", name)
     return [_read_item(each, role, f"{name}.{place}") for place, each in enumerate(items)]
@@ -89,7 +90,8 @@ def _read_item(given: Any, role: Role, where: str) -> Wanted:
 async def _answer(gateway: Gateway, asked: ScoreRequest, request: Request) -> Response:
     service = gateway.choose(request, asked.model)
     require_cut_at_end(asked.truncate_prompt_tokens in (None, -1), "truncate_prompt_tokens")
-    queries, documents = read_side(asked, _FIRST, "query"), read_side(asked, _SECOND, "document")
+    queries = read_side(gateway, asked, _FIRST, "query")
+    documents = read_side(gateway, asked, _SECOND, "document")
     in_pairs = len(queries) > 1
     if in_pairs and len(queries) != len(documents):
         raise RequestError(

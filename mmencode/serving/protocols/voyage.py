@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,7 +17,7 @@ from ...inputs.pictures import count_pixels
 from ...plugins.spec import IMAGE, TEXT
 from ...spaces.sides import Role
 from ..asking import Part, Wanted, media
-from ..embedding import Embedded, count_tokens, embed_items, require_cut_at_end
+from ..embedding import MOST, Embedded, count_tokens, embed_items, require_cut_at_end
 from ..faults import RequestError
 from ..gateway import Gateway
 from ..numbers import NumberKind, show
@@ -30,7 +30,7 @@ _PIXELS = 560  # of a picture that count as a token in usage, as Voyage document
 class Content(BaseModel):
     """One part of an item: the field that its type names has it."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     type: Literal["text", "image_url", "image_base64"]
     text: str | None = None
@@ -39,9 +39,9 @@ class Content(BaseModel):
 
 
 class Input(BaseModel):
-    """One item."""
+    """One item, with its parts in order."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     content: list[Content] = Field(min_length=1)
 
@@ -49,9 +49,9 @@ class Input(BaseModel):
 class MultimodalRequest(BaseModel):
     """A request for vectors, as Voyage's client sends it."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    inputs: list[Input] = Field(min_length=1)
+    inputs: list[Input] = Field(min_length=1, max_length=MOST)
     model: str | None = Field(None, description="The name or the id of a space; the first one without it.")
     input_type: Literal["query", "document"] | None = Field(None, description="The side that items are for.")
     truncation: bool | None = Field(None, description="Only true.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -15,11 +15,13 @@ from starlette.responses import Response
 from ..._version import __version__
 from ...plugins.spec import AUDIO, IMAGE, TEXT
 from ..asking import Part, Wanted, media
-from ..embedding import Embedded, embed_items
+from ..embedding import MOST, Embedded, embed_items
 from ..faults import RequestError
 from ..gateway import Gateway
 from ..routes import write_json
 from .bodies import ERRORS, PlainRoute
+
+Items = Annotated[list[str] | None, Field(max_length=MOST)]
 
 # The field of the request that has a modality's items, and the field of the answer that has their vectors.
 _FIELDS = {
@@ -38,13 +40,13 @@ class VectorizeRequest(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    texts: list[str] | None = None
-    images: list[str] | None = None
-    audio: list[str] | None = None
-    video: list[str] | None = None
-    imu: list[str] | None = None
-    thermal: list[str] | None = None
-    depth: list[str] | None = None
+    texts: Items = None
+    images: Items = None
+    audio: Items = None
+    video: Items = None
+    imu: Items = None
+    thermal: Items = None
+    depth: Items = None
     space: str = Field("", description="The id of the space that the vectors must be of, or else 409.")
 
 
