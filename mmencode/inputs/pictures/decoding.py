@@ -90,7 +90,11 @@ def count_pixels(content: bytes, limits: Limits, source: str = "a picture") -> i
         raise unknown_format_error(content, source, FORMATS)
     try:
         header = _parse_header(kind, content)
-        size = header.size if kind in _SIZED else open_picture(kind, header.content, source, limits).size
+        size = header.size
+        if not all(size):
+            if kind in _SIZED:
+                _estimate_memory(header, None, len(content), source, limits)  # opening may allocate
+            size = open_picture(kind, header.content, source, limits).size
         require_pixels(size, source, limits)
     except InputError:
         raise

@@ -28,15 +28,21 @@ class Dialect(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
-    task: str | None = Field(None, description="retrieval.query, retrieval.passage, ...: the side (Jina).")
+    task: str | None = Field(
+        None, description="The side (Jina).", json_schema_extra={"enum": [*_TASKS, None]}
+    )
     embedding_type: JinaKind | list[JinaKind] | None = Field(None, description="The numbers (Jina).")
     encoding_type: JinaKind | None = Field(None, description="Another name of embedding_type.")
     normalized: bool | None = Field(None, description="Without a meaning: vectors have unit length (Jina).")
-    late_chunking: bool | None = Field(None, description="Only false (Jina).")
+    late_chunking: bool | None = Field(
+        None, description="Only false (Jina).", json_schema_extra={"enum": [False, None]}
+    )
     truncate: bool | None = Field(None, description="Without a meaning: texts are cut at their end (Jina).")
     return_multivector: bool | None = Field(None, description="Whether the space has many vectors (Jina).")
     input_type: Literal["query", "document"] | None = Field(None, description="The side (Voyage).")
-    truncation: bool | None = Field(None, description="Only true (Voyage).")
+    truncation: bool | None = Field(
+        None, description="Only true (Voyage).", json_schema_extra={"enum": [True, None]}
+    )
     output_dtype: NumberKind | None = Field(None, description="The numbers (Voyage).")
     output_dimension: int | None = Field(None, ge=1, description="Another name of dimensions (Voyage).")
 
