@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import random
 import re
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -28,6 +28,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _LOCAL = re.compile(r"(localhost|[a-z0-9-]+\.localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?", re.I)
 _DRAINED = 4  # times the largest body that is read and dropped, so that its client gets to read the answer
+_numbers = random.Random()  # of ids, which needn't be secret: the system's would cost a call of it
 _log = logging.getLogger("mmencode.serving")
 
 
@@ -47,7 +48,7 @@ class Gate:
             return await self._app(scope, receive, send)
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         given = headers.get(b"x-request-id", "")
-        exchange = Exchange(given if _PLAIN.fullmatch(given) else uuid.uuid4().hex)
+        exchange = Exchange(given if _PLAIN.fullmatch(given) else f"{_numbers.getrandbits(128):032x}")
         exchange.enter(scope)
         outgoing = _Outgoing(send, exchange)
         body = _Body(self, receive, headers)

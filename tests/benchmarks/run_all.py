@@ -35,6 +35,8 @@ QUICK: dict[str, tuple[str, ...]] = {
     "documents": ("--pages", "1000"),
     "maxsim": ("--documents", "1000"),
     "classification": (),
+    "serving": ("--rounds", "1", "--seconds", "0.5", "--clients", "1", "8"),
+    "serving_soak": ("--minutes", "0.2"),
     "index_search": ("--rows", "20000", "--queries", "10", "--rounds", "1"),
     "index_add": ("--rows", "20000"),
 }

@@ -120,3 +120,12 @@ def exporter():
 def spans(exporter):
     exporter.clear()
     return exporter
+
+
+def test_metrics_have_the_queue_the_sizes_of_batches_and_seconds_by_modality(served, http):
+    assert http.post("/v1/embeddings", json={"input": ["a dog", "rain"]}).status_code == 200
+    text = http.get("/metrics").text
+    name = served.space.name
+    assert f'mmencode_queue_items{{modality="text",space="{name}"}} 0.0' in text
+    assert f'mmencode_batch_items_bucket{{le="+Inf",modality="text",space="{name}"}}' in text
+    assert f'mmencode_item_seconds_count{{modality="text",space="{name}"}}' in text
