@@ -233,6 +233,8 @@ def _answers(port: int, request: bytes) -> bool:
 
 OURS = """
 import sys
+from mmencode.engine.waiting import choose_waiting
+choose_waiting()  # as the command line does
 import mmencode
 from mmencode.serving.app import make_app
 from mmencode.serving.running import Running, bind
