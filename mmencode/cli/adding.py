@@ -43,16 +43,19 @@ class TableRows:
         """Add the items, and report what was done; exit with code 1 if the index stays empty."""
         rows = self.found.rows
         told = any(row.others for row in rows)  # else rows that are there keep their metadata
-        with blame_usage("--list"):  # metadata of another type than a column has
-            done = index.add(
-                self.modality,
-                self.found.batch,
-                keys=self.found.keys,
-                metadata=[row.others for row in rows] if told else None,
-                on_error="skip",
-                retry=retry,
-                progress=True,
-            )
+        try:
+            with blame_usage("--list"):
+                done = index.add(
+                    self.modality,
+                    self.found.batch,
+                    keys=self.found.keys,
+                    metadata=[row.others for row in rows] if told else None,
+                    on_error="skip",
+                    retry=retry,
+                    progress=True,
+                )
+        except TypeError as cause:  # metadata of another type than a column of the index has
+            raise typer.BadParameter(str(cause), param_hint="--list") from cause
         if done.added:
             index.compact()
         self._report(index, done, json=json)
@@ -88,12 +91,12 @@ class TableRows:
 
 def _check_metadata(found: Items) -> Items:
     """Set the rows aside whose other columns can't be metadata, each with the reason."""
-    from ..index.columns import plain_metadata
+    from ..index.columns import join_types, plain_metadata
 
-    kept = Items(errors=found.errors)
+    kept, types = Items(errors=found.errors), dict[str, str]()
     for row in found.rows:
         try:
-            plain_metadata(row.others, row.number)
+            types = join_types(types, plain_metadata(row.others, row.number), row.number)
         except (TypeError, ValueError) as cause:
             kept.errors.append(
                 InputError(str(cause), source=row.place, remedy="change that column, or leave it out")

@@ -149,8 +149,7 @@ def new_columns(schema: Any, rows: Sequence[Metadata], places: Sequence[int]) ->
     said = [(*entry, place) for row, place in zip(rows, places, strict=True) for entry in row.items()]
     for name, value, place in said:
         held = names.get(known[name]) if name in known else found.get(name)
-        kind = "str" if isinstance(value, (dict, list)) else type(value).__name__
-        found[name] = _join_types(name, held, kind, place, fixed=name in known)
+        found[name] = _join_types(name, held, value, place, fixed=name in known)
     for name, value, place in said:
         if found[name] == "float" and isinstance(value, int) and int(float(value)) != value:
             raise ValueError(f"{name} of row {place} is {value}, which a column of float can't hold exactly")
@@ -261,12 +260,22 @@ def _plain(name: str, value: Any, place: int) -> Value:
     )
 
 
-def _join_types(name: str, held: str | None, kind: str, place: int, *, fixed: bool) -> str:
-    """The type of a column that holds values of one type and is to hold one of another, `kind`, too."""
+def join_types(held: Mapping[str, str], row: Metadata, place: int) -> dict[str, str]:
+    """Give the types of columns, by name, that are to hold another row, too; TypeError where one differs."""
+    return {
+        **held,
+        **{name: _join_types(name, held.get(name), value, place, fixed=False) for name, value in row.items()},
+    }
+
+
+def _join_types(name: str, held: str | None, value: Any, place: int, *, fixed: bool) -> str:
+    """The type of a column that holds values of one type and is to hold a value, too."""
+    kind = "str" if isinstance(value, (dict, list)) else type(value).__name__
     if held in (None, kind) or (held, kind) == ("float", "int"):
         return held or kind
     if (held, kind) == ("int", "float") and not fixed:
         return kind
+    kind = type(value).__name__
     raise TypeError(f"{name} of row {place} is of type {kind}, and the column {name} holds {held}")
 
 

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from typing import TextIO
 
 MOST = 200  # characters kept in `said`
+# Python's print holds no reference to `sys.stdout` while it writes: one that another thread replaces, and that
+# nobody else holds, is freed under it, and the process crashes. They are held: one for each plugin.
+_HELD: list[RedirectedOutput] = []
 
 
 class RedirectedOutput(io.TextIOBase):
@@ -28,6 +31,7 @@ class RedirectedOutput(io.TextIOBase):
         self._error = sys.stderr
         self._thread = thread
         self.released = False
+        _HELD.append(self)
 
     @property
     def encoding(self) -> str:  # type: ignore[override]

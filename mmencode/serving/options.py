@@ -68,7 +68,7 @@ def is_loopback(host: str) -> bool:
     """Whether all addresses that a host's name has are this machine's own."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # no name of a host
         return False
     addresses = {str(info[4][0]).partition("%")[0] for info in found}
     return bool(addresses) and all(ipaddress.ip_address(address).is_loopback for address in addresses)

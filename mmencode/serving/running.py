@@ -55,9 +55,12 @@ class Running:
 
 def bind(host: str, port: int) -> socket.socket:
     """Bind a socket that listens on the first address of a host; port 0 takes one that is free."""
-    infos = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
-    )
+    try:
+        infos = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )
+    except UnicodeError as cause:
+        raise OSError(f"{host!r} is no name of a host") from cause
     family, kind, protocol, _, address = infos[0]
     # Only to a socket that says its protocol asyncio gives TCP_NODELAY, without which an answer waits 40 ms.
     bound = socket.socket(family, kind, protocol)

@@ -93,6 +93,9 @@ def base(folder, tmp_path):
         "compose": ("mine", "-e", "text=fake/text", "-o", out / "mine"),
         "verify": ("fake",),
         "demo": ("-o", out / "demo"),
+        "embed": (folder, "-m", "image", "-o", out / "embedded"),
+        "serve": ("no such space",),
+        "mcp": (out / "no such index",),
     }
 
 

@@ -200,7 +200,7 @@ def test_rows_that_would_take_each_others_place_or_hold_odd_metadata_are_named(i
     assert document["added"] == 2
     assert [failed["reason"][:40] for failed in document["failed"]] == [
         "it has the key 'a', which row 0 has",
-        "year of row 2 is of type list: make it s"[:40],
+        "year of row 2 is of type list, and the column year holds int"[:40],
     ]
     table.write_text('{"text": "red", "key": "a"}\n')
     assert said(*add)["unchanged"] == 1
@@ -285,3 +285,14 @@ def test_a_table_without_a_column_is_one_error_and_parts_that_come_twice_have_nu
     assert [(row.key, row.item) for row in found] == [("5", ("a", "b")), ("6", (None, "c"))]
     with pytest.raises(InputError, match=r"it has no 'image'; its columns are text.1, text.2, key"):
         list(read_listed(path, "image+text"))
+
+
+def test_metadata_of_another_type_than_the_column_of_an_index_is_wrong_usage(install, folder, tmp_path):
+    pytest.importorskip("lancedb")
+    install(wardrobe=TWO)
+    table = write(folder / "t.jsonl", {"text": "red", "key": "a", "year": 1})
+    add = ["index", "add", tmp_path / "index", "--list", table, "--modality", "text", "--space", "wardrobe"]
+    said(*add)
+    table.write_text('{"text": "blue", "key": "b", "year": "one"}\n')
+    done = run(*add, code=2)
+    assert "year of row 0 is of type str, and the column year holds int" in " ".join(done.output.split())

@@ -104,7 +104,7 @@ def test_new_metadata_of_unchanged_content_is_written_without_encoding(index, mo
         ({"n": "one"}, TypeError, "n of row 0 is of type str, and the column n holds int"),
         ({"n": 1.5}, TypeError, "holds int"),
         ({"l": [b"a"]}, TypeError, "is of type bytes"),
-        ({"n": [1]}, TypeError, "n of row 0 is of type str, and the column n holds int"),
+        ({"n": [1]}, TypeError, "n of row 0 is of type list, and the column n holds int"),
         ({"key": 1}, ValueError, "'key'"),
         ({"_hash": 1}, ValueError, "'_hash'"),
         ({"two words": 1}, ValueError, "'two words'"),

@@ -138,6 +138,6 @@ def _require_trusted(name: str, host: str) -> None:
     if fetched:
         raise TrustError(
             f"the records of {host} name encoders that would be fetched: {', '.join(fetched):.500}",
-            remedy="if you trust whoever wrote them, name the space yourself before: "
-            f"mmencode_adapters.spaces.shared({name!r})",
+            remedy=f"if you trust whoever wrote them, load {name!r} yourself before, with `shared` of "
+            "mmencode_adapters in its module spaces",
         )
