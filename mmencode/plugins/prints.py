@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TextIO
 
 MOST = 200  # characters kept in `said`
-# Python's print holds no reference to `sys.stdout` while it writes: one that another thread replaces, and that
-# nobody else holds, is freed under it, and the process crashes. They are held: one for each plugin.
+# Python's print holds no reference to `sys.stdout` while it writes: one that another thread replaces, and nobody
+# else holds, is freed under it, and the process crashes. So all are held: one for each plugin and command.
 _HELD: list[RedirectedOutput] = []
 
 
