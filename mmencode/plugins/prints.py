@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 MOST = 200  # characters kept in `said`
-# Python's print holds no reference to `sys.stdout` while it writes: one that another thread replaces, and nobody
+# Python's print holds no reference to `sys.stdout` while it writes: one that a thread replaces, and nobody
 # else holds, is freed under it, and the process crashes. So all are held: one for each plugin and command.
 _HELD: list[RedirectedOutput] = []
 
