@@ -114,7 +114,7 @@ class Pixels:
     """Counts the pixels of the pictures that a request has, as their files' headers state them."""
 
     def __init__(self, limits: Limits) -> None:
-        self.count = 0
+        self.count: int = 0
         self._limits = limits
         self._lock = threading.Lock()
 

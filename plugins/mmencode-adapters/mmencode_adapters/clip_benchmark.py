@@ -59,11 +59,11 @@ class SpaceModel:
                     f"picture {cause} isn't waiting in this process: give the data loader num_workers=0, "
                     "since mmencode has threads of its own, and encode each batch once"
                 ) from cause
-        return torch.from_numpy(self.space.encode("image", items).vectors)
+        return self.space.encode("image", items).torch()
 
     def encode_text(self, texts: Texts) -> torch.Tensor:
         """Encode texts, `[b, dim]`, on the queries' side."""
-        return torch.from_numpy(self.space.encode("text", texts.texts, role="query").vectors)
+        return self.space.encode("text", texts.texts, role="query").torch()
 
     def eval(self) -> SpaceModel:
         """Return the model itself, which is never in training."""
