@@ -373,3 +373,11 @@ def test_modality_of_a_plugin_reaches_its_encoder_as_it_is(monkeypatch):
     spec = EncoderSpec(name="nose", modality="smell", target=FakeText.__module__ + ":FakeText", dim=8)
     with Space("nose", [spec]) as space:
         assert len(space.encode("smell", ["rose", "smoke"])) == 2
+
+
+def test_packages_of_loaded_encoders_are_looked_for_no_more(monkeypatch):
+    with mmencode.Space("fake", fake_specs()) as space:
+        space.preload()
+        expected = space.modalities
+        monkeypatch.setattr("mmencode.spaces.space.missing_packages", lambda spec: ["all of them"])
+        assert space.modalities == expected

@@ -110,7 +110,10 @@ class Space:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of the encoders asked for whose packages are installed, as `modalities` with all sides."""
-        return tuple(key for key in self._members.wanted if not missing_packages(self.specs[key]))
+        loaded = self._members.loaded  # whose packages needn't be looked for, which takes milliseconds
+        return tuple(
+            key for key in self._members.wanted if key in loaded or not missing_packages(self.specs[key])
+        )
 
     @property
     def dim(self) -> int:
