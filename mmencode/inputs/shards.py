@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from ..errors import Fault, InputError
 from ..errors.causes import message_of
 from ..plugins.packages import import_package
-from .tables import TableRow
+from .tables import TableRow, require_bounded
 
 LONGEST = 2**24  # bytes of one line
 _ROWS = 16  # rows of Parquet that are made at once
@@ -63,8 +63,7 @@ def count_groups(file: BinaryIO, size: int, source: str) -> list[int]:
     try:
         with parquet.ParquetFile(file) as content:
             metadata = content.metadata
-            if metadata.num_rows > 16 * size + 2**16:
-                raise ValueError(f"its metadata claims {metadata.num_rows} rows, in a file of {size} bytes")
+            require_bounded(metadata, size)
             return [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)]
     except (arrow.ArrowException, ValueError, OSError) as cause:
         raise _make_unreadable(source, cause) from cause

@@ -139,7 +139,7 @@ def _parquet(path: Path) -> Iterator[TableRow]:
     try:
         with open_regular(path) as file, parquet.ParquetFile(file) as content:
             size = size_of(file)
-            _require_bounded(content.metadata, size)
+            require_bounded(content.metadata, size)
             left = _TIMES * size + _SPARE
             for batch in content.iter_batches(_BATCH):
                 left -= batch.nbytes
@@ -154,7 +154,7 @@ def _parquet(path: Path) -> Iterator[TableRow]:
         ) from cause
 
 
-def _require_bounded(metadata: Any, size: int) -> None:
+def require_bounded(metadata: Any, size: int) -> None:
     """Raise ValueError for a Parquet bomb: run-length encoding makes any number of rows of a few bytes."""
     if metadata.num_rows > _ROWS * size + 2**16:
         raise ValueError(f"its metadata claims {metadata.num_rows} rows, in a file of {size} bytes")

@@ -43,7 +43,8 @@ def encode_unit(space: Space, unit: Unit, job: Job, output: Output) -> UnitRepor
         vectors = rows.encode()
         require_unchanged(unit)
     except InputError as error:
-        output.write_failures(name, [_failure(None, None, error)])
+        if name not in output.names():  # the failures of a part that was tried again stay what they are
+            output.write_failures(name, [_failure(None, None, error)])
         return UnitReport(name, str(unit), error=f"{error.source}: {error.fact}")
     output.write(name, vectors, rows.failures)
     return UnitReport(name, str(unit), len(vectors), len(rows.failures))

@@ -165,6 +165,19 @@ def test_what_may_have_passed_is_tried_again_when_asked(space, tmp_path):
     assert failures_of(tmp_path / "out") == []
 
 
+def test_a_part_that_is_tried_again_in_vain_keeps_its_failures(space, tmp_path, monkeypatch):
+    source = write_lines(tmp_path / "a.jsonl", [{"key": "a", "image": "late.png"}])
+    embed(str(source), str(tmp_path / "out"), "image", space=space)
+    before = failures_of(tmp_path / "out")
+
+    def fail(unit):
+        raise InputError("it was changed while it was read", source="a.jsonl")
+
+    monkeypatch.setattr("mmencode.scale.encoding.require_unchanged", fail)
+    assert len(embed(str(source), str(tmp_path / "out"), "image", space=space, retry=True).failed) == 1
+    assert failures_of(tmp_path / "out") == before
+
+
 def test_another_job_is_refused_with_what_differs(space, tmp_path):
     source = write_lines(tmp_path / "a.jsonl", [{"text": "one"}])
     embed(str(source), str(tmp_path / "out"), "text", space=space)
