@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ..embeddings.files import require_format
 from ..spaces.loading import load
 from ..spaces.sides import Role
 from ..spaces.space import Space
@@ -73,6 +74,7 @@ def embed(
     Raises InputError for a source that can't be divided, OutputConflictError for an output of another job,
     and the errors of `Space.encode` that are no item's fault.
     """
+    require_format("part.parquet")  # before anything is encoded
     loaded = load(space) if isinstance(space, str) else space
     loaded.spec(loaded.key(modality, role))
     job = Job(loaded.id, modality, role, column, key, dim)

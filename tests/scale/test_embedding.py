@@ -178,6 +178,14 @@ def test_a_part_that_is_tried_again_in_vain_keeps_its_failures(space, tmp_path, 
     assert failures_of(tmp_path / "out") == before
 
 
+def test_without_pyarrow_nothing_is_encoded_or_written(space, tmp_path, monkeypatch):
+    source = write_lines(tmp_path / "a.jsonl", [{"text": "one"}])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(mmencode.errors.MissingPackageError, match="need pyarrow"):
+        embed(str(source), str(tmp_path / "out"), "text", space=space)
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_job_is_refused_with_what_differs(space, tmp_path):
     source = write_lines(tmp_path / "a.jsonl", [{"text": "one"}])
     embed(str(source), str(tmp_path / "out"), "text", space=space)
