@@ -19,7 +19,7 @@ import pytest
 
 from mmencode.engine.feeding import Pace, Task
 from mmencode.engine.runtime import Runtime
-from mmencode.engine.threads import Stragglers
+from mmencode.engine.threads import Stragglers, stop
 from mmencode.engine.workers import Crew
 from mmencode.errors import ClosedError, EncoderError
 from mmencode.inputs import Limits
@@ -324,7 +324,7 @@ def test_forks_in_the_middle_of_streams_give_the_same_vectors():
         finally:
             stop.set()
             for thread in threads:
-                thread.join()
+                thread.join(60)
 
 
 @pytest.mark.parametrize("wait", [float("inf"), 1e300, 10**20])
@@ -404,3 +404,32 @@ def test_item_begun_while_the_consumer_was_elsewhere_has_its_own_time_and_no_mor
     task.begun = crew._clock.at_work()
     assert 0.7 < crew._patience(task) <= 0.8
     assert crew._patience(task) <= 0.8
+
+
+@pytest.mark.parametrize("after", ["first", "several"])
+def test_item_that_a_killed_thread_took_along_is_done_by_another(after):
+    """A thread that is killed while it waits dies with the next task in its hands."""
+    crew = Crew(Counting(), Pace(seconds=60, threads=1, ahead=9, nbytes=9))
+    assert finish(crew, Task(0, ["a"])) == [1]
+    stop(crew._workers[0].thread)
+    if after == "several":
+        later = [Task(number, ["ab"]) for number in (1, 2)]
+        for task in later:
+            crew.add(task)
+        for task in later:
+            assert finish(crew, task, added=True) == [2]
+        stop(crew._workers[0].thread)
+    assert finish(crew, Task(3, ["abc"])) == [3]
+    crew.dismiss()
+
+
+def finish(crew, task, *, added=False):
+    """The results of a task, waited for in another thread, so that a hang is a failure."""
+    if not added:
+        crew.add(task)
+    found = []
+    waiting = threading.Thread(target=lambda: found.extend(crew.finish(task)), daemon=True)
+    waiting.start()
+    waiting.join(GENEROUS)
+    assert not waiting.is_alive(), "the task is never done"
+    return found

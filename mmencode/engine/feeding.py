@@ -102,7 +102,16 @@ class Task(Generic[T]):
         self.worker: Worker | None = None
         self.given_up = False
         self.again = False  # whether a thread has died on the first item once
+        self.deaths = 0  # those of threads after which it was put into the queue again
         self.finished = threading.Event()
+
+    def take(self, worker: Worker) -> bool:
+        """Begin the task in this thread, unless another one has: a task may stand in the queue twice."""
+        with self.lock:
+            if self.worker is not None:
+                return False
+            self.worker = worker
+            return True
 
 
 class Feed(Generic[T]):

@@ -71,6 +71,7 @@ class Crew(Generic[T]):
         self._clock = _Clock()
         self._tasks: queue.SimpleQueue[Task[T] | None] = queue.SimpleQueue()
         self._workers: list[Worker] = []
+        self._deaths = 0
         self._dismissed = False
         self._cores = min(pace.cores, torch.get_num_threads())  # as many as this thread, the caller's, has
         threads.lend(self)
@@ -161,11 +162,18 @@ class Crew(Generic[T]):
         return died or (task.begun > 0 and self._patience(task) <= 0)
 
     def _replace_the_dead(self, task: Task[T]) -> None:
-        """Start threads in the place of those that died before they took a task."""
+        """Start threads in the place of those that died outside this task.
+
+        One that was killed while it waited has lost what it was given next, which may be this task.
+        """
         dead = [worker for worker in self._workers if worker.died and worker is not task.worker]
         for worker in dead:
             self._workers.remove(worker)
+            self._deaths += 1
             self._start(None)
+        if task.worker is None and task.deaths < self._deaths:
+            task.deaths = self._deaths
+            self._tasks.put(task)
 
     def _start(self, task: Task[T] | None) -> None:
         worker = Worker()
@@ -180,10 +188,10 @@ class Crew(Generic[T]):
     def _run(self, task: Task[T] | None, worker: Worker) -> bool:
         """Do this task and then others; False when the thread isn't fit for more, since it was given up."""
         while (task := task or self._tasks.get()) is not None:
-            task.worker = worker
-            self._do(task)
-            if self._dismissed or task.given_up:
-                break
+            if task.take(worker):
+                self._do(task)
+                if self._dismissed or task.given_up:
+                    break
             task = None
         worker.done.set()  # not where something was raised: then the thread dies, which is noticed
         return task is None or not task.given_up
