@@ -13,6 +13,7 @@ import torch
 import mmencode
 from mmencode.embeddings.embeddings import Embeddings
 from mmencode.encoder import identify
+from mmencode.engine.progress import _Line
 from mmencode.engine.runtime import Runtime
 from mmencode.errors import (
     ClosedError,
@@ -362,6 +363,20 @@ def test_progress_shows_in_a_notebook(space, capsys, monkeypatch):
     assert "encode text: 3/3" in lines[0].rpartition("\r")[2]
     assert "1 failed" in lines[0].rpartition("\r")[2]
     assert "encode text: 1," in lines[1].rpartition("\r")[2]
+
+
+def test_progress_of_hours_leaves_a_notebook_hundreds_of_lines_and_no_thousands(capsys, monkeypatch):
+    """A saved notebook keeps every line, also those that were written over."""
+    now = 0.0
+    monkeypatch.setattr("mmencode.engine.progress.time.monotonic", lambda: now)
+    line = _Line("encode text", 72_000)
+    for _ in range(72_000):
+        now += 0.05
+        line.advance(1, 0)
+    line.end()
+    lines = capsys.readouterr().err.split("\r")
+    assert 300 < len(lines) < 1000
+    assert "72000/72000, 20/s" in lines[-1]
 
 
 def test_progress_without_standard_error_is_none(space, monkeypatch):

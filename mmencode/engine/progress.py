@@ -10,7 +10,8 @@ from typing import Any
 
 from .call import Advance
 
-_EVERY = 0.5  # seconds between two lines in a notebook
+_EVERY, _SELDOM = 0.5, 5.0  # seconds between two lines in a notebook: at first, and of what takes hours
+_LINES = 60  # of which a notebook keeps all: about so many while the time doubles
 
 
 @contextmanager
@@ -76,9 +77,9 @@ class _Line:
         """Count, and write the line now and then."""
         self._done += done
         self._failed += failed
-        if time.monotonic() >= self._next:
+        if (now := time.monotonic()) >= self._next:
             self._write("")
-            self._next = time.monotonic() + _EVERY
+            self._next = now + min(_SELDOM, max(_EVERY, (now - self._start) / _LINES))
 
     def end(self) -> None:
         """Write it for the last time."""
