@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -309,6 +311,56 @@ def test_many_vectors_are_a_table_with_a_list_for_each_item():
     assert table.schema.metadata[b"space"] == b"a@1"
 
 
+@pytest.fixture
+def many():
+    keys = ["x", "y", "z"]
+    return MultiEmbeddings(
+        unit(9), [2, 3, 4], space="a@1", modality="text", keys=keys, positions=[5, 0, 2], towers={"text": "t"}
+    )
+
+
+@pytest.mark.parametrize("name", ["pyarrow", "batch", "pandas", "polars", "duckdb"])
+def test_items_with_many_vectors_come_back_from_a_table(many, name):
+    given = many[[2, 0]]
+    table = next(table for kind, table in frames(given) if kind == name)
+    found = MultiEmbeddings.from_table(table, space="a@1", modality="text")
+    np.testing.assert_array_equal(found.vectors, given.vectors)
+    assert found.counts.tolist() == [4, 2]
+    assert (found.space, found.modality, found.keys) == ("a@1", "text", ("z", "x"))
+    assert found.positions.tolist() == [2, 5]
+
+
+def test_table_of_many_vectors_that_kept_its_metadata_needs_nothing_said(many):
+    arrow = pytest.importorskip("pyarrow")
+    found = MultiEmbeddings.from_table(arrow.concat_tables([arrow.table(many[:1]), arrow.table(many[1:])]))
+    np.testing.assert_array_equal(found.vectors, many.vectors)
+    assert (found.space, found.modality, found.towers) == ("a@1", "text", {"text": "t"})
+    assert found.counts.tolist() == [2, 3, 4]
+    with pytest.raises(ValueError, match="two spaces can't be read as one"):
+        MultiEmbeddings.from_table(arrow.table(many), space="b@2")
+    with pytest.raises(ValueError, match="doesn't say what space"):
+        MultiEmbeddings.from_table(arrow.table(many).replace_schema_metadata(None), modality="text")
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ([[[1.0, 0.0]], []], "item 1, column 'vectors' of .*|it has no vectors"),
+        ([[[1.0, 0.0]], None], "it has no vector"),
+        ([[[1.0, 0.0]], [[0.0, 1.0], [1.0]]], "its vector has 1 numbers, and that of row 0 has 2"),
+        ([[[1.0, 0.0]], [[0.0, 1.0], None]], "it has no vector"),
+        ([[[1.0, 0.0]], [[3.0, 4.0]]], "row 1 has length 5"),
+        ([[1.0, 0.0], [0.0, 1.0]], "it holds double, and no lists of numbers"),
+        ([1.0, 0.0], "it holds double, and no lists of vectors"),
+    ],
+)
+def test_many_vectors_that_do_not_fit_are_refused_by_column_and_item(column, words):
+    arrow = pytest.importorskip("pyarrow")
+    with pytest.raises(ValueError, match=words) as caught:
+        MultiEmbeddings.from_table(arrow.table({"vectors": column}), space="a@1", modality="text")
+    assert getattr(caught.value, "index", None) in (None, 1)
+
+
 def test_many_vectors_are_no_array_and_say_so():
     many = MultiEmbeddings(unit(5), [2, 3], space="a@1", modality="text")
     assert [rows.shape for rows in many] == [(2, DIM), (3, DIM)]
@@ -323,3 +375,42 @@ def test_codes_are_the_array_of_their_codes(rows, kind, width):
     assert (codes.shape, codes.ndim, codes.dtype) == ((COUNT, width), 2, codes.codes.dtype)
     np.testing.assert_array_equal(np.asarray(codes), codes.codes)
     np.testing.assert_array_equal(torch.as_tensor(codes), codes.codes)
+
+
+@pytest.mark.parametrize(("kind", "number"), [("int8", "int8"), ("binary", "uint8")])
+def test_codes_are_a_table_that_says_what_they_stand_for(rows, kind, number):
+    arrow = pytest.importorskip("pyarrow")
+    codes = rows.quantize(kind)
+    table = arrow.table(codes)
+    assert table.column_names == ["key", "position", "code"]
+    assert str(table.schema.field("code").type.value_type) == number
+    assert table.column("code").to_pylist() == codes.codes.tolist()
+    assert table.column("key").to_pylist() == list(rows.keys)
+    assert table.column("code").chunk(0).flatten().buffers()[1].address == codes.codes.ctypes.data
+    facts = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
+    assert (facts["space"], facts["kind"], facts["dim"]) == ("a@1", kind, str(DIM))
+    if kind == "int8":
+        assert np.array_equal(np.float32(json.loads(facts["low"])), codes.ranges.low)
+        assert np.array_equal(np.float32(json.loads(facts["high"])), codes.ranges.high)
+
+
+@pytest.mark.parametrize("kind", ["float16", "binary"])
+def test_codes_of_many_vectors_are_a_table_with_a_list_for_each_item(many, kind):
+    arrow = pytest.importorskip("pyarrow")
+    codes = many.quantize(kind)
+    table = arrow.table(codes)
+    assert table.column_names == ["key", "position", "codes"]
+    assert np.array_equal(np.concatenate(table.column("codes").to_pylist()), codes.codes)
+    assert [len(each) for each in table.column("codes").to_pylist()] == [2, 3, 4]
+    assert table.schema.metadata[b"kind"] == kind.encode()
+
+
+def test_other_libraries_take_codes_as_a_table(rows, many):
+    polars = pytest.importorskip("polars", reason="polars: .ci/run hosts installs it")
+    duckdb = pytest.importorskip("duckdb", reason="duckdb: .ci/run hosts installs it")
+    codes = rows.quantize("int8")
+    np.testing.assert_array_equal(polars.DataFrame(codes)["code"].to_numpy(), codes.codes)
+    assert duckdb.sql("select key, code[1] from codes where key = 'k5'").fetchall() == [
+        ("k5", int(codes.codes[5, 0]))
+    ]
+    assert polars.DataFrame(many.quantize("float16"))["codes"].list.len().to_list() == [2, 3, 4]

@@ -435,6 +435,9 @@ class Quantised(Interchange):
 
         ValueError for another suffix.
         """
+        write(path, self._record(), ARRAYS)
+
+    def _record(self) -> Record:
         arrays: dict[str, Array] = {"codes": self.codes, "positions": self.positions}
         if self.ranges is not None:
             arrays |= {"low": self.ranges.low, "high": self.ranges.high}
@@ -447,7 +450,15 @@ class Quantised(Interchange):
             **towers_to_facts(self.towers),
             **widths_to_facts(self.widths),
         }
-        write(path, Record(arrays, facts, self.keys), ARRAYS)
+        return Record(arrays, facts, self.keys)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Export a table with the columns key, position and code, and kind and identity in its metadata.
+
+        Ranges stand there as "low" and "high", numbers in JSON. The codes aren't copied. MissingPackageError
+        without pyarrow.
+        """
+        return table_of(self._record(), "codes").__arrow_c_stream__(requested_schema)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Quantised:

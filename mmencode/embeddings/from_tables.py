@@ -40,32 +40,78 @@ class Names:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ReadTable:
-    """The rows of a table, and the arguments of Embeddings that say whose they are."""
+    """The vectors of a table, how many each row has, and the arguments of Embeddings that say whose they are.
+
+    `counts` are None where each row of the table is one vector.
+    """
 
     vectors: Vectors
     origin: Mapping[str, Any] = field(default_factory=dict)
+    counts: Positions | None = None
 
 
 def read_table(
     table: Any, kind: str, space: str | Identified | None, modality: str, names: Names
 ) -> ReadTable:
-    """Read vectors, keys and positions of a table, and their origin out of its metadata where it has some.
+    """Read a vector for each row of a table, and their origin out of its metadata where it has some.
 
     `kind` is the format that the metadata says; raises as `Embeddings.from_table`.
     """
+    found, what = _open(table)
+    source = f"column {names.vectors!r} of {what}"
+    vectors = _read_vectors(_column(found, names.vectors, what), source)
+    return ReadTable(vectors, _read_origin(found, what, kind, space, modality, names, vectors))
+
+
+def read_items_table(
+    table: Any, kind: str, space: str | Identified | None, modality: str, names: Names
+) -> ReadTable:
+    """Read the vectors of each row of a table whose rows are items with many; raises as `read_table`."""
+    compute = import_pyarrow("pyarrow.compute")
+    found, what = _open(table)
+    source = f"column {names.vectors!r} of {what}"
+    column = _column(found, names.vectors, what)
+    _require_lists(column, source, "lists of vectors")
+    counts: Positions = compute.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
+    if len(none := np.flatnonzero(counts == 0)):
+        raise InputError(
+            "it has no vectors", source=source, remedy="leave rows without any out", index=int(none[0])
+        )
+    try:
+        vectors = _read_vectors(column.flatten(), source)
+    except InputError as error:
+        if error.index is not None:  # of a vector
+            error.at(int(np.searchsorted(np.cumsum(counts), error.index, side="right")))
+        raise
+    return ReadTable(vectors, _read_origin(found, what, kind, space, modality, names, vectors), counts)
+
+
+def _open(table: Any) -> tuple[Any, str]:
+    """Make a table of Arrow's of any other, and its name for messages."""
     arrow = import_pyarrow("pyarrow")
     what = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
     try:
-        found = arrow.table(table)
+        return arrow.table(table), what
     except (TypeError, ValueError, arrow.ArrowException) as cause:
         raise InputError(
             f"it is no table that can be read: {cause!s:.300}",
             source=what,
             remedy="pass a table of pandas, polars, pyarrow or another that Arrow can read",
         ) from cause
+
+
+def _read_origin(
+    found: Any,
+    what: str,
+    kind: str,
+    space: str | Identified | None,
+    modality: str,
+    names: Names,
+    vectors: Vectors,
+) -> Mapping[str, Any]:
+    """Read keys and positions of a table, and the space of its vectors, which are checked."""
     facts = facts_of(found.schema)
     facts = facts if facts.get("format") == kind else {}
-    vectors = _read_vectors(found, names.vectors, what)
     id = _find_space(facts, space, vectors.shape[1], what)
     if not (modality or facts.get("modality")):
         raise ValueError("the table doesn't say the modality of its rows: give it, as in modality='text'")
@@ -74,7 +120,7 @@ def read_table(
     except ValueError as cause:
         raise InputError(str(cause), source=f"column {names.vectors!r} of {what}") from cause
     record = Record({}, facts)
-    origin = {
+    return {
         "space": id,
         "modality": modality or facts["modality"],
         "keys": _read_keys(found, names.keys, what),
@@ -83,7 +129,6 @@ def read_table(
         "towers": record.towers(),
         "widths": record.widths(),
     }
-    return ReadTable(vectors, origin)
 
 
 def _find_space(facts: Mapping[str, str], space: str | Identified | None, dim: int, what: str) -> str:
@@ -115,26 +160,31 @@ def _column(table: Any, name: str, what: str) -> Any:
             source=what,
             remedy="say the columns by name: from_table(table, vectors=..., keys=..., positions=...)",
         )
-    return table.column(name).combine_chunks()
+    arrow = import_pyarrow("pyarrow")
+    column = table.column(name).combine_chunks()
+    return arrow.concat_arrays(column.chunks) if isinstance(column, arrow.ChunkedArray) else column
 
 
-def _read_vectors(table: Any, name: str, what: str) -> Vectors:
-    """Read a column of lists of equal length as float32 `[n, dim]`, without a copy where it is float32."""
-    arrow, compute = import_pyarrow("pyarrow"), import_pyarrow("pyarrow.compute")
-    source = f"column {name!r} of {what}"
-    column = _column(table, name, what)
-    column = arrow.concat_arrays(column.chunks) if isinstance(column, arrow.ChunkedArray) else column
-    types = arrow.types
-    fixed = types.is_fixed_size_list(column.type)
-    if not (fixed or types.is_list(column.type) or types.is_large_list(column.type)):
+def _require_lists(column: Any, source: str, what: str) -> None:
+    """Raise InputError for a column that doesn't hold lists, or for which one is missing."""
+    types = import_pyarrow("pyarrow").types
+    kinds = types.is_fixed_size_list, types.is_list, types.is_large_list
+    if not any(is_kind(column.type) for is_kind in kinds):
         raise InputError(
-            f"it holds {column.type!s:.100}, and no lists of numbers",
+            f"it holds {column.type!s:.100}, and no {what}",
             source=source,
             remedy="name the column of vectors: from_table(table, vectors=...)",
         )
     if column.null_count:
         row = column.is_null().index(True).as_py()
         raise InputError("it has no vector", source=source, remedy="leave rows without one out", index=row)
+
+
+def _read_vectors(column: Any, source: str) -> Vectors:
+    """Read a column of lists of equal length as float32 `[n, dim]`, without a copy where it is float32."""
+    compute, types = import_pyarrow("pyarrow.compute"), import_pyarrow("pyarrow").types
+    _require_lists(column, source, "lists of numbers")
+    fixed = types.is_fixed_size_list(column.type)
     if not fixed and len(column):
         lengths = compute.list_value_length(column).to_numpy(zero_copy_only=False)
         other = np.flatnonzero(lengths != lengths[0])

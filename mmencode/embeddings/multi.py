@@ -31,6 +31,7 @@ from .files import (
     readable,
     towers_to_facts,
 )
+from .from_tables import Identified, Names, read_items_table
 from .interchange import Unchanging, as_read_only, row_index
 from .multi_files import items_of, write_items
 from .ragged import counts_of, ends_of, pick_rows, places_of, starts_of
@@ -170,6 +171,26 @@ class MultiEmbeddings(Unchanging):
                 "give one for each item of the batch"
             )
         return self._with(keys=[keys[place] for place in self.positions.tolist()])
+
+    @staticmethod
+    def from_table(
+        table: Any,
+        *,
+        space: str | Identified | None = None,
+        modality: str = "",
+        vectors: str = "vectors",
+        keys: str = "key",
+        positions: str = "position",
+    ) -> MultiEmbeddings:
+        """Take the vectors of items out of a table in memory, whose rows have a list of vectors each.
+
+        As `Embeddings.from_table` takes single ones, from the tables that `pyarrow.table(embeddings)` and
+        others make. Raises as that does, and InputError, with the row, for an item without vectors.
+        """
+        found = read_items_table(table, _FORMAT, space, modality, Names(vectors, keys, positions))
+        assert found.counts is not None
+        origin = {name: value for name, value in found.origin.items() if name != "widths"}
+        return MultiEmbeddings(found.vectors, found.counts, **origin)
 
     @staticmethod
     def concatenate(parts: Sequence[MultiEmbeddings]) -> MultiEmbeddings:
@@ -415,6 +436,9 @@ class MultiQuantised:
 
         ValueError for another suffix.
         """
+        write_items(path, self._record(), ARRAYS)
+
+    def _record(self) -> Record:
         arrays: dict[str, Array] = {"codes": self.codes, "ends": self.ends, "positions": self.positions}
         facts = {
             "format": _CODES_FORMAT,
@@ -424,7 +448,15 @@ class MultiQuantised:
             "modality": self.modality,
             **towers_to_facts(self.towers),
         }
-        write_items(path, Record(arrays, facts, self.keys), ARRAYS)
+        return Record(arrays, facts, self.keys)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Export a table with a row for each item: key, position and codes, a list of them.
+
+        Kind, width and identity stand in its metadata, and the codes aren't copied. MissingPackageError
+        without pyarrow.
+        """
+        return items_table_of(self._record(), "codes").__arrow_c_stream__(requested_schema)
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> MultiQuantised:

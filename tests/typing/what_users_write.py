@@ -17,6 +17,7 @@ from mmencode import (
     EncoderSpec,
     Index,
     Matches,
+    MultiEmbeddings,
     Projection,
     Space,
     hookimpl,
@@ -57,6 +58,7 @@ def encode_what_comes(space: Space, lines: Iterable[str], frame: object) -> None
     assert_type(space.encode_mixed(("text", line) for line in lines), Embeddings)
     assert_type(Embeddings.from_table(frame, space=space, modality="text"), Embeddings)
     assert_type(Embeddings.from_table(frame, space="a@1", modality="text"), Embeddings)
+    assert_type(MultiEmbeddings.from_table(frame, space=space, modality="text"), MultiEmbeddings)
 
 
 def train(space: Space) -> torch.Tensor:

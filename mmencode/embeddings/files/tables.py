@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import Any, BinaryIO
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from ..._atomic import size_of
 from ...plugins.packages import import_package
+from ..array_types import Array
 from ..surrogates import escape_surrogates, unescape_surrogates
 from .record import Record, require_bounded, require_kind
 
 _COLUMNS = ("key", "position", "vector")
+_RANGES = ("low", "high")  # arrays that say what codes stand for
 _ITEM = "item"  # the column that counts the items, where an item has many vectors
 _MAGIC = 8  # bytes before the first message of an Arrow file
 _ROW = 16  # bytes of a row beside its vector: a position, and where its key ends
@@ -23,39 +26,50 @@ def import_pyarrow(name: str) -> Any:
     return import_package(name, "Parquet and Arrow files need pyarrow", "pip install 'mmencode[arrow]'")
 
 
-def table_of(record: Record) -> Any:
+def table_of(record: Record, name: str = "vectors") -> Any:
     """Make a table of a record: `key` string, `position` int64, `vector` fixed_size_list<float32>[dim].
 
     Without keys, the column `key` is nullable and null in every row. Keys that aren't UTF-8 are escaped.
-    Where an item has many rows, `item` int64 counts the items.
+    Where an item has many rows, `item` int64 counts the items. With the array "codes" in place of "vectors"
+    the last column is `code`, and the numbers are of its type. Ranges of codes go into the metadata.
     """
     arrow = import_pyarrow("pyarrow")
-    vectors = record.arrays["vectors"]
-    count, dim = vectors.shape
+    numbers = record.arrays[name]
+    count, _ = numbers.shape
+    rows = _rows_of(numbers)
     fields = [
         arrow.field("key", arrow.string(), nullable=record.keys is None),
         arrow.field("position", arrow.int64(), nullable=False),
-        arrow.field("vector", arrow.list_(arrow.float32(), dim), nullable=False),
+        arrow.field(name.removesuffix("s"), rows.type, nullable=False),
     ]
     columns = [
         _keys_of(record, count),
         arrow.array(record.arrays["positions"], arrow.int64()),
-        arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), dim),
+        rows,
     ]
     if "items" in record.arrays:
         fields.append(arrow.field(_ITEM, arrow.int64(), nullable=False))
         columns.append(arrow.array(record.arrays["items"], arrow.int64()))
-    return arrow.Table.from_arrays(columns, schema=arrow.schema(fields, metadata=dict(record.facts)))
+    ranges = {bound: json.dumps(record.arrays[bound].tolist()) for bound in _RANGES if bound in record.arrays}
+    metadata = {**record.facts, **ranges}
+    return arrow.Table.from_arrays(columns, schema=arrow.schema(fields, metadata=metadata))
 
 
-def items_table_of(record: Record) -> Any:
+def _rows_of(numbers: Array) -> Any:
+    """Make a column of lists of equal length, in the memory of an array `[rows, width]`."""
+    arrow = import_pyarrow("pyarrow")
+    return arrow.FixedSizeListArray.from_arrays(arrow.array(numbers.reshape(-1)), numbers.shape[1])
+
+
+def items_table_of(record: Record, name: str = "vectors") -> Any:
     """Make a table with a row for each item of many vectors: `key`, `position` and a list of `vectors`.
 
-    The array `ends` of the record says where the vectors of each item end.
+    The array `ends` of the record says where the vectors of each item end. With the array "codes" in place
+    of "vectors" the list is of these.
     """
     arrow = import_pyarrow("pyarrow")
-    vectors, ends = record.arrays["vectors"], record.arrays["ends"]
-    rows = arrow.FixedSizeListArray.from_arrays(arrow.array(vectors.reshape(-1)), vectors.shape[1])
+    ends = record.arrays["ends"]
+    rows = _rows_of(record.arrays[name])
     starts = arrow.array(np.concatenate([[0], ends]), arrow.int64())
     return arrow.Table.from_arrays(
         [
@@ -67,7 +81,7 @@ def items_table_of(record: Record) -> Any:
             [
                 arrow.field("key", arrow.string(), nullable=record.keys is None),
                 arrow.field("position", arrow.int64(), nullable=False),
-                arrow.field("vectors", arrow.large_list(rows.type), nullable=False),
+                arrow.field(name, arrow.large_list(rows.type), nullable=False),
             ],
             metadata=dict(record.facts),
         ),
