@@ -12,7 +12,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from .exchange import Exchange
 from .figures import ServiceFigures
-from .queue_figures import QueueFigures
 from .service import Answer, Services
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -34,7 +33,6 @@ class Metrics:
 
     def __init__(self, services: Services) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(QueueFigures(services))
         self.registry.register(ServiceFigures(services))
         make: dict[str, Any] = {"registry": self.registry}
         self._requests = Counter(

@@ -66,6 +66,15 @@ def test_queues_batches_and_latencies_are_measured_by_modality(fresh):
     assert sum(value for name, value in found.items() if name.startswith("mmencode_queue_items")) == 0
 
 
+def test_no_figure_is_written_twice(fresh):
+    """Prometheus refuses a page with two samples of one name and labels."""
+    fresh.post("/v1/embeddings", json={"input": ["cat", "dog"]})
+    lines = [line for line in fresh.get("/metrics").text.splitlines() if line.startswith("mmencode_")]
+    names = [line.rpartition(" ")[0] for line in lines]
+    assert len(names) > 50
+    assert len(set(names)) == len(names)
+
+
 def test_requests_in_work_are_counted(fresh):
     assert figures(fresh)["mmencode_requests_in_flight"] == 1
 
