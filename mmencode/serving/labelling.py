@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from starlette.requests import Request
@@ -26,7 +27,31 @@ _KEPT = 2**14  # labels whose vectors are kept
 _LONGEST = 2**8  # characters of a label or template that is kept
 _HOLE = "{}"  # the place of the label in clients' templates
 
-Key = tuple[str, str, tuple[str, ...], str]
+Key = tuple[str, tuple[str, ...], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompts:
+    """The prompts of labels, by a template, and the classifier that their vectors make."""
+
+    key: Key
+    labels: Labels
+    template: str
+    groups: list[list[str]]
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        """All prompts as items of a request."""
+        return texts_of([text for group in self.groups for text in group], "query")
+
+    def make_classifier(self, service: Service, vectors: Sequence[Vectors], space: str) -> Classifier:
+        """Make the classifier; RequestError where the prompts of one label cancel each other out."""
+        try:
+            means = mean_rows(np.stack(vectors), self.groups, self.labels.names)
+        except LabelError as cause:
+            raise _no_classifier("the prompts of one cancel each other out") from cause
+        described = {self.template: Embeddings(means, space=space, modality=TEXT)}
+        return Classifier(service.space, Bank(), self.labels, described=described)
 
 
 class Labelling:
@@ -45,38 +70,52 @@ class Labelling:
         known are embedded with the item, as one request. Raises RequestError for labels that make no
         classifier, and for an item that can't be encoded.
         """
-        self._gateway.require_few(len(labels))
-        space = service.space
-        modality = choose_modality(space, wanted)
-        key = (space.name, modality, tuple(labels), template)
-        known = self._kept.get(key)
-        if known is None:
-            described, prompt = _describe(labels, template), prompt_of(space.spec(modality))
-            groups = [[str(text) for text in group] for group in described.groups(prompt)]
-            prompts = texts_of([text for group in groups for text in group], "query")
-        else:
-            prompts = []
-        found = await embed_items(self._gateway, request, service, [wanted, *prompts])
-        if known is None:
-            means = _average(np.stack(found.vectors[1:]), groups, described.names)
-            vectors = Embeddings(means, space=found.space, modality=TEXT)
-            known = Classifier(space, Bank(), described, described={PLACE if template else prompt: vectors})
+        modality = choose_modality(service.space, wanted)
+        prompts = self._ask(service, modality, labels, template)
+        known = self._kept.get(prompts.key)
+        asked = [wanted] if known is not None else [wanted, *prompts.wanted]
+        found = await embed_items(self._gateway, request, service, asked)
+        known = known or prompts.make_classifier(service, found.vectors[1:], found.space)
         item = Embeddings(np.stack(found.vectors[:1]), space=found.space, modality=modality)
+        return await self._rank(prompts.key, known, item)
+
+    async def rank(
+        self, request: Request, service: Service, item: Embeddings, labels: Sequence[str]
+    ) -> Classification:
+        """Score an item that is encoded already for each label, by its modality's own prompt.
+
+        Raises RequestError for labels that make no classifier.
+        """
+        prompts = self._ask(service, item.modality, labels, "")
+        known = self._kept.get(prompts.key)
+        if known is None:
+            found = await embed_items(self._gateway, request, service, prompts.wanted)
+            known = prompts.make_classifier(service, found.vectors, found.space)
+        return await self._rank(prompts.key, known, item)
+
+    def _ask(self, service: Service, modality: str, labels: Sequence[str], template: str) -> _Prompts:
+        self._gateway.require_few(len(labels))
+        described, prompt = _describe(labels, template), prompt_of(service.space.spec(modality))
+        groups = [[str(text) for text in group] for group in described.groups(prompt)]
+        key = (service.space.name, tuple(labels), template or prompt)
+        return _Prompts(key, described, PLACE if template else prompt, groups)
+
+    async def _rank(self, key: Key, classifier: Classifier, item: Embeddings) -> Classification:
         try:
-            scored = await self._gateway.run(known.rank, item)
+            scored = await self._gateway.run(classifier.rank, item)
         except LabelError as cause:
             raise _no_classifier(
                 "several of them have one vector, so that nothing tells them apart"
             ) from cause
-        self._keep(key, known)
+        self._keep(key, classifier)
         return scored
 
     def _keep(self, key: Key, classifier: Classifier) -> None:
-        if max(map(len, (*key[2], key[3]))) > _LONGEST:
+        if max(map(len, (*key[1], key[2]))) > _LONGEST:
             return
         self._kept[key] = classifier
         self._kept.move_to_end(key)
-        while len(self._kept) > 1 and sum(len(names) for _, _, names, _ in self._kept) > _KEPT:
+        while len(self._kept) > 1 and sum(len(names) for _, names, _ in self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
 
@@ -94,10 +133,7 @@ def _describe(labels: Sequence[str], template: str) -> Labels:
     try:
         return describe_labels(labels, templates)
     except LabelError:
-        most, least = (
-            len(labels),
-            0,
-        )  # the shortest beginning that makes no classifier ends with the one at fault
+        most, least = len(labels), 0  # the shortest beginning that makes none ends with the one at fault
         while most - least > 1:
             middle = (most + least) // 2
             try:
@@ -108,13 +144,6 @@ def _describe(labels: Sequence[str], template: str) -> Labels:
     raise _no_classifier(
         f"label {most - 1} is no word, or is another one's again" if labels else "there are none"
     )
-
-
-def _average(vectors: Vectors, groups: Sequence[Sequence[str]], names: Sequence[str]) -> Vectors:
-    try:
-        return mean_rows(vectors, groups, names)
-    except LabelError as cause:
-        raise _no_classifier("the prompts of one cancel each other out") from cause
 
 
 def _no_classifier(why: str) -> RequestError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ from ..embeddings.array_types import Vectors
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
-from ..errors import EncoderError, LabelError, UnknownModalityError
+from ..errors import UnknownModalityError
 from ..inputs.data_uris import read_data_uri
 from ..pages import survey
 from ..pages.maps import draw_points
@@ -25,11 +24,12 @@ from ..pages.previews import Preview
 from ..plugins.composites import INTERLEAVED, is_composite
 from ..plugins.modalities import find_modality
 from ..plugins.spec import QUERY
-from ..zeroshot import Classifier
+from ..zeroshot import Classification
 from .asking import Part, Wanted
 from .exchange import Exchange
-from .faults import RequestError, conceal
+from .faults import RequestError
 from .gateway import Gateway
+from .labelling import Labelling
 from .page_asks import EmbedAsk, LabelsAsk, NeighboursAsk, PartsAsk, SentVector, Target
 from .parts import CUT, Parts, cut_item
 from .service import Ask, Service
@@ -42,7 +42,6 @@ POINTS = 20_000  # rows of an index that the page draws a map of
 CLUSTERED = 5_000  # rows of an index whose map has clusters
 COLOURINGS = 6  # metadata by which a map is coloured
 _AT_ONCE = 2  # searches, maps and previews
-_CLASSIFIERS = 8
 
 
 class Desk:
@@ -52,7 +51,7 @@ class Desk:
         self._gateway = gateway
         self._shelf = shelf
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._classifier: Callable[..., Classifier] = lru_cache(_CLASSIFIERS)(self._make_classifier)
+        self._labelling = Labelling(gateway)
 
     @property
     def service(self) -> Service:
@@ -130,7 +129,16 @@ class Desk:
             self._embeddings(service, item.modality, item.vector.read(service.space.dim))
             for item in asked.items
         ]
-        return await self._run(self._score, tuple(asked.labels), vectors)
+        ranked = []
+        for each in vectors:
+            if isinstance(each, MultiEmbeddings):
+                raise RequestError(
+                    "items of this space have many vectors each, and labels are compared with one",
+                    status=422,
+                    code="labels",
+                )
+            ranked.append(await self._labelling.rank(request, service, each, asked.labels))
+        return {"items": list(map(_show_labels, ranked)), "meaning": "cosine similarities"}
 
     async def explain(self, asked: PartsAsk, request: Request) -> dict[str, Any]:
         """Measure how much lower the score of two items is without each part of the first."""
@@ -215,28 +223,6 @@ class Desk:
         modalities = dict(zip(rows.embeddings.keys or (), rows.modalities, strict=True))
         return [_describe_preview(self._index.preview(modalities[key], key)) for key in keys]
 
-    def _make_classifier(self, labels: tuple[str, ...]) -> Classifier:
-        return self.service.space.classifier(labels)
-
-    def _score(self, labels: tuple[str, ...], items: Sequence[Vectored]) -> dict[str, Any]:
-        try:
-            ranked = [self._classifier(labels).rank(item) for item in items]  # type: ignore[arg-type]
-        except (LabelError, EncoderError) as cause:
-            raise RequestError(
-                conceal(cause.fact), status=422, code="labels", remedy=conceal(cause.remedy)
-            ) from cause
-        found = []
-        for one in ranked:
-            places = {label: place for place, label in enumerate(one.labels)}
-            chances = one.probabilities()[0].tolist() if one.has_probabilities else None
-            found.append(
-                [
-                    {"label": label, "score": score, "probability": chances and chances[places[label]]}
-                    for label, score in one.top(len(one.labels))[0]
-                ]
-            )
-        return {"items": [{"labels": each} for each in found], "meaning": "cosine similarities"}
-
     def _draw(self, centred: bool) -> dict[str, Any]:
         index = self._index.index
         state = index.state()
@@ -260,6 +246,18 @@ class Desk:
             "keys": list(map(escape_surrogates, found.keys)),
             "modalities": found.modalities,
         }
+
+
+def _show_labels(scored: Classification) -> dict[str, Any]:
+    """List the labels of one item, best first, with probabilities where the space has a scale for them."""
+    places = {label: place for place, label in enumerate(scored.labels)}
+    chances = scored.probabilities()[0].tolist() if scored.has_probabilities else None
+    return {
+        "labels": [
+            {"label": label, "score": score, "probability": chances and chances[places[label]]}
+            for label, score in scored.top(len(scored.labels))[0]
+        ]
+    }
 
 
 def _vectors_of(embeddings: Vectored) -> Vectors:

@@ -12,7 +12,6 @@ from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings
 from ..errors import InputError
 from ..index import Hit, Index, Rows
-from ..index.sql import is_one_of
 from ..inputs import Limits
 from ..pages.previews import Preview, make_preview
 
@@ -27,7 +26,7 @@ class Shelf:
     limits: Limits
 
     def find(self, keys: Iterable[str]) -> Rows:
-        """Read the rows of these keys, in the order of the index; InputError for a key that has none."""
+        """Read the rows of these keys, in the order of the keys; InputError for a key that has none."""
         wanted = list(dict.fromkeys(keys))
         if len(wanted) > MOST_KEYS:
             raise InputError(
@@ -36,8 +35,9 @@ class Shelf:
                 remedy=f"ask for at most {MOST_KEYS}",
                 fault="limit",
             )
-        rows = self.index.rows(is_one_of("key", wanted))
-        absent = [place for place, key in enumerate(wanted) if key not in set(rows.embeddings.keys or ())]
+        rows = self.index.get(wanted, missing="skip")
+        found = set(rows.embeddings.keys or ())
+        absent = [place for place, key in enumerate(wanted) if key not in found]
         if absent:
             raise InputError(
                 "the index has no row of this key",
