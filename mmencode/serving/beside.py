@@ -17,6 +17,7 @@ from .running import Running, bind, url_of
 from .service import Service, Services
 
 _ENDING = 30.0  # seconds in which what is in work is finished
+_LAST = 120.0  # seconds in which a server that stops has ended
 
 
 @contextmanager
@@ -31,8 +32,8 @@ def serve_beside(
     """Serve spaces in a thread while the block runs, and give the server's URL once they are loaded.
 
     Port 0 takes a free one; `wait` is the seconds that loading may take, 0 to give the URL at once; `page` is
-    as for `make_app`. Raises
-    MmencodeError for a host that others reach without keys, and what loading a space raises.
+    as for `make_app`. A server whose block never ends does so with the process. Raises MmencodeError for a
+    host that others reach without keys, and for a server that doesn't end; and what loading a space raises.
     """
     options = ServerOptions() if options is None else options
     require_safe_host(host, options.keys)
@@ -49,7 +50,12 @@ def serve_beside(
             yield url_of(bound)
         finally:
             running.stop()
-            thread.join()
+            thread.join(_LAST)
+            if thread.is_alive():
+                raise MmencodeError(
+                    f"the server didn't end within {_LAST:g} s, and goes on in a thread of this process",
+                    remedy="see its log for what it is at",
+                )
 
 
 def _await(
