@@ -139,7 +139,7 @@ def serve(
         import_package(name, *_NEED)
     from ..serving.app import make_app
     from ..serving.options import require_safe_host
-    from ..serving.running import Running, bind, leave_hanging_threads, url_of
+    from ..serving.running import Running, bind, leave_hanging_threads, spare_what_is_loaded, url_of
     from ..serving.service import Service, Services, ServingLimits
 
     options = _options(
@@ -172,7 +172,9 @@ def serve(
 
     with _bind(bind, host, port) as bound:
         page = _make_page(index, opened[0]) if ui else None
-        app = make_app(services, options=options, on_failure=give_up, page=page)
+        app = make_app(
+            services, options=options, on_failure=give_up, on_ready=spare_what_is_loaded, page=page
+        )
         running = Running(app, bound, grace=wait)
         output.say(f"{url_of(bound)}  {', '.join(services.names)}")
         running.run()

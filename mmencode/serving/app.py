@@ -31,13 +31,14 @@ def make_app(
     *,
     options: ServerOptions | None = None,
     on_failure: Callable[[BaseException], None] | None = None,
+    on_ready: Callable[[], None] | None = None,
     page: Page | None = None,
 ) -> FastAPI:
     """Make the application that serves these spaces by all protocols.
 
     When it starts, it loads them in the background, and answers 503 meanwhile; when it stops, what is in work
-    is finished first. `on_failure` is called with the error where a space can't be loaded. Without a
-    `page` there is none.
+    is finished first. `on_ready` is called once all spaces are loaded, and `on_failure` with the error where
+    one can't be. Without a `page` there is none.
     """
     options = ServerOptions() if options is None else options
     if page is not None:
@@ -46,7 +47,7 @@ def make_app(
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(_start(gateway, on_failure))
+        loading = asyncio.create_task(_start(gateway, on_failure, on_ready))
         yield
         loading.cancel()
         with suppress(asyncio.CancelledError):
@@ -66,7 +67,11 @@ def make_app(
     return app
 
 
-async def _start(gateway: Gateway, on_failure: Callable[[BaseException], None] | None) -> None:
+async def _start(
+    gateway: Gateway,
+    on_failure: Callable[[BaseException], None] | None,
+    on_ready: Callable[[], None] | None,
+) -> None:
     try:
         await gateway.start()
     except Exception as cause:
@@ -74,3 +79,6 @@ async def _start(gateway: Gateway, on_failure: Callable[[BaseException], None] |
         _log.error("a space can't be loaded", exc_info=cause)
         if on_failure is not None:
             on_failure(cause)
+    else:
+        if on_ready is not None:
+            on_ready()

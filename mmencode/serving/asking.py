@@ -41,20 +41,31 @@ class Wanted:
 
 
 def choose_modality(space: Space, wanted: Wanted) -> str:
-    """Choose the modality of a space that takes an item's parts; RequestError where none does.
+    """Choose the modality of a space that takes an item's parts, as `choose_modalities` does."""
+    return choose_modalities(space, [wanted])[0]
+
+
+def choose_modalities(space: Space, wanted: Sequence[Wanted]) -> list[str]:
+    """Choose for each item the modality of a space that takes its parts; RequestError where none does.
 
     One part is of its own modality. Several go to a composite with just these parts, else to interleaved
     items, else to a composite in which others are absent.
     """
-    given = [part.modality for part in wanted.parts]
-    if len(given) == 1 and given[0] in space.modalities and not is_composite(given[0]):
+    given = [tuple([part.modality for part in each.parts]) for each in wanted]
+    modalities = space.modalities  # which looks at all encoders, for all items at once
+    chosen = {parts: _choose(modalities, parts) for parts in set(given)}
+    return [chosen[parts] for parts in given]
+
+
+def _choose(modalities: Sequence[str], given: Sequence[str]) -> str:
+    if len(given) == 1 and given[0] in modalities and not is_composite(given[0]):
         return given[0]
-    composites = [modality for modality in space.modalities if parts_of(modality)]
+    composites = [modality for modality in modalities if parts_of(modality)]
     once = len(set(given)) == len(given)
     for modality in composites:
         if once and set(parts_of(modality)) == set(given):
             return modality
-    if INTERLEAVED in space.modalities:
+    if INTERLEAVED in modalities:
         return INTERLEAVED
     for modality in composites:
         if once and set(parts_of(modality)) > set(given):
@@ -65,7 +76,7 @@ def choose_modality(space: Space, wanted: Wanted) -> str:
         status=400,
         code="unknown_modality",
         param="input",
-        remedy=f"it takes {', '.join(space.modalities)}",
+        remedy=f"it takes {', '.join(modalities)}",
     )
 
 

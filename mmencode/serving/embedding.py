@@ -11,7 +11,7 @@ from ..embeddings.array_types import Vectors
 from ..plugins.spec import TEXT
 from ..spaces.sides import Role
 from ..spaces.space import Space
-from .asking import Part, Wanted, choose_modality
+from .asking import Part, Wanted, choose_modalities
 from .exchange import Exchange
 from .faults import RequestError
 from .gateway import Gateway, Look
@@ -72,11 +72,14 @@ async def embed_items(
 
 def any_has_many(space: Space, wanted: Sequence[Wanted]) -> bool:
     """Whether the space has many vectors for one of these items, as it then has for all."""
+    if all(spec.outputs != "many" for spec in space.specs.values()):
+        return False
     return any(space.spec(space.key(*kind)).outputs == "many" for kind in _kinds(space, wanted))
 
 
 def _kinds(space: Space, wanted: Sequence[Wanted]) -> list[tuple[str, Role]]:
-    return list(dict.fromkeys((choose_modality(space, each), each.role) for each in wanted))
+    roles = [each.role for each in wanted]
+    return list(dict.fromkeys(zip(choose_modalities(space, wanted), roles, strict=True)))
 
 
 async def count_tokens(

@@ -15,7 +15,8 @@ from ..card import is_same_space
 from ..errors import InputError, MmencodeError
 from ..inputs import Limits
 from ..inputs.fetching import Fetcher
-from .asking import Part, Wanted, arrange, choose_modality, is_inline, read_part, url_of
+from ..spaces.space import Space
+from .asking import Part, Wanted, arrange, choose_modalities, is_inline, read_part, url_of
 from .exchange import SPACE_HEADER, Exchange
 from .faults import RequestError, as_request_error, fail_items, item_fault
 from .metrics import Metrics
@@ -45,6 +46,7 @@ class Gateway:
         self.ids: dict[str, str] = {}
         self.failure: BaseException | None = None
         self.fetcher: Fetcher | None = None
+        self._limits: dict[str, Limits] = {}
         if options.allow_urls:
             hosts, networks = options.allow_urls, options.allow_networks
             self.fetcher = Fetcher(hosts, networks=networks, wait=options.fetch_wait)
@@ -146,11 +148,11 @@ class Gateway:
         ends a request as a whole.
         """
         self.require_few(len(wanted))
-        modalities = [choose_modality(service.space, each) for each in wanted]
+        modalities = choose_modalities(service.space, wanted)
         exchange = Exchange.of(request.scope)
         with self.spans.embeddings(request, service.space.name) as span:
             try:
-                read = await self._read(service.space.limits, wanted, modalities, look)
+                read = await self._read(service.space, wanted, modalities, look)
                 asks = [each for each in read if isinstance(each, Ask)]
                 found = iter(
                     await service.embed(
@@ -189,9 +191,13 @@ class Gateway:
         return found
 
     async def _read(
-        self, limits: Limits, wanted: Sequence[Wanted], modalities: Sequence[str], look: Look | None
+        self, space: Space, wanted: Sequence[Wanted], modalities: Sequence[str], look: Look | None
     ) -> list[Ask | MmencodeError]:
-        limits = replace(limits, bytes=min(limits.bytes, self.options.body))
+        limits = space.limits
+        if limits.bytes > self.options.body:
+            limits = self._limits.get(space.name) or self._limits.setdefault(
+                space.name, replace(limits, bytes=self.options.body)
+            )
         urls = sum(bool(url_of(part)) for each in wanted for part in each.parts)
         if urls > _URLS:
             raise RequestError(

@@ -29,9 +29,10 @@ def to_numbers(vectors: Sequence[Vectors], kind: NumberKind) -> Array:
     ubinary  those of `Embeddings.quantize("binary")`: signs, eight to a byte, the first in the highest bit
     binary   ubinary less 128, as signed bytes: the "offset binary" of Cohere's and Voyage's documentation
     """
-    rows = Embeddings(np.stack(vectors), space="", modality="mixed")
+    stacked = np.stack(vectors)
     if kind == "float":
-        return rows.vectors
+        return stacked
+    rows = Embeddings(stacked, space="", modality="mixed")
     if kind in ("int8", "uint8"):
         ranges = Ranges.of(Embeddings(np.empty((0, rows.dim), np.float32), space="", modality="mixed"))
         codes = encode_numbers(rows, "int8", ranges)[1]

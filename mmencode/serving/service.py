@@ -14,7 +14,7 @@ from ..plugins.spec import modality_of_key
 from ..spaces.space import Space
 from .counts import Counts
 from .queue import Queue
-from .refusals import GoneError, NotReadyError, QueueFullError, Refusal, StoppedError, TooLateError
+from .refusals import GoneError, NotReadyError, QueueFullError, Refusal, StoppedError
 from .turns import Answer as Answer
 from .turns import Ask as Ask
 from .turns import Request, weigh
@@ -93,7 +93,8 @@ class Service:
             self._is_stopping = False
         wanted = modalities or self.modalities
         keys = [key for key in self.space.keys if modality_of_key(key) in wanted]
-        opening = [_in_thread(self._open, self._queue, key) for key in keys if key not in self._queue.keys]
+        missing = [key for key in keys if key not in self._queue.keys]
+        opening = [_in_thread("load", self._open, self._queue, key) for key in missing]
         found = await asyncio.gather(*opening, return_exceptions=True)
         if failures := [each for each in found if each is not None]:
             raise failures[0]
@@ -112,7 +113,7 @@ class Service:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
-        await _in_thread(queue.end, max(0.0, deadline - loop.time()))
+        await _in_thread("end", queue.end, max(0.0, deadline - loop.time()))
 
     async def embed(
         self,
@@ -146,14 +147,14 @@ class Service:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[list[Answer]] = loop.create_future()
         request = Request(asks, client, seconds, is_gone, answered)
+        late = loop.call_later(seconds, request.expire)
         try:
             queue.put(request, asks, keys, sizes)
             if self._has_work is not None:
                 self._has_work.set()
-            return await asyncio.wait_for(answered, seconds)
-        except TimeoutError as cause:
-            raise TooLateError("the request wasn't answered in time", remedy="ask for fewer items") from cause
+            return await answered
         finally:
+            late.cancel()
             if not answered.done() or answered.cancelled():  # so that its items are dropped at their turn
                 request.refuse(GoneError("nobody waits for the request"))
 
@@ -220,7 +221,7 @@ async def _keep_watch(queue: Queue, has_work: asyncio.Event) -> None:
             has_work.clear()
 
 
-def _in_thread(function: Callable[..., None], *arguments: object) -> asyncio.Future[None]:
+def _in_thread(name: str, function: Callable[..., None], *arguments: object) -> asyncio.Future[None]:
     """Call a function in a thread of its own, for which the end of the process doesn't wait."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -242,5 +243,5 @@ def _in_thread(function: Callable[..., None], *arguments: object) -> asyncio.Fut
         with suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(settle, error)
 
-    threading.Thread(target=work, name="mmencode-serving", daemon=True).start()
+    threading.Thread(target=work, name=f"mmencode-{name}", daemon=True).start()
     return done

@@ -89,7 +89,7 @@ class Request:
     def is_over(self) -> bool:
         """Whether nobody waits for the request any more: it was refused, is too late, or its client left."""
         if self.refusal is None and time.monotonic() > self.deadline:
-            self.refuse(TooLateError("the request wasn't answered in time", remedy="ask for fewer items"))
+            self.refuse(_too_late())
         if self.refusal is None and self._ask():
             self.refuse(GoneError("the client left"))
         return self.refusal is not None
@@ -100,6 +100,11 @@ class Request:
         except Exception:  # whoever can't say is there
             return False
 
+    def expire(self) -> None:
+        """Refuse the request since it took too long, and say so to whoever waits; in the loop's thread."""
+        self.refuse(_too_late())
+        self.finish()
+
     def finish(self) -> None:
         """Hand the answers, or the refusal, to whoever waits for them, in the thread of the event loop."""
         if self.answered.done():
@@ -108,6 +113,10 @@ class Request:
             self.answered.set_exception(self.refusal)
         else:
             self.answered.set_result([answer for answer in self.answers if answer is not None])
+
+
+def _too_late() -> TooLateError:
+    return TooLateError("the request wasn't answered in time", remedy="ask for fewer items")
 
 
 @dataclass(eq=False, slots=True)

@@ -237,10 +237,10 @@ from mmencode.engine.waiting import choose_waiting
 choose_waiting()  # as the command line does
 import mmencode
 from mmencode.serving.app import make_app
-from mmencode.serving.running import Running, bind
+from mmencode.serving.running import Running, bind, spare_what_is_loaded
 from mmencode.serving.service import Service, Services
 with mmencode.load(sys.argv[2], device="cpu", dtype=sys.argv[3]) as space:
-    app = make_app(Services({space.name: Service(space)}))
+    app = make_app(Services({space.name: Service(space)}), on_ready=spare_what_is_loaded)
     with bind("127.0.0.1", int(sys.argv[1])) as bound:
         Running(app, bound, grace=30).run()
 """
