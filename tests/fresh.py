@@ -59,7 +59,7 @@ def write_pyproject(
 def build(folder: Path, *projects: Path) -> list[Path]:
     """The wheels of these projects, written into a folder."""
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder]
-    subprocess.run([*pip, *projects], check=True, env={**os.environ, **PIP})
+    subprocess.run([*pip, *projects], check=True, env={**os.environ, **PIP}, timeout=300)
     return sorted(folder.glob("*.whl"))
 
 
@@ -68,7 +68,7 @@ def install(folder: Path, *wheels: Path, needs: Iterable[str] | None = None) -> 
 
     With `needs`, only these requirements and what the wheels declare are borrowed, and nothing else is there.
     """
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=300)
     python = folder / "bin" / "python"
     site = next((folder / "lib").iterdir()) / "site-packages"
     # Lower in the path than the environment's own packages, so mmencode is the one installed here.
@@ -82,7 +82,7 @@ def install(folder: Path, *wheels: Path, needs: Iterable[str] | None = None) -> 
         path.write_text(SCRIPT.format(python=python, module=script.module, function=script.attr))
         path.chmod(0o755)
     pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--ignore-installed"]
-    subprocess.run([*pip, *wheels], check=True, env=environment(python))
+    subprocess.run([*pip, *wheels], check=True, env=environment(python), timeout=300)
     return python
 
 
@@ -139,10 +139,12 @@ def environment(python: Path) -> dict[str, str]:
 def run(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run that interpreter in a folder."""
     return subprocess.run(
-        [python, *arguments], capture_output=True, text=True, cwd=cwd, env=environment(python)
+        [python, *arguments], capture_output=True, text=True, cwd=cwd, env=environment(python), timeout=300
     )
 
 
 def shell(python: Path, line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Type a line into a shell in a folder, with that interpreter's environment active."""
-    return subprocess.run(line, shell=True, capture_output=True, text=True, cwd=cwd, env=environment(python))
+    return subprocess.run(
+        line, shell=True, capture_output=True, text=True, cwd=cwd, env=environment(python), timeout=300
+    )

@@ -86,7 +86,9 @@ def test_fingerprint_is_the_same_in_another_process():
     code = f"import sys; sys.path.insert(0, {__file__.rpartition('/')[0]!r})\n"
     code += "import test_card; print(test_card.CARD.fingerprint)"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"}, timeout=300
+    )
     assert done.stdout.strip() == CARD.fingerprint
 
 

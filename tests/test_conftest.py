@@ -11,7 +11,11 @@ from pathlib import Path
 def _run(code: str, **variables: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     subprocess.run(
-        [sys.executable, "-c", code], env={**environment, **variables}, cwd=Path(__file__).parent, check=True
+        [sys.executable, "-c", code],
+        env={**environment, **variables},
+        cwd=Path(__file__).parent,
+        check=True,
+        timeout=300,
     )
 
 

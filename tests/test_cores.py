@@ -143,7 +143,12 @@ main()
 def test_process_on_one_core_uses_one():
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP", "GOMP"))}
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", COMMAND],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     facts = json.loads(done.stdout)
     assert facts["threads"] == {

@@ -44,6 +44,7 @@ def test_measured_quality_is_what_the_page_says(place, tmp_path):
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )
     found = {(one["name"], one["of"]): one["value"] for one in json.loads(out.read_text())["figures"]}
     for name, promised in PROMISED[place].items():
@@ -154,7 +155,9 @@ def test_classifier_of_timm_reaches_the_space_in_five_lines_and_from_a_folder(tm
     assert len(LED.rpartition("\n\n")[2].splitlines()) == 5
     names: dict[str, object] = {}
     exec(LED, names)
-    done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True, timeout=300
+    )
     id, same, vectors = json.loads(done.stdout)
     mine = names["mine"]
     assert (id, same) == (mine.id, True)

@@ -245,7 +245,9 @@ def test_other_formats_do_without_pyarrow_and_torch():
         "try: e.save('x.csv')\n"
         "except ValueError: print('done')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stdout == "done\n"
 
 

@@ -227,10 +227,12 @@ def test_default_dtype_of_other_threads_is_never_another():
     with default_dtype(torch.float64):
         watcher = threading.Thread(target=watch)
         watcher.start()
-        with space_of_all() as space:
-            vectors(space)
-        done.set()
-        watcher.join()
+        try:
+            with space_of_all() as space:
+                vectors(space)
+        finally:
+            done.set()
+            watcher.join(60)
     assert seen == {(torch.float64, torch.float64)}
 
 
@@ -335,7 +337,7 @@ def test_loading_gives_no_other_thread_a_number_twice():
             build_tower(spec)
     finally:
         done.set()
-        drawing.join()
+        drawing.join(60)
     assert len(numbers) > 100
     assert len(set(numbers)) == len(numbers)
 

@@ -34,7 +34,7 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path):
 
 
 def test_threads_that_save_one_path_leave_one_of_their_files_whole(tmp_path):
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=60)
 
     def save(number):
         with file_aside(tmp_path / "a") as aside:

@@ -201,7 +201,7 @@ def test_a_plugin_joins_the_default_space_and_an_index_made_before_gains_its_mod
     project(work, "films", DECLARE.replace("{identity}", repr(identity)).replace("{asked}", repr(asked)))
     more = fresh.build(tmp_path / "more", work, project(tmp_path / "bad", "intruder", INTRUDE))
     pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", *more]
-    subprocess.run(pip, check=True, env=fresh.environment(python))
+    subprocess.run(pip, check=True, env=fresh.environment(python), timeout=300)
     elsewhere = tmp_path / "elsewhere"  # where only the installed packages are found
     elsewhere.mkdir()
     (work / "index").rename(elsewhere / "index")

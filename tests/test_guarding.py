@@ -93,7 +93,7 @@ def meanwhile(work):
         yield
     finally:
         Gate.opened.set()
-        thread.join()
+        thread.join(60)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_guard_keeps_other_threads_out_and_lets_its_own_in():
         with guard:
             order.append("own")
         order.append("own still")
-    thread.join()
+    thread.join(60)
     assert order == ["own", "own still", "other"]
 
 
@@ -208,8 +208,9 @@ def test_guard_is_left_in_a_child_that_was_forked_within_it():
         with guard:
             os.write(write, b"left")
         os._exit(0)
-    os.waitpid(child, 0)
+    assert select.select([read], [], [], PATIENCE)[0], "the forked process hangs"
     assert os.read(read, 9) == b"left"
+    os.waitpid(child, 0)
     os.close(read)
     os.close(write)
 

@@ -37,7 +37,9 @@ HEAVY = [
 def _loaded(code: str) -> set[str]:
     """Which of the heavy modules a fresh interpreter has after running `code`."""
     code += f"\nimport sys; print(*[name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     return set(done.stdout.split())
 
 
@@ -87,7 +89,7 @@ def test_default_space_imports_no_library_that_it_can_do_without(tmp_path):
         tmp_path / "index",
         tmp_path / "red.png",
     ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 

@@ -46,10 +46,10 @@ def test_process_pool_takes_spaces_classifiers_and_indexes(default, tmp_path):
             vectors = pool.submit(encode, default, TEXTS)
             best = pool.submit(classify, classifier, TEXTS[::2])
             keys = pool.submit(look_up, index, TEXTS[1:])
-            np.testing.assert_allclose(vectors.result(), default.encode("text", TEXTS), atol=1e-5)
-            assert vectors.result().space == default.id
-            assert best.result() == ["dog", "car"]
-            assert keys.result() == TEXTS[1:]
+            np.testing.assert_allclose(vectors.result(300), default.encode("text", TEXTS), atol=1e-5)
+            assert vectors.result(300).space == default.id
+            assert best.result(300) == ["dog", "car"]
+            assert keys.result(300) == TEXTS[1:]
 
 
 def test_memory_of_joblib_knows_a_space_by_its_identity(default, tmp_path):

@@ -401,7 +401,7 @@ def test_threads_that_are_killed_cost_no_item():
             found = space.encode("text", texts, on_error="skip")
         finally:
             done.set()
-            killer.join()
+            killer.join(60)
     assert killed
     struck = [error.index for error in found.errors]  # those in whose midst it came
     assert len(struck) <= len(killed)

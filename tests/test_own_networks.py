@@ -315,7 +315,7 @@ def test_training_in_another_thread_either_changes_nothing_or_is_said(own):
         else:
             pytest.fail("five steps of training went by unnoticed")
         finally:
-            thread.join()
+            thread.join(60)
 
 
 # Networks that can't be encoded with as they are.

@@ -46,4 +46,4 @@ def test_dir_gives_exactly_the_public_names():
 def test_a_star_import_gives_exactly_the_public_names():
     code = "import mmencode; given = {}; exec('from mmencode import *', given); del given['__builtins__']"
     code += "; assert set(given) == set(mmencode.__all__), set(given) ^ set(mmencode.__all__)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -82,7 +82,7 @@ def test_quota_bounds_a_call_and_nothing_else(monkeypatch):
     others = []
     thread = threading.Thread(target=lambda: others.append(torch.get_num_threads()))
     thread.start()
-    thread.join()
+    thread.join(60)
     assert others == [4]
 
 
@@ -110,7 +110,7 @@ def test_products_of_a_bounded_thread_start_no_other(four):
     before = _operating_system_threads()
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join()
+    thread.join(60)
     assert counts == [before + 1]
 
 

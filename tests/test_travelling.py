@@ -46,6 +46,7 @@ def in_another_process(answer, sent):
         input=json.dumps(sys.path).encode() + b"\n" + pickle.dumps(sent),
         capture_output=True,
         check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout.splitlines()[-1])
@@ -329,7 +330,7 @@ def test_shared_spaces_are_loaded_once_however_many_threads_ask(installed, monke
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert calls == ["fake"]
     assert len({id(space) for space in found}) == 1
     assert shared("fake") is shared("fake")

@@ -16,7 +16,7 @@ MISSPELT = "from mmencode import Embedings\nimport mmencode\nmmencode.lod('defau
 
 def run(*arguments, cwd=ROOT):
     done = subprocess.run(
-        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=cwd, check=False
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=cwd, check=False, timeout=300
     )
     assert done.stdout, done.stderr
     return done.stdout

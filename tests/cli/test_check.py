@@ -209,7 +209,7 @@ def test_checks_are_those_that_pytest_finds():
 @pytest.mark.slow
 def test_python_without_assertions_is_refused():
     code = "from mmencode.testing import *; next(checks(EncoderConformance))"
-    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, timeout=300)
     assert "removes assertions" in done.stderr
 
 
@@ -240,7 +240,7 @@ def checked(name, threads=1):
     """
     command = [sys.executable, "-m", "mmencode.cli", "check", name, "--json"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
 def assert_kept(done, *encoders):

@@ -177,7 +177,9 @@ output.is_terminal = lambda stream: True
 app(["list", "{pattern}"], standalone_mode=False)
 print(*{{"torch", "timm", "open_clip", "torchaudio", "numpy"}} & set(sys.modules), file=sys.stderr)
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+        )
         assert len(done.stdout.splitlines()) > count
         assert done.stderr == "\n"
 

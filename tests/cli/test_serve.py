@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+import processes
 import pytest
 
 httpx = pytest.importorskip("httpx", reason="the tests ask by httpx")
@@ -26,43 +27,53 @@ KEY = "a-key-of-thirty-two-characters-0"
 def started(*arguments, **environment):
     """The command with a free port, its URL, and a client of it."""
     command = [sys.executable, "-m", "mmencode.cli", "serve", "--port", "0", "--device", "cpu", *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
-    )
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("http://"), process.stderr.read() if process.poll() is not None else line
-        with httpx.Client(base_url=line.split()[0], timeout=60, trust_env=False) as client:
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline and client.get("/ready").status_code != 200:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with processes.started(command, env={**os.environ, **environment}, **options) as process:
+        line = processes.read_line(process)
+        assert line.startswith("http://")
+        with httpx.Client(base_url=line.split()[0], timeout=120, trust_env=False) as client:
+            deadline = time.monotonic() + 120
+            while (answer := client.get("/ready")).status_code != 200:
+                assert time.monotonic() < deadline, f"the server isn't ready: {answer.text}"
                 time.sleep(0.1)
             yield process, client
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_a_signal_ends_the_server_once_what_is_in_work_is_finished():
-    texts = [f"a text about number {number} " * 30 for number in range(60)]
-    answers = []
     with started("--modalities", "text") as (process, client):
-        asking = threading.Thread(
-            target=lambda: answers.append(client.post("/v1/embeddings", json={"input": texts}))
-        )
-        asking.start()
-        while (
-            "mmencode_requests_in_flight 2.0"
-            not in httpx.get(f"{client.base_url}/metrics", trust_env=False).text
-        ):
-            time.sleep(0.02)
+        for count in (50, 200, 800, 2000):
+            asking = Asking(client, [f"a text about number {number} " * 30 for number in range(count)])
+            if asking.is_in_work():
+                break  # else it was answered before anybody saw it
         process.send_signal(signal.SIGTERM)
-        asking.join(60)
-        assert process.wait(30) == 0
+        asking.thread.join(120)
+        assert process.wait(120) == 0
         assert process.stderr.read() == ""
-    assert answers, "the server ended without an answer"
-    (answer,) = answers
+    assert asking.answers, "the server ended without an answer"
+    (answer,) = asking.answers
     assert answer.status_code == 200
-    assert len(answer.json()["data"]) == len(texts)
+    assert len(answer.json()["data"]) == count
+
+
+class Asking:
+    """A request for the vectors of texts, made in a thread."""
+
+    def __init__(self, client, texts):
+        self.client, self.texts, self.answers = client, texts, []
+        self.thread = threading.Thread(target=self._ask, daemon=True)
+        self.thread.start()
+
+    def _ask(self):
+        self.answers.append(self.client.post("/v1/embeddings", json={"input": self.texts}))
+
+    def is_in_work(self):
+        """Wait until the server is at it; false where it was answered before."""
+        while self.thread.is_alive():
+            found = httpx.get(f"{self.client.base_url}/metrics", timeout=120, trust_env=False).text
+            if "mmencode_requests_in_flight 2.0" in found:
+                return True
+            time.sleep(0.02)
+        return False
 
 
 def test_keys_come_from_the_environment_and_only_chosen_modalities_are_served():
@@ -74,7 +85,7 @@ def test_keys_come_from_the_environment_and_only_chosen_modalities_are_served():
         picture = {"input": ["data:image/png;base64,AAAA"], "modality": "image"}
         assert client.post("/v1/embeddings", json=picture, headers=headers).status_code == 400
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     assert [list(space["modalities"]) for space in ready["spaces"].values()] == [["text"]]
 
 

@@ -26,7 +26,9 @@ try:
 except SystemExit:
     print(json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     return json.loads(done.stderr.splitlines()[-1])
 
 
@@ -53,7 +55,11 @@ def test_command_that_only_lists_never_imports_torch_or_numpy(arguments):
 
 def test_version_is_the_packages():
     done = subprocess.run(
-        [sys.executable, "-m", "mmencode.cli", "--version"], check=True, capture_output=True, text=True
+        [sys.executable, "-m", "mmencode.cli", "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.stdout == f"mmencode {__version__}\n"
 
@@ -72,6 +78,7 @@ def test_word_that_the_stream_cannot_hold_is_escaped(tmp_path):
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        timeout=300,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

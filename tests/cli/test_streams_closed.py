@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="closes streams as a 
 
 def run(line, redirection):
     shell = f'exec "$0" -m mmencode.cli {line} {redirection}'
-    return subprocess.run(["sh", "-c", shell, sys.executable], capture_output=True, text=True)
+    return subprocess.run(["sh", "-c", shell, sys.executable], capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.parametrize("line", ["list", "--help", "list --json"])

@@ -84,7 +84,9 @@ for arguments in (["--help"], ["list"]):
     app(arguments, standalone_mode=False)
 print("not read")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stdout.endswith("not read\n")
 
 

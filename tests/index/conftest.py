@@ -103,7 +103,7 @@ class Other:
     def stop(self) -> None:
         """Kill it."""
         self._process.kill()
-        self._process.communicate()
+        self._process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def _python(code, *arguments):
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no limits on files here")
 def test_full_disk_is_a_named_error_and_what_was_added_stays_searchable(index):
     child = _python(ADD + FULL, index.path)
-    out, err = child.communicate()
+    out, err = child.communicate(timeout=300)
     assert child.returncode == 0, err
     assert "the disk is full" in out
     assert "what was added before is there" in out
@@ -309,7 +309,7 @@ def test_index_whose_making_is_killed_ten_times_is_the_same_in_the_end(slow, tmp
     whole = slow("whole")
     _wait(whole, tmp_path / "started")
     starting = time.monotonic() - begun
-    assert whole.wait() == 0
+    assert whole.wait(300) == 0
     encoding = time.monotonic() - begun - starting
     expected = _content(tmp_path / "whole")
     assert (len(expected[0]), len(expected[2])) == (135, 15)
@@ -320,7 +320,7 @@ def test_index_whose_making_is_killed_ten_times_is_the_same_in_the_end(slow, tmp
         path = tmp_path / f"killed{makings}"
         while len(counts) < 10 and _killed(slow(path.name), tmp_path, draw, starting, encoding):
             counts.append(len(_content(path)[0]) if Index.is_index(path) else 0)
-        assert slow(path.name).wait() == 0
+        assert slow(path.name).wait(300) == 0
         found = _content(path)
         assert found[0] == expected[0]
         np.testing.assert_array_equal(found[1], expected[1])
@@ -337,7 +337,7 @@ def _killed(child, folder, draw, starting, encoding):
         time.sleep(draw.uniform(0, encoding / 2))
     ended = child.poll() is not None
     child.kill()
-    child.wait()
+    child.wait(60)
     return not ended
 
 

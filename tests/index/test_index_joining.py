@@ -181,7 +181,7 @@ def test_a_bad_clip_is_named_and_its_neighbours_are_kept(old, place, install):
 def test_two_writers_with_two_encoders_never_mix_their_rows(old):
     with on_cpu() as space:
         spaces = [space.join({"clip": (BARE, measured(space=space))}), first_joined(space)]
-        refused, start = [], threading.Barrier(2)
+        refused, start = [], threading.Barrier(2, timeout=60)
 
         def write(number):
             with opened(old, space=spaces[number]) as index:
@@ -196,7 +196,7 @@ def test_two_writers_with_two_encoders_never_mix_their_rows(old):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(120)
         with opened(old, space=space) as index:
             rows = index.rows("modality = 'clip'").embeddings
             (winner,) = {key[0] for key in rows.keys}

@@ -81,7 +81,7 @@ def test_a_thread_that_waits_too_long_is_told_so(tmp_path, monkeypatch):
     with pytest.raises(BusyError, match="another thread"), lock.hold():
         pass
     go.set()
-    thread.join()
+    thread.join(60)
 
 
 def test_a_lock_whose_file_is_replaced_while_it_is_waited_for_is_taken_anew(tmp_path):
@@ -117,5 +117,5 @@ def test_two_handles_of_one_index_take_turns(index, space, vectors):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(120)
         assert len(index) == len(other) == 8

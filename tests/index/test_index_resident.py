@@ -279,16 +279,18 @@ def test_threads_that_search_while_rows_come_and_go_find_rows_of_one_commit(hot,
     threads = [threading.Thread(target=search) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for number in range(15):
-        keys = [f"pair{number}a", f"pair{number}b"]
-        pair = query.vectors[[0, 0]]  # the nearest of all rows
-        hot.add_embeddings(Embeddings(pair, space=query.space, modality="image", keys=keys))
-        if number % 3 == 2:
-            hot.delete(f"key >= 'pair{number - 1}' AND key < 'pair{number - 1}z'")
-        if number == 7:
-            hot.compact()
-    done.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for number in range(15):
+            keys = [f"pair{number}a", f"pair{number}b"]
+            pair = query.vectors[[0, 0]]  # the nearest of all rows
+            hot.add_embeddings(Embeddings(pair, space=query.space, modality="image", keys=keys))
+            if number % 3 == 2:
+                hot.delete(f"key >= 'pair{number - 1}' AND key < 'pair{number - 1}z'")
+            if number == 7:
+                hot.compact()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(60)
     assert not wrong
     assert len(_found(hot, query, k=100)) == 40 + 2 * 15 - 2 * 5

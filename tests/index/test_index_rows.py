@@ -268,7 +268,7 @@ def test_threads_that_add_the_same_keys_double_none(index, vectors):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert sorted(index.rows().embeddings.keys, key=int) == [str(number) for number in range(20)]
 
 

@@ -88,7 +88,7 @@ def test_streams_of_every_kind_are_read_whole(tmp_path):
     ):
         for stream in (file, raw, member, pipe, mapped, io.BufferedReader(Trickle(CONTENT))):
             assert read_bytes(stream, Limits()) == CONTENT
-    writer.join()
+    writer.join(60)
     assert (
         read_bytes(Answers(CONTENT[:9], bytearray(CONTENT[9:99]), memoryview(CONTENT[99:])), Limits())
         == CONTENT

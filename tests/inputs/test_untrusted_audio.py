@@ -172,9 +172,13 @@ def test_decoders_of_mp3_print_nothing_and_nobody_else_loses_a_word():
     )
     assert (
         b"libmpg123"
-        in subprocess.run([sys.executable, "-c", direct], input=content, capture_output=True).stderr
+        in subprocess.run(
+            [sys.executable, "-c", direct], input=content, capture_output=True, timeout=300
+        ).stderr
     )
-    found = subprocess.run([sys.executable, "-c", SCRIPT], input=content, capture_output=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", SCRIPT], input=content, capture_output=True, check=True, timeout=300
+    )
     lines = found.stderr.decode().splitlines()
     assert lines == [f"line {number}" for number in range(int(found.stdout))]
     assert len(lines) > 10

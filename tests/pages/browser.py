@@ -160,7 +160,7 @@ def opened() -> Iterator[Browser]:
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                process.wait(60)
 
 
 def _root() -> bool:

@@ -222,7 +222,9 @@ sys.path[:] = [3, None, b"bytes", pathlib.Path("a"), "/nothing", {str(site.folde
 print(*sorted(plugin.distribution for plugin in discover() if plugin.error is None))
 """
     # In a process of its own: what traces this one, such as coverage, reads the path meanwhile.
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert {"mmencode", "mmencode-birds", "mmencode-offline"} <= {*done.stdout.split()}
 
 

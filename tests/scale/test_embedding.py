@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from processes import read_line, started
 
 import mmencode
 from mmencode import Embeddings
@@ -269,13 +270,10 @@ def test_a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing(space, tmp
     out = tmp_path / "out"
     for moment in (0, 1, 3, 7):
         command = [sys.executable, "-c", KILLED, str(source), str(out)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ)
-        for _ in range(moment):
-            process.stdout.readline()
-        time.sleep(0.01 * moment)
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        with started(command, stdout=subprocess.PIPE, env=os.environ) as process:
+            for _ in range(moment):
+                read_line(process)
+            time.sleep(0.01 * moment)
     embed(str(source), str(out), "text", space=space, sizes=Sizes(bytes=300))
     assert set(vectors_of(out)) == {f"k{n}" for n in range(200)} - {"k17"}
     assert [failure["key"] for failure in failures_of(out)] == ["k17"]

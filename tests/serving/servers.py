@@ -21,11 +21,11 @@ class Served:
         return self.spaces[0]
 
     def client(self, **options):
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **options)
+        return httpx.Client(base_url=self.url, timeout=60, trust_env=False, **options)
 
 
 @contextmanager
 def run_server(*spaces, ready=True, page=None, **options):
     """Serve spaces until the block ends, once they are loaded, unless not `ready`."""
-    with serve_beside(*spaces, options=ServerOptions(**options), wait=60 if ready else 0, page=page) as url:
+    with serve_beside(*spaces, options=ServerOptions(**options), wait=180 if ready else 0, page=page) as url:
         yield Served(url, spaces)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 import soundfile
 from distributions import Site, hook, spec
@@ -258,7 +259,7 @@ def test_nothing_but_messages_reaches_standard_output_whatever_plugins_print(pat
     monkeypatch.setenv("PYTHONPATH", ":".join([str(site.folder), *filter(None, sys.path)]))
     with (
         (tmp_path / "said").open("wb") as said,
-        subprocess.Popen(
+        processes.started(
             [sys.executable, "-m", "mmencode.cli", "mcp", str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -268,8 +269,9 @@ def test_nothing_but_messages_reaches_standard_output_whatever_plugins_print(pat
         for request in requests:
             process.stdin.write(json.dumps({"jsonrpc": "2.0", **request}).encode() + b"\n")
         process.stdin.flush()
-        lines = [process.stdout.readline(), process.stdout.readline()]
+        lines = [processes.read_line(process), processes.read_line(process)]
         process.stdin.close()
+        process.wait(120)
         lines += process.stdout.readlines()
     assert process.returncode == 0
     answers = [json.loads(line) for line in lines]
@@ -289,6 +291,7 @@ def test_command_needs_the_sdk_and_says_how_to_install_it(tmp_path, path):
         text=True,
         stdin=subprocess.DEVNULL,
         env={"PYTHONPATH": ":".join([str(tmp_path), *filter(None, sys.path)]), "PATH": ""},
+        timeout=300,
     )
     assert done.returncode == 1
     assert "pip install 'mmencode[mcp]'" in done.stderr

@@ -32,6 +32,7 @@ def test_benchmark_runs_and_prints_a_machine_and_tables(name):
         capture_output=True,
         text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     _run_all().require_tables(name, done.stdout)

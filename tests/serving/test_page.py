@@ -9,6 +9,7 @@ import time
 
 import httpx
 import numpy as np
+import processes
 import pytest
 from page_media import jpeg, make_index, wav
 from sent_items import uri
@@ -251,13 +252,14 @@ def test_items_of_one_part_are_refused(modality, item):
 
 def test_command_serves_the_page_of_an_index_with_its_own_space(path):
     line = [sys.executable, "-m", "mmencode.cli", "serve", "--ui", "--index", str(path), "--port", "0"]
-    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
-        url = process.stdout.readline().split()[0]
-        deadline = time.monotonic() + 60
-        while (answer := httpx.get(f"{url}/ui/about", trust_env=False)).status_code == 503:
-            assert time.monotonic() < deadline
+    with processes.started(line, stdout=subprocess.PIPE, text=True) as process:
+        url = processes.read_line(process).split()[0]
+        deadline = time.monotonic() + 120
+        while (answer := httpx.get(f"{url}/ui/about", timeout=60, trust_env=False)).status_code == 503:
+            assert time.monotonic() < deadline, f"the server isn't ready: {answer.text}"
             time.sleep(0.1)
         process.terminate()
+        process.wait(120)
     assert answer.json()["index"] == {"name": "things.index", "rows": {"audio": 2, "image": 4, "text": 1}}
     assert process.returncode == 0
 

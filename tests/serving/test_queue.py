@@ -59,7 +59,7 @@ def serve(space, work, **limits):
         service = Service(space, limits=ServingLimits(**limits))
         await service.start("text", "image")
         try:
-            return await asyncio.wait_for(work(service), 30)
+            return await asyncio.wait_for(work(service), 120)
         finally:
             await service.stop()
 
@@ -471,7 +471,7 @@ def test_text_is_ready_while_pictures_still_load(monkeypatch):
             await service.stop()
             return answer.error
 
-    assert asyncio.run(asyncio.wait_for(ask(), 30)) is None
+    assert asyncio.run(asyncio.wait_for(ask(), 120)) is None
 
 
 def _waiting(make, may_end):
@@ -497,4 +497,4 @@ def test_encoder_that_cannot_be_loaded_is_raised_and_the_others_answer(monkeypat
             await service.stop()
             return answer.error
 
-    assert asyncio.run(ask()) is None
+    assert asyncio.run(asyncio.wait_for(ask(), 120)) is None

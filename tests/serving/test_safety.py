@@ -382,7 +382,9 @@ def test_before_a_space_is_loaded_requests_are_told_to_come_later(small_space, m
     monkeypatch.setattr(Service, "start", start)
     monkeypatch.setattr(Service, "is_ready", lambda self, modality="": False)
     with run_server(small_space, ready=False) as served, served.client() as client:
+        deadline = time.monotonic() + 60
         while not started:
+            assert time.monotonic() < deadline, "the server never started the service"
             time.sleep(0.01)
         answer, ready = post(client), client.get("/ready")
         health = client.get("/health")
@@ -419,4 +421,4 @@ def test_httpx_speaks_to_the_app_without_a_socket(small_space):
                     await asyncio.sleep(0.01)
                 return await client.post("/v1/embeddings", json={"input": "cat"})
 
-    assert asyncio.run(ask()).status_code == 200
+    assert asyncio.run(asyncio.wait_for(ask(), 120)).status_code == 200

@@ -28,7 +28,7 @@ def serve(space, work, *modalities, **limits):
         service = Service(space, limits=ServingLimits(**limits))
         await service.start(*modalities)
         try:
-            return await work(service)
+            return await asyncio.wait_for(work(service), 120)
         finally:
             await service.stop()
 

@@ -89,7 +89,11 @@ def test_a_pickled_one_embeds_alike_in_a_new_process(embeddings, tmp_path):
         "print(given.id, given.embed_query('rain')[0].hex())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "pickled"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, tmp_path / "pickled"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert done.stdout.split() == [embeddings.id, embeddings.embed_query("rain")[0].hex()]
 

@@ -155,7 +155,11 @@ def test_from_texts_makes_an_index_that_a_new_process_opens(space, tmp_path):
         "print(store.similarity_search('snow', k=1)[0].id, store.embeddings.id)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "new"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, tmp_path / "new"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert done.stdout.split() == ["2", space.id]
     again = MmencodeVectorStore.from_texts(["hail"], embeddings, ids=["3"], path=tmp_path / "new")

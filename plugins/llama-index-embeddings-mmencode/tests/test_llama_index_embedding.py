@@ -102,7 +102,11 @@ def test_a_pickled_one_embeds_alike_in_a_new_process(embedding, tmp_path):
         "print(given.id, given.get_query_embedding('rain')[0].hex())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "pickled"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, tmp_path / "pickled"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert done.stdout.split() == [embedding.id, embedding.get_query_embedding("rain")[0].hex()]
 
@@ -128,7 +132,11 @@ def test_an_index_of_texts_is_opened_again_under_the_id_of_its_space(embedding, 
         "print(index.as_retriever(similarity_top_k=1).retrieve('music')[0].text)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "stored"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, tmp_path / "stored"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert done.stdout.strip() == "a violin concerto"
     stored = StorageContext.from_defaults(persist_dir=str(tmp_path / "stored"))

@@ -113,6 +113,7 @@ def test_a_collection_keeps_the_fingerprint_and_a_new_process_finds_in_it(regist
         [sys.executable, "-m", "llm", "similar", "texts", "-c", "music", "-n", "1"],
         capture_output=True,
         text=True,
+        timeout=300,
     )
     assert json.loads(done.stdout)["id"] == "2", done.stderr
 
@@ -170,6 +171,8 @@ def test_to_list_models_imports_no_torch(registered):
         "import sys, llm; models = llm.get_embedding_models(); "
         "print([model.model_id for model in models], 'torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert "mmencode/offline@" in done.stdout
     assert done.stdout.strip().endswith("False")

@@ -293,7 +293,9 @@ def test_repository_is_read_from_the_snapshot_wherever_its_vae_is(
 
 def test_declaring_imports_nothing_heavy() -> None:
     code = "import sys, mmencode_diffusers as m; list(m.mmencode_encoders()); print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert not [name for name in ("torch", "numpy", "diffusers", "PIL") if repr(name) in done.stdout]
 
 

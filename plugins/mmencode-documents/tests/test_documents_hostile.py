@@ -194,6 +194,7 @@ def test_a_crash_costs_the_document_alone(monkeypatch):
     thread = threading.Thread(target=ask)
     thread.start()
     while not started:
+        assert thread.is_alive(), f"it ended without a process: {said}"
         time.sleep(0.02)
     time.sleep(2)
     os.kill(started[0].pid, signal.SIGSEGV)

@@ -172,7 +172,9 @@ def test_a_pipeline_is_opened_again_in_a_new_process_and_refuses_another_space(s
 
     def run(name):
         arguments = [tmp_path / name, tmp_path / "documents.json"]
-        return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300
+        )
 
     assert run("same.yaml").stdout.strip() == "a violin concerto"
     assert "SpaceMismatchError: space 'offline' is offline@" in run("other.yaml").stderr

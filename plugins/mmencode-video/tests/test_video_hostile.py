@@ -213,7 +213,9 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 def test_a_frame_that_unpacks_to_far_more_than_it_says_takes_no_memory():
     path = os.pathsep.join([os.path.dirname(__file__), *(entry for entry in sys.path if entry)])
     environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK], capture_output=True, text=True, env=environment, timeout=300
+    )
     *faults, grown = done.stdout.split()
     assert faults == ["limit"] * 4, done.stderr + done.stdout
     assert int(grown) < 120  # of the 243 MB that one such frame takes
