@@ -41,7 +41,7 @@ class _Prompts:
 
     @property
     def wanted(self) -> list[Wanted]:
-        """All prompts as items of a request."""
+        """The prompts, as items of a request."""
         return texts_of([text for group in self.groups for text in group], "query")
 
     def make_classifier(self, service: Service, vectors: Sequence[Vectors], space: str) -> Classifier:

@@ -45,7 +45,7 @@ class Running:
 
     def run(self) -> None:
         """Serve until `stop` or a signal, SIGINT or SIGTERM, and finish what is in work."""
-        with self._stopped_by_signals():
+        with self._obey_signals():
             self._server.run(sockets=[self._bound])
 
     def stop(self) -> None:
@@ -63,7 +63,7 @@ class Running:
             self.stop()
 
     @contextmanager
-    def _stopped_by_signals(self) -> Iterator[None]:
+    def _obey_signals(self) -> Iterator[None]:
         """Let a signal end the server and nothing more: uvicorn raises those again that it has obeyed.
 
         One that comes before uvicorn looks for it isn't lost.
