@@ -30,7 +30,7 @@ from mmencode.testing import (
     FakeText,
     sample_items,
 )
-from mmencode.testing.conformance import manners
+from mmencode.testing.conformance import elsewhere, manners
 
 SPEC = EncoderSpec(name="zoo", modality="text", target=f"{__name__}:ZOO.built", dim=8)
 GOOD = {"text": FakeText, "image": FakeImage, "audio": FakeAudio}
@@ -638,6 +638,12 @@ def test_process_that_fails_says_why(installed):
     installed("zoo_plugin", DECLARE.format(before="pass"), zoo_salted="raise RuntimeError('only once')")
     with pytest.raises(AssertionError, match=r"a fresh process failed: .* raised RuntimeError: only once"):
         named("zoo/lted").test_works_in_another_process()
+
+
+def test_a_fresh_process_that_hangs_is_an_error_that_says_for_how_long(monkeypatch):
+    monkeypatch.setattr(elsewhere, "PATIENCE", 0.3)
+    with pytest.raises(AssertionError, match=r"a fresh process gave no answer within 0\.3 s"):
+        elsewhere._answer("import time; time.sleep(600)", None)
 
 
 def test_items_that_cannot_be_sent_to_another_process_skip_the_checks_that_need_it(installed):

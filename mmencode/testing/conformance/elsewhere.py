@@ -15,6 +15,7 @@ from unittest import SkipTest
 from ...plugins.discovery import HEAVY
 
 ATTEMPTS = 3
+PATIENCE = 600  # seconds for an answer; a large encoder is loaded meanwhile
 
 # Each program reads this process's `sys.path` and its question from standard input, and prints its answer
 # as the last line.
@@ -86,16 +87,20 @@ def _encode(name: str, content: bytes) -> tuple[str, list[list[float]]]:
 
 
 def _answer(program: str, question: object) -> Any:
-    """Run a program in a fresh process and give its answer; AssertionError if it fails."""
+    """Run a program in a fresh process and give its answer; AssertionError if it fails, or hangs."""
     # Another hash seed shows encoders that depend on the order of sets.
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input=pickle.dumps((sys.path, question)),
-        env={**os.environ, "PYTHONHASHSEED": seed},
-        capture_output=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            input=pickle.dumps((sys.path, question)),
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired as cause:
+        raise AssertionError(f"a fresh process gave no answer within {PATIENCE} s") from cause
     assert done.returncode == 0, f"a fresh process failed: {_reason(done.stderr)}"
     return json.loads(_last(done.stdout))
 
