@@ -77,3 +77,17 @@ print("ended")
 def test_a_signal_that_comes_before_the_server_looks_for_it_ends_it():
     done = subprocess.run([sys.executable, "-c", EARLY], capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+SPARED = """
+import gc
+from mmencode.serving.running import spare_what_is_loaded
+before = len(gc.get_objects())
+spare_what_is_loaded()
+print(before > 10_000, gc.get_freeze_count() > 10_000, len(gc.get_objects()) < 1_000)
+"""
+
+
+def test_the_garbage_collector_looks_no_more_at_what_is_loaded():
+    done = subprocess.run([sys.executable, "-c", SPARED], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.stderr) == ("True True True\n", "")

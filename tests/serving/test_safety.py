@@ -412,8 +412,11 @@ def test_httpx_speaks_to_the_app_without_a_socket(small_space):
     from mmencode.serving.app import make_app
     from mmencode.serving.service import Service, Services
 
+    loaded = []
+
     async def ask():
-        app = make_app(Services({small_space.name: Service(small_space)}))
+        services = Services({small_space.name: Service(small_space)})
+        app = make_app(services, on_ready=lambda: loaded.append(services.default.is_ready("image")))
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -422,3 +425,4 @@ def test_httpx_speaks_to_the_app_without_a_socket(small_space):
                 return await client.post("/v1/embeddings", json={"input": "cat"})
 
     assert asyncio.run(asyncio.wait_for(ask(), 120)).status_code == 200
+    assert loaded == [True]
