@@ -13,6 +13,7 @@ from ..encoder.notices import without_notices
 from ..plugins.spec import EncoderSpec
 from .building import Built
 from .generated import generated_values
+from .miscomputed import mend
 from .runtime import Runtime, move
 
 AUTO_COSINE = 0.9999  # to float32: what dtype="auto" asks of an encoder before it uses another type
@@ -61,6 +62,7 @@ def _cast_group(group: Sequence[Built], runtime: Runtime, device: torch.device) 
     ]
     for each in group:
         each.encoder.to(wanted)
+        mend(each.encoder)
     for each, before in zip(tried, exact, strict=True):
         after = forward_generated(each.encoder, each.encoder, each.spec, device, wanted)
         if not (len(before) and cosine_similarity(before, after).min() >= AUTO_COSINE):

@@ -59,12 +59,12 @@ def encrypted():
     return plain[:start] + body + plain[start:].split(b"<<", 1)[1]
 
 
-def nested(depth, each):
-    """A page whose forms draw each other `each` times on each level, so `each` ** `depth` shapes."""
+def endless(depth=4, each=12, shapes=100):
+    """A page whose forms draw each other `each` times on each level: little memory, and minutes of filling."""
     forms = []
     for level in range(depth):
         last = level == depth - 1
-        draw = b"0 0 600 600 re f" if last else b" ".join([b"/X Do"] * each)
+        draw = b"0 0 600 600 re f " * shapes if last else b" ".join([b"/X Do"] * each)
         inner = b"" if last else b"/XObject << /X %d 0 R >>" % (6 + level)
         head = b"<< /Type /XObject /Subtype /Form /BBox [0 0 600 600] /Resources << %b >> /Length %d >>"
         forms.append(head % (inner, len(draw)) + b"\nstream\n%b\nendstream" % draw)
@@ -151,7 +151,7 @@ def test_limits_on_pages_and_bytes(tmp_path):
 
 
 def test_a_document_that_hangs_is_named_and_harms_no_other():
-    hanging = nested(14, 12)
+    hanging = endless()
     start = time.monotonic()
     with pytest.raises(InputError, match=r"takes more than 1\.5 s") as caught:
         read(hanging, limits(seconds=1.5))
@@ -161,7 +161,7 @@ def test_a_document_that_hangs_is_named_and_harms_no_other():
 
 
 def test_others_are_rendered_while_one_hangs_and_none_of_them_is_blamed():
-    hanging, done = nested(14, 12), []
+    hanging, done = endless(), []
     own = limits(seconds=6)
     with mmencode.load("page/image/fake", device="cpu", dtype="float32", workers=4, limits=own) as space:
         space.encode("page", [ONE])
@@ -173,11 +173,11 @@ def test_others_are_rendered_while_one_hangs_and_none_of_them_is_blamed():
 
 def test_limits_wait_names_the_document_before_its_item_is_given_up():
     with pytest.raises(InputError, match=r"rendering it takes more than 1\.8 s"):
-        read(nested(14, 12), limits(wait=2.0))
+        read(endless(), limits(wait=2.0))
 
 
 def test_a_crash_costs_the_document_alone(monkeypatch):
-    hanging, said = nested(14, 12), []
+    hanging, said = endless(), []
     before = set(processes.renderers()._idle)
 
     def ask():
