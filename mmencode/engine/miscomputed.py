@@ -42,7 +42,7 @@ def mend(encoder: nn.Module) -> list[str]:
         if kind not in tried:
             tried[kind] = _is_right(layer)
         if not tried[kind]:
-            layer.forward = InFloat32(copy.deepcopy(layer).float())  # type: ignore[method-assign]
+            layer.forward = InFloat32(copy.deepcopy(layer).float())
             found.append(name)
     return found
 
