@@ -7,10 +7,12 @@ user has. Nothing here needs a package index.
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator
 from importlib.metadata import (
@@ -21,10 +23,14 @@ from importlib.metadata import (
     entry_points,
 )
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+# What tests use that run in a fresh environment: pyproject.toml has a setting of pytest-timeout's.
+LENT = ("pip", "pytest", "pytest-timeout", "hatchling")
 # Builds without an environment of their own: a false value turns that off, whatever the name says.
 PIP = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 SCRIPT = "#!{python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
@@ -72,9 +78,9 @@ def install(folder: Path, *wheels: Path, needs: Iterable[str] | None = None) -> 
     python = folder / "bin" / "python"
     site = next((folder / "lib").iterdir()) / "site-packages"
     # Lower in the path than the environment's own packages, so mmencode is the one installed here.
-    sources = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    sources: list[str | Path] = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     if needs is not None:
-        sources = [link(folder / "borrowed", declared(wheels, [*needs, "pip", "pytest", "hatchling"]))]
+        sources = link(folder / "borrowed", declared(wheels, [*needs, *LENT]))
     (site / "borrowed.pth").write_text("".join(f"{source}\n" for source in sources))
     for name in ("pip", "pytest"):
         (script,) = entry_points(group="console_scripts", name=name)
@@ -117,16 +123,24 @@ def asked(of: Distribution, extra: str) -> Iterator[Requirement]:
             yield requirement
 
 
-def link(folder: Path, distributions: Iterable[Distribution]) -> Path:
-    """A folder with links to all that these distributions installed, but for editable ones."""
+def link(folder: Path, distributions: Iterable[Distribution]) -> list[str | Path]:
+    """Folders with links to all that these distributions installed, but for editable ones.
+
+    There is one for each place that they lie in, in the order of the path, so that a namespace that is spread
+    over several places is so here as well.
+    """
     folder.mkdir()
+    places: dict[str, Path] = {}
     for found in distributions:
+        place = str(found.locate_file(""))
+        here = places.setdefault(place, folder / str(len(places)))
+        here.mkdir(exist_ok=True)
         names = {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}
         if not any("editable" in name for name in names):
             for name in names:
-                if not (folder / name).exists():
-                    (folder / name).symlink_to(str(found.locate_file(name)))
-    return folder
+                if not (here / name).exists():
+                    (here / name).symlink_to(str(found.locate_file(name)))
+    return [places[place] for place in sorted(places, key=sys.path.index)]
 
 
 def environment(python: Path) -> dict[str, str]:
@@ -148,3 +162,41 @@ def shell(python: Path, line: str, cwd: Path) -> subprocess.CompletedProcess[str
     return subprocess.run(
         line, shell=True, capture_output=True, text=True, cwd=cwd, env=environment(python), timeout=300
     )
+
+
+def distributions_of_plugins(*, declare_encoders: bool) -> set[str]:
+    """The distributions in the folder plugins: those that mmencode finds, or those that hosts are given."""
+    tables = [table_of(path.parent) for path in ROOT.glob("plugins/*/pyproject.toml")]
+    found = {table["name"]: "mmencode" in table.get("entry-points", {}) for table in tables}
+    return {name for name, declares in found.items() if declares == declare_encoders}
+
+
+def table_of(project: Path) -> dict[str, Any]:
+    """The table `project` of a distribution's pyproject.toml."""
+    table: dict[str, Any] = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return table
+
+
+def names_of(project: Path, *, extras: bool = False) -> set[str]:
+    """The distributions that a project asks for, its extras as well when asked."""
+    table = table_of(project)
+    lines = list(table["dependencies"])
+    for optional in table.get("optional-dependencies", {}).values() if extras else ():
+        lines += optional
+    return set(map(name_of, lines))
+
+
+def name_of(line: str) -> str:
+    """The normalised name in a requirement."""
+    return canonicalize_name(Requirement(line).name)
+
+
+def imported_by(path: Path) -> set[str]:
+    """The top names of all that a file imports, but for its own package's parts."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add((node.module or "").partition(".")[0])
+    return found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
@@ -13,7 +11,6 @@ from pathlib import Path
 
 import fresh
 import pytest
-from packaging.requirements import Requirement
 
 LISTED = """
 import json, sys
@@ -104,6 +101,10 @@ PLUGINS = [
 ]
 
 
+def test_no_plugin_of_this_repository_is_left_out():
+    assert {plugin.name for plugin in PLUGINS} == fresh.distributions_of_plugins(declare_encoders=True)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
     """The wheel of a project, built once."""
@@ -145,32 +146,14 @@ def test_plugin_alone_is_listed_without_torch_and_works(
 @pytest.mark.parametrize("plugin", PLUGINS, ids=lambda plugin: plugin.name)
 def test_what_a_plugin_imports_anywhere_is_declared(plugin: Plugin) -> None:
     """An import inside a function, too: by the plugin itself, an extra of it, or mmencode."""
-    declared = names_of(fresh.ROOT) | names_of(plugin.folder, extras=True)
+    declared = fresh.names_of(fresh.ROOT) | fresh.names_of(plugin.folder, extras=True)
     given = packages_distributions()
     for path in (plugin.folder / plugin.package).rglob("*.py"):
-        for module in sorted(imported_by(path) - sys.stdlib_module_names - {plugin.package, "mmencode"}):
+        for module in sorted(
+            fresh.imported_by(path) - sys.stdlib_module_names - {plugin.package, "mmencode"}
+        ):
             owners = {name.lower().replace("_", "-") for name in given.get(module, ())}
             assert owners & declared, f"{path.name} imports {module}, of {owners or 'nobody here'}"
-
-
-def names_of(project: Path, *, extras: bool = False) -> set[str]:
-    """The distributions that a project asks for, its extras as well when asked."""
-    table = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    lines = list(table["dependencies"])
-    for optional in table.get("optional-dependencies", {}).values() if extras else ():
-        lines += optional
-    return {Requirement(line).name.lower().replace("_", "-") for line in lines}
-
-
-def imported_by(path: Path) -> set[str]:
-    """The top names of all that a file imports, but for its own package's parts."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.add((node.module or "").partition(".")[0])
-    return found
 
 
 def said(done):
