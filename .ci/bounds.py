@@ -86,7 +86,8 @@ def out_of_reach(asked: list[str], python: str) -> Iterator[str]:
         bounds[name] = max([*low, bounds.get(name, Version("0"))])
     found = resolve(asked, python, "lowest-direct")
     for name, bound in bounds.items():
-        if found[name] != bound:
+        # What others ask for in their latest release may not be asked for in all that fit.
+        if found[name] != bound and isinstance(resolved([*asked, f"{name}=={bound}"], python), str):
             yield f"{name} from {bound} is declared, and {found[name]} is the lowest that can be installed"
 
 
@@ -98,10 +99,8 @@ def projects() -> dict[str, dict[str, Any]]:
 
 
 def with_own(name: str, every: dict[str, dict[str, Any]]) -> list[str]:
-    """List what a distribution of ours and those of ours that it depends on need, without extras."""
-    lines = every[name]["dependencies"]
-    own = [one for one in every if one in map(name_of, lines)]
-    return [*others(lines, every), *(line for one in own for line in with_own(one, every))]
+    """List what a distribution of ours and those of ours that it depends on need, without its extras."""
+    return list(others(every[name]["dependencies"], every))
 
 
 def needs(name: str, every: dict[str, dict[str, Any]]) -> list[str]:
@@ -113,12 +112,19 @@ def extras(name: str, every: dict[str, dict[str, Any]]) -> Iterator[tuple[str, l
     """Yield each extra for users with what it asks for, without our own distributions."""
     for extra, lines in every[name].get("optional-dependencies", {}).items():
         if extra not in OF_DEVELOPERS:
-            yield extra, others(lines, every)
+            yield extra, list(others(lines, every))
 
 
-def others(lines: Iterable[str], every: dict[str, dict[str, Any]]) -> list[str]:
-    """List the requirements that aren't distributions of ours."""
-    return [line for line in lines if name_of(line) not in every]
+def others(lines: Iterable[str], every: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Yield requirements, with what distributions of ours need in the place of these."""
+    for line in lines:
+        if name_of(line) not in every:
+            yield line
+            continue
+        own = every[name_of(line)]
+        yield from others(own["dependencies"], every)
+        for extra in sorted(Requirement(line).extras):
+            yield from others(own["optional-dependencies"][extra], every)
 
 
 def name_of(line: str) -> str:
@@ -135,12 +141,22 @@ def promised() -> list[str]:
 
 def resolve(asked: list[str], python: str, resolution: str, *options: str) -> dict[str, Version]:
     """Resolve requirements to a version of each package, or exit with what uv says."""
+    found = resolved(asked, python, resolution, *options)
+    if isinstance(found, str):
+        sys.exit(f"Python {' '.join([python, *options])}: {found}")
+    return found
+
+
+def resolved(
+    asked: list[str], python: str, resolution: str = "lowest-direct", *options: str
+) -> dict[str, Version] | str:
+    """Resolve requirements to a version of each package, or say in uv's words why that can't be."""
     command = ["uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--no-sources"]
     command += ["--python-version", python, "--resolution", resolution, *options]
     environment = {**os.environ, **MACOS}
     done = subprocess.run(command, input="\n".join(asked), capture_output=True, text=True, env=environment)
     if done.returncode:
-        sys.exit(f"Python {' '.join([python, *options])}: {done.stderr}")
+        return done.stderr
     pins = (line.partition(";")[0].partition("==") for line in done.stdout.splitlines() if "==" in line)
     return {canonicalize_name(name): Version(version.strip()) for name, _, version in pins}
 
