@@ -70,8 +70,8 @@ def columns_of(value: Any) -> list[Any] | None:
     if isinstance(fields, tuple):
         return list(fields)
     if _is(type(value), "pyarrow", ("Array", "ChunkedArray")):
-        fields = [] if is_column_of_files(value) else getattr(value.type, "names", None)  # of structs
-        return list(fields) if fields else None
+        fields = [] if is_column_of_files(value) else _fields_of(value)
+        return fields or None
     if _is(type(value), "pyarrow", ("RecordBatchReader",)):
         return list(value.schema.names)
     if column_of(value) is not None:
@@ -87,8 +87,14 @@ def columns_of(value: Any) -> list[Any] | None:
 
 def is_column_of_files(value: Any) -> bool:
     """Whether an Arrow column holds files as data sets do: structs of bytes and a path, or of samples."""
-    names = {*(getattr(value.type, "names", None) or ())}
+    names = {*_fields_of(value)}
     return bool(names) and (names <= {"bytes", "path"} or {"array", "sampling_rate"} <= names)
+
+
+def _fields_of(column: Any) -> list[str]:
+    """The names of the fields of an Arrow column of structs; none of another column."""
+    is_struct = _is(type(column.type), "pyarrow", ("StructType",))
+    return [field.name for field in column.type] if is_struct else []  # `names` is younger than pyarrow 16
 
 
 class MapStyle(Sequence[Any]):

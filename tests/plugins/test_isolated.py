@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_what_a_plugin_takes_and_leaves_running_is_said(site, isolated):
     source += "threading.Thread(target=time.sleep, args=(900,)).start()\n"
     site.add("birds", source + hook(spec("birds/x")))
     notes = isolated()["birds"].notes
-    assert notes[0].startswith("slow: imports numpy, soundfile")
+    assert re.match("slow: imports (numpy, )?soundfile", notes[0])  # the former by soundfile from 0.14 on
     assert "starts a thread, and no command ends before it does" in notes
     assert notes[-1].startswith("takes 4")
 
