@@ -15,7 +15,8 @@ def test_integers_of_any_type_are_taken(count):
 
 
 @pytest.mark.parametrize(
-    "count", [True, False, np.bool_(True), 0, -1, np.int64(-1), 1.0, "3", None, np.ones(2, int)]
+    "count",
+    [True, False, np.bool_(True), np.array(True), 0, -1, np.int64(-1), 1.0, "3", None, np.ones(2, int)],
 )
 def test_other_values_are_refused_with_the_name_of_the_argument(count):
     with pytest.raises(ValueError, match=r"k is .*: make it a positive int$"):

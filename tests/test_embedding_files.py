@@ -277,7 +277,8 @@ def test_table_has_one_row_for_each_item_and_the_id_in_its_metadata(tmp_path, su
     [
         ("key", None, "can't be read"),
         ("position", None, "positions are float64 instead of int64"),
-        ("vector", None, "some of its vectors are missing"),
+        # pyarrow before 18 doesn't read what it wrote there.
+        ("vector", None, "some of its vectors are missing|Expected all lists to be of size=4"),
         ("vector", [1, None, 3, 4], "some of its vectors are missing"),
     ],
 )

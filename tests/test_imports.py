@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from PIL import Image
 
 import mmencode
@@ -77,7 +78,9 @@ with mmencode.Index.create(sys.argv[1], space) as index:
     assert index.search("text", ["red"], k=1)[0]
 print(*[name for name in {unneeded} if name in sys.modules])
 """
-UNNEEDED = ["timm", "torchvision", "open_clip", "transformers", "torchaudio", "torch._dynamo", "sympy"]
+UNNEEDED = ["timm", "torchvision", "open_clip", "transformers", "torchaudio", "torch._dynamo"]
+if Version(version("torch")) >= Version("2.14"):  # with 2.8, tensors on the device meta are made with it
+    UNNEEDED.append("sympy")
 
 
 def test_default_space_imports_no_library_that_it_can_do_without(tmp_path):

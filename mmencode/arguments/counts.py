@@ -12,7 +12,8 @@ def require_positive(value: Any, name: str = "k", most: int | None = None, *, ot
     `name` is the argument's, for the message, and `other` says what else the caller may pass.
     """
     try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
+        is_bool = isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
+        number = 0 if is_bool else operator.index(value)  # NumPy 2.0 takes its own booleans for integers
     except TypeError:
         number = 0
     if number < 1 or (most is not None and number > most):

@@ -38,6 +38,9 @@ def bar(title: str, total: int | None) -> Iterator[Advance]:
         finally:
             line.end()
         return
+    if not console.is_terminal:  # Progress, where it is disabled, may end with an empty line
+        yield lambda done, failed: None
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -46,7 +49,7 @@ def bar(title: str, total: int | None) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[failures]}", style="red"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=total, rate="", failures="")
         count = 0
 

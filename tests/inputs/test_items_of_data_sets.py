@@ -87,8 +87,8 @@ def test_column_of_recordings_is_a_batch(space):
 
 
 def test_column_of_other_structs_is_a_table(space):
-    with pytest.raises(TypeError, match="with the columns 'picture', 'label'"):
-        space.encode("image", pyarrow.array([{"picture": FILES[0], "label": 1}]))
+    with pytest.raises(TypeError, match="with the columns 'label', 'picture'"):
+        space.encode("image", pyarrow.array([{"label": 1, "picture": FILES[0]}]))
 
 
 class Pictures(torch.utils.data.Dataset):

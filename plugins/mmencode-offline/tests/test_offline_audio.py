@@ -64,6 +64,7 @@ def float_graph() -> bytes:
     del model.graph.output[:]
     model.graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None))
     del model.graph.value_info[:]
+    model.ir_version = 10  # the latest that onnxruntime 1.20 reads
     return bytes(model.SerializeToString())
 
 
