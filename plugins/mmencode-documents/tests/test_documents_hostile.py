@@ -60,7 +60,7 @@ def encrypted():
 
 
 def endless(depth=4, each=12, shapes=100):
-    """A page whose forms draw each other `each` times on each level: little memory, and minutes of filling."""
+    """A page whose forms draw each other `each` times on each level: minutes of filling, in little memory."""
     forms = []
     for level in range(depth):
         last = level == depth - 1
