@@ -19,6 +19,7 @@ from . import (
     embed,
     encode,
     eval,
+    hybrid,
     index,
     info,
     listing,
@@ -64,6 +65,7 @@ app.command("embed")(embed.embed)
 app.command("classify")(classify.classify)
 app.command("search")(search.search)
 app.add_typer(eval.app, name="eval")
+index.app.command("full-text")(hybrid.full_text)
 app.add_typer(index.app, name="index")
 app.command("map")(map.map_index)
 app.command("mcp")(mcp.mcp)

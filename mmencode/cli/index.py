@@ -187,11 +187,14 @@ def info(index: IndexPath, json: Json = False) -> None:
         "search": state.method or "exact",
         "rows_searched_exactly": sum(state.rows.values()) - state.covered,
         "bytes_in_memory": state.memory,
+        "full_text": dict(state.full_text),
     }
     if json:
         output.document({**facts, "card": {**card.to_dict(), "probes": None}})
         return
     facts["rows"] = ", ".join(f"{count} {modality}" for modality, count in state.rows.items()) or "none"
+    held = "; ".join(f"{column}: {how}" for column, how in state.full_text.items())
+    facts["full_text"] = held or "none"
     facts["bytes_in_memory"] = state.memory or "none: vectors stay on disk"
     facts |= {tower.modality: tower.name for tower in card.towers}
     lines = [(name.replace("_", " "), str(value)) for name, value in facts.items()]

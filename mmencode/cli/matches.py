@@ -14,28 +14,42 @@ from ..errors import InputError, MmencodeError
 from ..plugins.composites import is_composite
 from ..plugins.spec import IMAGE
 from .failures import blame_usage, require_some
+from .hybrid import ABOUT, Sought, find_ranked
 from .items import gather
 from .late import encode_items, gives_many, require_pool
 from .options import LoadChoice, open_space
 from .queries import WeightedQuery
 
 if TYPE_CHECKING:
-    from ..index import Index
+    from ..index import Index, RankedHit
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A search hit with the item's key, its modality, its score, and the metadata that an index holds."""
+    """A search hit with the item's key, its modality, its score, and the metadata that an index holds.
+
+    A search by words has `ranked`, too; then `score` is None for rows that aren't among the nearest.
+    """
 
     key: str
     modality: str
-    score: float
+    score: float | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    ranked: RankedHit | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The match for a JSON document."""
         metadata = {name: plain(value) for name, value in self.metadata.items()}
-        return {"item": self.key, "modality": self.modality, "score": self.score, "metadata": metadata}
+        document = {"item": self.key, "modality": self.modality, "score": self.score, "metadata": metadata}
+        if self.ranked is None:
+            return document
+        return document | {
+            "fused": self.ranked.fused,
+            "vector_rank": self.ranked.vector_rank,
+            "text_rank": self.ranked.text_rank,
+            "bm25": self.ranked.bm25,
+            "reranked": self.ranked.reranked,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +70,12 @@ class SearchResult:
     @property
     def meaning(self) -> str:
         """The meaning of the scores, in words."""
+        meaning = "cosine similarities"
         if self.many:
-            return "sums of the best cosine similarity for each vector of the query"
-        return "cosine similarities"
+            meaning = "sums of the best cosine similarity for each vector of the query"
+        if not any(match.ranked for match in self.matches):
+            return meaning
+        return f"{meaning}, and stand only beside rows that are near as well; {ABOUT}"
 
 
 def search_folder(
@@ -97,14 +114,32 @@ def search_folder(
 
 
 def search_index(
-    index: Index, query: WeightedQuery, k: int, *, modality: str | None, where: str | None, centred: bool
+    index: Index,
+    query: WeightedQuery,
+    k: int,
+    *,
+    modality: str | None,
+    where: str | None,
+    centred: bool,
+    sought: Sought | None,
+    choice: LoadChoice,
 ) -> SearchResult:
-    """Rank the rows of an index that have the modality and meet the condition `where`, if these are given."""
+    """Rank the rows of an index that have the modality and meet the condition `where`, if these are given.
+
+    Where words are `sought`, rows are ranked by these as well.
+    """
     if not len(index):
         raise MmencodeError(
             f"there is nothing to search: {index.path} has no rows",
             remedy="fill the index first with `mmencode index add`",
         )
+    rows = index.state().rows
+    searched = None if where else rows.get(modality, 0) if modality else sum(rows.values())
+    if sought is not None:
+        options: dict[str, Any] = {"modality": modality, "where": where, "centred": centred}
+        found = find_ranked(index, query, k, sought, choice, **options)
+        ranked = [Match(hit.key, hit.modality, hit.score, hit.metadata, hit) for hit in found]
+        return SearchResult(index.card.id, searched, ranked, many=gives_many(index.space))
     asked = query.encode(index.space)
     many = gives_many(index.space)
     if centred and many:
@@ -114,7 +149,5 @@ def search_index(
         )
     with blame_usage("--where"):
         hits = index.search_embeddings(asked, k, where=where, among=modality, centred=centred)[0]
-    rows = index.state().rows
-    searched = rows.get(modality, 0) if modality else sum(rows.values())
     matches = [Match(hit.key, hit.modality, hit.score, hit.metadata) for hit in hits]
-    return SearchResult(index.card.id, None if where else searched, matches, many=many)
+    return SearchResult(index.card.id, searched, matches, many=many)

@@ -13,6 +13,7 @@ from ..plugins.modalities import find_modality
 from ..plugins.spec import TEXT
 from . import output, queries
 from .failures import as_documents, report
+from .hybrid import Hybrid, Rerank, Sought, SoughtWords
 from .late import Pool
 from .matches import Match, SearchResult, search_folder, search_index
 from .options import (
@@ -36,6 +37,7 @@ from .queries import WeightedQuery
 if TYPE_CHECKING:
     from ..inputs import Limits
 
+RANKED = ("by vectors", "by words")  # columns of the ranks that a search by words fuses
 WORDS = 80  # characters of the words that a file is shown by in a table
 
 
@@ -74,6 +76,9 @@ def search(
             "modality ranks higher as a whole.",
         ),
     ] = False,
+    hybrid: Hybrid = False,
+    words: SoughtWords = None,
+    rerank: Rerank = None,
     html: Html = None,
     previews: Annotated[
         bool | None,
@@ -98,13 +103,15 @@ def search(
     A text and an example are parts of one item where an encoder of the space takes such items, and with
     --weight they become one query vector, their weighted sum. The files of a folder are encoded on each call;
     an index holds their vectors, so that only the query is encoded. Scores are cosine similarities; if the
-    space gives many vectors for each item, sums of the best for each vector of the query.
+    space gives many vectors for each item, sums of the best for each vector of the query. With --hybrid the
+    order is that of fused ranks, which are shown beside the scores.
 
     \b
     Example: mmencode search photos/ "a red car" -k 5
     Example: mmencode search dresses.index "but in red" --image dress.jpg
     Example: mmencode search photos/ "at night" --image mine.jpg --weight image=0.5 --html found.html
     Example: mmencode search photos/ "a beach" --without people
+    Example: mmencode search notes.index "invoice 4711" --hybrid
     """
     from ..index import Index
 
@@ -119,12 +126,22 @@ def search(
         modalities=modalities,
     )
     limits = parse_limits(limit)
+    sought = Sought.choose(query, words, rerank, hybrid=hybrid)
     if Index.is_index(path):
         _require_no_folder_options(space, follow_links, pool)
         with Index.open(path, **choice.options()) as index:
-            found = search_index(index, asked, k, modality=modality, where=where, centred=centred)
+            found = search_index(
+                index,
+                asked,
+                k,
+                modality=modality,
+                where=where,
+                centred=centred,
+                sought=sought,
+                choice=choice,
+            )
     else:
-        _require_no_index_options(path, where, centred)
+        _require_no_index_options(path, where, centred, sought)
         found = search_folder(
             path,
             asked,
@@ -160,10 +177,10 @@ def _require_no_folder_options(space: str | None, follow_links: bool, pool: int 
         )
 
 
-def _require_no_index_options(path: Path, where: str | None, centred: bool) -> None:
+def _require_no_index_options(path: Path, where: str | None, centred: bool, sought: Sought | None) -> None:
     """Refuse options that only an index can answer."""
-    if where is not None or centred:
-        raise typer.BadParameter(f"--where and --centred are for an index, and {path} is none")
+    if where is not None or centred or sought is not None:
+        raise typer.BadParameter(f"--where, --centred and --hybrid are for an index, and {path} is none")
 
 
 def _print(
@@ -184,7 +201,8 @@ def _print(
         )
         return
     columns, rows = _columns(found, limits)
-    output.table(output.Table(f"Nearest to {query}", columns, rows, ("rank", "score")))
+    numbers = ("rank", "score", *RANKED)
+    output.table(output.Table(f"Nearest to {query}", columns, rows, numbers))
     from .strips import show
 
     show([(match.modality, match.key) for match in found.matches], previews, limits)
@@ -193,13 +211,19 @@ def _print(
 def _columns(found: SearchResult, limits: Limits) -> tuple[list[str], list[list[str]]]:
     """The columns and rows of the table of matches.
 
-    They are rank, score and file, the modality if the matches have several, the words that files are shown
-    by, and every name of their metadata.
+    They are rank, score and file, those of RANKED where words were sought, the modality if the matches have
+    several, the words that files are shown by, and every name of their metadata.
     """
     columns = ["rank", "score", "file"]
     rows = [
-        [str(place), output.score(match.score), match.key] for place, match in enumerate(found.matches, 1)
+        [str(place), "" if match.score is None else output.score(match.score), match.key]
+        for place, match in enumerate(found.matches, 1)
     ]
+    if any(match.ranked for match in found.matches):
+        columns[2:2] = RANKED
+        for row, match in zip(rows, found.matches, strict=True):
+            ranked = match.ranked
+            row[2:2] = [] if ranked is None else map(_number, (ranked.vector_rank, ranked.text_rank))
     if len({match.modality for match in found.matches}) > 1:
         columns.append("modality")
         for row, match in zip(rows, found.matches, strict=True):
@@ -215,6 +239,10 @@ def _columns(found: SearchResult, limits: Limits) -> tuple[list[str], list[list[
             value = match.metadata.get(name)
             row.append("" if value is None else str(value))
     return columns, rows
+
+
+def _number(rank: int | None) -> str:
+    return "" if rank is None else str(rank)
 
 
 def _list_words(matches: Sequence[Match], limits: Limits) -> list[str]:

@@ -7,9 +7,20 @@ from collections.abc import Sequence
 
 from .folders import Missing
 from .index import Index
-from .results import Added, Failure, Hit, Rows, State
+from .reranking import MaxSimReranker
+from .results import Added, Failure, Hit, RankedHit, Rows, State
 
-__all__ = ["Added", "Failure", "Hit", "Index", "Rows", "State", "sync"]
+__all__ = [
+    "Added",
+    "Failure",
+    "Hit",
+    "Index",
+    "MaxSimReranker",
+    "RankedHit",
+    "Rows",
+    "State",
+    "sync",
+]
 
 
 def sync(

@@ -27,14 +27,16 @@ from .columns import Metadata, Owner
 from .entries import Entry, make_entries
 from .filling import Filling
 from .folders import FollowedFolder, Missing
+from .hybrid import DEPTH, WordRequest, choose_full_text, search_hybrid, search_text
 from .identity import has_index, require_index
 from .lance import package
 from .layout import Layout
 from .lazy_space import LazySpace, LoadOptions, write_space
 from .pending import NewRows
 from .reading import draw_rows, read_by_keys, read_failures, read_rows
+from .reranking import Reranker
 from .resident import MEMORY, require_memory
-from .results import Added, Failure, Hit, Rows, State, share_found
+from .results import Added, Failure, Hit, RankedHit, Rows, State, share_found
 from .store import Store
 from .tables import make_tables
 
@@ -284,6 +286,76 @@ class Index:
         options: dict[str, Any] = {"where": where, "among": among, "centred": centred, "exact": exact}
         return find(self._store, self._lazy_space, queries, k, **options)
 
+    def build_full_text(
+        self, columns: str | Iterable[str] = "text", *, language: str = "", characters: int = 0
+    ) -> None:
+        """Make the texts of columns searchable by their words, also those of rows that come later.
+
+        The columns are metadata of texts, "text" for those that `add` keeps, or "key". Words are found as
+        they are written, but for case and accents, in any script; with a `language`, "German" say, also in
+        their other forms. With `characters`, 2 say, texts are cut into pieces of so many, so that parts of
+        words are found, too. Called again, it changes the settings. Raises ValueError; otherwise as `add`.
+        """
+        store = self._store
+        chosen = choose_full_text(store, columns, language, characters)
+        with store.writing() as writer:
+            writer.build_full_text(chosen)
+
+    def search_text(
+        self,
+        words: Iterable[str],
+        k: int = 10,
+        *,
+        columns: str | Iterable[str] | None = None,
+        where: str | None = None,
+        among: str | Iterable[str] | None = None,
+        rerank: Reranker | None = None,
+    ) -> list[list[RankedHit]]:
+        """Find the `k` rows whose full text fits each query's words best, by BM25; no encoder is needed.
+
+        A row needs one of the words. A query is words alone: quotes, AND or * in it mean nothing, and one
+        without any word finds nothing. `columns` are by default all that have full text; the other arguments
+        are as in `search_hybrid`. Raises ValueError without full text; otherwise as `search`.
+        """
+        request = WordRequest.check(self._store, words, columns=columns, where=where, among=among)
+        return search_text(self._store, self._lazy_space, request, k, rerank)
+
+    def search_hybrid(
+        self,
+        words: Iterable[str],
+        k: int = 10,
+        *,
+        vectors: Embeddings | MultiEmbeddings | None = None,
+        columns: str | Iterable[str] | None = None,
+        where: str | None = None,
+        among: str | Iterable[str] | None = None,
+        centred: bool = False,
+        exact: bool = False,
+        depth: int = DEPTH,
+        rerank: Reranker | None = None,
+    ) -> list[list[RankedHit]]:
+        """Find rows by their full text and by their vectors, and fuse both rankings by reciprocal ranks.
+
+        Each ranking has `depth` rows for a query. The words are encoded as texts, unless `vectors` has one
+        for each query: that of an image, say. `rerank` takes a query's words and the first `depth` fused
+        hits, and returns a score for each, by which they are ordered: a callable, or a `MaxSimReranker`. A
+        fused score is no similarity; that is `score` of a hit, where it has one.
+
+        Raises ValueError without full text; EncoderError where the reranker fails; otherwise as `search`.
+        """
+        request = WordRequest.check(self._store, words, columns=columns, where=where, among=among)
+        return search_hybrid(
+            self._store,
+            self._lazy_space,
+            request,
+            k,
+            vectors=vectors,
+            centred=centred,
+            exact=exact,
+            depth=depth,
+            rerank=rerank,
+        )
+
     def rows(self, where: str | None = None) -> Rows:
         """Read all rows, or those that meet the condition, in the order of their keys; raises as `search`."""
         store = self._store
@@ -326,7 +398,7 @@ class Index:
             return writer.delete_rows_where(condition)
 
     def compact(self) -> None:
-        """Join small files, drop old versions, and bring the approximate index up to date.
+        """Join small files, drop old versions, and bring the approximate index and full text up to date.
 
         An approximate index is built from 200 000 rows on, here or by the addition that reaches so many.
         """
@@ -358,7 +430,9 @@ class Index:
         size, method, covered = store.bytes(), store.method(), store.count_covered()
         memory = store.resident.needed, store.resident.held
         columns = tuple(store.metadata_names)
-        return State(counts, len(self.failures()), size, method, covered, store.layout, *memory, columns)
+        full_text = {each.column: each.describe() for each in store.full_text()}
+        layout, failed = store.layout, len(self.failures())
+        return State(counts, failed, size, method, covered, layout, *memory, columns, full_text)
 
     def close(self) -> None:
         """Let the tables go, and the space if it was loaded here; later use raises ClosedError."""

@@ -29,6 +29,30 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class RankedHit:
+    """A row that a search by words found, alone or beside vectors, with its rank in each of the two lists.
+
+    score        its cosine similarity or MaxSim, as that of a `Hit`; None where it isn't among the nearest
+    bm25         how well its full text fits the words; comparable within one search only; None where it
+                 isn't among those that fit best
+    vector_rank  its rank among the nearest rows, from 1; None where `score` is
+    text_rank    its rank among the rows whose words fit, from 1; None where `bm25` is
+    fused        the sum of 1 / (60 + rank) over both lists, which says nothing about how alike they are
+    reranked     the score that a reranker gave, None without one; in the reranker's own terms
+    """
+
+    key: str
+    modality: str
+    score: float | None
+    metadata: Mapping[str, Any]
+    bm25: float | None
+    vector_rank: int | None
+    text_rank: int | None
+    fused: float
+    reranked: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """An item that couldn't be encoded, why, and whose fault that is, in the terms of `InputError.fault`."""
 
@@ -98,6 +122,7 @@ class State:
               stay on disk, because they are too many, or each row has many
     held      bytes of vectors, keys and metadata that this process holds of them now
     columns   names of the metadata that rows have
+    full_text  how words are told apart in each column that has full text
     """
 
     rows: Mapping[str, int]
@@ -109,6 +134,7 @@ class State:
     memory: int = 0
     held: int = 0
     columns: tuple[str, ...] = ()
+    full_text: Mapping[str, str] = field(default_factory=dict)
 
 
 def share_found(

@@ -13,6 +13,7 @@ from ..errors import StoreError
 from .ann import FROM_ITEMS, FROM_ROWS, count_covered, method
 from .columns import OWN, Owner, metadata_names
 from .conditions import check_condition, misread
+from .full_text import FROM_LOOSE, FullText, is_due, read_full_text
 from .lance import lance_message, require_threads
 from .latest import CommitMark
 from .layout import Layout
@@ -44,6 +45,7 @@ class Store:
         self.resident = ResidentRows(self.tables.rows, self.layout, memory)
         self._modalities: tuple[CommitMark | None, tuple[str, ...]] = (None, ())
         self._method: tuple[CommitMark | None, str] = (None, "")
+        self._full_text: tuple[CommitMark | None, tuple[FullText, ...]] = (None, ())
 
     @property
     def owner(self) -> Owner:
@@ -93,11 +95,14 @@ class Store:
                 writer.end()
 
     def compact_if_grown(self) -> None:
-        """Compact once searching the rows that no approximate index covers takes long."""
+        """Compact once searching the rows that no approximate index, or no full text, covers takes long."""
         # The hashes in memory are counted first, since that costs nothing. Those of deleted keys are among
         # them, so that there may be fewer rows, but not more.
         least = FROM_ITEMS if self.layout.many else FROM_ROWS
-        if len(self.tables.key_hashes) >= least and self.count() - self.count_covered() >= least:
+        known = len(self.tables.key_hashes)
+        if (known >= least and self.count() - self.count_covered() >= least) or (
+            known >= FROM_LOOSE and self._is_text_due()
+        ):
             with self.writing() as writer:
                 writer.compact()
 
@@ -138,6 +143,20 @@ class Store:
             if mark is None or self._method[0] != mark:
                 self._method = (mark, method(self.rows))
             return self._method[1]
+
+    def full_text(self) -> tuple[FullText, ...]:
+        """The columns that have full text, sorted by name; read again after each commit."""
+        with self.reading():
+            mark = self.tables.rows.mark
+            if mark is None or self._full_text[0] != mark:
+                self._full_text = (mark, read_full_text(self.rows))
+            return self._full_text[1]
+
+    def _is_text_due(self) -> bool:
+        """Whether full text is to be brought up to date, since searching the rows beside it takes long."""
+        columns = self.full_text()
+        with self.reading():
+            return is_due(self.rows, columns)
 
     def count_covered(self) -> int:
         """Count the rows in the approximate index."""

@@ -13,6 +13,7 @@ from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import ClosedError, InputError
 from .ann import build
 from .columns import failure_schema, new_columns
+from .full_text import FullText
 from .lance import as_store_errors
 from .latest import LatestTable
 from .pending import NewRows, Pending
@@ -99,8 +100,14 @@ class Writer:
         """Delete the rows that meet a checked condition; return how many there were."""
         return self._delete_where(self._tables.rows, condition)
 
+    def build_full_text(self, columns: Sequence[FullText]) -> None:
+        """Make the full text of columns, one commit for each, in place of what they have."""
+        with self._keeping_keys():
+            for each in columns:
+                each.build(self._tables.rows.table)
+
     def compact(self) -> None:
-        """Join small files, bring the approximate index up to date, drop versions that nobody reads."""
+        """Join small files, bring full text and approximate index up to date, drop versions nobody reads."""
         rows, failures = self._tables.rows.table, self._tables.failures.table
         with self._keeping_keys():
             build(rows)

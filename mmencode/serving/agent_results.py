@@ -22,7 +22,14 @@ class Row(BaseModel):
 class Match(Row):
     """A row that a search found."""
 
-    score: float = Field(description="Cosine similarity, or MaxSim where rows have many vectors.")
+    score: float | None = Field(
+        description="Cosine similarity, or MaxSim where rows have many vectors; null where only words match."
+    )
+    vector_rank: int | None = Field(None, description="Of a hybrid search: the rank among nearest vectors.")
+    text_rank: int | None = Field(None, description="Of a hybrid search: the rank by the row's words.")
+    fused: float | None = Field(
+        None, description="Of a hybrid search: what orders its matches; no similarity, and no measure of one."
+    )
 
 
 class Matches(BaseModel):
@@ -72,6 +79,7 @@ class Description(BaseModel):
     rows: dict[str, int] = Field(description="The number of rows by modality.")
     failures: int = Field(description="The number of items that couldn't be encoded.")
     columns: list[str] = Field(description="Names of metadata, for conditions.")
+    full_text: list[str] = Field(description="Columns whose words a hybrid search looks for.")
     many_vectors: bool = Field(description="Whether each row has many vectors, compared by MaxSim.")
     folders: list[str] = Field(description="Folders whose files may be used as examples.")
     limits: dict[str, int] = Field(description="The most of each thing that a tool takes or gives.")

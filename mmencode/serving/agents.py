@@ -19,7 +19,7 @@ from .. import __version__
 from ..arguments.plain import plain
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
 from ..errors import EncoderError, InputError, MmencodeError
-from ..index import Hit
+from ..index import Hit, RankedHit
 from ..inputs.showing import show_item, shows
 from ..pages.previews import make_thumbnail
 from ..plugins.spec import TEXT
@@ -51,6 +51,13 @@ Where = Annotated[
 ]
 Previews = Annotated[
     bool, Field(description=f"Add small pictures of the first {MOST_PREVIEWS} rows that can be seen.")
+]
+Hybrid = Annotated[
+    bool,
+    Field(
+        description="Look for the words of the query in the rows' full text as well, and fuse both rankings: "
+        "for names, numbers and rare words. describe_index lists the columns that have full text."
+    ),
 ]
 Key = Annotated[str, Field(description="A key of the index, as a search gives it.")]
 File = Annotated[
@@ -118,6 +125,7 @@ class IndexTools:
             rows=dict(state.rows),
             failures=state.failures,
             columns=list(state.columns),
+            full_text=list(state.full_text),
             many_vectors=state.layout.many,
             folders=[escape_surrogates(root) for root in self.folders.roots],
             limits={
@@ -132,10 +140,19 @@ class IndexTools:
 
     @tell_errors
     def search_by_text(
-        self, query: Query, k: Count = 10, among: Among = None, where: Where = "", previews: Previews = False
+        self,
+        query: Query,
+        k: Count = 10,
+        among: Among = None,
+        where: Where = "",
+        previews: Previews = False,
+        hybrid: Hybrid = False,
     ) -> Annotated[CallToolResult, Matches]:
         """Find the rows of the index nearest to a text: pictures, recordings, texts, whatever it holds."""
-        return self._search(Handed(TEXT, query), k, among, where, previews)
+        if not hybrid:
+            return self._search(Handed(TEXT, query), k, among, where, previews)
+        (hits,) = self.shelf.index.search_hybrid([query], k, among=among or None, where=where or None)
+        return self._matches(hits, previews)
 
     @tell_errors
     def search_by_example(
@@ -230,11 +247,12 @@ class IndexTools:
         )
         return self._matches(hits, previews)
 
-    def _matches(self, hits: Sequence[Hit], previews: bool) -> CallToolResult:
+    def _matches(self, hits: Sequence[Hit] | Sequence[RankedHit], previews: bool) -> CallToolResult:
         pictures: list[str] = []
         found = [
             Match(
                 score=hit.score,
+                **(_describe_ranks(hit) if isinstance(hit, RankedHit) else {}),
                 **self._describe(hit.key, hit.modality, hit.metadata, pictures if previews else None),
             )
             for hit in hits
@@ -281,6 +299,10 @@ def make_server(tools: IndexTools) -> MCPServer[Any]:
     ):
         server.add_tool(tool, annotations=reading)
     return server
+
+
+def _describe_ranks(hit: RankedHit) -> dict[str, Any]:
+    return {"vector_rank": hit.vector_rank, "text_rank": hit.text_rank, "fused": hit.fused}
 
 
 def _count_rows(tools: IndexTools) -> str:

@@ -39,6 +39,7 @@ QUICK: dict[str, tuple[str, ...]] = {
     "serving_soak": ("--minutes", "0.2"),
     "index_search": ("--rows", "20000", "--queries", "10", "--rounds", "1"),
     "index_add": ("--rows", "20000"),
+    "hybrid": ("--documents", "200", "--queries", "20", "--rows", "5000", "--rounds", "1"),
 }
 NAMES = tuple(name for name in QUICK if (HERE / f"{name}.py").is_file())
 

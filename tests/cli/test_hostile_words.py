@@ -85,6 +85,7 @@ def base(folder, tmp_path):
         "index failures": (out / "index",),
         "index info": (out / "index",),
         "map": (out / "index",),
+        "index full-text": (out / "index",),
         "list": (),
         "plugins": (),
         "info": (),

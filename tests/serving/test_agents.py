@@ -43,6 +43,7 @@ def path(photos, tmp_path_factory):
         index.add("image", [photos / f"{name}.jpg" for name in PICTURES], metadata=years)
         index.add("audio", [photos / "tone.wav"])
         index.add("text", ["a cat that looks at you"])
+        index.build_full_text("key")
     return path
 
 
@@ -129,6 +130,7 @@ def test_index_is_described_with_its_space_columns_and_folders(client, path, all
         assert found["dim"] == index.card.dim
     assert found["rows"] == {"audio": 1, "image": 3, "text": 1}
     assert found["columns"] == ["year"]
+    assert found["full_text"] == ["key"]
     assert found["folders"] == [str(allowed)]
 
 
@@ -143,6 +145,22 @@ def test_search_by_text_gives_what_the_library_gives(client, path):
         [hit.score for hit in hits], abs=1e-6
     )
     assert [match["metadata"]["year"] for match in found["matches"]] == [hit.metadata["year"] for hit in hits]
+
+
+def test_hybrid_search_gives_both_ranks_and_plain_search_none(client, path):
+    found, _ = client.call(
+        "search_by_text", query="a rocket that looks", k=4, hybrid=True, among=["text", "image"]
+    )
+    with mmencode.Index.open(path) as index:
+        (hits,) = index.search_hybrid(["a rocket that looks"], 4, among=["text", "image"])
+    names = ("key", "vector_rank", "text_rank", "fused")
+    assert [[match[name] for name in names] for match in found["matches"]] == [
+        [getattr(hit, name) for name in names] for hit in hits
+    ]
+    assert {match["text_rank"] for match in found["matches"]} == {None, 1, 2}
+    plain, _ = client.call("search_by_text", query="a rocket that looks", k=1)
+    assert [plain["matches"][0][name] for name in names[1:]] == [None] * 3
+    assert "isn't understood" in client.fail("search_by_text", query="a", hybrid=True, where="smell = 1")
 
 
 def test_condition_leaves_out_rows(client):
