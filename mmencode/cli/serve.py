@@ -176,8 +176,7 @@ def serve(
             services, options=options, on_failure=give_up, on_ready=spare_what_is_loaded, page=page
         )
         running = Running(app, bound, grace=wait)
-        output.say(f"{url_of(bound)}  {', '.join(services.names)}")
-        running.run()
+        running.run(lambda: output.say(f"{url_of(bound)}  {', '.join(services.names)}"))
     for space in opened:
         space.close()
     if failures:

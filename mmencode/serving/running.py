@@ -43,9 +43,14 @@ class Running:
         self._server = uvicorn.Server(config)
         self._bound = bound
 
-    def run(self) -> None:
-        """Serve until `stop` or a signal, SIGINT or SIGTERM, and finish what is in work."""
+    def run(self, begun: Callable[[], None] | None = None) -> None:
+        """Serve until `stop` or a signal, SIGINT or SIGTERM, and finish what is in work.
+
+        `begun` is called first, when signals end the server in good order already.
+        """
         with self._obey_signals():
+            if begun is not None:
+                begun()
             self._server.run(sockets=[self._bound])
 
     def stop(self) -> None:

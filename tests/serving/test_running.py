@@ -66,10 +66,7 @@ async def app(scope, receive, send):
         await send({"type": "lifespan.shutdown.complete"})
 
 with bind("127.0.0.1", 0) as bound:
-    running = Running(app, bound, grace=1)
-    serve = running._server.run
-    running._server.run = lambda **given: (os.kill(os.getpid(), signal.SIGTERM), serve(**given))
-    running.run()
+    Running(app, bound, grace=1).run(lambda: os.kill(os.getpid(), signal.SIGTERM))
 print("ended")
 """
 
