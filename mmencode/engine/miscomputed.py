@@ -15,7 +15,7 @@ _PLACES = 8  # outputs along each axis of what is tried
 
 @dataclass(frozen=True, slots=True)
 class InFloat32:
-    """What stands for a layer's forward pass: the same layer in float32, its outputs rounded afterwards."""
+    """A forward pass in the place of a layer's own: that of the same layer in float32, rounded afterwards."""
 
     exact: nn.Module
 
