@@ -9,13 +9,16 @@ from pathlib import Path
 from ..card import SpaceCard, TowerCard
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.multi import MultiEmbeddings
-from ..errors import EncoderError, SpaceMismatchError, StoreError, UnknownNameError
+from ..errors import BusyError, EncoderError, SpaceMismatchError, StoreError, UnknownNameError
 from ..errors.causes import message_of
 from ..plugins.registry import registry
 from ..plugins.spec import modality_of_key
 from ..spaces.folder import CARD, read_card, write_joiner
 from ..spaces.space import Space
+from .shared import SpaceFiles, refuse_claim
 from .store import Store
+
+_TRIES = 20  # of the commit of a claim, beside other writers
 
 
 class Claim:
@@ -25,8 +28,11 @@ class Claim:
     way to another.
     """
 
-    def __init__(self, folder: Path, store: Store, space: Space, modality: str) -> None:
+    def __init__(
+        self, folder: Path, store: Store, space: Space, modality: str, shared: SpaceFiles | None = None
+    ) -> None:
         self._folder, self._store, self._space, self._modality = folder, store, space, modality
+        self._shared = shared
         self._tower = space.tower_card(modality)
 
     def require(self) -> SpaceCard | None:
@@ -37,12 +43,36 @@ class Claim:
         """
         if not self._tower.joined:
             return None
+        if self._shared is not None:
+            return self._require_shared(self._shared)
         card = read_card(self._folder / CARD)
         held = card.tower(self._modality)
         if held is not None and held.digest == self._tower.digest:
             return card
         if count := self._store.count(self._modality):
             raise refuse(self._modality, held, self._tower.name, count)
+        return self._write()
+
+    def _require_shared(self, shared: SpaceFiles) -> SpaceCard:
+        """Make the claim where no lock keeps others away: the first one stays, whether it has rows or not."""
+        for _ in range(_TRIES):
+            shared.refresh()
+            card = read_card(self._folder / CARD)
+            held = card.tower(self._modality)
+            if held is not None and held.digest == self._tower.digest:
+                return card
+            if held is not None:
+                raise refuse_claim(self._modality, held, self._tower.name)
+            card = self._write()
+            if shared.publish():
+                return card
+        raise BusyError(
+            "other writers kept changing the index's card",
+            culprit=str(self._store.folder),
+            remedy="try again",
+        )
+
+    def _write(self) -> SpaceCard:
         projection = self._space.projections.get(self._modality)
         plugin = None
         with suppress(UnknownNameError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence, Set
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,10 +34,12 @@ from .lance import package
 from .layout import Layout
 from .lazy_space import LazySpace, LoadOptions, write_space
 from .pending import NewRows
+from .places import Address, Place, place_of
 from .reading import draw_rows, read_by_keys, read_failures, read_rows
 from .reranking import Reranker
 from .resident import MEMORY, require_memory
 from .results import Added, Failure, Hit, RankedHit, Rows, State, share_found
+from .shared import SpaceFiles, finish, has_shared, make_shared_tables
 from .store import Store
 from .tables import make_tables
 
@@ -49,10 +52,11 @@ class Index:
     used from several threads.
     """
 
-    def __init__(self, path: Path, space: LazySpace, store: Store) -> None:
+    def __init__(self, path: Place, space: LazySpace, store: Store, shared: SpaceFiles | None = None) -> None:
         self.path = path
         self._lazy_space = space
         self._open_store: Store | None = store
+        self._shared = shared
 
     @classmethod
     def create(
@@ -64,8 +68,12 @@ class Index:
         pool: int = 1,
         protected: int = 0,
         memory: int = MEMORY,
+        storage_options: Mapping[str, str] | None = None,
     ) -> Index:
         """Make an empty index in a folder that isn't there yet, which appears whole or not at all.
+
+        The path may be an address on object storage, such as s3://bucket/photos.index, which LanceDB opens
+        with `storage_options`, or with what the environment says.
 
         `space` is one that is loaded, a name or a folder for `load`, or the default one. Of many vectors for
         each item, precision="float16" halves the bytes, and `pool` merges those of rows but not of queries,
@@ -73,14 +81,22 @@ class Index:
         where the folder to make it in isn't there, StoreError, MissingPackageError without LanceDB,
         ValueError for settings.
         """
-        target = Path(os.path.abspath(os.fsdecode(path)))
+        target = place_of(path, storage_options)
         package("lancedb")
         memory = require_memory(memory)
-        with folder_aside(target) as aside:
+        if isinstance(target, Address):
             loaded = space if isinstance(space, Space) else load(space)
-            write_space(loaded, aside)
             layout = Layout.of(loaded, precision, pool, protected)
-            make_tables(aside, loaded.dim, Owner.new(loaded.card.fingerprint, layout))
+            with tempfile.TemporaryDirectory(prefix="mmencode-index-") as folder:
+                write_space(loaded, Path(folder, "space"))
+                make_shared_tables(target, loaded.dim, Owner.new(loaded.card.fingerprint, layout))
+                finish(target, Path(folder, "space"))
+        else:
+            with folder_aside(target) as aside:
+                loaded = space if isinstance(space, Space) else load(space)
+                write_space(loaded, aside)
+                layout = Layout.of(loaded, precision, pool, protected)
+                make_tables(aside, loaded.dim, Owner.new(loaded.card.fingerprint, layout))
         return cls._open(target, loaded, owned=loaded is not space, options=LoadOptions(), memory=memory)
 
     @classmethod
@@ -97,8 +113,11 @@ class Index:
         modalities: Sequence[str] | None = None,
         instruction: str = "",
         memory: int = MEMORY,
+        storage_options: Mapping[str, str] | None = None,
     ) -> Index:
-        """Open the index in a folder; its space is loaded when it first encodes something, unless given.
+        """Open the index in a folder, or at an address as in `create`.
+
+        Its space is loaded when it first encodes something, unless given.
 
         Fewer than 200 000 rows of one vector each are held in memory after the first four queries, where
         they take at most `memory` bytes; 0 leaves them on disk. The other arguments are those of `load`.
@@ -114,22 +133,28 @@ class Index:
             modalities=modalities,
             instruction=instruction,
         )
-        target = Path(os.path.abspath(os.fsdecode(path)))
+        target = place_of(path, storage_options)
         return cls._open(target, space, options=options, memory=require_memory(memory))
 
     @classmethod
     def _open(
-        cls, path: Path, space: Space | None, *, owned: bool = False, options: LoadOptions, memory: int
+        cls, path: Place, space: Space | None, *, owned: bool = False, options: LoadOptions, memory: int
     ) -> Index:
         package("lancedb")
+        if isinstance(path, Address):
+            shared = SpaceFiles(path)
+            folder, refresh = shared.folder, shared.refresh
+            lazy_space = LazySpace(folder, space, owned=owned, options=options, refresh=refresh)
+            return cls(path, lazy_space, Store(path, lazy_space.card.fingerprint, memory), shared)
         require_index(path)
         lazy_space = LazySpace(path, space, owned=owned, options=options)
         return cls(path, lazy_space, Store(path, lazy_space.card.fingerprint, memory))
 
     @staticmethod
-    def is_index(path: str | os.PathLike[str]) -> bool:
-        """Whether a folder has a card and tables, which aren't opened."""
-        return has_index(path)
+    def is_index(path: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None) -> bool:
+        """Whether a folder has a card and tables, which aren't opened, or whether an address has an index."""
+        place = place_of(path, storage_options)
+        return has_shared(place) if isinstance(place, Address) else has_index(path)
 
     @property
     def space(self) -> Space:
@@ -438,6 +463,8 @@ class Index:
         """Let the tables go, and the space if it was loaded here; later use raises ClosedError."""
         self._open_store = None
         self._lazy_space.close()
+        if self._shared is not None:
+            self._shared.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path of the folder, which is opened anew on arrival, and the space if one was given."""
@@ -452,7 +479,7 @@ class Index:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Index of {self._lazy_space.id} at {os.fspath(self.path)!r}>"
+        return f"<Index of {self._lazy_space.id} at {str(self.path)!r}>"
 
     @property
     def _store(self) -> Store:
@@ -475,7 +502,7 @@ class Index:
             with self._lazy_space.explaining(modality):
                 claim = None
                 if space.spec(modality).joins:
-                    claim = Claim(self.path, store, space, modality)
+                    claim = self._claim_of(modality)
                     with store.writing():
                         self._require(claim)
                 filling = Filling(
@@ -494,7 +521,11 @@ class Index:
             space = self.space
         if not require_claims(self.card, embeddings, space, self._store.count):
             return None
-        return Claim(self.path, self._store, self.space, modality)
+        return self._claim_of(modality)
+
+    def _claim_of(self, modality: str) -> Claim:
+        folder = self._lazy_space.folder
+        return Claim(folder, self._store, self.space, modality, self._shared)
 
     def _require(self, claim: Claim | None) -> None:
         card = None if claim is None else claim.require()
@@ -502,7 +533,7 @@ class Index:
             self._lazy_space.card = card
 
 
-def _reopen(path: Path, space: Space | None, options: LoadOptions, owner: Owner, memory: int) -> Index:
+def _reopen(path: Place, space: Space | None, options: LoadOptions, owner: Owner, memory: int) -> Index:
     """Open the index in a folder; StoreError where that is another one by now."""
     index = Index._open(path, space, options=options, memory=memory)
     if index._store.owner != owner:

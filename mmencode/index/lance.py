@@ -11,17 +11,18 @@ import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import BuiltinFunctionType
 from typing import Any
 
-from ..errors import MmencodeError, StoreError
+from ..errors import BusyError, MmencodeError, StoreError
 from ..errors.causes import message_of
 from ..plugins.packages import import_package
+from .places import Address, Place
 
 DENIED = "give this user the right to read the folder with all its files, and to write there for changes"
 DAMAGED = "restore the folder from a backup, or make the index again from its files"
 _FULL = ("No space left", "File too large", "Disk quota")
+_CONFLICT = ("ommit conflict", "oo many concurrent writers", "oncurrent modification")
 _FEW_FILES, _DENIED = "Too many open files", "Permission denied"
 _LINE = re.compile(r",? /\S+\.rs:[0-9]+(:[0-9]+)?")
 _HANDLES = "/proc/self/fd"  # what this process has open, by number: folders, wherever they are now
@@ -33,8 +34,8 @@ def package(name: str) -> Any:
     return import_package(name, f"an index needs {name.partition('.')[0]}", "pip install 'mmencode[index]'")
 
 
-def connect(folder: Path) -> Any:
-    """Open a connection to the tables of a folder, which shares no cache with any other connection.
+def connect(folder: Place) -> Any:
+    """Open a connection to the tables of an index, which shares no cache with any other connection.
 
     On Linux it goes by a handle on the folder, so that it stays with the folder when that is moved and
     another takes its place: rows that are being written never end up in the other index. Elsewhere it goes by
@@ -44,6 +45,8 @@ def connect(folder: Path) -> Any:
     # While an approximate index grows, LanceDB warns of steps of its own by the hundred.
     os.environ.setdefault("LANCEDB_LOG", "error")
     database = package("lancedb")
+    if isinstance(folder, Address):
+        return database.connect(folder.url, storage_options=folder.lance_options())
     if not _BY_HANDLE:
         return database.connect(os.path.abspath(folder))
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -91,7 +94,7 @@ def lance_message(cause: BaseException) -> str:
 
 
 @contextmanager
-def as_store_errors(folder: Path, doing: str) -> Iterator[None]:
+def as_store_errors(folder: Place, doing: str) -> Iterator[None]:
     """Raise LanceDB's errors as StoreError, with the folder and LanceDB's message.
 
     `doing` completes "the index can't be ...". LanceDB has no classes of errors: it raises ValueError,
@@ -103,6 +106,8 @@ def as_store_errors(folder: Path, doing: str) -> Iterator[None]:
     except (MmencodeError, GeneratorExit, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as cause:
+        if isinstance(folder, Address):
+            raise _shared_error(folder, doing, cause) from cause
         said = re.sub(f"/?{_HANDLES[1:]}/[0-9]+", str(folder), lance_message(cause))
         full = any(word in said for word in _FULL)
         what = "the disk is full: " if full else ""
@@ -114,3 +119,18 @@ def as_store_errors(folder: Path, doing: str) -> Iterator[None]:
         raise StoreError(
             f"the index can't be {doing}: {what}{said}", culprit=str(folder), remedy=remedy
         ) from cause
+
+
+def _shared_error(address: Address, doing: str, cause: BaseException) -> StoreError:
+    """Make the error for one of LanceDB's on object storage, without the secrets of its options."""
+    said = lance_message(cause)
+    for secret in address.options.values():
+        said = said.replace(secret, "...") if len(secret) > 3 and secret in said else said
+    if any(word in said for word in _CONFLICT):
+        return BusyError(
+            f"another writer committed to the index at the same time: {said}",
+            culprit=str(address),
+            remedy="try again; what either of you had committed is there",
+        )
+    remedy = "check the address, storage_options and credentials; what was committed before is there"
+    return StoreError(f"the index can't be {doing}: {said}", culprit=str(address), remedy=remedy)

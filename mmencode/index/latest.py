@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ..errors import StoreError
 from ..errors.causes import message_of
 from .lance import DAMAGED, DENIED, connect
+from .places import Address, Place
 
 _LENGTH = len("18446744073709551615.manifest")
 _VERSIONS = "_versions"  # where Lance keeps a file for each version of a table, its manifest
@@ -43,14 +44,14 @@ class LatestTable:
     grown_from: int
     count: int
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Place, name: str) -> None:
         self.table: Any = None
         self.version = self.grown_from = -1
         self.schema: Any = None
         self.count = 0
         self.mark: CommitMark | None = None
         self._folder, self._name = folder, name
-        self._versions = folder / f"{name}.lance" / _VERSIONS
+        self._versions = Path() if isinstance(folder, Address) else folder / f"{name}.lance" / _VERSIONS
         self._guard = threading.Lock()
 
     def refresh(self) -> None:
@@ -125,6 +126,33 @@ class LatestTable:
             raise StoreError(
                 f"the index's table {self._name} isn't there", culprit=str(self._folder), remedy=DAMAGED
             ) from cause
+
+
+class SharedTable(LatestTable):
+    """A table on object storage, which is asked for its latest version each time, by a request or two."""
+
+    def refresh(self) -> None:
+        """See the latest commit, whoever made it; raises LanceDB's errors where the table is gone."""
+        with self._guard:
+            if self.table is None:
+                self.table = connect(self._folder).open_table(self._name)
+            else:
+                self.table.checkout_latest()
+            version = self.table.version
+            if version != self.version:
+                self.version = self.grown_from = version
+                self.schema = self.table.schema
+                self.count = self.table.count_rows()
+                self.mark = CommitMark((0, 0), version, str(version), (0, 0, 0))
+
+    def note_append(self, version: int, count: int) -> None:
+        """See the latest commit, since another writer's may have come in between."""
+        self.refresh()
+
+
+def table_at(folder: Place, name: str) -> LatestTable:
+    """Give a table of an index in a folder or at an address."""
+    return SharedTable(folder, name) if isinstance(folder, Address) else LatestTable(folder, name)
 
 
 def _newest(names: list[str]) -> str:

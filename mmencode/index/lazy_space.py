@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +48,7 @@ class LazySpace:
     """
 
     id: str
+    folder: Path
     given: Space | None
 
     def __init__(
@@ -57,12 +58,14 @@ class LazySpace:
         *,
         owned: bool = False,
         options: LoadOptions,
+        refresh: Callable[[], None] | None = None,
     ) -> None:
         self.card: SpaceCard = read_card(folder / CARD)
         self.id = self.card.id  # which takes a while to compute
         self.given = None if owned else space
         self.options = options
-        self._folder = folder
+        self.folder = folder
+        self._refresh = refresh  # brings the folder up to date, where it is a copy
         self._loaded = space if owned else None
         self._guard = threading.Lock()
         if space is not None and not is_same_space(self.id, space.id):
@@ -106,7 +109,9 @@ class LazySpace:
         """Find the digests of the towers of these modalities' rows, as far as they are known."""
         wanted = set(modalities)
         if any(self.card.tower(modality) is None for modality in wanted):
-            self.card = read_card(self._folder / CARD)  # another writer may have added a modality since
+            if self._refresh is not None:
+                self._refresh()
+            self.card = read_card(self.folder / CARD)  # another writer may have added a modality since
         return {tower.key: tower.digest for tower in self.card.towers if tower.key in wanted}
 
     def find_widths(self, modalities: Iterable[str]) -> tuple[int, ...]:
@@ -123,7 +128,7 @@ class LazySpace:
         options = self.options
         try:
             return load_gaining(
-                self._folder,
+                self.folder,
                 device=options.device,
                 dtype=options.dtype,
                 backend=options.backend,

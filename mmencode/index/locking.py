@@ -162,6 +162,19 @@ class WriteLock:
             os.close(handle)
 
 
+class ThreadLock:
+    """The right to write of one thread at a time within this process; other processes need no lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the right within the block."""
+        with self._lock:
+            yield
+
+
 _held_locks: weakref.WeakSet[WriteLock] = weakref.WeakSet()
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
-from ..errors import StoreError
+from ..errors import BusyError, StoreError
 from .ann import FROM_ITEMS, FROM_ROWS, count_covered, method
 from .columns import OWN, Owner, metadata_names
 from .conditions import check_condition, misread
@@ -17,7 +16,8 @@ from .full_text import FROM_LOOSE, FullText, is_due, read_full_text
 from .lance import lance_message, require_threads
 from .latest import CommitMark
 from .layout import Layout
-from .locking import WriteLock
+from .locking import ThreadLock, WriteLock
+from .places import Address, Place
 from .resident import MEMORY, ResidentRows
 from .sql import all_of, quote
 from .tables import SCANNED, Tables
@@ -34,13 +34,13 @@ class Store:
     in the place of the one that was opened. Rows take at most `memory` bytes of memory between searches.
     """
 
-    lock: WriteLock
+    lock: WriteLock | ThreadLock
     tables: Tables
     resident: ResidentRows
 
-    def __init__(self, folder: Path, space: str, memory: int = MEMORY) -> None:
+    def __init__(self, folder: Place, space: str, memory: int = MEMORY) -> None:
         self.folder = folder
-        self.lock = WriteLock(folder / LOCK)
+        self.lock = ThreadLock() if isinstance(folder, Address) else WriteLock(folder / LOCK)
         self.tables = Tables(folder, space)
         self.resident = ResidentRows(self.tables.rows, self.layout, memory)
         self._modalities: tuple[CommitMark | None, tuple[str, ...]] = (None, ())
@@ -103,7 +103,9 @@ class Store:
         if (known >= least and self.count() - self.count_covered() >= least) or (
             known >= FROM_LOOSE and self._is_text_due()
         ):
-            with self.writing() as writer:
+            # On shared storage another writer may be at it; whoever adds next tries again.
+            busy: tuple[type[Exception], ...] = (BusyError,) if self.tables.shared else ()
+            with suppress(*busy), self.writing() as writer:
                 writer.compact()
 
     def row_keys(self, modality: str) -> Iterator[str]:
@@ -129,7 +131,10 @@ class Store:
             return self._modalities[1]
 
     def bytes(self) -> int:
-        """The size of all files in the folder."""
+        """The size of all files in the folder; at an address, of those of the latest rows and failures."""
+        if isinstance(self.folder, Address):
+            with self.reading():
+                return sum(int(table.stats()["total_bytes"]) for table in (self.rows, self.failures))
         return sum(
             os.lstat(os.path.join(root, name)).st_size
             for root, _, names in os.walk(self.folder)

@@ -13,7 +13,8 @@ from ..errors import Fault, StoreError
 from .columns import FORMAT, OWN, Owner, failure_schema, metadata_of, owner_of, row_schema
 from .keys import KeyHashes
 from .lance import as_store_errors, connect, require_threads
-from .latest import LatestTable
+from .latest import LatestTable, table_at
+from .places import Address, Place
 from .sql import is_one_of
 from .stamps import ContentStamp
 
@@ -49,11 +50,12 @@ class Tables:
     failures: LatestTable
     key_hashes: KeyHashes
 
-    def __init__(self, folder: Path, space: str) -> None:
+    def __init__(self, folder: Place, space: str) -> None:
         self.folder = folder
+        self.shared = isinstance(folder, Address)  # with writers of which no lock keeps the others apart
         self.guard = threading.RLock()
-        self.rows = LatestTable(folder, ROWS)
-        self.failures = LatestTable(folder, FAILURES)
+        self.rows = table_at(folder, ROWS)
+        self.failures = table_at(folder, FAILURES)
         self.key_hashes = KeyHashes(None)
         with as_store_errors(folder, "opened"):
             for latest in (self.rows, self.failures):

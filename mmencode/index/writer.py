@@ -112,7 +112,8 @@ class Writer:
         with self._keeping_keys():
             build(rows)
             for table in (rows, failures):
-                table.optimize(cleanup_older_than=IN_USE, delete_unverified=True)
+                # On shared storage another writer may be about to commit files that nothing refers to yet.
+                table.optimize(cleanup_older_than=IN_USE, delete_unverified=not self._tables.shared)
 
     @property
     def _tables(self) -> Tables:
@@ -129,6 +130,8 @@ class Writer:
         tell in advance that all keys are new, as they mostly are.
         """
         tables = self._tables
+        if tables.shared:
+            return self._put_shared(table, keys)
         with tables.guard, as_store_errors(tables.folder, "written"):
             tables.remember_keys()
             before = tables.rows.count
@@ -140,6 +143,29 @@ class Writer:
                     tables.rows.note_append(tables.rows.table.add(table).version, len(keys))
             tables.key_hashes.mark = tables.rows.mark
             return before + len(keys) - tables.rows.count
+
+    def _put_shared(self, table: Any, keys: Sequence[str]) -> int:
+        """Merge rows, since another writer may be adding the same keys; return how many were replaced.
+
+        A row of another modality that came in between stays, and ValueError is raised.
+        """
+        tables = self._tables
+        with tables.guard, as_store_errors(tables.folder, "written"):
+            seen, known = tables.rows.version, tables.key_hashes.mark == tables.rows.mark
+            merge = tables.rows.table.merge_insert("key")
+            merge = merge.when_matched_update_all(where="target.modality = source.modality")
+            merged = merge.when_not_matched_insert_all().execute(table)
+            tables.rows.refresh()
+            if known and tables.rows.version == merged.version == seen + 1:
+                tables.key_hashes.add(keys)
+                tables.key_hashes.mark = tables.rows.mark
+        if merged.num_updated_rows + merged.num_inserted_rows < len(keys):
+            modality = unescape_surrogates(table.column("modality")[0].as_py())
+            for key, row in tables.look_up(keys)[0].items():
+                if unescape_surrogates(row.modality) != modality:
+                    held = unescape_surrogates(row.modality)
+                    raise another_modality(unescape_surrogates(key), held, modality)
+        return int(merged.num_updated_rows)
 
     def _add_columns(self, rows: NewRows) -> tuple[Any, dict[str, Any]]:
         """Add the columns that metadata needs; return the schema, and all columns but the vectors."""
@@ -179,7 +205,7 @@ class Writer:
             current = tables.key_hashes.mark == tables.rows.mark
             yield
             tables.refresh()
-            if current:
+            if current and not tables.shared:
                 tables.key_hashes.mark = tables.rows.mark
 
 
