@@ -253,7 +253,7 @@ def _imported(dotted: str) -> Any:
 
 def parameters() -> set[str]:
     """The names of all parameters and fields of what is public."""
-    parts = ("index", "zeroshot", "evaluation", "testing")
+    parts = ("index", "zeroshot", "evaluation", "scale", "testing")
     modules = ["mmencode", *(f"mmencode.{part}" for part in parts)]
     found: set[str] = set()
     for module in map(import_module, modules):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +28,14 @@ from .options import (
 if TYPE_CHECKING:
     from ..scale import EmbedReport, UnitReport
 
+
+class Formats(StrEnum):
+    """The files that vectors are written to."""
+
+    parquet = "parquet"
+    lance = "lance"
+
+
 _SHOWN = 8  # failed units, and keys that occur twice, that are printed
 
 
@@ -34,8 +43,8 @@ def embed(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder, a pattern, a table (.jsonl, .csv, .parquet) or an archive (.tar), on this "
-            "machine or behind an address such as s3://bucket/photos.",
+            help="A folder, a pattern, a table (.jsonl, .csv, .parquet, .lance) or an archive (.tar), on "
+            "this machine or behind an address such as s3://bucket/photos.",
             metavar="SOURCE",
         ),
     ],
@@ -72,6 +81,14 @@ def embed(
         int | None,
         typer.Option(help="Cut vectors to a width that the model declares.", min=1, metavar="WIDTH"),
     ] = None,
+    to: Annotated[
+        Formats,
+        typer.Option(
+            help="Add the rows of all parts to one Lance dataset as well, vectors.lance in the output, in "
+            "one commit at the end.",
+            metavar="|".join(Formats),
+        ),
+    ] = Formats.parquet,
     unit_files: Annotated[
         int, typer.Option(help="Put so many files into a part, on average.", min=1, metavar="COUNT")
     ] = 1024,
@@ -137,6 +154,7 @@ def embed(
             column=column,
             key=key,
             dim=dim,
+            to=to.value,
             sizes=Sizes(unit_files, unit_bytes),
             retry=retry,
             prune=prune,

@@ -152,6 +152,50 @@ def sync(
         _fill(opened, [folder], modality, missing=missing, follow_links=follow_links, retry=retry, json=json)
 
 
+@app.command("build")
+def build(
+    index: IndexPath,
+    output_of: Annotated[
+        str,
+        typer.Argument(
+            help="The folder or address that `mmencode embed` wrote to as its --output.", metavar="OUTPUT"
+        ),
+    ],
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="Build of what is there, even if parts of the source are missing."),
+    ] = False,
+    space: SpaceName = None,
+    device: Device = "auto",
+    trust: Trusted = False,
+    json: Json = False,
+) -> None:
+    """Build an index of vectors that `mmencode embed` wrote.
+
+    Nothing is encoded again. The index appears whole or not at all, and lists the items that failed. An
+    unfinished output, one of another space and keys that come twice are refused. Parts that belong to no file
+    of the source any more are left out.
+
+    \b
+    Example: mmencode index build photos.index embedded/
+    """
+    from ..scale import build_index
+
+    opened = None if space is None else open_space(space, LoadChoice(device=device, trust=trust))
+    report = build_index(output_of, index, space=opened, partial=partial)
+    counts = {
+        "rows": report.rows,
+        "failures": report.failures,
+        "stale_parts": len(report.stale),
+        "missing_parts": len(report.missing),
+    }
+    if json:
+        output.document({"index": str(index), **counts})
+        return
+    names = tuple(name.replace("_", " ") for name in counts)
+    output.table(output.Table(str(index), names, [tuple(map(str, counts.values()))], names))
+
+
 @app.command("failures")
 def failures(index: IndexPath, json: Json = False) -> None:
     """List the files that couldn't be encoded, each with the reason.

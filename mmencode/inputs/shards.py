@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from ..errors import Fault, InputError
@@ -15,11 +16,20 @@ from .tables import TableRow, require_bounded
 
 LONGEST = 2**24  # bytes of one line
 _ROWS = 16  # rows of Parquet that are made at once
-_TIMES, _SPARE = (
-    64,
-    2**28,
-)  # a group of rows may unpack to so many times the file's size, and so many bytes more
+TIMES, SPARE = 64, 2**28  # rows may unpack to so many times their file's size, and so many bytes more
+_SHOWN_ROWS = 1024  # rows of JSON lines whose columns are looked at
 Row = TableRow | InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its name, its type in words, and whether it may hold texts, bytes or keys."""
+
+    name: str
+    type: str
+    texts: bool
+    bytes: bool
+    keys: bool
 
 
 def find_line(file: BinaryIO, start: int) -> int:
@@ -57,25 +67,69 @@ def _parse(line: bytes, place: int, source: str) -> Row:
     return row if isinstance(row, dict) else _bad(source, place, "isn't a JSON object", "byte")
 
 
-def count_groups(file: BinaryIO, size: int, source: str) -> list[int]:
-    """Count the rows of each group of a Parquet file; InputError for another file, and for a bomb."""
+def find_line_columns(file: BinaryIO, source: str) -> list[str] | None:
+    """Find the names that the first rows of JSON lines have; None where no row can be read."""
+    names: dict[str, None] | None = None
+    for count, (_, row) in enumerate(read_lines(file, 0, LONGEST, source)):
+        if isinstance(row, dict):
+            names = {**(names or {}), **dict.fromkeys(map(str, row))}
+        if count >= _SHOWN_ROWS:
+            break
+    return None if names is None else list(names)
+
+
+def find_csv_columns(file: BinaryIO) -> list[str] | None:
+    """Find the names in the header of a CSV file; None where it can't be read."""
+    try:
+        return next(csv.reader(_decode_lines(file)), None)
+    except (ValueError, csv.Error):
+        return None
+
+
+def columns_of(schema: Any) -> list[Column]:
+    """Describe the columns of a schema of Arrow."""
+    return [_column_of(field) for field in schema]
+
+
+def _column_of(field: Any) -> Column:
+    arrow, _ = _import_parquet()
+    types, kind = arrow.types, field.type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    texts = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    packed = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+    packed = packed or types.is_fixed_size_binary(kind)
+    if types.is_struct(kind):  # as Hugging Face's datasets store files
+        packed = any(part.name == "bytes" for part in kind)
+    return Column(field.name, f"{field.type!s:.80}", texts, packed, texts or types.is_integer(kind))
+
+
+def describe_groups(file: BinaryIO, size: int, source: str) -> tuple[list[int], list[Column]]:
+    """Count the rows of each group of a Parquet file, and describe its columns.
+
+    InputError for another file, and for a bomb.
+    """
     arrow, parquet = _import_parquet()
     try:
         with parquet.ParquetFile(file) as content:
             metadata = content.metadata
             require_bounded(metadata, size)
-            return [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)]
+            counts = [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)]
+            return counts, columns_of(content.schema_arrow)
     except (arrow.ArrowException, ValueError, OSError) as cause:
         raise _make_unreadable(source, cause) from cause
 
 
-def read_group(file: BinaryIO, size: int, group: int, first: int, source: str) -> Iterator[tuple[int, Row]]:
-    """Read the rows of one group of a Parquet file, each with its number in the file."""
+def read_group(
+    file: BinaryIO, size: int, group: int, first: int, columns: Sequence[str], source: str
+) -> Iterator[tuple[int, Row]]:
+    """Read these columns of the rows of one group of a Parquet file, each with its number in the file."""
     arrow, parquet = _import_parquet()
-    left, number = _TIMES * size + _SPARE, first
+    left, number = TIMES * size + SPARE, first
     try:
         with parquet.ParquetFile(file) as content:
-            for batch in content.iter_batches(_ROWS, row_groups=[group]):
+            names = [name for name in dict.fromkeys(columns) if name in content.schema_arrow.names]
+            for batch in content.iter_batches(_ROWS, row_groups=[group], columns=names):
                 left -= batch.nbytes
                 if left < 0:
                     raise ValueError("its rows unpack to far more than the file's size")
@@ -154,4 +208,6 @@ def _bad(source: str, place: int | str, what: str, noun: str, fault: Fault = "co
 
 
 def _make_unreadable(source: str, cause: BaseException) -> InputError:
+    if isinstance(cause, InputError):  # of the storage that the file is read from
+        return cause
     return InputError(f"it can't be read: {message_of(cause)}", source=source, remedy="check the file")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from .building import BuildReport as BuildReport
+from .building import build_index as build_index
+from .duplicates import find_duplicates as find_duplicates
 from .embedding import EmbedReport as EmbedReport
 from .embedding import embed as embed
-from .embedding import find_duplicates as find_duplicates
 from .encoding import UnitReport as UnitReport
 from .encoding import encode_unit as encode_unit
 from .output import Failure as Failure
@@ -17,6 +19,7 @@ from .units import Job as Job
 from .units import Unit as Unit
 
 __all__ = [
+    "BuildReport",
     "EmbedReport",
     "Failure",
     "File",
@@ -26,6 +29,7 @@ __all__ = [
     "Sizes",
     "Unit",
     "UnitReport",
+    "build_index",
     "divide",
     "embed",
     "encode_unit",

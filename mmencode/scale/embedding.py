@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from ..embeddings.files import require_format
 from ..spaces.loading import load
 from ..spaces.sides import Role
 from ..spaces.space import Space
 from .encoding import UnitReport, encode_unit
+from .gathering import Gathering
 from .output import Output
 from .sources import Sizes, divide
 from .units import Job, Unit
 
 Advance = Callable[[UnitReport], None]
+Format = Literal["parquet", "lance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def embed(
     column: str = "",
     key: str = "",
     dim: int | None = None,
+    to: Format = "parquet",
     sizes: Sizes | None = None,
     retry: bool = False,
     prune: bool = False,
@@ -59,36 +63,47 @@ def embed(
 ) -> EmbedReport:
     """Embed all items of a source into an output, unit by unit; a run that is ended goes on where it was.
 
-    A source is a folder, a pattern, or a table (.csv, .jsonl, .parquet, or a .tar as WebDataset has them), on
-    this machine or behind an address that fsspec opens. Each unit becomes a file of vectors in the output,
-    which `Embeddings.load` reads, named by what its vectors depend on: what is there isn't encoded again, and
-    a changed input becomes another part. Items that fail are written beside it, and stop nothing.
+    A source is a folder, a pattern, or a table (.csv, .jsonl, .parquet, .lance, or a .tar as WebDataset has
+    them), on this machine or behind an address that fsspec opens. Each unit becomes a file of vectors in the
+    output, which `Embeddings.load` reads, named by what its vectors depend on: what is there isn't encoded
+    again, and a changed input becomes another part. Items that fail are written beside it, and stop nothing.
 
     column   of a table, with the items: texts, paths relative to it, or bytes; by default the modality
     key      of a table, with the key of each row, by default "key", or else its place in the table
     dim      to which vectors are cut
+    to       "lance" adds the rows of all parts to one Lance dataset as well, vectors.lance in the output, in
+             one commit at the end
     retry    whether units are encoded again in which items failed for what may have passed
     prune    whether parts of no unit are removed
     advance  is called with the report of each unit
 
     Raises InputError for a source that can't be divided, OutputConflictError for an output of another job,
-    and the errors of `Space.encode` that are no item's fault.
+    StoreError for one that can't be written, and the errors of `Space.encode` that are no item's fault.
     """
+    if to not in get_args(Format):
+        raise ValueError(f'to is {to!r:.100}: make it "parquet" or "lance"')
     require_format("part.parquet")  # before anything is encoded
+    place = Output(output)
+    gathering = Gathering(place) if to == "lance" else None
     loaded = load(space) if isinstance(space, str) else space
     loaded.spec(loaded.key(modality, role))
     job = Job(loaded.id, modality, role, column, key, dim)
-    units = {unit.name(job): unit for unit in divide(source, modality, sizes or Sizes())}
-    place = Output(output)
+    divided = divide(source, modality, sizes or Sizes(), column=column, key=key)
+    units = {unit.name(job): unit for unit in divided}
     place.claim(job, loaded.card)
+    place.plan(units)
     there = place.names()
     stale = tuple(sorted(there - units.keys()))
     again = _passing(place, there & units.keys()) if retry else set()
     todo = [unit for name, unit in units.items() if name not in there or name in again]
+    if gathering is not None:
+        gathering.drop(again)
     reports = list(_run(loaded, todo, job, place, advance))
     if prune:
         for name in stale:
             place.remove(name)
+    if gathering is not None:
+        gathering.gather()
     return EmbedReport(
         units=len(units),
         done=len(units) - len(todo),
@@ -97,22 +112,6 @@ def embed(
         stale=stale,
         pruned=prune,
     )
-
-
-def find_duplicates(output: str) -> dict[str, list[str]]:
-    """Find the keys that several rows of an output have, each with the names of the parts that have it.
-
-    Keys are unique within a unit; across units nothing else looks for that. All keys are in memory at once.
-    """
-    seen: dict[str, str] = {}
-    found: dict[str, list[str]] = {}
-    for name, keys in Output(output).read_keys():
-        for key in keys:
-            if key in seen:
-                found.setdefault(key, [seen[key]]).append(name)
-            else:
-                seen[key] = name
-    return found
 
 
 def _run(

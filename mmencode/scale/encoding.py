@@ -46,7 +46,7 @@ def encode_unit(space: Space, unit: Unit, job: Job, output: Output) -> UnitRepor
         if name not in output.names():  # the failures of a part that was tried again stay what they are
             output.write_failures(name, [_failure(None, None, error)])
         return UnitReport(name, str(unit), error=f"{error.source}: {error.fact}")
-    output.write(name, vectors, rows.failures)
+    output.write(name, vectors, rows.failures, space.card)
     return UnitReport(name, str(unit), len(vectors), len(rows.failures))
 
 

@@ -1,26 +1,34 @@
 """The output of a job: a folder with a part for each unit, whole or not there, and what failed beside it.
 
-vectors/NAME.parquet   key, position, vector of the items of a unit; the identity of their space in the footer
+vectors/NAME.parquet   key, position, vector of the items of a unit; the card of their space in the footer
 failures/NAME.jsonl    a line for each item of that unit that has no vector
 job.json, card.json    what all parts have in common
+parts.json             the names of the parts that the source of the last run has
+vectors.lance          the rows of all parts once more, where that was asked for
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ..card import SpaceCard
+from ..card import SpaceCard, card_from_dict
 from ..embeddings.embeddings import Embeddings
 from ..embeddings.surrogates import escape_surrogates
-from ..errors import MmencodeError
-from .storage import storage_of
+from ..errors import IdentityError, InputError, MmencodeError, StoreError, WeightsError
+from ..errors.causes import message_of
+from .storage import is_address, storage_of
 from .units import Job
 
 VECTORS, FAILURES = "vectors", "failures"
+CARD = "card"  # the name of the card in the footer of a part
+PLAN = "parts.json"
 _PART, _LINES = ".parquet", ".jsonl"
 
 
@@ -83,13 +91,18 @@ class Output:
         names = self._storage.names(self._path(VECTORS))
         return {name.removesuffix(_PART) for name in names if name.endswith(_PART)}
 
-    def write(self, name: str, vectors: Embeddings, failures: Sequence[Failure]) -> None:
-        """Write the part of a unit: its failures first, since a part whose vectors are there is done."""
+    def write(
+        self, name: str, vectors: Embeddings, failures: Sequence[Failure], card: SpaceCard | None = None
+    ) -> None:
+        """Write the part of a unit: its failures first, since a part whose vectors are there is done.
+
+        The card of the vectors' space is written into the footer.
+        """
         if failures:
             self.write_failures(name, failures)
         else:
             self._storage.remove(self._path(FAILURES, name + _LINES))  # of a run that failed
-        self._storage.save(self._path(VECTORS, name + _PART), vectors)
+        self._storage.write(self._path(VECTORS, name + _PART), _to_parquet(vectors, card))
 
     def write_failures(self, name: str, failures: Sequence[Failure]) -> None:
         """Write what failed of a unit, with no vectors if it failed as a whole."""
@@ -103,15 +116,90 @@ class Output:
                 content = self._storage.read(self._path(FAILURES, found)) or b""
                 yield from map(Failure.from_line, content.decode().splitlines())
 
-    def read_keys(self) -> Iterator[tuple[str, list[str]]]:
-        """Read the keys of each part, with its name."""
+    def load_part(self, name: str) -> Embeddings:
+        """Load a part as `Embeddings.load` does; StoreError for a file that is none."""
+        path = self._path(VECTORS, name + _PART)
+        with _reading(path):
+            if not is_address(path):
+                return Embeddings.load(path)
+            with tempfile.TemporaryDirectory(prefix="mmencode-part-") as folder:
+                held = Path(folder, name + _PART)
+                held.write_bytes(self._storage.read(path) or b"")
+                return Embeddings.load(held)
+
+    def read_part(self, name: str) -> Any:
+        """Read a part as a table of Arrow; None where it isn't there, StoreError for a file that is none."""
         import pyarrow.parquet as parquet
 
-        for name in sorted(self.names()):
-            content = self._storage.read(self._path(VECTORS, name + _PART))
-            if content is not None:
-                table = parquet.read_table(io.BytesIO(content), columns=["key"])
-                yield name, table.column("key").to_pylist()
+        path = self._path(VECTORS, name + _PART)
+        content = self._storage.read(path)
+        with _reading(path):
+            return None if content is None else parquet.read_table(io.BytesIO(content))
+
+    def require_part(self, name: str, space: str, dim: int) -> None:
+        """Raise OutputConflictError for a part whose vectors are of another space, or of another width."""
+        import pyarrow.parquet as parquet
+
+        path = self._path(VECTORS, name + _PART)
+        with _reading(path), self._storage.open(path) as file:
+            schema = parquet.read_schema(file)
+            found = (schema.metadata or {}).get(b"space", b"").decode(errors="replace")
+            width = schema.field("vector").type.list_size
+        if (found, width) != (space, dim):
+            raise OutputConflictError(
+                f"{path} has vectors of {found or 'no space'} with {width} numbers, and the others are of "
+                f"{space} with {dim}",
+                remedy="remove that file and run `mmencode embed` again, which makes it anew",
+            )
+
+    def read_keys(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, list[str]]]:
+        """Read the keys of each part, or of those with these names, with its name."""
+        import pyarrow.parquet as parquet
+
+        for name in sorted(self.names()) if names is None else names:
+            path = self._path(VECTORS, name + _PART)
+            with _reading(path), self._storage.open(path) as file:
+                keys = parquet.read_table(file, columns=["key"]).column("key").to_pylist()
+            yield name, keys
+
+    def failed_names(self) -> set[str]:
+        """List the names of the parts that have failures, also of those without vectors."""
+        names = self._storage.names(self._path(FAILURES))
+        return {name.removesuffix(_LINES) for name in names if name.endswith(_LINES)}
+
+    def plan(self, names: Iterable[str]) -> None:
+        """Write the names of the parts that are there once a run is done."""
+        self._storage.write(self._path(PLAN), json.dumps({"parts": sorted(names)}).encode())
+
+    def read_plan(self) -> set[str] | None:
+        """Read the names of the parts that the last run was for; None where it wrote none."""
+        content = self._storage.read(self._path(PLAN))
+        try:
+            return None if content is None else set(json.loads(content)["parts"])
+        except (ValueError, KeyError, TypeError) as cause:
+            raise StoreError(
+                f"it doesn't say which parts there are: {message_of(cause)}",
+                culprit=self._path(PLAN),
+                remedy="run `mmencode embed` again, which writes it anew",
+            ) from cause
+
+    def read_job(self) -> Job | None:
+        """Read the job that the output belongs to; None where it is nobody's yet."""
+        path = self._path("job.json")
+        return None if self._storage.read(path) is None else self._read_job(path)
+
+    def read_card(self) -> SpaceCard:
+        """Read the card of the space of all vectors; StoreError where it is missing or damaged."""
+        path = self._path("card.json")
+        content = self._storage.read(path)
+        try:
+            return card_from_dict(json.loads(content or b""))
+        except (ValueError, TypeError, KeyError, IdentityError, WeightsError) as cause:
+            raise StoreError(
+                f"the card of the output's space can't be read: {message_of(cause)}",
+                culprit=path,
+                remedy="remove that file and run `mmencode embed` again, which writes it anew",
+            ) from cause
 
     def remove(self, name: str) -> None:
         """Remove a part: its vectors first, so that it isn't taken for done without its failures."""
@@ -120,6 +208,41 @@ class Output:
 
     def _path(self, *parts: str) -> str:
         return self._storage.join(self.place, *parts)
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Raise the errors of a file that is no part as StoreError."""
+    try:
+        yield
+    except MmencodeError as error:
+        if not isinstance(error, InputError):
+            raise
+        raise _unsound(path, error.fact) from error
+    except (OSError, ValueError, AttributeError, KeyError) as cause:  # which pyarrow's errors are
+        raise _unsound(path, message_of(cause)) from cause
+
+
+def _unsound(path: str, why: str) -> StoreError:
+    return StoreError(
+        f"a part of the output can't be read: {why}",
+        culprit=path,
+        remedy="remove that file and run `mmencode embed` again, which makes it anew",
+    )
+
+
+def _to_parquet(vectors: Embeddings, card: SpaceCard | None) -> bytes:
+    """Write vectors as `Embeddings.save` does, and the card beside their identity."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    table = arrow.table(vectors)
+    if card is not None:
+        facts = {**(table.schema.metadata or {}), CARD.encode(): json.dumps(card.to_dict()).encode()}
+        table = table.replace_schema_metadata(facts)
+    content = io.BytesIO()
+    parquet.write_table(table, content, use_dictionary=False)
+    return content.getvalue()
 
 
 def _escape(value: Any) -> Any:

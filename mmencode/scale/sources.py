@@ -10,13 +10,26 @@ from typing import Any
 
 from ..errors import InputError
 from ..inputs import Limits
+from ..inputs.fragments import Fragment, list_fragments, look_at_fragment, read_fragment
 from ..inputs.listed import KEY
-from ..inputs.shards import count_groups, find_line, read_archive, read_csv, read_group, read_lines
+from ..inputs.shards import (
+    describe_groups,
+    find_csv_columns,
+    find_line,
+    find_line_columns,
+    read_archive,
+    read_csv,
+    read_group,
+    read_lines,
+)
+from ..inputs.tables import TableRow
 from ..inputs.walking import endings_of
 from ..plugins.modalities import names_files
+from .columns import columns_read, require_columns, require_names
 from .storage import TABLES, Remote, Storage, is_address, storage_of
 from .units import File, Job, Unit, group_files
 
+LANCE = ".lance"
 _NAMES = 8  # of columns in a message
 
 
@@ -38,14 +51,18 @@ class Row:
     error: InputError | None = None
 
 
-def divide(source: str, modality: str, sizes: Sizes) -> list[Unit]:
+def divide(source: str, modality: str, sizes: Sizes, *, column: str = "", key: str = "") -> list[Unit]:
     """Divide a source into units: a folder, a prefix, a pattern or a file, on this machine or elsewhere.
 
-    Nothing is read but the ends of lines, and what Parquet files say of themselves. InputError for a source
-    that isn't there, and for one without a file that can be read.
+    Nothing is read but the ends of lines, the first rows, and what Parquet files and Lance datasets say of
+    themselves. InputError for a source that isn't there, for one without a file that can be read, and for
+    tables without the `column` of the items or the `key`, or of types that can't be either.
     """
+    if source.rstrip("/").lower().endswith(LANCE):
+        return _divide_dataset(source.rstrip("/"), modality, column, key)
     storage = storage_of(source)
     files = storage.find(source, modality)
+    _require_apart(files, source)
     tables = [file for file in files if file.path.lower().endswith(TABLES)]
     items = [file for file in files if not file.path.lower().endswith(TABLES)]
     if not names_files(modality) and items:
@@ -63,7 +80,7 @@ def divide(source: str, modality: str, sizes: Sizes) -> list[Unit]:
         )
     units = [Unit("files", group) for group in group_files(items, sizes.files)]
     for table in tables:
-        units += _divide_table(storage, table, sizes)
+        units += _divide_table(storage, table, sizes, modality, column, key)
     return units
 
 
@@ -90,9 +107,12 @@ def read_unit(unit: Unit, job: Job, limits: Limits) -> Iterator[Row]:
 
 def require_unchanged(unit: Unit) -> None:
     """Raise InputError where a file of a unit isn't the one any more that the source was divided by."""
-    storage = storage_of(unit.files[0].path)
     for file in unit.files:
-        if storage.look(file) != file:
+        if unit.kind == "fragment":
+            same = look_at_fragment(file.path, unit.group) == _fragment_of(unit)
+        else:
+            same = storage_of(file.path).look(file) == file
+        if not same:
             raise InputError(
                 "it was changed while it was read",
                 source=file.path,
@@ -101,15 +121,53 @@ def require_unchanged(unit: Unit) -> None:
             )
 
 
-def _divide_table(storage: Storage, file: File, sizes: Sizes) -> Iterator[Unit]:
+def _require_apart(files: Sequence[File], source: str) -> None:
+    """Raise InputError for two files of one name, whose keys would be one."""
+    seen: dict[str, str] = {}
+    for file in files:
+        other = seen.setdefault(file.name, file.path)
+        if other != file.path:
+            raise InputError(
+                f"two of its files are called {file.name!r:.200}: {other:.200} and {file.path:.200}",
+                source=source,
+                remedy="rename one of them, or encode them into two outputs",
+            )
+
+
+def _divide_dataset(place: str, modality: str, column: str, key: str) -> list[Unit]:
+    """Make a unit of each fragment of a Lance dataset."""
+    fragments, columns = list_fragments(place)
+    require_columns(columns, modality, column, key, place)
+    if not fragments:
+        raise InputError("it has no rows", source=place, remedy="name a dataset that has some")
+    name = posixpath.basename(place.replace(os.sep, "/"))
+    return [
+        Unit("fragment", (File(place, name, each.size, each.mark),), group=each.number) for each in fragments
+    ]
+
+
+def _fragment_of(unit: Unit) -> Fragment:
+    (file,) = unit.files
+    return Fragment(unit.group, file.size, file.etag)
+
+
+def _divide_table(
+    storage: Storage, file: File, sizes: Sizes, modality: str, column: str, key: str
+) -> Iterator[Unit]:
+    asked = modality, column, key, file.path
     ending = posixpath.splitext(file.path.lower())[1]
     if ending == ".csv":  # whose values may hold ends of lines
+        with storage.open(file.path) as content:
+            names = find_csv_columns(content)
+        if names is not None:
+            require_names(names, *asked)
         yield Unit("table", (file,))
     elif ending == ".tar":
         yield Unit("tar", (file,))
     elif ending == ".parquet":
         with storage.open(file.path) as content:
-            counts = count_groups(content, file.size, file.path)
+            counts, columns = describe_groups(content, file.size, file.path)
+        require_columns(columns, *asked)
         first = 0
         for group, count in enumerate(counts):
             yield Unit("rows", (file,), first, first + count, group)
@@ -117,6 +175,9 @@ def _divide_table(storage: Storage, file: File, sizes: Sizes) -> Iterator[Unit]:
     else:
         start = 0
         with storage.open(file.path) as content:
+            names = find_line_columns(content, file.path)
+            if names is not None:
+                require_names(names, *asked)
             while start < file.size:
                 stop = min(file.size, find_line(content, min(file.size, start + sizes.bytes)))
                 yield Unit("lines", (file,), start, stop)
@@ -132,6 +193,11 @@ def _read(storage: Storage, unit: Unit, job: Job, limits: Limits) -> Iterator[tu
                 yield file.name, error
         return
     (file,) = unit.files
+    columns = columns_read(job.modality, job.column, job.key)
+    if unit.kind == "fragment":
+        found = read_fragment(file.path, _fragment_of(unit), columns, file.path)
+        yield from _read_rows(found, unit, job, storage, limits)
+        return
     with storage.open(file.path) as content:
         if unit.kind == "tar":
             yield from _read_samples(read_archive(content, _endings(job), limits.bytes, file.path), job)
@@ -139,18 +205,27 @@ def _read(storage: Storage, unit: Unit, job: Job, limits: Limits) -> Iterator[tu
         if unit.kind == "lines":
             rows = read_lines(content, unit.start, unit.stop, file.path)
         elif unit.kind == "rows":
-            rows = read_group(content, file.size, unit.group, unit.start, file.path)
+            rows = read_group(content, file.size, unit.group, unit.start, columns, file.path)
         else:
             rows = read_csv(content, file.path)
-        for number, row in rows:
-            name = f"{file.name}#{number}"
-            if isinstance(row, InputError):
-                yield name, row
-                continue
-            try:
-                yield _key_of(row, job, name, file), _item_of(row, job, storage, file, number, limits)
-            except InputError as error:
-                yield name, error
+        yield from _read_rows(rows, unit, job, storage, limits)
+
+
+def _read_rows(
+    rows: Iterator[tuple[int, TableRow | InputError]], unit: Unit, job: Job, storage: Storage, limits: Limits
+) -> Iterator[tuple[str, Any]]:
+    """Read the key and the item, or the error, of each row of a table."""
+    (file,) = unit.files
+    part = f"{unit.group}." if unit.kind == "fragment" else ""
+    for number, row in rows:
+        name = f"{file.name}#{part}{number}"
+        if isinstance(row, InputError):
+            yield name, row
+            continue
+        try:
+            yield _key_of(row, job, name, file), _item_of(row, job, storage, file, number, limits)
+        except InputError as error:
+            yield name, error
 
 
 def _endings(job: Job) -> tuple[str, ...]:
@@ -219,8 +294,7 @@ def _file_item(path: str, storage: Storage, table: File, limits: Limits) -> Any:
             remedy="fetch the files first, or divide the place where they lie",
         )
     if isinstance(storage, Remote):
-        found = posixpath.normpath(posixpath.join(posixpath.dirname(table.path), path))
-        return storage.item(File(found, path, 0, ""), limits.bytes)
+        return storage.item(File(storage.beside(table.path, path), path, 0, ""), limits.bytes)
     return os.path.join(os.path.dirname(table.path), path)
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import glob
+import io
 import os
 import posixpath
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from .._atomic import file_aside, open_regular
-from ..embeddings.embeddings import Embeddings
-from ..errors import InputError
+from ..errors import InputError, MmencodeError, StoreError
 from ..errors.causes import fault_of, message_of
 from ..inputs.walking import Walk, endings_of
 from ..plugins.packages import import_package
 from .units import File
 
 _WILD = "*?["
+_BUFFER = 2**16
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TABLES = (".csv", ".jsonl", ".parquet", ".tar")
 
 
@@ -77,44 +79,37 @@ class Disk:
 
     def names(self, folder: str) -> list[str]:
         """List the names of the files in a folder, sorted; none where there is no folder."""
-        try:
+        with _telling(folder, "read"), suppress(FileNotFoundError):
             return sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-        except FileNotFoundError:
-            return []
+        return []
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file whole or not at all, with the folder around it."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with file_aside(path) as aside:
-            aside.write_bytes(content)
-
-    def save(self, path: str, vectors: Embeddings) -> None:
-        """Write vectors to a file, whole or not at all, with the folder around it."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        vectors.save(path)
+        """Write a file whole or not at all, with the folder around it; StoreError where that fails."""
+        with _telling(path, "written"):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with file_aside(path) as aside:
+                aside.write_bytes(content)
 
     def create(self, path: str, content: bytes) -> None:
         """Write a file unless it is there already, whatever other processes do meanwhile."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         held = Path(f"{path}.{os.getpid()}.new")
         self.write(str(held), content)
         try:
-            os.link(held, path)
-        except FileExistsError:
-            pass
+            with _telling(path, "written"), suppress(FileExistsError):
+                os.link(held, path)
         finally:
             held.unlink(missing_ok=True)
 
     def read(self, path: str) -> bytes | None:
         """Read a file; None where it isn't there."""
-        try:
+        with _telling(path, "read"), suppress(FileNotFoundError):
             return Path(path).read_bytes()
-        except FileNotFoundError:
-            return None
+        return None
 
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is fine."""
-        Path(path).unlink(missing_ok=True)
+        with _telling(path, "removed"):
+            Path(path).unlink(missing_ok=True)
 
     def join(self, *parts: str) -> str:
         """Join the parts of a path."""
@@ -140,7 +135,8 @@ class Remote:
     def find(self, source: str, modality: str) -> list[File]:
         """List the files below a prefix, those that a pattern matches, or the one that is named, sorted."""
         files, start = self._files, self._files._strip_protocol(source)
-        try:
+        with _readable(source):
+            files.invalidate_cache()
             if any(mark in start for mark in _WILD):
                 root, found = _root_of(start, "/"), files.glob(start, detail=True)
             elif files.isfile(start):
@@ -152,10 +148,8 @@ class Remote:
                     for endings in (endings_of(modality), TABLES)
                 )
                 found = items or tables
-        except OSError as cause:
-            raise _unreadable(source, cause) from cause
         listed = sorted((path, info) for path, info in found.items() if info.get("type") == "file")
-        return [self._file(path, posixpath.relpath(path, root), info) for path, info in listed]
+        return [self._file(path, _below(path, root), info) for path, info in listed]
 
     def _file(self, path: str, name: str, info: dict[str, Any]) -> File:
         path = self._files.unstrip_protocol(path)
@@ -164,20 +158,23 @@ class Remote:
 
     def look(self, file: File) -> File:
         """Look at a file again; InputError where it is gone."""
-        try:
+        with _readable(file.path):
             self._files.invalidate_cache()
-            return self._file(file.path, file.name, self._files.info(self._files._strip_protocol(file.path)))
-        except OSError as cause:
-            raise _unreadable(file.path, cause) from cause
+            path = self._files._strip_protocol(file.path)
+            return self._file(path, file.name, self._files.info(path))
 
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Open a file to read."""
-        try:
-            with self._files.open(self._files._strip_protocol(path), "rb") as file:
-                yield cast(BinaryIO, file)
-        except OSError as cause:
-            raise _unreadable(path, cause) from cause
+        with _readable(path):
+            file = self._files.open(self._files._strip_protocol(path), "rb")
+        with file:
+            yield io.BufferedReader(_Told(file, path), _BUFFER)
+
+    def beside(self, table: str, path: str) -> str:
+        """The address of a path that is relative to a table."""
+        folder = posixpath.dirname(self._files._strip_protocol(table))
+        return str(self._files.unstrip_protocol(posixpath.normpath(posixpath.join(folder, path))))
 
     def item(self, file: File, most: int) -> Any:
         """An item that is a file: its bytes; InputError for one that is larger than may be read."""
@@ -188,47 +185,52 @@ class Remote:
                 remedy="raise Limits.bytes, if this is no mistake",
                 fault="limit",
             )
-        try:
-            return self._files.cat_file(self._files._strip_protocol(file.path), start=0, end=most + 1)
-        except OSError as cause:
-            raise _unreadable(file.name, cause) from cause
+        with _readable(file.path):
+            content = self._files.cat_file(self._files._strip_protocol(file.path), start=0, end=most + 1)
+        if len(content) > most:
+            raise InputError(
+                f"it has more than {most} bytes, and no more are read",
+                source=file.name,
+                remedy="raise Limits.bytes, if this is no mistake",
+                fault="limit",
+            )
+        return content
 
     def names(self, folder: str) -> list[str]:
         """List the names of the files below a prefix, sorted."""
-        self._files.invalidate_cache()
-        try:
+        with _telling(folder, "read"), suppress(FileNotFoundError):
+            self._files.invalidate_cache()
             found = self._files.ls(self._files._strip_protocol(folder), detail=True)
-        except FileNotFoundError:
-            return []
-        return sorted(posixpath.basename(info["name"]) for info in found if info["type"] == "file")
+            return sorted(posixpath.basename(info["name"]) for info in found if info["type"] == "file")
+        return []
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file in one request, so that it is there whole or not at all."""
-        self._files.pipe_file(self._files._strip_protocol(path), content)
-
-    def save(self, path: str, vectors: Embeddings) -> None:
-        """Write vectors to a file in one request."""
-        with tempfile.TemporaryDirectory() as folder:
-            held = os.path.join(folder, posixpath.basename(path))
-            vectors.save(held)
-            self.write(path, Path(held).read_bytes())
+        """Write a file in one request, so that it is there whole or not at all; StoreError if that fails."""
+        with _telling(path, "written"):
+            self._files.pipe_file(self._files._strip_protocol(path), content)
 
     def create(self, path: str, content: bytes) -> None:
         """Write a file unless it is there already; storage without conditional writes may let two through."""
-        if self.read(path) is None:
-            with suppress(FileExistsError):
+        if self.read(path) is not None:
+            return
+        try:
+            with _telling(path, "written"), suppress(FileExistsError):
                 self._files.pipe_file(self._files._strip_protocol(path), content, mode="create")
+        except (
+            StoreError
+        ):  # which is what some libraries make of the answer that it is there, such as S3's 412
+            if self.read(path) is None:
+                raise
 
     def read(self, path: str) -> bytes | None:
         """Read a file; None where it isn't there."""
-        try:
+        with _telling(path, "read"), suppress(FileNotFoundError):
             return bytes(self._files.cat_file(self._files._strip_protocol(path)))
-        except FileNotFoundError:
-            return None
+        return None
 
     def remove(self, path: str) -> None:
         """Remove a file; one that is gone already is fine."""
-        with suppress(FileNotFoundError):
+        with _telling(path, "removed"), suppress(FileNotFoundError):
             self._files.rm_file(self._files._strip_protocol(path))
 
     def join(self, *parts: str) -> str:
@@ -244,6 +246,37 @@ def storage_of(place: str) -> Storage:
     return Remote(place) if is_address(place) else Disk()
 
 
+class _Told(io.RawIOBase):
+    """A file of fsspec as one of Python's, whose errors name it; fsspec's own reads lines of any length."""
+
+    def __init__(self, file: Any, path: str) -> None:
+        self._file, self._path = file, path
+
+    def readable(self) -> bool:
+        """Tell that the file can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Tell that the file can be read from any place."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as many bytes as are there, at most as many as fit."""
+        with _readable(self._path):
+            content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, and tell it."""
+        with _readable(self._path):
+            return int(self._file.seek(place, whence))
+
+    def tell(self) -> int:
+        """Tell the place that is read from next."""
+        return int(self._file.tell())
+
+
 def _tables_below(folder: str) -> list[str]:
     """The paths of the tables and archives below a folder, without hidden ones and links."""
     found = []
@@ -255,10 +288,15 @@ def _tables_below(folder: str) -> list[str]:
 
 
 def _is_wanted(path: str, root: str, endings: Sequence[str]) -> bool:
-    below = posixpath.relpath(path, root)
+    below = _below(path, root)
     return path.lower().endswith(tuple(endings)) and not any(
         part.startswith(".") for part in below.split("/")
     )
+
+
+def _below(path: str, root: str) -> str:
+    """The name of a file below a prefix; two slashes in a row stay two, since such are two names."""
+    return path.removeprefix(root).removeprefix("/") if root else path
 
 
 def _root_of(pattern: str, separator: str) -> str:
@@ -268,10 +306,39 @@ def _root_of(pattern: str, separator: str) -> str:
     return separator.join(parts[:first]) or (separator if pattern.startswith(separator) else ".")
 
 
-def _unreadable(path: str, cause: OSError) -> InputError:
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Raise any error of storage as InputError: libraries have classes of their own."""
+    try:
+        yield
+    except MmencodeError:
+        raise
+    except Exception as cause:
+        raise _unreadable(path, cause) from cause
+
+
+@contextmanager
+def _telling(path: str, doing: str) -> Iterator[None]:
+    """Raise any error of an output's storage but FileNotFoundError and FileExistsError as StoreError."""
+    try:
+        yield
+    except (MmencodeError, FileNotFoundError, FileExistsError):
+        raise
+    except Exception as cause:
+        full = getattr(cause, "errno", None) in _FULL
+        raise StoreError(
+            f"the output can't be {doing}: {'the disk is full: ' if full else ''}{message_of(cause)}",
+            culprit=path,
+            remedy="make room and run this again, which goes on from here"
+            if full
+            else "check the address, the credentials and the right to write there; what is done is kept",
+        ) from cause
+
+
+def _unreadable(path: str, cause: Exception) -> InputError:
     return InputError(
         f"it can't be read: {message_of(cause)}",
         source=path,
-        remedy="check that it is there and may be read",
+        remedy="check that it is there and may be read, with the credentials that you have",
         fault=fault_of(cause, "access"),
     )

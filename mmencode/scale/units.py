@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Kind = Literal["files", "lines", "rows", "table", "tar"]
+Kind = Literal["files", "fragment", "lines", "rows", "table", "tar"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,11 @@ class Unit:
     """A part of a source that is encoded as a whole, small enough to travel to another machine.
 
     kind    "files": items that are files; "lines": bytes of a file with JSON lines; "rows": a group of
-            rows of a Parquet file; "table": a CSV file; "tar": an archive of items
+            rows of a Parquet file; "table": a CSV file; "tar": an archive of items; "fragment": one of a
+            Lance dataset
     files   those that it reads; all but the first kind have one
     start   and `stop`: the bytes of "lines", or the numbers of the rows of "rows"
-    group   the number of the group of rows
+    group   the number of the group of rows, or of the fragment
     """
 
     kind: Kind
@@ -52,6 +53,8 @@ class Unit:
             return f"{len(self.files)} files from {first}"
         if self.kind == "lines":
             return f"bytes {self.start} to {self.stop} of {first}"
+        if self.kind == "fragment":
+            return f"fragment {self.group} of {first}"
         return f"rows {self.start} to {self.stop} of {first}" if self.kind == "rows" else first
 
 

@@ -95,6 +95,7 @@ def base(folder, tmp_path):
         "verify": ("fake",),
         "demo": ("-o", out / "demo"),
         "embed": (folder, "-m", "image", "-o", out / "embedded"),
+        "index build": (out / "built", out / "embedded"),
         "serve": ("no such space",),
         "mcp": (out / "no such index",),
     }

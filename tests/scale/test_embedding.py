@@ -28,11 +28,6 @@ from mmencode.scale import Output, OutputConflictError, Sizes, divide, embed, fi
 WORDS = [f"sentence number {number}" for number in range(40)]
 
 
-@pytest.fixture(scope="module")
-def space():
-    return mmencode.load("default", device="cpu", dtype="float32")
-
-
 def write_lines(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
