@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import StoreError
+
+_AS_PATH = re.compile("[a-z][a-z0-9+]+:/")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
@@ -36,7 +40,10 @@ Place = Path | Address
 
 
 def place_of(path: str | os.PathLike[str] | Address, options: Mapping[str, str] | None = None) -> Place:
-    """Find where a path or an address leads; ValueError for options of a folder."""
+    """Find where a path or an address leads; ValueError for options of a folder.
+
+    StoreError for an address that was taken for a path, as the command line does, which would make a folder.
+    """
     if isinstance(path, Address):
         return path
     text = os.fsdecode(path)
@@ -46,5 +53,10 @@ def place_of(path: str | os.PathLike[str] | Address, options: Mapping[str, str] 
         raise ValueError(
             f"storage_options are for an address, such as s3://bucket/photos.index, and {text!r:.200} is a "
             "folder: leave them out"
+        )
+    if _AS_PATH.match(text) and not os.path.lexists(text.partition("/")[0]):
+        raise StoreError(
+            f"{text!r:.200} is an address that was made a path; the command line keeps indexes in folders",
+            remedy="use it from Python, as text: mmencode.Index.open('s3://bucket/photos.index')",
         )
     return Path(os.path.abspath(text))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -289,6 +290,13 @@ def test_options_are_given_and_are_no_part_of_messages(space, address, objects, 
 def test_options_of_a_folder_are_refused(space, tmp_path):
     with pytest.raises(ValueError, match="storage_options are for an address"):
         Index.create(tmp_path / "a.index", space, storage_options={"a": "b"})
+
+
+def test_an_address_that_became_a_path_is_refused(space, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="an address that was made a path"):
+        Index.create(Path("s3://bucket/a.index"), space)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_busy_storage_costs_nothing(space, objects, address):
