@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import made_recordings as made
 import numpy as np
 import pytest
+import tone_in_amr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_recordings import COUNT, RATE, TONE
@@ -37,7 +38,8 @@ FORMATS = {  # container, codec, rate, and the ending of its files
     "flash": ("flv", "aac", 44100, ""),
     "transport stream": ("mpegts", "aac", 44100, ""),
 }
-BYTES = {name: made.media(*FORMATS[name][:3]) for name in FORMATS} if find_spec("av") else {}
+BYTES = {name: made.media(*FORMATS[name][:3]) for name in FORMATS if name != "amr"} if find_spec("av") else {}
+BYTES["amr"] = tone_in_amr.BYTES
 
 NAMED = {
     "m4a": (b"\0\0\0\x18ftypM4A \0\0\0\0M4A mp42", "an M4A recording", "mmencode[av]"),
