@@ -50,7 +50,10 @@ def _refuse_to_open(url: str, flags: int, options: dict[str, str]) -> Any:
     raise PermissionError(f"the recording refers to another file, {url}")
 
 
-_ALONE: dict[str, Any] = {"io_open": _refuse_to_open, "metadata_errors": "replace"}
+def _alone(version: str) -> dict[str, Any]:
+    """The arguments of `av.open` for a file that opens no other, and has metadata in any encoding."""
+    before_19 = int(version.partition(".")[0]) < 19  # from which on PyAV takes every encoding by itself
+    return {"io_open": _refuse_to_open, **({"metadata_errors": "replace"} if before_19 else {})}
 
 
 def add(content: bytes, mix: Mix, source: str) -> None:
@@ -74,7 +77,7 @@ def add(content: bytes, mix: Mix, source: str) -> None:
             fault="access",
         ) from cause
     try:
-        with av.open(BytesIO(content), format=name, **_ALONE) as container:
+        with av.open(BytesIO(content), format=name, **_alone(av.__version__)) as container:
             _add(container, kind, len(content) * _SPARSEST if name in _COUNTED else 0.0, mix, source)
     except av.FFmpegError as cause:
         raise InputError(

@@ -36,6 +36,10 @@ _TEXTS = (b"#EXTM3U", b"ffconcat", b";FFMETADATA", b"[playlist]", b"<?xml", b"<M
 _DOLBY = ("dvh1", "dvhe", "dav1", "dva1", "dvav")  # whose base layer isn't that of HDR10 or HLG
 _READ = "pass a video: mp4, mov, mkv, webm, avi, wmv, flv, mpg, m2ts, ogv, mxf, dv, y4m, ivf, gif"
 _HEAD = 1024
+# From 19 on PyAV takes metadata of any encoding by itself.
+_ANY_ENCODING: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
 
 
 def sniff(head: bytes, source: str) -> str:
@@ -77,7 +81,7 @@ def open_video(file: BinaryIO, limits: Limits, source: str) -> Iterator[tuple[An
             file,
             format=name,
             io_open=_refuse_to_open,
-            metadata_errors="replace",
+            **_ANY_ENCODING,
             options={"max_pixels": str(pixels)},
             buffer_size=2**17,
         ) as container:
