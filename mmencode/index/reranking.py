@@ -61,7 +61,8 @@ class MaxSimReranker:
                 f"the items of space {space.name!r} have one vector each, and MaxSim compares many: pass a "
                 "space of late interaction"
             )
-        self.space, self.column = space, column
+        self.space: Space = space
+        self.column: str = column
 
     def __call__(self, words: str, hits: Sequence[RankedHit]) -> list[float]:
         """Score hits for a query of words; InputError, with its key, for a row that can't be read."""
