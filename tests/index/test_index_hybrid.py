@@ -111,7 +111,7 @@ def shared_space():
         yield space
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 def test_words_find_what_the_rows_say_now_whatever_was_done_before(tmp_path_factory, shared_space, steps):
     """Rows are added, replaced, said something else about without being encoded, deleted, and compacted."""
