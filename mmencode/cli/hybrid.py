@@ -126,8 +126,9 @@ def full_text(
     language: Annotated[
         str,
         typer.Option(
-            help="Find words of this language in their other forms, too, such as German or English. If "
-            "omitted, words of any language are found as they are written, but for case and accents.",
+            help="Find words of this language, German or English say, in their other forms, too, and leave "
+            "out its stop words, such as the. If omitted, words are found as they are written, but for case "
+            "and accents.",
             metavar="LANGUAGE",
         ),
     ] = "",

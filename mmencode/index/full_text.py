@@ -17,7 +17,7 @@ from ..arguments.counts import require_positive
 from ..errors.suggestions import did_you_mean
 from .columns import metadata_names
 
-# The languages whose endings LanceDB takes off words.
+# The languages whose endings LanceDB takes off words, and whose stop words it knows.
 LANGUAGES = (
     *("Arabic", "Danish", "Dutch", "English", "Finnish", "French", "German", "Greek", "Hungarian"),
     *("Italian", "Norwegian", "Portuguese", "Romanian", "Russian", "Spanish", "Swedish", "Tamil", "Turkish"),
@@ -33,7 +33,8 @@ _WORDS, _PIECES = "icu/split", "ngram"
 class FullText:
     """The way in which the words of one column are told apart.
 
-    language    that whose endings are taken off words, so that "houses" finds "house"; "" for none
+    language    that whose endings are taken off words, so that "houses" finds "house", and whose stop words
+                are left out, such as "the", which rank by nothing; "" for none
     characters  length of the pieces that texts are cut into; 0 for words
     """
 
@@ -50,13 +51,13 @@ class FullText:
         if not isinstance(language, str) or language.lower() not in {"", *known}:
             near = did_you_mean(str(language).lower(), known, known.__getitem__)
             raise ValueError(
-                f"language is {language!r:.100}, and endings are known of {', '.join(LANGUAGES)}: "
+                f"language is {language!r:.100}, and the languages known are {', '.join(LANGUAGES)}: "
                 f"{near or 'leave it out; without it words are found as they are written'}"
             )
         if language and characters:
             raise ValueError(
-                "language takes endings off words, and characters cuts texts into pieces that are none: pass "
-                "one of them"
+                "language takes the endings off words, and characters cuts texts into pieces that are none: "
+                "pass one of them"
             )
         return cls(column, known.get(language.lower(), ""), characters)
 
@@ -64,7 +65,7 @@ class FullText:
         """Describe the settings in words."""
         if self.characters:
             return f"pieces of {self.characters} characters"
-        return f"words, without {self.language} endings" if self.language else "words"
+        return f"words, by the rules of {self.language}" if self.language else "words"
 
     def build(self, table: Any) -> None:
         """Make LanceDB's index of the column, in place of an older one."""
@@ -72,7 +73,7 @@ class FullText:
             base_tokenizer=_PIECES if self.characters else _WORDS,
             language=self.language or "English",
             stem=bool(self.language),
-            remove_stop_words=False,
+            remove_stop_words=bool(self.language),
             max_token_length=LONGEST_WORD,
             ngram_min_length=self.characters or 3,
             ngram_max_length=self.characters or 3,

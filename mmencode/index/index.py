@@ -317,9 +317,10 @@ class Index:
         """Make the texts of columns searchable by their words, also those of rows that come later.
 
         The columns are metadata of texts, "text" for those that `add` keeps, or "key". Words are found as
-        they are written, but for case and accents, in any script; with a `language`, "German" say, also in
-        their other forms. With `characters`, 2 say, texts are cut into pieces of so many, so that parts of
-        words are found, too. Called again, it changes the settings. Raises ValueError; otherwise as `add`.
+        they are written, but for case and accents, in any script; with a `language`, "English" say, also in
+        their other forms, and without its stop words, which let a row rank by "the" otherwise. With
+        `characters`, 2 say, texts are cut into pieces of so many, so that parts of words are found, too.
+        Called again, it changes the settings. Raises ValueError; otherwise as `add`.
         """
         store = self._store
         chosen = choose_full_text(store, columns, language, characters)

@@ -31,6 +31,7 @@ import mmencode
 from mmencode import Embeddings, Index, Space
 
 K = 10
+SIDES = ("vectors", "English text", "both", "text of no language", "both of these")
 SKIPPED = re.compile(r"(^|\.)(_|test|idlelib|antigravity|this|turtledemo|lib2to3|f2py|conftest)")
 TWINS = (
     ("the kitten", "the young cat"),
@@ -123,19 +124,19 @@ def tasks(documents: int, queries: int) -> dict[str, Task]:
 
 
 def recalls(space: Space, task: Task, folder: Path) -> list[tuple[float, float]]:
-    """The shares of queries whose document is first, and among the first ten: vectors, full text, both."""
+    """The shares of queries whose document is first, and among the first ten, by each of SIDES."""
     queries, documents = task
     keys = [f"{place:05}" for place in range(len(documents))]
     order = random.Random(2).sample(keys, len(keys))  # so that ties by key help nobody
     with Index.create(folder / "index", space) as index:
         index.add("text", documents, keys=order, keep_text=True)
-        index.build_full_text()
         vectors = space.encode("text", queries, role="query")
         sides: list[Sequence[Sequence[mmencode.index.Hit | mmencode.index.RankedHit]]] = [
-            index.search_embeddings(vectors, K),
-            index.search_text(queries, K),
-            index.search_hybrid(queries, K, vectors=vectors),
+            index.search_embeddings(vectors, K)
         ]
+        for language in ("English", ""):
+            index.build_full_text(language=language)
+            sides += [index.search_text(queries, K), index.search_hybrid(queries, K, vectors=vectors)]
     found = []
     for side in sides:
         places = [
@@ -217,7 +218,7 @@ def main() -> None:
                 "task",
                 "queries",
                 "documents",
-                *(f"{side}, first / among {K}" for side in ("vectors", "full text", "both")),
+                *SIDES,
             )
         ]
         for name, task in tasks(asked.documents, asked.queries).items():
@@ -225,7 +226,7 @@ def main() -> None:
             shares = recalls(space, task, Path(folder) / name)
             counts = str(len(task[0])), str(len(task[1]))
             lines.append((name, *counts, *(f"{first:.2f} / {among:.2f}" for first, among in shares)))
-        table("Share of queries whose document is found", lines)
+        table(f"Share of queries whose document comes first, and among the first {K}", lines)
         print_times(space, asked.rows, asked.rounds, Path(folder))
 
 

@@ -35,10 +35,10 @@ def test_full_text_is_made_shown_and_changed(run, run_json, notes):
     found = run_json(
         "index", "full-text", notes, "--column", "text", "--column", "key", "--language", "german"
     )
-    assert found["full_text"] == dict.fromkeys(("key", "text"), "words, without German endings")
+    assert found["full_text"] == dict.fromkeys(("key", "text"), "words, by the rules of German")
     run("index", "full-text", notes, "--characters", 2)
     shown = run("index", "info", notes).stdout
-    assert "full text\tkey: words, without German endings; text: pieces of 2 characters" in shown
+    assert "full text\tkey: words, by the rules of German; text: pieces of 2 characters" in shown
 
 
 def test_hybrid_search_gives_what_the_library_gives(run_json, ready):

@@ -213,8 +213,9 @@ def test_german_words_are_found_in_other_forms_and_without_their_accents(index):
     index.build_full_text(language="german")
     assert words_of(index, "Haus") == words_of(index, "hause") == texts[:1]
     assert words_of(index, "schöne") == texts[1:2]
-    assert words_of(index, "der") == sorted([texts[0], texts[2]])  # a word of little weight, yet a word
-    assert index.state().full_text == {"text": "words, without German endings"}
+    assert words_of(index, "der die das") == []  # stop words, which say nothing
+    assert [hit.text_rank for hit in index.search_hybrid(["der"])[0]] == [None] * 3
+    assert index.state().full_text == {"text": "words, by the rules of German"}
     index.add("text", ["Das neue Haus"], keep_text=True)
     assert set(words_of(index, "Häuser")) == {texts[0], "Das neue Haus"}
 
@@ -303,7 +304,10 @@ def test_an_index_without_full_text_says_how_to_make_it(index):
 
 def test_settings_that_mean_nothing_are_refused_before_anything_is_written(notes):
     for wrong, said in (
-        ({"language": "Klingon"}, "language is 'Klingon', and endings are known of Arabic, .*leave it out"),
+        (
+            {"language": "Klingon"},
+            "language is 'Klingon', and the languages known are Arabic, .*leave it out",
+        ),
         ({"language": "Germany"}, "did you mean German"),
         ({"language": 7}, "language is 7"),
         ({"characters": 9}, "characters is 9: make it an int from 1 to 8 or 0"),
@@ -318,7 +322,7 @@ def test_settings_that_mean_nothing_are_refused_before_anything_is_written(notes
 def test_each_language_is_one_that_lancedb_knows(index, language):
     index.add("text", ["x"], keep_text=True)
     index.build_full_text(language=language)
-    assert index.state().full_text == {"text": f"words, without {language} endings"}
+    assert index.state().full_text == {"text": f"words, by the rules of {language}"}
 
 
 def test_several_columns_are_searched_with_the_settings_of_each(index):
@@ -330,7 +334,7 @@ def test_several_columns_are_searched_with_the_settings_of_each(index):
     index.add("text", ["one", "two", "3"], metadata=said)
     index.build_full_text("caption", language="German")
     index.build_full_text("tags")
-    assert index.state().full_text == {"caption": "words, without German endings", "tags": "words"}
+    assert index.state().full_text == {"caption": "words, by the rules of German", "tags": "words"}
     assert words_of(index, "Häuser") == ["one"]
     assert set(words_of(index, "Häuser house")) == {"one", "two"}
     assert words_of(index, "Häuser house", columns="tags") == ["two"]
