@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from packaging.version import Version
 
 from ..arguments.brief import Brief
 from ..errors import InputError
-from ..plugins.packages import import_package
+from .resampling import resample
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -46,7 +45,7 @@ class Waveform(Brief):
         return len(self.samples) / self.rate
 
     def resample(self, rate: int) -> Waveform:
-        """Convert to another rate by torchaudio's windowed sinc interpolation; returns a new Waveform.
+        """Convert to another rate by windowed sinc interpolation, as torchaudio does; returns a new Waveform.
 
         Ratios of usual rates are exact. One that needs a large filter bank is approximated, which changes
         the pitch by less than a thousandth. Raises InputError where a recording at a tiny rate would become
@@ -63,27 +62,11 @@ class Waveform(Brief):
                 remedy="cut it into shorter ones, or check its rate",
                 fault="limit",
             )
-        resample = _import_torchaudio().resample
         ratio = ratio_near(rate, self.rate)
         samples = resample(torch.from_numpy(self.samples), ratio.denominator, ratio.numerator).numpy()
         return Waveform(np.clip(samples, -LOUDEST, LOUDEST), rate)  # interpolation may overshoot a little
 
     resampled = resample  # the former name, kept for one release
-
-
-def _import_torchaudio() -> Any:
-    """Import torchaudio's functions, when they are needed, since that is slow.
-
-    Raises MissingPackageError where they can't be imported. torchaudio's releases before 2.11 belong to one
-    release of torch each, and 2.11 goes with every later one but with none before, which pip isn't told.
-    """
-    release = Version(torch.__version__).base_version
-    if Version(release) < Version("2.11"):
-        install = f"pip install torchaudio=={release}"
-    else:
-        install = f"pip install 'torchaudio>=2.11', from where torch {torch.__version__} came from"
-    need = f"converting a sound's rate needs torchaudio for torch {torch.__version__}"
-    return import_package("torchaudio.functional", need, install)
 
 
 _SOURCE = "Waveform(samples, rate)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import sys
 
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 from made_recordings import RATE, TONE, encoded
 
 import mmencode
-from mmencode.errors import EncoderError, InputError
+from mmencode.errors import InputError
 from mmencode.inputs import Limits, Waveform
 from mmencode.inputs.audio import read
 from mmencode.inputs.gate import common_gate
 from mmencode.inputs.recordings import flac
+from mmencode.inputs.resampling import resample
 from mmencode.inputs.waveform import MOST_COEFFICIENTS, ratio_near
 
 SIXTEEN = np.round(TONE * 32767).astype(np.int16)
@@ -388,19 +390,17 @@ def test_an_encoder_refuses_a_tiny_rate_as_an_item():
     assert "samples become 16777216000" in str(found.errors[0])
 
 
-def test_a_torchaudio_that_cannot_be_loaded_is_no_fault_of_the_items(monkeypatch):
-    pytest.importorskip(
-        "mmencode_offline.audio", reason="it resamples: pip install 'mmencode-offline[audio]'"
-    )
-    space = mmencode.load("default", modalities=("audio",))
-    monkeypatch.setitem(sys.modules, "torchaudio.functional", None)
-    items = [(TONE, 44100), (TONE, 48000)]
-    with pytest.raises(
-        EncoderError, match=r"this process failed .* needs torchaudio for torch 2\."
-    ) as caught:
-        space.encode("audio", items, on_error="skip")
-    assert caught.value.remedy.startswith("pip install ")
-    found = space.encode("audio", [(TONE, RATE), *items], on_error="skip")
-    assert [(error.index, error.fault) for error in found.errors] == [(1, "process"), (2, "process")]
-    monkeypatch.undo()
-    assert len(space.encode("audio", items)) == 2
+@pytest.mark.parametrize("before", [50, 8000, 11025, 44100, 48000, 96000])
+@pytest.mark.parametrize("after", [16000, 22050, 48000])
+@pytest.mark.parametrize("count", [1, 700, 9001])
+def test_resampling_equals_torchaudios_bit_for_bit(before, after, count):
+    functional = pytest.importorskip("torchaudio.functional", exc_type=Exception)
+    samples = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, count).astype(np.float32))
+    divisor = math.gcd(before, after)
+    found = resample(samples, before // divisor, after // divisor)
+    assert torch.equal(found, functional.resample(samples, before, after))
+
+
+def test_a_rate_is_converted_without_torchaudio(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchaudio", None)
+    assert len(Waveform(np.ones(441, np.float32), 44100).resample(RATE).samples) == 160
