@@ -85,6 +85,7 @@ def test_files_tables_and_archives_are_embedded_from_one_bucket_into_another(spa
         np.testing.assert_allclose(part.vectors, expected[places], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command_embeds_and_builds_from_s3_to_s3(captions, tmp_path):
     address, _ = captions
     command = [sys.executable, "-m", "mmencode.cli"]
@@ -232,6 +233,7 @@ embed(sys.argv[1], sys.argv[2], "text", sizes=Sizes(bytes=100), to="lance", adva
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_is_ended_by_another_with_each_key_once(space, captions):
     lance = pytest.importorskip("lance", reason="lance: .ci/run hosts installs it")
     address, _ = captions
