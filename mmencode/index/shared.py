@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -25,6 +26,7 @@ from .columns import Owner, failure_schema, owner_of, row_schema
 from .lance import as_store_errors, connect
 from .places import Address
 
+_MAKER = b"mmencode.index.maker"  # of the table of the space
 _KEY = b"lance-schema:unenforced-primary-key"
 ROWS, FAILURES, SPACE = "rows", "failures", "space"  # tables; the last one is made last
 
@@ -108,7 +110,7 @@ def make_shared_tables(address: Address, dim: int, owner: Owner) -> None:
                 database.drop_table(name, ignore_missing=True)
             rows = None
         if rows is None:
-            rows = _create(address, ROWS, row_schema(dim, owner))
+            rows = _create(address, ROWS, _with_key(row_schema(dim, owner)).empty_table())
         found = owner_of(rows.schema)  # of another process, where that made the table at the same time
         if found is None or (found.space, found.layout) != (owner.space, owner.layout):
             raise BusyError(
@@ -121,22 +123,28 @@ def make_shared_tables(address: Address, dim: int, owner: Owner) -> None:
             database.drop_table(FAILURES)
             failures = None
         if failures is None:
-            _create(address, FAILURES, failure_schema(found))
+            _create(address, FAILURES, _with_key(failure_schema(found)).empty_table())
 
 
 def finish(address: Address, folder: Path) -> None:
     """Write the files of a space's folder, which makes the tables an index.
 
-    FileExistsError where another process was sooner.
+    FileExistsError where another process was sooner, BusyError where none of several can be told to be first.
     """
     files = _table_of(sorted(folder.iterdir()))
-    try:
-        with as_store_errors(address, "written"):
-            connect(address).create_table(SPACE, files)
-    except StoreError:
-        if has_shared(address):
-            raise _exists(address) from None
-        raise
+    mine = secrets.token_hex(16).encode()
+    with as_store_errors(address, "written"):
+        tables = [_open(address, name) for name in (ROWS, FAILURES)]
+        owners = {None if table is None else owner_of(table.schema) for table in tables}
+        if len(owners) > 1 or None in owners:
+            raise BusyError(
+                "other processes were making an index at this address at the same time",
+                culprit=str(address),
+                remedy="let one of them make it: try again",
+            )
+        made = _create(address, SPACE, files.replace_schema_metadata({_MAKER: mine}))
+    if _maker(made) != mine:
+        raise _exists(address)
 
 
 def refuse_claim(modality: str, held: TowerCard, other: str) -> SpaceMismatchError:
@@ -162,15 +170,37 @@ def _open(address: Address, name: str) -> Any:
         raise
 
 
-def _create(address: Address, name: str, schema: Any) -> Any:
-    """Make a table, or open the one that another process made meanwhile."""
+def _create(address: Address, name: str, content: Any) -> Any:
+    """Make a table of rows, or open the one that another process made meanwhile.
+
+    LanceDB looks first whether the table is there. One that comes up after that is written over, which
+    its versions tell; then the last one of whoever was first is put back.
+    """
     try:
-        return connect(address).create_table(name, schema=_with_key(schema))
+        made = connect(address).create_table(name, content)
     except Exception:
         found = _open(address, name)
         if found is None:
             raise
         return found
+    last = int(made.version)
+    if last > 1:
+        made.checkout(1)
+        first = _maker(made)
+        for version in range(last - 1, 0, -1):
+            made.checkout(version)
+            if _maker(made) == first:
+                made.restore()
+                break
+        made.checkout_latest()
+    return made
+
+
+def _maker(table: Any) -> bytes:
+    """The mark of the process that made a table."""
+    facts = table.schema.metadata or {}
+    owner = owner_of(table.schema)
+    return facts.get(_MAKER, b"") if owner is None else owner.index.encode()
 
 
 def _with_key(schema: Any) -> Any:
