@@ -46,7 +46,7 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     require_new(target)
     with _path_aside(target) as aside:
         yield aside
-        _sync_all(aside)
+        sync_all(aside)
         require_new(target)  # somebody may have made it meanwhile
         aside.rename(target)
         _sync(target.parent)
@@ -62,7 +62,7 @@ def content_aside(folder: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(folder)
     with _path_aside(target) as aside:
         yield aside
-        _sync_all(aside)
+        sync_all(aside)
         for entry in sorted(aside.iterdir()):
             entry.rename(target / entry.name)
         _sync(target)
@@ -115,7 +115,8 @@ def _path_aside(target: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _sync_all(folder: Path) -> None:
+def sync_all(folder: Path) -> None:
+    """Have the operating system write all files of a folder to the disk, where it can do that."""
     for root, _, names in os.walk(folder):
         for name in names:
             _sync(Path(root, name))

@@ -32,6 +32,7 @@ HOSTS = {
         "duckdb",
     ),
     "plugins/mmencode-adapters/README.md": ("mmencode_adapters",),
+    "docs/folder-to-index.md": ("duckdb",),
     "docs/hosts.md": ("langchain_core", "langchain_mmencode", "llama_index.core", "haystack", "llm"),
     "plugins/langchain-mmencode/README.md": ("langchain_core", "langchain_mmencode"),
     "plugins/llama-index-embeddings-mmencode/README.md": ("llama_index.core",),

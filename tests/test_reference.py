@@ -21,6 +21,7 @@ MODULES = [
             "encoder",
             "errors",
             "evaluation",
+            "index",
             "inputs",
             "pooling",
             "scale",

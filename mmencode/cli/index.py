@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from .adding import TableRows
 from .failures import CommandGroup, blame_usage
 from .items import note_left_out
 from .late import Pool, Precision, Precisions, create_index, require_settings
+from .migrating import describe_editions, migrate
 from .options import (
     Backend,
     Backends,
@@ -42,6 +44,7 @@ Examples:
   mmencode index add photos.index photos/
   mmencode index sync photos.index photos/
   mmencode index failures photos.index
+  mmencode index migrate photos.index --to SPACE
 """
 
 app: typer.Typer = typer.Typer(cls=CommandGroup, help=HELP, no_args_is_help=True, rich_markup_mode=None)
@@ -219,8 +222,11 @@ def info(index: IndexPath, json: Json = False) -> None:
     \b
     Example: mmencode index info photos.index
     """
+    from ..index import History
+
     with _open(index, LoadChoice(device="cpu")) as opened:
         state, card = opened.state(), opened.card
+    editions = History(index).editions()
     facts: dict[str, Any] = {
         "space": card.id,
         "dim": card.dim,
@@ -234,15 +240,19 @@ def info(index: IndexPath, json: Json = False) -> None:
         "full_text": dict(state.full_text),
     }
     if json:
-        output.document({**facts, "card": {**card.to_dict(), "probes": None}})
+        kept = [asdict(edition) for edition in editions]
+        output.document({**facts, "editions": kept, "card": {**card.to_dict(), "probes": None}})
         return
     facts["rows"] = ", ".join(f"{count} {modality}" for modality, count in state.rows.items()) or "none"
     held = "; ".join(f"{column}: {how}" for column, how in state.full_text.items())
     facts["full_text"] = held or "none"
     facts["bytes_in_memory"] = state.memory or "none: vectors stay on disk"
-    facts |= {tower.modality: tower.name for tower in card.towers}
+    facts |= {tower.modality: tower.name for tower in card.towers} | describe_editions(editions)
     lines = [(name.replace("_", " "), str(value)) for name, value in facts.items()]
     output.table(output.Table(str(index), ("what", "value"), lines))
+
+
+app.command("migrate")(migrate)
 
 
 def _open(path: Path, choice: LoadChoice) -> Index:

@@ -6,19 +6,28 @@ import os
 from collections.abc import Sequence
 
 from .folders import Missing
+from .history import Edition, History
 from .index import Index
+from .migration import LeftOut, Migrated, MigrationPlan, migrate, plan_migration
 from .reranking import MaxSimReranker
 from .results import Added, Failure, Hit, RankedHit, Rows, State
 
 __all__ = [
     "Added",
+    "Edition",
     "Failure",
+    "History",
     "Hit",
     "Index",
+    "LeftOut",
     "MaxSimReranker",
+    "Migrated",
+    "MigrationPlan",
     "RankedHit",
     "Rows",
     "State",
+    "migrate",
+    "plan_migration",
     "sync",
 ]
 

@@ -62,7 +62,7 @@ class Filling:
         if not first:  # then no encoder need be loaded
             return self._result()
         try:
-            for group in _group_for_commit(self._encode(chain(first, changed))):
+            for group in group_for_commit(self._encode(chain(first, changed))):
                 self._commit(group, sent)
         except InputError as error:
             if error.index in sent:
@@ -260,7 +260,7 @@ def _group_for_lookup(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield group
 
 
-def _group_for_commit(
+def group_for_commit(
     parts: Iterator[Embeddings] | Iterator[MultiEmbeddings],
 ) -> Iterator[list[Any]]:
     """Group the parts of a few seconds; those that came before an error are yielded before it is raised."""

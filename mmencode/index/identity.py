@@ -13,13 +13,19 @@ from ..errors.causes import message_of
 from ..plugins.registry import registry
 from ..spaces.folder import CARD
 from ..spaces.space import Space
+from .editions import FOLDER, current_folder
 from .lance import DENIED
+from .places import Address, place_of
 from .tables import ROWS
 
 
 def has_index(path: str | os.PathLike[str]) -> bool:
     """Whether a folder has a card and tables, without a look into them."""
-    return os.path.isfile(os.path.join(path, CARD)) and os.path.isdir(os.path.join(path, f"{ROWS}.lance"))
+    try:
+        folder = current_folder(Path(os.fsdecode(path)))
+    except StoreError:  # of a damaged record, or of a file that merely has its name
+        return os.path.isdir(os.path.join(path, FOLDER))
+    return os.path.isfile(folder / CARD) and os.path.isdir(folder / f"{ROWS}.lance")
 
 
 def require_index(path: Path) -> None:
@@ -27,7 +33,7 @@ def require_index(path: Path) -> None:
     if has_index(path):
         return
     try:
-        os.stat(path / CARD)
+        os.stat(current_folder(path) / CARD)
     except PermissionError as cause:
         raise StoreError(f"the index at {path} can't be read: {message_of(cause)}", remedy=DENIED) from cause
     except (OSError, ValueError):
@@ -35,6 +41,21 @@ def require_index(path: Path) -> None:
     raise StoreError(
         f"there is no index at {path}", remedy="make one with mmencode.Index.create or `mmencode index add`"
     )
+
+
+def require_folder(path: str | os.PathLike[str]) -> Path:
+    """Find the folder of an index that is to be migrated; StoreError where there is none.
+
+    Also for an index on object storage, which can't be.
+    """
+    place = place_of(path)
+    if isinstance(place, Address):
+        raise StoreError(
+            f"the index at {place} is on object storage, and only one in a folder moves to another space",
+            remedy="make one in the other space: Index.create(address, space), and add the items",
+        )
+    require_index(place)
+    return place
 
 
 def require_card(card: SpaceCard, other: SpaceCard, doing: str) -> None:

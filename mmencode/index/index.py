@@ -25,6 +25,7 @@ from ..spaces.space import Space
 from .asking import accept, encode_queries, find
 from .claim import Claim, require_claims, require_documents
 from .columns import Metadata, Owner
+from .editions import current_folder
 from .entries import Entry, make_entries
 from .filling import Filling
 from .folders import FollowedFolder, Missing
@@ -147,8 +148,9 @@ class Index:
             lazy_space = LazySpace(folder, space, owned=owned, options=options, refresh=refresh)
             return cls(path, lazy_space, Store(path, lazy_space.card.fingerprint, memory), shared)
         require_index(path)
-        lazy_space = LazySpace(path, space, owned=owned, options=options)
-        return cls(path, lazy_space, Store(path, lazy_space.card.fingerprint, memory))
+        folder = current_folder(path)
+        lazy_space = LazySpace(folder, space, owned=owned, options=options)
+        return cls(path, lazy_space, Store(folder, lazy_space.card.fingerprint, memory, index=path))
 
     @staticmethod
     def is_index(path: str | os.PathLike[str], *, storage_options: Mapping[str, str] | None = None) -> bool:

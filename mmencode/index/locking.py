@@ -49,25 +49,31 @@ for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOINHERIT"):
 class WriteLock:
     """A lock on the file `path` that one thread of one process holds at a time; it may be taken again within.
 
+    Others wait for it at most `wait` seconds, by default WAIT.
+
     Two locks are needed: the kernel's belongs to the open file, which the threads of a process share, so an
     RLock keeps the threads apart.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wait: float | None = None) -> None:
         self._path = path
+        self._wait = wait
         self._thread = threading.RLock()
         self._depth = 0
         self._handle: int | None = None
+
+    @property
+    def _seconds(self) -> float:
+        return WAIT if self._wait is None else self._wait
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the lock within the block.
 
-        Raises BusyError when another process or thread has it for longer than WAIT seconds; StoreError where
-        the file system can't lock, for a lock that is a link or no file, and for a folder that can't be
-        written to.
+        Raises BusyError when another process or thread has it for longer than that; StoreError where the file
+        system can't lock, for a lock that is a link or no file, and for a folder that can't be written to.
         """
-        if not self._thread.acquire(timeout=WAIT):
+        if not self._thread.acquire(timeout=self._seconds):
             raise self._busy("thread")
         try:
             if not self._depth:
@@ -95,7 +101,7 @@ class WriteLock:
 
     def _acquire(self) -> int:
         """Open and lock the file, again where its name has passed to another file meanwhile."""
-        deadline = time.monotonic() + WAIT
+        deadline = time.monotonic() + self._seconds
         while True:
             handle = self._open()
             try:
@@ -150,7 +156,7 @@ class WriteLock:
 
     def _busy(self, who: str) -> BusyError:
         return BusyError(
-            f"another {who} has been writing to the index for {WAIT:g} s",
+            f"another {who} has been writing to the index for {self._seconds:g} s",
             culprit=str(self._path.parent),
             remedy="wait until it ends, then try again; rows that were added so far stay",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from ..embeddings.surrogates import escape_surrogates, unescape_surrogates
@@ -12,6 +13,8 @@ from ..errors import BusyError, StoreError
 from .ann import FROM_ITEMS, FROM_ROWS, count_covered, method
 from .columns import OWN, Owner, metadata_names
 from .conditions import check_condition, misread
+from .editions import FOLDER as EDITIONS
+from .editions import current_folder
 from .full_text import FROM_LOOSE, FullText, is_due, read_full_text
 from .lance import lance_message, require_threads
 from .latest import CommitMark
@@ -32,14 +35,16 @@ class Store:
     Readers see the latest commit, whoever made it. To write takes a `Writer`, which `writing` gives to one at
     a time, across threads and processes. LanceDB's errors are raised as StoreError, and so is another index
     in the place of the one that was opened. Rows take at most `memory` bytes of memory between searches.
+    Where the folder is that of an edition of an `index`, nothing is written once another one is current.
     """
 
     lock: WriteLock | ThreadLock
     tables: Tables
     resident: ResidentRows
 
-    def __init__(self, folder: Place, space: str, memory: int = MEMORY) -> None:
+    def __init__(self, folder: Place, space: str, memory: int = MEMORY, *, index: Path | None = None) -> None:
         self.folder = folder
+        self._index = index
         self.lock = ThreadLock() if isinstance(folder, Address) else WriteLock(folder / LOCK)
         self.tables = Tables(folder, space)
         self.resident = ResidentRows(self.tables.rows, self.layout, memory)
@@ -88,6 +93,7 @@ class Store:
         with self.lock.hold():
             with self.tables.reading():  # what others committed while this one waited
                 pass
+            self._require_current()
             writer = Writer(self.tables)
             try:
                 yield writer
@@ -131,7 +137,7 @@ class Store:
             return self._modalities[1]
 
     def bytes(self) -> int:
-        """The size of all files in the folder; at an address, of those of the latest rows and failures."""
+        """The size of all files, without those of other editions; at an address of the latest rows alone."""
         if isinstance(self.folder, Address):
             with self.reading():
                 return sum(int(table.stats()["total_bytes"]) for table in (self.rows, self.failures))
@@ -139,6 +145,7 @@ class Store:
             os.lstat(os.path.join(root, name)).st_size
             for root, _, names in os.walk(self.folder)
             for name in names
+            if not Path(root).is_relative_to(self.folder / EDITIONS)
         )
 
     def method(self) -> str:
@@ -193,6 +200,16 @@ class Store:
             if fault is None or self._try("length(key) >= 0"):
                 raise
             raise misread(where, lance_message(fault)) from fault
+
+    def _require_current(self) -> None:
+        """Raise StoreError where the index was moved to another space since it was opened."""
+        if self._index is not None and current_folder(self._index) != self.folder:
+            raise StoreError(
+                "the index was moved to another space, or back, since it was opened: it can be read as it "
+                "was, and not written to",
+                culprit=str(self._index),
+                remedy="open it again: Index.open(path)",
+            )
 
     def _try(self, condition: str) -> Exception | None:
         """Evaluate a condition on all rows, and return the error, if any."""

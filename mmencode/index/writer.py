@@ -53,6 +53,34 @@ class Writer:
         self.delete_failures(rows.keys)
         return replaced
 
+    def copy_rows(self, facts: Any, embeddings: Embeddings | MultiEmbeddings) -> None:
+        """Write rows of another edition with other vectors, in place of those with the same keys."""
+        import pyarrow as pa
+
+        known = set(self._tables.rows.schema.names)
+        fields = [field for field in facts.schema if field.name not in known]
+        if fields:
+            with self._keeping_keys():
+                self._tables.rows.table.add_columns(fields)
+        schema = self._tables.rows.schema
+        columns = {"vector": self._tables.owner.layout.column(embeddings)}
+        for name in schema.names:
+            if name in facts.schema.names:
+                columns[name] = facts.column(name).combine_chunks()
+            elif name != "vector":
+                columns[name] = pa.nulls(facts.num_rows, schema.field(name).type)
+        self._put(_table(columns, schema), facts.column("key").to_pylist())
+
+    def copy_failures(self, failures: Any) -> None:
+        """Write failures of another edition as they are, in place of all."""
+        schema = failure_schema()
+        table = _table({name: failures.column(name) for name in schema.names}, schema)
+        self._delete_where(self._tables.failures, "true")
+        if table.num_rows:
+            with as_store_errors(self._tables.folder, "written"):
+                _merge(self._tables.failures.table, table)
+                self._tables.failures.refresh()
+
     def put_failures(self, failed: Sequence[tuple[Pending, InputError]]) -> None:
         """Write failures with their reasons, in place of those with the same keys.
 

@@ -84,6 +84,7 @@ def base(folder, tmp_path):
         "index sync": (out / "index", folder),
         "index failures": (out / "index",),
         "index info": (out / "index",),
+        "index migrate": (out / "index", "--undo"),
         "map": (out / "index",),
         "index full-text": (out / "index",),
         "list": (),
