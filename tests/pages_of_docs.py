@@ -31,6 +31,7 @@ HOSTS = {
         "apsw",
         "duckdb",
     ),
+    "docs/cluster.md": ("ray",),
     "plugins/mmencode-adapters/README.md": ("mmencode_adapters",),
     "docs/folder-to-index.md": ("duckdb",),
     "docs/hosts.md": ("langchain_core", "langchain_mmencode", "llama_index.core", "haystack", "llm"),

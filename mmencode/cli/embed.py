@@ -108,6 +108,23 @@ def embed(
     check: Annotated[
         bool, typer.Option("--check", help="Look for keys that several parts have; exit code 1 if any do.")
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Encode on the devices of a Ray cluster: its address, auto for the one of this machine, or "
+            "local to start one for the run. All its machines must see source and output.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
+    actors: Annotated[
+        int | None,
+        typer.Option(
+            help="Have so many processes in the cluster. If omitted, one for each GPU or, in a cluster "
+            "without, for each machine.",
+            min=1,
+            metavar="COUNT",
+        ),
+    ] = None,
     space: SpaceName = None,
     device: Device = "auto",
     backend: Backend = Backends.torch,
@@ -125,11 +142,14 @@ def embed(
     \b
     Example: mmencode embed photos/ --modality image -o embedded/
     Example: mmencode embed captions.jsonl -m text --column caption -o s3://bucket/embedded
+    Example: mmencode embed s3://bucket/photos -m image -o s3://bucket/embedded --ray auto
     """
     from ..engine.progress import bar
     from ..scale import Sizes, find_duplicates
     from ..scale import embed as run
 
+    if actors is not None and ray is None:
+        raise typer.BadParameter("name the cluster, too: --ray", param_hint="--actors")
     asked = parse_role(role)
     choice = LoadChoice(
         device=device,
@@ -159,6 +179,8 @@ def embed(
             retry=retry,
             prune=prune,
             advance=follow,
+            ray=ray,
+            actors=actors,
         )
     twice = find_duplicates(out) if check else {}
     if json:

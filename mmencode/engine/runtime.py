@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -131,6 +131,20 @@ class Runtime:
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The settings as they were asked for, by the names of the arguments, with "auto" among them."""
+        (device, dtype), options = self._asked
+        return {"device": device, "dtype": dtype, **options}
+
+    @staticmethod
+    def with_share(asked: Mapping[str, Any], device: str, cores: int) -> Runtime:
+        """Make a runtime of settings that were asked for, on this device, with a share of the cores here."""
+        workers = cores if asked["workers"] == "auto" else asked["workers"]
+        runtime = Runtime(**{**asked, "device": device, "workers": workers})
+        runtime.cores = min(runtime.cores, cores)
+        return runtime
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the settings as they were asked for, so that "auto" is chosen again where they arrive."""

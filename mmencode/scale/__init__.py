@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .actors import ClusterError as ClusterError
 from .building import BuildReport as BuildReport
 from .building import build_index as build_index
 from .duplicates import find_duplicates as find_duplicates
@@ -20,6 +21,7 @@ from .units import Unit as Unit
 
 __all__ = [
     "BuildReport",
+    "ClusterError",
     "EmbedReport",
     "Failure",
     "File",

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+from ..arguments.counts import require_positive
 from ..embeddings.files import require_format
 from ..spaces.loading import load
 from ..spaces.sides import Role
 from ..spaces.space import Space
-from .encoding import UnitReport, encode_unit
+from .actors import Orders, versions
+from .cluster import connect, divide_among, import_ray, require_alike
+from .dispatch import Dispatch
+from .encoding import UnitReport, encode_unit, role_of
 from .gathering import Gathering
 from .output import Output
 from .sources import Sizes, divide
+from .storage import absolute
 from .units import Job, Unit
 
 Advance = Callable[[UnitReport], None]
@@ -60,6 +66,8 @@ def embed(
     retry: bool = False,
     prune: bool = False,
     advance: Advance | None = None,
+    ray: str | None = None,
+    actors: int | None = None,
 ) -> EmbedReport:
     """Embed all items of a source into an output, unit by unit; a run that is ended goes on where it was.
 
@@ -76,13 +84,23 @@ def embed(
     retry    whether units are encoded again in which items failed for what may have passed
     prune    whether parts of no unit are removed
     advance  is called with the report of each unit
+    ray      the address of a Ray cluster whose devices encode units, "auto" for the one of this machine, or
+             "local" to start one for the run; all its machines see source and output
+    actors   processes there, by default one for each GPU or, in a cluster without, for each machine
 
     Raises InputError for a source that can't be divided, OutputConflictError for an output of another job,
-    StoreError for one that can't be written, and the errors of `Space.encode` that are no item's fault.
+    StoreError for one that can't be written, ClusterError for a cluster that can't be used, and the errors of
+    `Space.encode` that are no item's fault.
     """
     if to not in get_args(Format):
         raise ValueError(f'to is {to!r:.100}: make it "parquet" or "lance"')
     require_format("part.parquet")  # before anything is encoded
+    if ray is not None:
+        import_ray()
+        source, output = absolute(source), absolute(output)
+        actors = None if actors is None else require_positive(actors, "actors", other="None")
+    elif actors is not None:
+        raise ValueError("actors are processes of a cluster: name one with ray, or leave actors out")
     place = Output(output)
     gathering = Gathering(place) if to == "lance" else None
     loaded = load(space) if isinstance(space, str) else space
@@ -93,12 +111,16 @@ def embed(
     place.claim(job, loaded.card)
     place.plan(units)
     there = place.names()
-    stale = tuple(sorted(there - units.keys()))
+    stale = tuple(sorted((there | place.failed_names()) - units.keys()))
     again = _passing(place, there & units.keys()) if retry else set()
     todo = [unit for name, unit in units.items() if name not in there or name in again]
     if gathering is not None:
         gathering.drop(again)
-    reports = list(_run(loaded, todo, job, place, advance))
+    if ray is None or not todo:
+        reports = list(_follow(_run(loaded, todo, job, place), advance))
+    else:
+        with connect(ray) as cluster:
+            reports = list(_follow(_run_on(cluster, loaded, todo, job, place, actors), advance))
     if prune:
         for name in stale:
             place.remove(name)
@@ -114,14 +136,30 @@ def embed(
     )
 
 
-def _run(
-    space: Space, units: Iterable[Unit], job: Job, output: Output, advance: Advance | None
-) -> Iterator[UnitReport]:
-    for unit in units:
-        report = encode_unit(space, unit, job, output)
+def _follow(reports: Iterable[UnitReport], advance: Advance | None) -> Iterator[UnitReport]:
+    for report in reports:
         if advance is not None:
             advance(report)
         yield report
+
+
+def _run(space: Space, units: Iterable[Unit], job: Job, output: Output) -> Iterator[UnitReport]:
+    """Encode units in this process, one after the other."""
+    for unit in units:
+        yield encode_unit(space, unit, job, output)
+
+
+def _run_on(
+    ray: Any, space: Space, units: Sequence[Unit], job: Job, output: Output, actors: int | None
+) -> Iterator[UnitReport]:
+    """Encode units on the actors of a cluster that is the same as this process."""
+    journey = space.journey()
+    key = space.key(job.modality, role_of(job))
+    shares = divide_among(ray, journey.runtime["device"], actors)
+    require_alike(ray, shares)
+    orders = Orders(journey, job, key, output.place, units[0], versions())
+    with closing(Dispatch(ray, orders, shares).run(units)) as reports:
+        yield from reports
 
 
 def _passing(output: Output, names: set[str]) -> set[str]:

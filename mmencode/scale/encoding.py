@@ -43,11 +43,17 @@ def encode_unit(space: Space, unit: Unit, job: Job, output: Output) -> UnitRepor
         vectors = rows.encode()
         require_unchanged(unit)
     except InputError as error:
-        if name not in output.names():  # the failures of a part that was tried again stay what they are
-            output.write_failures(name, [_failure(None, None, error)])
-        return UnitReport(name, str(unit), error=f"{error.source}: {error.fact}")
+        return fail_unit(unit, job, output, error)
     output.write(name, vectors, rows.failures, space.card)
     return UnitReport(name, str(unit), len(vectors), len(rows.failures))
+
+
+def fail_unit(unit: Unit, job: Job, output: Output, error: InputError) -> UnitReport:
+    """Write that a unit failed as a whole; the next run tries it again."""
+    name = unit.name(job)
+    if name not in output.names():  # the failures of a part that was tried again stay what they are
+        output.write_failures(name, [_failure(None, None, error)])
+    return UnitReport(name, str(unit), error=f"{error.source}: {error.fact}")
 
 
 class _Rows:
@@ -61,9 +67,9 @@ class _Rows:
     def encode(self) -> Embeddings:
         """Encode the items; positions are the places of rows in the unit."""
         job = self._job
-        parts = [self._space.encode(job.modality, [], role=_role(job))]  # which has the space's identity
+        parts = [self._space.encode(job.modality, [], role=role_of(job))]  # which has the space's identity
         with closing(self._items()) as items:
-            found = self._space.stream(job.modality, items, role=_role(job), chunk=_CHUNK, on_error="skip")
+            found = self._space.stream(job.modality, items, role=role_of(job), chunk=_CHUNK, on_error="skip")
             for part in found:
                 parts.append(part)
                 for error in part.errors:
@@ -92,7 +98,8 @@ class _Rows:
             yield row.item
 
 
-def _role(job: Job) -> Any:
+def role_of(job: Job) -> Any:
+    """Give the role of a job as spaces take it."""
     return job.role
 
 

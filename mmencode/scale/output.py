@@ -98,6 +98,7 @@ class Output:
 
         The card of the vectors' space is written into the footer.
         """
+        self._storage.remove(self._path(VECTORS, name + _PART))  # which other failures belong to
         if failures:
             self.write_failures(name, failures)
         else:

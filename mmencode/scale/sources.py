@@ -121,6 +121,15 @@ def require_unchanged(unit: Unit) -> None:
             )
 
 
+def require_there(unit: Unit) -> None:
+    """Raise InputError where the first file of a unit can't be seen."""
+    file = unit.files[0]
+    if unit.kind == "fragment":
+        look_at_fragment(file.path, unit.group)
+    else:
+        storage_of(file.path).look(file)
+
+
 def _require_apart(files: Sequence[File], source: str) -> None:
     """Raise InputError for two files of one name, whose keys would be one."""
     seen: dict[str, str] = {}

@@ -30,6 +30,11 @@ def is_address(place: str) -> bool:
     return "://" in place
 
 
+def absolute(place: str) -> str:
+    """Make a path absolute, for processes with other working folders; an address stays what it is."""
+    return place if is_address(place) else os.path.abspath(place)
+
+
 class Disk:
     """Files on this machine, by their paths."""
 

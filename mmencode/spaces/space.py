@@ -41,7 +41,7 @@ from .mixing import encode_mixed
 from .modules import EncoderModule
 from .pipeline import Pipeline
 from .sides import Role
-from .travelling import Way, pack
+from .travelling import Journey, Way, pack
 from .verification import Verification, encode_probes, verify
 
 
@@ -539,11 +539,16 @@ class Space:
         self._bank.clear()
         self._stragglers.stop()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def journey(self) -> Journey:
+        """Say how this space is made again in a process that has other devices, and chooses among them."""
         self._members.require_open()
         way = self._way or Way(Space, (self.name, tuple(self.specs.values())), pack(self.projections))
-        options = {"runtime": self.runtime, "limits": self.limits, "fast": self.fast}
-        return Way.go, (way, self.id, {**options, "modalities": self._members.wanted})
+        options = {"limits": self.limits, "fast": self.fast, "modalities": self._members.wanted}
+        return Journey(way, self.id, options, self.runtime.asked)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        journey = self.journey()
+        return Way.go, (journey.way, journey.id, {**journey.options, "runtime": self.runtime})
 
     def __copy__(self) -> Space:
         other = Space.__new__(Space)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..card import is_same_space
+from ..engine.runtime import Runtime
 from ..errors import EncoderError, IdentityError
 from ..errors.causes import describe_error
 from ..projection import Projection
@@ -36,6 +37,26 @@ class Way:
                 "two can't be compared",
             )
         return space
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """A space on its way to other devices, pickled without a word about those that it has here.
+
+    way      by which it is made again, and `options` those of all Spaces but the runtime
+    id       that it must have there
+    runtime  the settings that were asked for
+    """
+
+    way: Way
+    id: str
+    options: Mapping[str, Any]
+    runtime: Mapping[str, Any]
+
+    def arrive(self, device: str, cores: int) -> Any:
+        """Make the space here, on a device and a share of the cores; IdentityError where it is another."""
+        runtime = Runtime.with_share(self.runtime, device, cores)
+        return self.way.go(self.id, {**self.options, "runtime": runtime})
 
 
 def pack(projections: Mapping[str, Projection]) -> dict[str, bytes]:

@@ -37,6 +37,7 @@ QUICK: dict[str, tuple[str, ...]] = {
     "classification": (),
     "serving": ("--rounds", "1", "--seconds", "0.5", "--clients", "1", "8"),
     "serving_soak": ("--minutes", "0.2"),
+    "scale": ("--units", "3", "--actors", "1", "2", "--captions", "400", "--shards", "500"),
     "index_search": ("--rows", "20000", "--queries", "10", "--rounds", "1"),
     "index_add": ("--rows", "20000"),
     "hybrid": ("--documents", "200", "--queries", "20", "--rows", "5000", "--rounds", "1"),

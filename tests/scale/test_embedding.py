@@ -151,6 +151,19 @@ def test_a_unit_of_nothing_but_bad_items_is_done_without_vectors(space, tmp_path
     assert failures_of(tmp_path / "out")[0]["key"] == "a.png"
 
 
+def test_failures_of_a_unit_that_is_gone_are_stale_as_parts_are(space, tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "b.tar").write_bytes(b"x" * 700)
+    assert len(embed(str(folder), str(tmp_path / "out"), "text", space=space).failed) == 1
+    (folder / "b.tar").unlink()
+    write_lines(folder / "a.jsonl", [{"text": "one"}])
+    assert len(embed(str(folder), str(tmp_path / "out"), "text", space=space).stale) == 1
+    assert len(failures_of(tmp_path / "out")) == 1
+    embed(str(folder), str(tmp_path / "out"), "text", space=space, prune=True)
+    assert failures_of(tmp_path / "out") == []
+
+
 def test_what_may_have_passed_is_tried_again_when_asked(space, tmp_path):
     rows = [{"key": "a", "image": "late.png"}]
     source = write_lines(tmp_path / "a.jsonl", rows)
@@ -159,6 +172,33 @@ def test_what_may_have_passed_is_tried_again_when_asked(space, tmp_path):
     assert embed(str(source), str(tmp_path / "out"), "image", space=space).done == 1
     assert embed(str(source), str(tmp_path / "out"), "image", space=space, retry=True).vectors == 1
     assert failures_of(tmp_path / "out") == []
+
+
+def test_a_row_isnt_lost_when_its_part_is_being_written_again_and_that_ends_between_two_files(
+    space, tmp_path, monkeypatch
+):
+    good = photographs(tmp_path / "photos", 1)
+    rows = [{"key": "a", "image": str(good / "000.png")}, {"key": "b", "image": "late.png"}]
+    source = write_lines(tmp_path / "a.jsonl", rows)
+    out = tmp_path / "out"
+    embed(str(source), str(out), "image", space=space)
+    Image.new("RGB", (30, 30), "red").save(tmp_path / "late.png")
+
+    class Killed(BaseException):
+        pass
+
+    def die(self, *given):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmencode.scale.storage.Disk.write", die)
+        patch.setattr(Output, "claim", lambda *_: None)  # which writes, too
+        patch.setattr(Output, "plan", lambda *_: None)
+        with pytest.raises(Killed):
+            embed(str(source), str(out), "image", space=space, retry=True)
+    embed(str(source), str(out), "image", space=space)
+    assert set(vectors_of(out)) == {"a", "b"}
+    assert failures_of(out) == []
 
 
 def test_a_part_that_is_tried_again_in_vain_keeps_its_failures(space, tmp_path, monkeypatch):
