@@ -109,6 +109,7 @@ class Dispatch:
         try:
             found = self._ray.get(ref)
         except errors.RayTaskError as error:
+            self._kill(lane)
             cause = getattr(error, "cause", None)
             if isinstance(cause, Exception):
                 raise cause from error
