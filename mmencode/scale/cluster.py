@@ -100,7 +100,7 @@ def require_alike(ray: Any, shares: Shares) -> None:
 def divide_among(ray: Any, device: Any, actors: int | None) -> Shares:
     """Divide a cluster: an actor for each GPU or, without any, for each node; or so many actors.
 
-    On GPUs each has its part of the CPUs beside them. `device` is the one that was asked for: "cpu" leaves
+    On GPUs each has its part of the CPUs beside them; on nodes without, as many as the smallest one has. `device` is the one that was asked for: "cpu" leaves
     GPUs alone. ClusterError for a cluster without such devices.
     """
     resources = [node["Resources"] for node in _nodes(ray)]
@@ -116,9 +116,10 @@ def divide_among(ray: Any, device: Any, actors: int | None) -> Shares:
     cpus = [int(each["CPU"]) for each in resources if each.get("CPU", 0) >= 1]
     if not cpus:
         raise ClusterError("the cluster has no CPU", remedy="wait until its nodes are there: `ray status`")
-    count = len(cpus) if actors is None else actors
-    share = next((k for k in range(max(cpus), 0, -1) if sum(each // k for each in cpus) >= count), 1)
-    return Shares(count, share, 0)
+    if actors is None:
+        return Shares(len(cpus), min(cpus), 0)
+    share = next((k for k in range(max(cpus), 0, -1) if sum(each // k for each in cpus) >= actors), 1)
+    return Shares(actors, share, 0)
 
 
 def is_alive(ray: Any, node: str) -> bool:
