@@ -100,8 +100,9 @@ def require_alike(ray: Any, shares: Shares) -> None:
 def divide_among(ray: Any, device: Any, actors: int | None) -> Shares:
     """Divide a cluster: an actor for each GPU or, without any, for each node; or so many actors.
 
-    On GPUs each has its part of the CPUs beside them; on nodes without, as many as the smallest one has. `device` is the one that was asked for: "cpu" leaves
-    GPUs alone. ClusterError for a cluster without such devices.
+    On GPUs each has its part of the CPUs beside them; on nodes without, as many as the smallest one has.
+    `device` is the one that was asked for: "cpu" leaves GPUs alone. ClusterError for a cluster without such
+    devices.
     """
     resources = [node["Resources"] for node in _nodes(ray)]
     first = device if isinstance(device, str) else next(iter(device), "auto")
