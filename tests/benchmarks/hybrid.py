@@ -70,7 +70,7 @@ def docstrings(most: int) -> list[tuple[str, str, str]]:
                 module = import_module(name)
             except BaseException:
                 continue
-        for title, value in vars(module).items():
+        for title, value in sorted(vars(module).items(), key=lambda entry: entry[0]):
             if title.startswith("_") or not callable(value) or getattr(value, "__module__", "") is None:
                 continue
             written = getattr(value, "__doc__", None)
