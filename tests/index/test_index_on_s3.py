@@ -54,6 +54,7 @@ def test_an_index_on_object_storage_does_what_one_in_a_folder_does(space, addres
     for path in (address, tmp_path / "folder.index"):
         with Index.create(path, space) as index:
             index.add("text", ["one", "two", "three"], metadata=[{"year": year} for year in (1, 2, 3)])
+            index.build_full_text("key")
             assert index.add("text", ["two", "four"]).unchanged == 1
             assert index.add("text", ["another"], keys=["one"]).replaced == 1
             assert index.add("text", ["", "five"], on_error="skip").failed[0].key == ""
@@ -68,6 +69,8 @@ def test_an_index_on_object_storage_does_what_one_in_a_folder_does(space, addres
                     rows.embeddings.vectors.tolist(),
                     rows.metadata,
                     [[hit.key for hit in row] for row in hits],
+                    [[hit.key for hit in row] for row in index.search_text(["four", "three", "five two"])],
+                    [(hit.key, hit.text_rank) for hit in index.search_hybrid(["five"])[0]],
                     index.failures(),
                     index.modalities,
                     len(index),
