@@ -235,14 +235,14 @@ def main() -> None:
             seen, memory = asyncio.run(soak(port, pid, found, asked))
             health = answer_of(port, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             last = answer_of(port, found[0].requests[0])
-    rows = [("request", "times", "statuses", "p50 in ms", "p99 in ms")]
+    rows = [("request", "times", "statuses", "p50 in ms", "p99 in ms", "longest in ms")]
     for kind in dict.fromkeys(kind for kind, _ in seen.statuses):
         statuses = {status: count for (each, status), count in sorted(seen.statuses.items()) if each == kind}
         said = ", ".join(f"{status}: {count}" for status, count in statuses.items() if status)
         waits = (
-            [f"{1000 * np.percentile(seen.seconds[kind], each):.0f}" for each in (50, 99)]
+            [f"{1000 * np.percentile(seen.seconds[kind], each):.0f}" for each in (50, 99, 100)]
             if kind in seen.seconds
-            else ["", ""]
+            else ["", "", ""]
         )
         rows.append((kind, str(sum(statuses.values())), said, *waits))
     table(f"{asked.minutes:g} minutes of mixed load by {asked.clients} clients", rows)
