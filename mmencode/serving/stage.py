@@ -18,7 +18,7 @@ from .turns import Ask, Item, Turns, require_no_path
 
 _BIG = 2**20  # bytes of an item that may take long
 _LONG = 0.03  # seconds; an item that takes longer doesn't hold up the others
-_NICE = 5  # how far a thread that is at such an item lets others go first; it may hold the interpreter, so not too far
+_NICE = 5  # how far a thread at such an item lets others go first; little, since it may hold the interpreter
 _ASIDE = 4  # threads for each core that may be at such items; they may take `Limits.memory` each
 _LOST = 64  # threads that may go on with items that were given up
 _AHEAD = 2  # windows of prepared items that may wait
