@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import tarfile
 import zipfile
+from contextlib import closing
 
 import hostile
 import numpy as np
@@ -171,7 +172,7 @@ def test_program_is_a_program():
 
 
 def test_database_is_a_database(tmp_path):
-    with sqlite3.connect(tmp_path / "a.db") as database:
+    with closing(sqlite3.connect(tmp_path / "a.db")) as database:
         database.execute("create table a (b)")
     assert kind_of_bytes((tmp_path / "a.db").read_bytes()) == "an SQLite database"
 

@@ -7,6 +7,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_sounds_are_registered_by_their_modality(run, space):
 def test_a_collection_keeps_the_fingerprint_and_a_new_process_finds_in_it(registered, run, space, tmp_path):
     run("embed", "texts", "1", "-m", "mmencode/default", "-c", "heavy rain in May")
     run("embed", "texts", "2", "-m", "mmencode/default", "-c", "a violin concerto")
-    with sqlite3.connect(tmp_path / "llm" / "embeddings.db") as database:
+    with closing(sqlite3.connect(tmp_path / "llm" / "embeddings.db")) as database:
         assert database.execute("select model from collections").fetchall() == [(f"mmencode/{space.id}",)]
     done = subprocess.run(
         [sys.executable, "-m", "llm", "similar", "texts", "-c", "music", "-n", "1"],
