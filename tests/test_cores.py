@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmencode.engine.cores import Cores, count_cores
+from mmencode.engine.memory import CAPACITY, keep_few_operations
 from mmencode.engine.waiting import UNSET, choose_waiting, describe_waiting, find_remedy
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="control groups and affinity are Linux's")
@@ -94,6 +95,16 @@ def test_program_of_its_own_chooses_to_sleep_soon_and_to_keep_its_quota():
 def test_nothing_is_chosen_once_torch_is_there(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", object())
     assert choose_waiting({}, Cores(8, 2.0)) == {}
+    environment: dict[str, str] = {}
+    keep_few_operations(environment)
+    assert environment == {}
+
+
+@pytest.mark.usefixtures("before_torch")
+@pytest.mark.parametrize(("own", "kept"), [({}, "256"), ({CAPACITY: "7"}, "7")])
+def test_a_server_keeps_few_operations_unless_the_user_says_how_many(own, kept):
+    keep_few_operations(own)
+    assert own == {CAPACITY: kept}
 
 
 def test_policy_that_was_not_measured_is_not_chosen(before_torch, monkeypatch):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..engine.memory import keep_few_operations
 from ..errors import MmencodeError
 from ..plugins.packages import import_package
 from . import output
@@ -137,6 +138,7 @@ def serve(
         raise typer.BadParameter("it is for the page: pass --ui, too", param_hint="--index")
     for name in ("fastapi", "uvicorn", "prometheus_client"):
         import_package(name, *_NEED)
+    keep_few_operations()
     from ..serving.app import make_app
     from ..serving.options import require_safe_host
     from ..serving.running import Running, bind, leave_hanging_threads, spare_what_is_loaded, url_of

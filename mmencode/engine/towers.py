@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -29,6 +27,7 @@ from .casting import cast
 from .compiling import Compiled
 from .folding import fold
 from .layers import rest, with_layers
+from .memory import trim
 from .packing import pack
 from .runtime import Runtime
 
@@ -143,7 +142,7 @@ def load_towers(
     for each, dtype in sorted(zip(built, kept, strict=True), key=lambda pair: bool(pair[0].spec.base)):
         base = towers.get(each.spec.base) or held.get(each.spec.base)
         towers[each.spec.key] = _finish(each, runtime, device, dtype, base, *elsewhere[each.spec.key])
-    _trim()
+    trim()
     facts |= {key: Facts(tower.card, tower.dim) for key, tower in towers.items()}
     return [towers[spec.key] for spec in specs], facts
 
@@ -206,14 +205,3 @@ def _finish(
         base=base,
         budget=Budget(1 if spec.precision else sys.maxsize),
     )
-
-
-def _trim() -> None:
-    """Give memory back to the system that loading has freed, where the C library keeps it: glibc's.
-
-    Packing frees the weights in pieces of some MiB, which would stay with the process: half a checkpoint's
-    (tests/benchmarks/towers.py).
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)

@@ -14,6 +14,7 @@ from contextlib import suppress
 import numpy as np
 
 from ..embeddings.array_types import Vectors
+from ..engine.memory import trim
 from ..engine.teams import take_at_most
 from ..errors import DeviceError, InputError
 from ..plugins.spec import modality_of_key
@@ -25,6 +26,7 @@ from .turns import Answer, Ask, Held, Item, Request
 
 _log = logging.getLogger("mmencode.serving")
 _RECENT = 10.0  # seconds over which the rate is taken
+_TRIM = 15.0  # seconds after which memory that batches have freed goes back to the system
 
 
 class Queue:
@@ -53,6 +55,7 @@ class Queue:
         self._busy: dict[int, float] = {}  # since when a thread is at a batch
         self._done: deque[tuple[float, int]] = deque(maxlen=256)
         self._ended = False
+        self._trimmed = time.monotonic()
 
     def open(self, pipeline: Pipeline) -> None:
         """Take items of a pipeline from now on, once its encoder was warmed in a thread that computes."""
@@ -203,7 +206,11 @@ class Queue:
         with self._lock:
             self.counts.add_batch(modality_of_key(stage.pipeline.key), len(batch))
             self._done.append((time.monotonic(), len(batch)))
+            long_ago = time.monotonic() - self._trimmed > _TRIM
+            self._trimmed = time.monotonic() if long_ago else self._trimmed
             self._answer(found)
+        if long_ago:
+            trim()
 
     def _answer(self, found: Sequence[tuple[Item, Vectors | None, InputError | None]]) -> None:
         """Give items back to their requests, and finish those that have all of theirs; under the lock."""

@@ -14,6 +14,7 @@ import torch
 from mmencode import Limits, Space
 from mmencode.engine.runtime import Runtime
 from mmencode.errors import EncoderError, InputError
+from mmencode.serving import queue
 from mmencode.serving.refusals import BatchError, GoneError, QueueFullError, StoppedError, TooLateError
 from mmencode.serving.service import Ask, Service, ServingLimits
 from mmencode.testing import FakeImage, FakeText, fake_specs
@@ -107,6 +108,22 @@ def test_item_waits_for_no_other(space, encoder):
 
     serve(space, ask)
     assert encoder.batches == [[2], [3]]
+
+
+def test_memory_that_batches_freed_is_given_back_now_and_then(space, encoder, monkeypatch):
+    given = []
+    monkeypatch.setattr(queue, "trim", lambda: given.append(len(encoder.batches)))
+
+    async def ask(service):
+        encoder.batches.clear()
+        monkeypatch.setattr(queue, "_TRIM", 3600.0)
+        await service.embed(asks("a"))
+        monkeypatch.setattr(queue, "_TRIM", 0.0)
+        await service.embed(asks("ab"))
+        await service.embed(asks("abc"))
+
+    serve(space, ask)
+    assert given == [2, 3]
 
 
 def test_vectors_are_those_of_the_library_whoever_else_is_in_the_batch(space):
