@@ -153,7 +153,7 @@ def _require_connected_to(ray: Any, address: str) -> None:
     if address not in ("auto", LOCAL, here):
         raise ClusterError(
             f"this process is connected to the cluster {here} already, and not to {address}",
-            remedy="call ray.shutdown() before, or name that one",
+            remedy="end that connection before, by Ray's own shutdown, or name that one",
         )
 
 

@@ -216,6 +216,15 @@ async def soak(
     return seen, memory
 
 
+def wait_until_loaded(port: int, request: bytes, wait: float = 300.0) -> None:
+    """Ask until the encoder of a request is loaded."""
+    deadline = time.monotonic() + wait
+    while answer_of(port, request)[0] == 503:
+        if time.monotonic() > deadline:
+            raise SystemExit("an encoder wasn't loaded in time")
+        time.sleep(0.3)
+
+
 def main() -> None:
     """Print what was asked and answered, and the memory over time; stop with what went wrong, if anything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -232,6 +241,8 @@ def main() -> None:
     ):
         found = kinds(space, Path(name))
         with serving(ours("default", "float32"), found[0].requests[0]) as (port, pid):
+            for kind in found:
+                wait_until_loaded(port, kind.requests[0])
             seen, memory = asyncio.run(soak(port, pid, found, asked))
             health = answer_of(port, b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             last = answer_of(port, found[0].requests[0])
