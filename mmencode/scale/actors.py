@@ -63,41 +63,32 @@ class UnitActor:
         return encode_unit(self._space, unit, self._job, self._output)
 
 
-def make_remote() -> type:
-    """Make the class of the actors that a cluster has, which travels by value.
+class RemoteActor:
+    """The actor as a cluster sees it: made in no time, so that what goes wrong later says so by itself."""
 
-    Where it arrives nothing of mmencode's is imported yet, so that it can say how torch's threads wait before
-    there are any. Making an actor does nothing, so that what goes wrong later says so by itself.
-    """
+    def __init__(self) -> None:
+        self._actor: UnitActor | None = None
 
-    class RemoteActor:
-        """An actor as a cluster sees it: asked on which node it is, then to load, and then for units."""
+    def node(self) -> str:
+        """Say on which node of the cluster this is."""
+        import ray
 
-        def node(self) -> str:
-            """Say on which node of the cluster this is, and prepare this process for torch."""
-            import ray
+        return str(ray.get_runtime_context().get_node_id())
 
-            from mmencode.engine.waiting import choose_waiting
+    def start(self, orders: Orders, device: str) -> None:
+        """Load what the orders need, with as many threads as the cluster assigned cores."""
+        import ray
+        import torch
 
-            choose_waiting()
-            return str(ray.get_runtime_context().get_node_id())
+        assigned = ray.get_runtime_context().get_assigned_resources()
+        cores = max(1, int(assigned.get("CPU", 1)))
+        torch.set_num_threads(cores)
+        self._actor = orders.carry_out(device, cores)
 
-        def start(self, orders: Orders, device: str) -> None:
-            """Load what the orders need, with no more threads than the cluster assigned cores."""
-            import ray
-            import torch
-
-            assigned = ray.get_runtime_context().get_assigned_resources()
-            cores = max(1, int(assigned.get("CPU", 1)))
-            if torch.get_num_threads() > cores:
-                torch.set_num_threads(cores)
-            self.actor = orders.carry_out(device, cores)
-
-        def encode(self, unit: Unit) -> UnitReport:
-            """Encode a unit with what `start` loaded."""
-            return self.actor.encode(unit)
-
-    return RemoteActor
+    def encode(self, unit: Unit) -> UnitReport:
+        """Encode a unit with what `start` loaded."""
+        assert self._actor is not None
+        return self._actor.encode(unit)
 
 
 def versions() -> tuple[str, str]:

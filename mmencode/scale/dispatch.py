@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import EncoderError, InputError
 from ..errors.causes import describe_error
-from .actors import Orders, make_remote
+from .actors import Orders, RemoteActor
 from .cluster import Shares, is_alive
 from .encoding import UnitReport, fail_unit
 from .output import Output
@@ -65,7 +65,7 @@ class Dispatch:
             max_restarts=0,
             max_task_retries=0,
             scheduling_strategy="SPREAD",
-        )(make_remote())
+        )(RemoteActor)
         self._count = shares.count
         self._waiting: deque[_Task] = deque()
         self._idle: list[_Lane] = []

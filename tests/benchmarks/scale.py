@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,7 +26,6 @@ import mmencode
 from mmencode import Space
 from mmencode.encoder import Encoder, Tensors
 from mmencode.engine.runtime import Runtime
-from mmencode.engine.waiting import SPIN_COUNT, SPINS
 from mmencode.plugins.spec import EncoderSpec
 from mmencode.scale import Job, Output, Sizes, UnitReport, divide, embed
 
@@ -111,7 +109,7 @@ def print_steady(folder: Path, numbers: list[int], units: int) -> None:
     rows.append(("the local loop", f"{alone:.3f}", "1.00"))
     for number in numbers:
         rate = steady(folder / f"{number}", number, units, ray="auto", actors=number)
-        rows.append((_called(number), f"{rate:.3f}", f"{rate / number / alone:.2f}"))
+        rows.append((f"{number} actors", f"{rate:.3f}", f"{rate / number / alone:.2f}"))
     table(f"Devices that sleep {ITEMS * SECONDS:g} s a unit, when steady", rows)
 
 
@@ -123,7 +121,7 @@ def print_real(folder: Path, count: int) -> None:
     source = write_tables(folder, [texts[at : at + size] for at in range(0, count, size)])
     rates = {}
     sides: dict[str, dict[str, Any]] = {"one process": {}}
-    sides |= {_called(number): {"ray": "auto", "actors": number} for number in sorted({1, cores})}
+    sides |= {f"{number} actors": {"ray": "auto", "actors": number} for number in sorted({1, cores})}
     for name, options in sides.items():
         times = Times()
         with mmencode.load("default", device="cpu", modalities=["text"]) as space:
@@ -133,10 +131,6 @@ def print_real(folder: Path, count: int) -> None:
     first = rates["one process"]
     rows = [("engine", "of one process"), *((name, f"{rate / first:.2f}") for name, rate in rates.items())]
     table(f"Captions in the default space on {cores} cores, the second half of them", rows)
-
-
-def _called(actors: int) -> str:
-    return "1 actor" if actors == 1 else f"{actors} actors"
 
 
 class Memory:
@@ -207,8 +201,6 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=8000)
     parser.add_argument("--shards", type=int, default=10_000)
     asked = parser.parse_args()
-    if SPINS not in os.environ:  # threads wait as those of the command line and of actors
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, SPINS: SPIN_COUNT})
     here = Path(__file__).resolve().parent
     os.environ["PYTHONPATH"] = os.pathsep.join([str(here), os.environ.get("PYTHONPATH", "")])
     print(machine("torch", "ray"))

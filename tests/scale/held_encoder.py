@@ -59,7 +59,7 @@ def hold(folder: Path) -> None:
         folder.mkdir()
     except FileExistsError:
         return
-    (folder / "threads").write_text(f"{torch.get_num_threads()} {os.environ.get('GOMP_SPINCOUNT')}")
+    (folder / "threads").write_text(str(torch.get_num_threads()))
     (folder / "aside").write_text(str(os.getpid()))
     (folder / "aside").rename(folder / "pid")
     end = time.monotonic() + 300
