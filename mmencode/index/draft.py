@@ -28,6 +28,12 @@ _MOST = 2**20
 class Draft:
     """An edition that is being made: its folder, its store, and the ledger of what is done."""
 
+    index: Path
+    name: str
+    folder: Path
+    store: Store
+    ledger: Ledger
+
     def __init__(self, index: Path, name: str, space: Space) -> None:
         self.index, self.name = index, name
         self.folder = folder_of(index, name)

@@ -131,6 +131,13 @@ class LatestTable:
 class SharedTable(LatestTable):
     """A table on object storage, which is asked for its latest version each time, by a request or two."""
 
+    table: Any
+    schema: Any
+    version: int
+    grown_from: int
+    count: int
+    mark: CommitMark | None
+
     def refresh(self) -> None:
         """See the latest commit, whoever made it; raises LanceDB's errors where the table is gone."""
         with self._guard:

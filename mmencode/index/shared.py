@@ -34,6 +34,8 @@ ROWS, FAILURES, SPACE = "rows", "failures", "space"  # tables; the last one is m
 class SpaceFiles:
     """The card and the projections of an index's space, copied from its table into a temporary folder."""
 
+    folder: Path
+
     def __init__(self, address: Address) -> None:
         self._address = address
         self.folder = Path(tempfile.mkdtemp(prefix="mmencode-index-"))

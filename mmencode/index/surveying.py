@@ -77,6 +77,8 @@ class Surveyor:
     can't go at all.
     """
 
+    modalities: tuple[str, ...]
+
     def __init__(self, store: Store, card: Any, target: Space, layout: Layout, origins: Origins) -> None:
         self._store, self._target, self._origins = store, target, origins
         self.modalities = store.modalities()

@@ -45,6 +45,7 @@ class Tables:
     `guard` is held by threads that read or change `key_hashes`.
     """
 
+    shared: bool
     guard: threading.RLock
     rows: LatestTable
     failures: LatestTable

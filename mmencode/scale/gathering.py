@@ -27,6 +27,8 @@ class Gathering:
     is then made anew: so no run, killed or beside another one, adds a part twice.
     """
 
+    place: str
+
     def __init__(self, output: Output) -> None:
         self._lance = import_lance()
         self._output = output
